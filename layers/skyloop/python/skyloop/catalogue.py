@@ -1,0 +1,205 @@
+"""The CatalogueTable edge: one entry an image, every change conditional, so that whoever comes second changes nothing.
+
+Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits, in which order" without a scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from skyloop.documents import CatalogueItem, ImageStatus
+from skyloop.state import BATCH_GET_LIMIT, condition_failed, from_attributes, to_attributes
+
+STATUS_INDEX = "status-index"
+
+
+class Catalogue:
+    """`client` is a boto3 DynamoDB client."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self.client = client
+        self.table = table
+
+    def get(self, image_id: str) -> CatalogueItem | None:
+        """The entry, read consistently, or None."""
+        answer = self.client.get_item(TableName=self.table, Key=_key(image_id), ConsistentRead=True)
+        return _item(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, image_ids: list[str]) -> dict[str, CatalogueItem]:
+        """Those of `image_ids` that exist, by id."""
+        wanted = sorted(set(image_ids))
+        found: dict[str, CatalogueItem] = {}
+        while wanted:
+            keys, wanted = [_key(image_id) for image_id in wanted[:BATCH_GET_LIMIT]], wanted[BATCH_GET_LIMIT:]
+            answer = self.client.batch_get_item(RequestItems={self.table: {"Keys": keys, "ConsistentRead": True}})
+            for raw in answer["Responses"].get(self.table, []):
+                item = _item(raw)
+                found[item.image_id] = item
+            left = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
+            wanted += [key["image_id"]["S"] for key in left]
+        return found
+
+    def add(self, item: CatalogueItem) -> bool:
+        """Enter a new image. False: it is there already, and stays as it is."""
+        try:
+            self.client.put_item(
+                TableName=self.table,
+                Item=_attributes(item),
+                ConditionExpression="attribute_not_exists(image_id)",
+            )
+        except ClientError as error:
+            return _lost(error)
+        return True
+
+    def add_duplicate_key(self, image_id: str, key: str) -> None:
+        """Note that the same content also lies under `key`. Saying it twice changes nothing."""
+        try:
+            self.client.update_item(
+                TableName=self.table,
+                Key=_key(image_id),
+                UpdateExpression="ADD duplicate_keys :keys",
+                ConditionExpression="attribute_exists(image_id) AND #key <> :key",
+                ExpressionAttributeNames={"#key": "key"},
+                ExpressionAttributeValues={":keys": {"SS": [key]}, ":key": {"S": key}},
+            )
+        except ClientError as error:
+            _lost(error)
+
+    def claim(self, image_id: str, job_name: str) -> bool:
+        """PENDING -> LABELING for `job_name`. False: another job has it, or it waits no more."""
+        return self._change(
+            image_id,
+            "SET #status = :labeling, labeling_job = :job",
+            "#status = :pending",
+            {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name},
+        )
+
+    def release(self, image_id: str, job_name: str) -> bool:
+        """LABELING by `job_name` -> PENDING, one attempt more, in its old place of the queue. False: not that job's."""
+        return self._change(
+            image_id,
+            "SET #status = :pending, attempts = attempts + :one REMOVE labeling_job",
+            "#status = :labeling AND labeling_job = :job",
+            {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name, ":one": 1},
+        )
+
+    def unanswered(self, image_id: str, job_name: str) -> bool:
+        """As `release`, for an image that a completed job gave back without labels."""
+        return self._change(
+            image_id,
+            "SET #status = :pending, attempts = attempts + :one, unanswered = unanswered + :one REMOVE labeling_job",
+            "#status = :labeling AND labeling_job = :job",
+            {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name, ":one": 1},
+        )
+
+    def give_up(self, image_id: str, job_name: str, reason: str) -> bool:
+        """LABELING by `job_name` -> QUARANTINED with a reason. False: not that job's."""
+        return self._change(
+            image_id,
+            "SET #status = :quarantined, reason = :reason",
+            "#status = :labeling AND labeling_job = :job",
+            {":labeling": "LABELING", ":quarantined": "QUARANTINED", ":job": job_name, ":reason": reason},
+        )
+
+    def label(self, image_id: str, job_name: str) -> bool:
+        """The labels of `job_name` are written: -> LABELED.
+
+        True also when they already were (a repeated delivery). False: the image belongs to another job by now, or
+        was never catalogued.
+        """
+        return self._change(
+            image_id,
+            "SET #status = :labeled",
+            "labeling_job = :job AND (#status = :labeling OR #status = :labeled)",
+            {":labeling": "LABELING", ":labeled": "LABELED", ":job": job_name},
+        )
+
+    def by_status(
+        self, status: ImageStatus, *, newest_first: bool = False, priority: bool | None = None, limit: int | None = None
+    ) -> Iterator[CatalogueItem]:
+        """Entries with `status` in queue order, read page by page from the index (eventually consistent).
+
+        `priority` narrows to the head (True) or the rest (False) of the queue.
+        """
+        values: dict[str, Any] = {":status": status}
+        condition = "#status = :status"
+        if priority is not None:
+            condition += " AND begins_with(queue_order, :place)"
+            values[":place"] = "0#" if priority else "1#"
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "IndexName": STATUS_INDEX,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": to_attributes(values),
+            "ScanIndexForward": not newest_first,
+        }
+        if limit is not None:
+            request["Limit"] = limit
+        pages = self.client.get_paginator("query").paginate(**request)
+        return islice((_item(raw) for page in pages for raw in page["Items"]), limit)
+
+    def of_job(self, job_name: str) -> Iterator[CatalogueItem]:
+        """The images that `job_name` has claimed and not given back or finished."""
+        return (item for item in self.by_status("LABELING") if item.labeling_job == job_name)
+
+    def count(self, status: ImageStatus, *, at_most: int) -> int:
+        """How many entries have `status`, counted up to `at_most` (reads keys' worth of capacity, returns no items)."""
+        total, start = 0, None
+        while total < at_most:
+            request: dict[str, Any] = {"ExclusiveStartKey": start} if start else {}
+            answer = self.client.query(
+                TableName=self.table,
+                IndexName=STATUS_INDEX,
+                KeyConditionExpression="#status = :status",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":status": {"S": status}},
+                Select="COUNT",
+                Limit=at_most - total,
+                **request,
+            )
+            total += answer["Count"]
+            start = answer.get("LastEvaluatedKey")
+            if not start:
+                break
+        return total
+
+    def _change(self, image_id: str, update: str, condition: str, values: dict[str, Any]) -> bool:
+        try:
+            self.client.update_item(
+                TableName=self.table,
+                Key=_key(image_id),
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=to_attributes(values),
+            )
+        except ClientError as error:
+            return _lost(error)
+        return True
+
+
+def _key(image_id: str) -> dict[str, Any]:
+    return {"image_id": {"S": image_id}}
+
+
+def _attributes(item: CatalogueItem) -> dict[str, Any]:
+    # DynamoDB has no empty sets, so an image without duplicates has no such attribute.
+    plain = item.plain()
+    plain["duplicate_keys"] = set(item.duplicate_keys) or None
+    return to_attributes(plain)
+
+
+def _item(attributes: dict[str, Any]) -> CatalogueItem:
+    return CatalogueItem.model_validate(from_attributes(attributes))
+
+
+def _lost(error: ClientError) -> bool:
+    """False for a condition that did not hold; any other error is raised."""
+    if condition_failed(error):
+        return False
+    raise error
