@@ -1,0 +1,67 @@
+"""The errors that SageMaker's API answers with, named as AWS names them.
+
+The codes are the ones in botocore's service model (`ResourceInUse`, `ResourceNotFound`, `ResourceLimitExceeded`,
+`ConflictException`) plus the codes every AWS JSON 1.1 service may answer with and no model lists
+(`ValidationException`, `SerializationException`, `AccessDeniedException`, `UnknownOperationException`).
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """An answer other than 200.
+
+    `code` becomes `__type` on the wire and `Error.Code` in boto3, `message` the text, `status` the HTTP status.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+
+    def body(self) -> dict[str, str]:
+        """The JSON 1.1 error document."""
+        return {"__type": self.code, "message": self.message}
+
+
+def validation(message: str) -> ServiceError:
+    """A request that breaks a rule of the model or of a resource's state."""
+    return ServiceError("ValidationException", message)
+
+
+def serialization(message: str) -> ServiceError:
+    """A request whose JSON has the wrong type somewhere; AWS answers this before it validates anything."""
+    return ServiceError("SerializationException", message)
+
+
+def resource_in_use(message: str) -> ServiceError:
+    """A name that is taken, or a resource that another operation holds."""
+    return ServiceError("ResourceInUse", message)
+
+
+def resource_not_found(message: str) -> ServiceError:
+    """A resource that does not exist (jobs answer this; groups, models and endpoints answer ValidationException)."""
+    return ServiceError("ResourceNotFound", message)
+
+
+def limit_exceeded(message: str) -> ServiceError:
+    """An account quota."""
+    return ServiceError("ResourceLimitExceeded", message)
+
+
+def conflict(message: str) -> ServiceError:
+    """A resource that cannot change because another one depends on it."""
+    return ServiceError("ConflictException", message)
+
+
+def unknown_operation(operation: str) -> ServiceError:
+    """A target that the service does not have."""
+    return ServiceError(
+        "UnknownOperationException", f"The requested operation {operation} is not recognized by the service."
+    )
+
+
+def unsupported_operation(operation: str) -> ServiceError:
+    """A real SageMaker operation that this one does not offer: refused aloud rather than accepted in silence."""
+    return ServiceError("UnsupportedOperationException", f"{operation} is not implemented by the local SageMaker.", 501)

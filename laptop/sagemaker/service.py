@@ -1,0 +1,129 @@
+"""The front of the local SageMaker: one door for HTTP (JSON 1.1) and one for the cloud's own integrations.
+
+Every resource module names its operations in a dict `OPERATIONS` {operation: function(request) -> answer}. A function
+gets a request that has been checked against botocore's model and normalised, and may return whole records: the answer
+is cut down to what the operation's output shape has members for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import functools
+import importlib
+import importlib.util
+import json
+import re
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from laptop.sagemaker import context, errors, validation
+
+Operation = Callable[[dict[str, Any]], dict[str, Any]]
+
+# A module may say SERVICE = "application-autoscaling"; without it, its operations are SageMaker's.
+_MODULES = (
+    "tags",
+    "labeling",
+    "training",
+    "processing",
+    "registry",
+    "models",
+    "hosting",
+    "autoscaling",
+)
+_TARGETS = {"SageMaker": "sagemaker", "AnyScaleFrontendService": "application-autoscaling"}
+_RUNTIME_PATH = re.compile(r"^/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)$")
+
+# Operations block on disk, S3 and processes, and some call back into this same server: never on its event loop, and
+# not in asyncio's small default pool, which the server's other services share.
+_pool = concurrent.futures.ThreadPoolExecutor(max_workers=16, thread_name_prefix="sagemaker")
+
+
+@functools.cache
+def _modules() -> tuple[ModuleType, ...]:
+    return tuple(
+        importlib.import_module(f"laptop.sagemaker.{name}")
+        for name in _MODULES
+        if importlib.util.find_spec(f"laptop.sagemaker.{name}")
+    )
+
+
+@functools.cache
+def operations() -> dict[str, dict[str, Operation]]:
+    """service -> operation -> function, merged from every module."""
+    merged: dict[str, dict[str, Operation]] = {}
+    for module in _modules():
+        merged.setdefault(getattr(module, "SERVICE", "sagemaker"), {}).update(module.OPERATIONS)
+    return merged
+
+
+def start(home: Path, endpoint_url: str, **options: Any) -> context.Context:
+    """Open the service over a cloud's home; call once the cloud answers at `endpoint_url`.
+
+    Picks up where a stopped or killed cloud left off: each module's `start()` fails the jobs that lost their process
+    and brings endpoints back. `options` are those of `Context`.
+    """
+    surroundings = context.configure(context.Context(home, endpoint_url, **options))
+    for module in _modules():
+        if hasattr(module, "start"):
+            module.start()
+    return surroundings
+
+
+def stop() -> None:
+    """Stop every process that the service started; call before the cloud stops answering."""
+    for module in reversed(_modules()):
+        if hasattr(module, "stop"):
+            module.stop()
+
+
+def call(operation: str, request: dict[str, Any], service: str = "sagemaker") -> dict[str, Any]:
+    """Run one operation in the caller's thread (it may block).
+
+    Times in the answer are epoch seconds. Raises errors.ServiceError.
+    """
+    normal = validation.validate(service, operation, request)
+    function = operations().get(service, {}).get(operation)
+    if function is None:
+        raise errors.unsupported_operation(operation)
+    return validation.project(validation.operation_model(service, operation).output_shape, function(normal))
+
+
+async def handle_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+) -> tuple[int, dict[str, str], bytes]:
+    """Answer one HTTP request; the signature is the one MiniStack gives a service."""
+    if _RUNTIME_PATH.match(path):
+        from laptop.sagemaker import router
+
+        return await router.handle_request(method, path, headers, body, query)
+    prefix, _, operation = headers.get("x-amz-target", "").partition(".")
+    status, answer = await in_thread(_answer, _TARGETS.get(prefix), operation, body)
+    reply = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": str(uuid.uuid4())}
+    if status != 200:
+        reply["x-amzn-ErrorType"] = answer["__type"]
+    return status, reply, json.dumps(answer, ensure_ascii=False).encode("utf-8")
+
+
+async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run something that blocks in the service's own pool, with the request's account and region."""
+    run = contextvars.copy_context().run
+    return await asyncio.get_running_loop().run_in_executor(_pool, run, function, *arguments)
+
+
+def _answer(service: str | None, operation: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    try:
+        if service is None:
+            raise errors.unknown_operation(operation)
+        try:
+            request = json.loads(body or b"{}")
+        except ValueError as error:
+            raise errors.serialization("The request body is not valid JSON.") from error
+        return 200, call(operation, request, service)
+    except errors.ServiceError as error:
+        return error.status, error.body()
