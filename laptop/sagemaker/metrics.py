@@ -1,0 +1,94 @@
+"""The CloudWatch metrics that SageMaker publishes for endpoints, in namespace `AWS/SageMaker`.
+
+Source: "Monitor Amazon SageMaker AI with Amazon CloudWatch", endpoint invocation metrics: dimensions EndpointName and
+VariantName; latencies in microseconds; Invocation4XXErrors, Invocation5XXErrors and InvocationModelErrors are 0 or 1
+for each request, so that their average is a rate; InvocationsPerInstance is 1 / instances for each request, so that
+its sum is invocations per instance.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+NAMESPACE = "AWS/SageMaker"
+FLUSH_SECONDS = 1.0  # AWS publishes once a minute
+
+Datum = dict[str, Any]
+_UNITS = {"ModelLatency": "Microseconds", "OverheadLatency": "Microseconds"}
+
+
+def of_request(status: int, model_seconds: float, overhead_seconds: float, instances: int) -> dict[str, float]:
+    """The values one request adds. `status` is the HTTP status of the container, 0 when it gave none in time."""
+    failed = status == 0 or status >= 500
+    values = {
+        "Invocations": 1.0,
+        "InvocationsPerInstance": 1.0 / max(instances, 1),
+        "Invocation4XXErrors": float(400 <= status < 500),
+        "Invocation5XXErrors": float(failed),
+        "InvocationModelErrors": float(not 200 <= status < 300),
+        "OverheadLatency": max(overhead_seconds, 0.0) * 1e6,
+    }
+    if model_seconds > 0:
+        values["ModelLatency"] = model_seconds * 1e6
+    return values
+
+
+class Metrics:
+    """Collects the values of requests and publishes them together. Safe across threads.
+
+    `publish(namespace, data)` takes PutMetricData's MetricData.
+    """
+
+    def __init__(self, publish: Callable[[str, list[Datum]], None], clock: Callable[[], float] = time.time) -> None:
+        self._publish = publish
+        self._clock = clock
+        self._values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._lock = threading.Lock()
+
+    def record(self, endpoint: str, variant: str, values: dict[str, float]) -> None:
+        """Add the values of one request."""
+        with self._lock:
+            kept = self._values[endpoint, variant]
+            for name, value in values.items():
+                kept[name].append(value)
+
+    def flush(self) -> int:
+        """Publish what was collected; how many data it was."""
+        with self._lock:
+            taken, self._values = self._values, defaultdict(lambda: defaultdict(list))
+        at = self._clock()
+        data = [
+            {
+                "MetricName": name,
+                "Dimensions": [
+                    {"Name": "EndpointName", "Value": endpoint},
+                    {"Name": "VariantName", "Value": variant},
+                ],
+                "Timestamp": at,
+                "Unit": _UNITS.get(name, "None"),
+                **_condensed(name, values),
+            }
+            for (endpoint, variant), metrics in taken.items()
+            for name, values in metrics.items()
+        ]
+        if data:
+            self._publish(NAMESPACE, data)
+        return len(data)
+
+
+def _condensed(name: str, values: list[float]) -> Datum:
+    """Latencies value by value, since alarms ask for percentiles; everything else as a statistic set."""
+    if name in _UNITS:
+        return {"Values": values, "Counts": [1.0] * len(values)}
+    return {
+        "StatisticValues": {
+            "SampleCount": float(len(values)),
+            "Sum": sum(values),
+            "Minimum": min(values),
+            "Maximum": max(values),
+        }
+    }
