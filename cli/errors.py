@@ -1,0 +1,66 @@
+"""What a person reads when something cannot be done: never a traceback, always the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore import exceptions as aws
+
+
+class CliError(Exception):
+    """A command cannot go on: what happened, and what to do next."""
+
+    def __init__(self, what: str, next_step: str, exit_code: int = 1) -> None:
+        super().__init__(what)
+        self.what = what
+        self.next_step = next_step
+        self.exit_code = exit_code
+
+
+_NEXT_STEPS = {
+    "AccessDenied": "Ask for the missing permission, or use another --profile.",
+    "AccessDeniedException": "Ask for the missing permission, or use another --profile.",
+    "ExpiredToken": "Sign in again (for example `aws sso login`), then repeat the command.",
+    "ExpiredTokenException": "Sign in again (for example `aws sso login`), then repeat the command.",
+    "InvalidClientTokenId": "The credentials are not known to AWS: check --profile.",
+    "UnrecognizedClientException": "The credentials are not known to AWS: check --profile.",
+    "ThrottlingException": "AWS is throttling: wait a moment, then repeat the command.",
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn botocore's errors into CliError; everything else passes through."""
+    try:
+        yield
+    except aws.EndpointConnectionError as error:
+        raise CliError(
+            f"Nothing answers at {error.kwargs.get('endpoint_url', 'the endpoint')}.",
+            "Is the cloud up? `skyloop up` starts the laptop cloud; for AWS check --region and the network.",
+        ) from error
+    except (aws.ConnectionClosedError, aws.ReadTimeoutError, aws.ConnectTimeoutError) as error:
+        raise CliError(
+            f"The cloud stopped answering: {error}",
+            "Repeat the command; on the laptop, `skyloop up` starts the cloud again and its log is in .skyloop/logs.",
+        ) from error
+    except (aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError) as error:
+        raise CliError(f"AWS credentials: {error}", "Pass --profile NAME, or sign in (`aws configure sso`).") from error
+    except aws.ProfileNotFound as error:
+        raise CliError(str(error), "`aws configure list-profiles` shows the profiles that exist.") from error
+    except aws.NoRegionError as error:
+        raise CliError("No AWS region is set.", "Pass --region, for example --region eu-central-1.") from error
+    except (aws.TokenRetrievalError, aws.SSOError) as error:
+        raise CliError(f"AWS sign-in: {error}", "Sign in again with `aws sso login`.") from error
+    except aws.ParamValidationError as error:
+        raise CliError(f"The request is not valid: {error}", "Correct the value named above.") from error
+    except aws.ClientError as error:
+        detail = error.response.get("Error", {})
+        code, message = detail.get("Code", "Error"), detail.get("Message", str(error))
+        step = _NEXT_STEPS.get(code, "`skyloop status` shows the state of the system.")
+        raise CliError(f"{error.operation_name} was refused ({code}): {message}", step) from error
+
+
+def error_code(error: aws.ClientError) -> str:
+    """The service's error code, e.g. `ResourceNotFound`."""
+    return str(error.response.get("Error", {}).get("Code", ""))

