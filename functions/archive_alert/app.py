@@ -1,0 +1,28 @@
+"""Keep every alert of the topic in the bucket: monitoring/alerts/<yyyy>/<mm>/<dd>/<message id>.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from skyloop.alerts import archive_key, archived
+from skyloop.clients import client
+from skyloop.observability import logger, metrics, observed
+from skyloop.settings import Settings
+from skyloop.storage import Storage
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """SNS delivers at least once: the key is made of the message's id and day, so a repeat writes the same object."""
+    storage = Storage(client("s3"), Settings.from_environment().data_bucket)
+    uris = []
+    for record in event["Records"]:
+        document = archived(record["Sns"])
+        logger.set_correlation_id(document["alert"].get("correlation_id") or document["message_id"])
+        uri = storage.write_json(archive_key(document["message_id"], document["published_at"]), document)
+        logger.info("alert archived", uri=uri, event_name=document["alert"].get("event"))
+        uris.append(uri)
+    metrics.add_metric("AlertsArchived", MetricUnit.Count, len(uris))
+    return {"archived": uris}

@@ -1,0 +1,81 @@
+"""evaluation.json: what the evaluation job measured of candidate and champion on the frozen test set.
+
+Scores are COCO's average precisions, 0..1, as faster-coco-eval computes them. A score that could not be measured (no
+boxes, a broken evaluation) arrives as null or NaN; the document is read all the same and the gate says what it means.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class _Document(BaseModel):
+    # Evaluators add fields over time; what the gate does not know it leaves alone.
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=True)
+
+
+class EvaluationUnreadable(ValueError):
+    """The evaluation document is not JSON or lacks what every evaluation has."""
+
+
+class ClassScores(_Document):
+    """One class. `boxes` is how many ground-truth boxes of it the test set has: what its AP rests on."""
+
+    ap50: float | None = None
+    ap50_95: float | None = None
+    boxes: int = Field(default=0, ge=0)
+
+
+class ModelScores(_Document):
+    """One model on the test set. `test_set_id` only where it differs from the document's would be news."""
+
+    map50: float | None
+    map50_95: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    per_class: dict[str, ClassScores] = Field(default_factory=dict)
+    test_set_id: str | None = None
+    training_job: str | None = None
+
+
+class Comparison(_Document):
+    """Candidate minus champion: positive is better. `interval` is the difference's bootstrap interval."""
+
+    map50_difference: float | None
+    interval: tuple[float | None, float | None]
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    resamples: int = Field(default=0, ge=0)
+    method: str = ""
+
+
+class Evaluation(_Document):
+    """The whole document. `images` and `boxes` count the test set."""
+
+    dataset_id: str
+    test_set_id: str
+    training_job: str
+    images: int = Field(ge=0)
+    boxes: int = Field(ge=0)
+    candidate: ModelScores
+    champion: ModelScores | None = None
+    comparison: Comparison | None = None
+    evaluator: str = "unknown"
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, body: bytes) -> Evaluation:
+        """Read evaluation.json. Raises EvaluationUnreadable, naming every field that is missing or of a wrong kind."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            wrong = "; ".join(
+                f"{'.'.join(map(str, item['loc'])) or 'document'}: {item['msg']}" for item in error.errors()
+            )
+            raise EvaluationUnreadable(f"the evaluation cannot be read: {wrong}") from error
+
+
+def is_score(value: float | None) -> bool:
+    """Is `value` a measured score: a number, finite, 0..1?"""
+    return value is not None and math.isfinite(value) and 0.0 <= value <= 1.0
