@@ -1,0 +1,297 @@
+"""Start, stop and look at the laptop cloud: what ``skyloop up``, ``down`` and ``status`` call.
+
+The server runs detached from the terminal until ``down``. Its folder, the home, holds ``laptop.json`` (where it
+listens and what is deployed), ``state/`` and ``s3/`` (kept over a clean stop), ``jobs/``, ``endpoints/`` and ``logs/``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from laptop import deploy, preflight
+from laptop.server import DEFAULT_PORT, REGION
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DEFAULT_HOME = REPOSITORY / ".skyloop"
+READY_SECONDS = 60
+STOP_SECONDS = 90
+
+Progress = Callable[[str], None]
+
+
+class LaptopError(Exception):
+    """The cloud cannot do what was asked; the message says why and what to do next."""
+
+
+@dataclass
+class Running:
+    """A cloud as ``laptop.json`` records it. ``pid`` is None once it is stopped.
+
+    ``parameters`` are all the stack's parameters, ``given`` those that a person gave over the ones in samconfig.toml.
+    """
+
+    endpoint_url: str
+    pid: int | None
+    stack_name: str = ""
+    outputs: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def port(self) -> int:
+        return int(self.endpoint_url.rpartition(":")[2])
+
+
+def up(
+    home: Path = DEFAULT_HOME,
+    parameters: Mapping[str, object] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    template: Path = REPOSITORY / "template.yaml",
+    samconfig: Path = REPOSITORY / "samconfig.toml",
+    port: int | None = None,
+    progress: Progress = lambda line: None,
+) -> Running:
+    """Start the cloud where it is not running, and deploy the template to it.
+
+    ``parameters`` override samconfig's section ``[laptop]`` and stay in force for later calls. ``settings`` maps the
+    name of a settings file of the home (``workforce``, ``sagemaker``, ``images``) to members to change in it.
+    Raises LaptopError, preflight.Refused or deploy.DeployError. Whatever ends this call early, a server that it
+    started does not stay behind.
+    """
+    application = deploy.load(template)
+    preflight.check(application)
+    home = home.resolve()
+    fresh = not home.exists()
+    with _locked(home):
+        previous = _read(home)
+        given = {
+            **(previous.given if previous else {}),
+            **{name: str(value) for name, value in (parameters or {}).items()},
+        }
+        configuration = deploy.configuration(samconfig, application, given)
+        for name, members in (settings or {}).items():
+            _change_settings(home / f"{name}.json", members)
+        running = previous if previous and _answers(previous, home) else None
+        started = None
+        try:
+            if running is None:
+                _refuse_if_hung(previous, home)
+                running, started = start(home, port or (previous.port if previous else None))
+                progress(f"The laptop cloud listens on {running.endpoint_url}")
+            outputs = deploy.deploy(running.endpoint_url, application, configuration, progress=progress)
+            running = Running(
+                running.endpoint_url, running.pid, configuration.stack_name, outputs, configuration.parameters, given
+            )
+            _write(home, running)
+            return running
+        except BaseException:
+            if started is not None:
+                _stop_process(started.pid)
+                if fresh:
+                    shutil.rmtree(home, ignore_errors=True)
+                else:
+                    _write(home, Running(f"http://127.0.0.1:{running.port if running else DEFAULT_PORT}", None))
+            raise
+
+
+def down(home: Path = DEFAULT_HOME) -> bool:
+    """Stop the cloud, keeping its state for the next ``up``. False when it was not running.
+
+    Raises LaptopError when it had to be killed: what changed since it started may be lost.
+    """
+    home = home.resolve()
+    if not home.exists():
+        return False
+    with _locked(home):
+        running = _read(home)
+        if running is None or running.pid is None or not _is_server(running.pid, home):
+            if running and running.pid:
+                _write(home, Running(**{**asdict(running), "pid": None}))
+            return False
+        clean = _stop_process(running.pid)
+        _write(home, Running(**{**asdict(running), "pid": None}))
+    if not clean:
+        raise LaptopError(
+            f"The laptop cloud (pid {running.pid}) did not stop within {STOP_SECONDS} s and was killed. What changed "
+            f"since it started may be lost; see {home / 'logs' / 'server.log'}."
+        )
+    return True
+
+
+def status(home: Path = DEFAULT_HOME) -> Running | None:
+    """What ``laptop.json`` says, with ``pid`` None unless the server answers; None when there never was a cloud."""
+    running = _read(home.resolve())
+    if running and not _answers(running, home.resolve()):
+        running.pid = None
+    return running
+
+
+def start(home: Path, port: int | None = None) -> tuple[Running, subprocess.Popen[bytes]]:
+    """Start a server over ``home`` and wait until it is ready: no stack, no ``laptop.json``.
+
+    ``port`` (default 4566, 0 for any) is a wish: where it is taken, a free one is used. Raises LaptopError.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    logs = home / "logs"
+    logs.mkdir(exist_ok=True)
+    chosen = _free_port(DEFAULT_PORT if port is None else port)
+    log = logs / "server.log"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "laptop.server", "--home", str(home), "--port", str(chosen)],
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{chosen}"
+    try:
+        deadline = time.monotonic() + READY_SECONDS
+        while (state := _health(url).get("status")) != "ready":
+            if process.poll() is not None:
+                raise LaptopError(f"The laptop cloud ended while starting:\n{_tail(log)}\nThe whole log is {log}.")
+            if str(state).startswith("failed"):
+                raise LaptopError(f"The local SageMaker could not start ({state}). The log is {log}.")
+            if time.monotonic() > deadline:
+                raise LaptopError(f"The laptop cloud was not ready within {READY_SECONDS} s. The log is {log}.")
+            time.sleep(0.02)
+    except BaseException:
+        _stop_process(process.pid)
+        raise
+    return Running(url, process.pid), process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server that :func:`start` started."""
+    _stop_process(process.pid)
+
+
+def client_settings(endpoint_url: str) -> dict[str, str]:
+    """Arguments of boto3's ``client`` that reach a cloud as its account's root."""
+    return {
+        "endpoint_url": endpoint_url,
+        "region_name": REGION,
+        "aws_access_key_id": "test",
+        "aws_secret_access_key": "test",
+    }
+
+
+def _health(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(f"{url}/_skyloop/health", timeout=5) as answer:
+            return json.load(answer)
+    except (OSError, ValueError):
+        return {}
+
+
+def _answers(running: Running, home: Path) -> bool:
+    health = _health(running.endpoint_url) if running.pid else {}
+    return health.get("pid") == running.pid and health.get("home") == str(home)
+
+
+def _refuse_if_hung(previous: Running | None, home: Path) -> None:
+    if previous and previous.pid and _is_server(previous.pid, home):
+        raise LaptopError(
+            f"The laptop cloud (pid {previous.pid}) runs but does not answer on {previous.endpoint_url}. "
+            f"Stop it with `skyloop down`, then try again."
+        )
+
+
+def _is_server(pid: int, home: Path) -> bool:
+    """Whether a process is this home's server: pids are reused, so a number alone proves nothing."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return "laptop.server" in listed.stdout and str(home) in listed.stdout
+
+
+def _stop_process(pid: int) -> bool:
+    """Ask a server to stop and wait for it; True when it did so by itself."""
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 10)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if _ended(pid):
+                return number == signal.SIGTERM
+            time.sleep(0.02)
+    return False
+
+
+def _ended(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return probe.getsockname()[1]
+    raise LaptopError("No port of 127.0.0.1 can be opened.")
+
+
+@contextlib.contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """One `up` or `down` at a time: a second one says so rather than racing the first."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lifecycle.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LaptopError(
+                f"Another `skyloop up` or `down` is at work in {home}. Wait for it, then try again."
+            ) from None
+        yield
+
+
+def _read(home: Path) -> Running | None:
+    try:
+        return Running(**json.loads((home / "laptop.json").read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise LaptopError(f"{home / 'laptop.json'} cannot be read ({error}). Remove it, then try again.") from error
+
+
+def _write(home: Path, running: Running) -> None:
+    _replace(home / "laptop.json", asdict(running))
+
+
+def _change_settings(file: Path, members: Mapping[str, Any]) -> None:
+    current = json.loads(file.read_text()) if file.exists() else {}
+    _replace(file, {**current, **members})
+
+
+def _replace(file: Path, document: dict[str, Any]) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(document, indent=2) + "\n")
+    partial.replace(file)
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,5 @@
+"""To come."""
+class Refused(Exception):
+    """To come."""
+def check(application):
+    """To come."""
