@@ -1,4 +1,4 @@
-"""The gate: may this candidate replace the champion? Thresholds and one evaluation in, a decision that explains itself out.
+"""The gate: may this candidate replace the champion? Thresholds and one evaluation in, an explained verdict out.
 
 Pure: no clock, no cloud. Every rule is listed in the decision with its value, its threshold, whether it passed and a
 sentence a person can read; a rule that could not be judged says why (`passed` is null) and neither helps nor hinders.
@@ -10,8 +10,8 @@ same-test-set            the evaluation was made on the dataset's frozen test se
 test-set-not-empty       the test set has images and boxes
 map50-is-a-number        the candidate's mAP50 was measured (finite, 0..1)
 map50-floor              candidate mAP50 >= MinMap50
-class-ap50-floor         AP50 >= MinClassAp50, for each class with at least MinClassBoxes boxes in the test set; an AP over
-                         a handful of boxes is noise, so smaller classes are reported and not judged
+class-ap50-floor         AP50 >= MinClassAp50, for each class with at least MinClassBoxes boxes in the test set; an AP
+                         over a handful of boxes is noise, so smaller classes are reported and not judged
 keeps-classes            every class the champion was scored on is scored for the candidate too
 not-worse-than-champion  see `_not_worse`
 shared-classes           where the champion does not know a class: not worse on the classes that both know
@@ -125,8 +125,8 @@ def _same_test_set(evaluation: Evaluation, test_set_id: str) -> list[Rule]:
             passed=same,
             sentence=f"the candidate was evaluated on the frozen test set {test_set_id}"
             if same
-            else f"the candidate was evaluated on test set {evaluation.test_set_id}, but the dataset's frozen test set is "
-            f"{test_set_id}: evaluate it again on that one",
+            else f"the candidate was evaluated on test set {evaluation.test_set_id}, but the dataset's frozen test set "
+            f"is {test_set_id}: evaluate it again on that one",
         )
     ]
     theirs = evaluation.champion.test_set_id if evaluation.champion else None
@@ -136,8 +136,8 @@ def _same_test_set(evaluation: Evaluation, test_set_id: str) -> list[Rule]:
                 name="same-test-set",
                 subject="champion",
                 passed=False,
-                sentence=f"the champion's scores are from test set {theirs}, the candidate's from {evaluation.test_set_id}: "
-                "they cannot be compared; evaluate both on the same test set",
+                sentence=f"the champion's scores are from test set {theirs}, the candidate's from "
+                f"{evaluation.test_set_id}: they cannot be compared; evaluate both on the same test set",
             )
         )
     return rules
@@ -163,7 +163,7 @@ def _is_number(candidate: ModelScores) -> Rule:
         passed=measured,
         sentence="the candidate's mAP50 was measured"
         if measured
-        else f"the candidate's mAP50 is {candidate.map50}, which is not a score between 0 and 1: the evaluation is broken",
+        else f"the candidate's mAP50 is {candidate.map50}, not a score between 0 and 1: the evaluation is broken",
     )
 
 
@@ -174,7 +174,8 @@ def _floor(candidate: ModelScores, thresholds: Thresholds) -> Rule:
         value=candidate.map50,
         threshold=thresholds.min_map50,
         passed=passed,
-        sentence=f"mAP50 {candidate.map50:.3f} {'reaches' if passed else 'is below'} the floor of {thresholds.min_map50:.3f}",
+        sentence=f"mAP50 {candidate.map50:.3f} {'reaches' if passed else 'is below'} the floor of "
+        f"{thresholds.min_map50:.3f}",
     )
 
 
@@ -315,8 +316,8 @@ def _shared_classes(candidate: ModelScores, champion: ModelScores, thresholds: T
             **rule,
             value=ours - theirs,
             passed=passed,
-            sentence=f"the champion does not know {', '.join(new)}; on the classes that both know ({', '.join(known)}) the "
-            f"mean AP50 is {ours:.3f} against {theirs:.3f}, {'not' if passed else 'and that is'} more than "
+            sentence=f"the champion does not know {', '.join(new)}; on the classes that both know ({', '.join(known)}) "
+            f"the mean AP50 is {ours:.3f} against {theirs:.3f}, {'not' if passed else 'and that is'} more than "
             f"{thresholds.max_map50_drop:.3f} worse",
         )
     ]
