@@ -7,6 +7,7 @@ the session's clients have an endpoint URL, which is the only difference. Names 
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from cli.errors import CliError, error_code
 DEFAULT_STACK = "skyloop-dev"
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_HOME = REPOSITORY / ".skyloop"
+_making_clients = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,18 @@ class Cloud:
     endpoint_url: str | None = None
     home: Path | None = None
 
-    def client(self, service: str, **config: Any) -> Any:
-        """A client of a service; `config` goes to botocore's Config."""
-        # One attempt less than botocore's default is enough here, and a person is waiting.
-        settings = Config(retries={"max_attempts": 4, "mode": "standard"}, max_pool_connections=32, **config)
-        return self.session.client(service, endpoint_url=self.endpoint_url, config=settings)
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
+
+    def client(self, service: str) -> Any:
+        """The client of a service, made once: clients may be shared between threads, making them may not."""
+        with _making_clients:
+            if service not in self._clients:
+                settings = Config(retries={"max_attempts": 4, "mode": "standard"}, max_pool_connections=32)
+                made = self.session.client(service, endpoint_url=self.endpoint_url, config=settings)
+                self._clients[service] = made
+            return self._clients[service]
 
     @cached_property
     def outputs(self) -> Outputs:
@@ -136,13 +145,11 @@ def laptop_cloud(home: Path) -> Cloud:
             f"No laptop cloud is running from {home}.",
             "Start it with `skyloop up`, or name a stack on AWS with --profile, --region or --stack.",
         )
+    if running.get("pid") is None:
+        raise CliError(f"The laptop cloud in {home} is stopped.", "Start it again with `skyloop up`.")
     url = running["endpoint_url"]
     if urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise CliError(f"{home / 'laptop.json'} points at {url}, which is not this machine.", "Run `skyloop up`.")
-    credentials = running.get("credentials", {})
-    session = boto3.Session(
-        aws_access_key_id=credentials.get("access_key_id", "test"),
-        aws_secret_access_key=credentials.get("secret_access_key", "test"),
-        region_name=running.get("region", "us-east-1"),
-    )
-    return Cloud(session, running.get("stack_name", DEFAULT_STACK), url, home)
+    # The laptop cloud has one account; these are its root's, as laptop.lifecycle.client_settings says.
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+    return Cloud(session, running.get("stack_name") or DEFAULT_STACK, url, home)

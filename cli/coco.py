@@ -83,7 +83,9 @@ def read(path: Path) -> CocoFile:
     except FileNotFoundError:
         raise CliError(f"There is no {path}.", "Pass --labels FILE with a COCO file, or leave it out.") from None
     except (ValueError, OSError) as error:
-        raise CliError(f"{path} cannot be read as JSON: {error}", "Give a COCO detection file with --labels.") from error
+        raise CliError(
+            f"{path} cannot be read as JSON: {error}", "Give a COCO detection file with --labels."
+        ) from error
     try:
         coco = CocoFile.model_validate(document)
     except ValidationError as error:
@@ -115,7 +117,7 @@ def _check_references(path: Path, coco: CocoFile) -> None:
             )
         if annotation.category_id not in categories:
             raise CliError(
-                f"{path}: annotations.{number} has category {annotation.category_id!r}, which categories does not have.",
+                f"{path}: annotations.{number} has category {annotation.category_id!r}, which is not in categories.",
                 "Correct category_id, or add the category.",
             )
     for image in coco.images:

@@ -67,7 +67,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _flight_of(root: Path, base: str, folder: Path) -> str:
-    """`base` for the root itself, `base-sub-subsub` below it; a last part called `images` says nothing and is dropped."""
+    """`base` for the root itself, `base-sub-subsub` below it; a last part called `images` is dropped."""
     parts = list(folder.relative_to(root).parts)
     if parts and parts[-1].lower() == "images":
         parts.pop()
@@ -115,7 +115,8 @@ def plan(path: Path, flight: str | None = None) -> Drop:
                 images.append(image)
         if not images:
             raise CliError(
-                f"{path} holds no images.", f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}; sub-folders are searched."
+                f"{path} holds no images.",
+                f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}; sub-folders are searched.",
             )
         drop = Drop(path, images, others)
     for image in drop.images:

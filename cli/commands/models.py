@@ -1,0 +1,137 @@
+"""`approve`, `reject`, `deploy`, `rollback`, `detect`: the model that serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import actions, detect, render, snapshot
+from cli.cloud import Cloud
+from cli.command import command
+from cli.errors import CliError
+from cli.output import Output
+
+Version = Annotated[str | None, typer.Argument(help="Version number or ARN of a model package.")]
+Comment = Annotated[str | None, typer.Option("--comment", help="Why; kept with the package.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")]
+DEPLOYMENT_SECONDS = 3600.0
+
+
+@command
+def approve(cloud: Cloud, out: Output, version: Version = None, comment: Comment = None) -> None:
+    """Approve a model package, by default the newest that waits. Approving deploys it."""
+    _decide(cloud, out, version, comment, "Approved", "It is being deployed: `skyloop watch`.")
+
+
+@command
+def reject(cloud: Cloud, out: Output, version: Version = None, comment: Comment = None) -> None:
+    """Reject a model package, by default the newest that waits."""
+    _decide(cloud, out, version, comment, "Rejected", "What serves stays as it is.")
+
+
+def _decide(cloud: Cloud, out: Output, version: str | None, comment: str | None, approval: str, then: str) -> None:
+    package = actions.find_package(cloud, version, "PendingManualApproval")
+    serving = snapshot.endpoint(cloud).package_arn
+    if approval == "Rejected" and package.arn == serving:
+        out.warn(f"Version {package.version} is in service and stays so; `skyloop rollback` takes it out.")
+    if package.approval == approval:
+        then = "It was so already; nothing changed."
+    else:
+        actions.set_approval(cloud, package, approval, comment)
+    document = {"version": package.version, "arn": package.arn, "approval": approval, "was": package.approval}
+    out.result(document, lambda: f"Version {package.version} is {approval}. {then}")
+
+
+def _finish(cloud: Cloud, out: Output, started: dict[str, Any], wait: bool, what: str) -> None:
+    if not wait:
+        out.result(started, lambda: f"Started {what} ({started['name']}). `skyloop watch` follows it.")
+        return
+    out.note(f"{what} started ({started['name']}); Ctrl-C leaves it running.")
+    ended = actions.wait(cloud, started["execution_arn"], DEPLOYMENT_SECONDS)
+    now = snapshot.endpoint(cloud)
+    document = {**started, "status": ended["status"], "output": json.loads(ended.get("output") or "null")}
+    out.result(document, lambda: render.endpoint_line(now, {}))
+    if ended["status"] != "SUCCEEDED":
+        raise CliError(
+            f"{what} {ended['status'].lower()}: {ended.get('error', '')} {ended.get('cause', '')}".strip(),
+            "`skyloop alerts` says why and what was kept.",
+        )
+
+
+@command
+def deploy(cloud: Cloud, out: Output, version: Version = None, wait: Wait = True) -> None:
+    """Deploy an approved model package again, by default the newest."""
+    package = actions.find_package(cloud, version, "Approved")
+    if package.approval != "Approved":
+        raise CliError(
+            f"Version {package.version} is {package.approval}.", f"Approve it first: skyloop approve {package.version}"
+        )
+    request = json.dumps({"model_package_arn": package.arn})
+    started = actions.start(cloud, "Deploy", f"{cloud.prefix}-v{package.version}", request)
+    _finish(cloud, out, started, wait, f"deployment of version {package.version}")
+
+
+@command
+def rollback(
+    cloud: Cloud,
+    out: Output,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the alert.")] = "by hand",
+    wait: Wait = True,
+) -> None:
+    """Put the last good endpoint config back."""
+    now = snapshot.endpoint(cloud)
+    if now.status == "NotDeployed":
+        raise CliError(f"There is no endpoint {now.name}.", "`skyloop status` shows what there is.")
+    if now.status != "InService":
+        raise CliError(f"{now.name} is {now.status}.", "Wait until it is InService (`skyloop watch`), then repeat.")
+    state = snapshot.state_item(cloud, f"endpoint#{now.name}")
+    if not state.get("previous_config"):
+        raise CliError(
+            "There is no earlier config to go back to.", "`skyloop deploy VERSION` deploys a version you choose."
+        )
+    request = json.dumps({"endpoint_name": now.name, "reason": reason})
+    started = actions.start(cloud, "Rollback", now.name, request)
+    _finish(cloud, out, started, wait, "rollback")
+
+
+@command
+def detect_objects(
+    cloud: Cloud,
+    out: Output,
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the pictures with boxes go.")] = Path("detections"),
+    confidence: Annotated[
+        float | None, typer.Option("--confidence", min=0, max=1, help="Only detections at least this sure.")
+    ] = None,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw and save pictures.")] = True,
+) -> None:
+    """Ask the endpoint what it sees in images, and draw it."""
+    paths = detect.find_images(images)
+    targets = list(detect.picture_names(paths, out_folder))
+    answers: list[detect.Answer] = []
+    failed: list[tuple[Path, CliError]] = []
+    saved: dict[Path, Path] = {}
+    for path, target in out.track(list(zip(paths, targets, strict=True)), "Detecting", len(paths)):
+        try:
+            answer = detect.ask(cloud, path, confidence)
+            answers.append(answer)
+            if pictures:
+                detect.save_picture(answer, target)
+                saved[path] = target
+        except CliError as error:
+            if len(paths) == 1:
+                raise
+            failed.append((path, error))
+    for path, error in failed:
+        out.warn(f"{path}: {error.what}")
+    if not answers:
+        raise failed[0][1]
+    documents = [
+        {**item.as_document(), "picture": str(saved[item.path]) if item.path in saved else None} for item in answers
+    ]
+    out.result(documents, lambda: render.answers(answers, saved))
+    if failed:
+        raise CliError(f"{len(failed)} of {len(paths)} images got no answer.", failed[0][1].next_step)

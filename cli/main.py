@@ -1,0 +1,43 @@
+"""The `skyloop` command: every command by name, in the order a person meets them."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.commands import images, laptop, models, state
+
+EPILOG = "The laptop cloud is used unless --profile, --region or --stack names a stack on AWS."
+LAPTOP, IMAGES, STATE, MODELS = "The laptop cloud", "Images and labels", "What happens", "Models"
+
+app = typer.Typer(
+    name="skyloop",
+    help="Drop drone images; a better detector ends up in production.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+categories = typer.Typer(help="The label categories, whose order gives the class ids.", no_args_is_help=True)
+categories.command("list")(images.list_categories)
+categories.command("add")(images.add_categories)
+
+app.command(rich_help_panel=LAPTOP)(laptop.up)
+app.command(rich_help_panel=LAPTOP)(laptop.down)
+app.command(rich_help_panel=IMAGES)(images.drop)
+app.command(rich_help_panel=IMAGES)(images.label)
+app.add_typer(categories, name="categories", rich_help_panel=IMAGES)
+app.command(rich_help_panel=STATE)(state.status)
+app.command(rich_help_panel=STATE)(state.watch)
+app.command("alerts", rich_help_panel=STATE)(state.list_alerts)
+app.command("logs", rich_help_panel=STATE)(state.show_logs)
+app.command("detect", rich_help_panel=MODELS)(models.detect_objects)
+app.command(rich_help_panel=MODELS)(models.approve)
+app.command(rich_help_panel=MODELS)(models.reject)
+app.command(rich_help_panel=MODELS)(models.deploy)
+app.command(rich_help_panel=MODELS)(models.rollback)
+
+
+def main() -> None:
+    """Entry point of `skyloop` and `python -m cli`."""
+    app()
