@@ -55,19 +55,37 @@ class Catalogue:
             return _lost(error)
         return True
 
-    def add_duplicate_key(self, image_id: str, key: str) -> None:
-        """Note that the same content also lies under `key`. Saying it twice changes nothing."""
+    def add_refused(self, item: CatalogueItem) -> bool:
+        """Enter a refused file, or a new reason for refusing it. False: it is there for the same reason."""
+        try:
+            self.client.put_item(
+                TableName=self.table,
+                Item=_attributes(item),
+                ConditionExpression="attribute_not_exists(image_id) OR reason <> :reason",
+                ExpressionAttributeValues=to_attributes({":reason": item.reason}),
+            )
+        except ClientError as error:
+            return _lost(error)
+        return True
+
+    def forget(self, image_id: str) -> None:
+        """Remove an entry, if it is there."""
+        self.client.delete_item(TableName=self.table, Key=_key(image_id))
+
+    def add_duplicate_key(self, image_id: str, key: str) -> bool:
+        """Note that the same content also lies under `key`. False: that was known."""
         try:
             self.client.update_item(
                 TableName=self.table,
                 Key=_key(image_id),
                 UpdateExpression="ADD duplicate_keys :keys",
-                ConditionExpression="attribute_exists(image_id) AND #key <> :key",
+                ConditionExpression="#key <> :key AND NOT contains(duplicate_keys, :key)",
                 ExpressionAttributeNames={"#key": "key"},
                 ExpressionAttributeValues={":keys": {"SS": [key]}, ":key": {"S": key}},
             )
         except ClientError as error:
-            _lost(error)
+            return _lost(error)
+        return True
 
     def claim(self, image_id: str, job_name: str) -> bool:
         """PENDING -> LABELING for `job_name`. False: another job has it, or it waits no more."""

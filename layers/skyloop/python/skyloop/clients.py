@@ -21,5 +21,5 @@ def client(service: str) -> Any:
 @lru_cache(maxsize=32)
 def _client(service: str, _endpoint: str | None, region: str | None) -> Any:
     # Standard retries cover throttling; six tries outlast a table's partition split without outlasting a function.
-    config = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=5, read_timeout=60)
+    config = Config(retries={"mode": "standard", "max_attempts": 6}, max_pool_connections=32, connect_timeout=5)
     return boto3.client(service, region_name=region, config=config)

@@ -9,11 +9,20 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+MAX_COPY_BYTES = 5 * 1024**3  # what one CopyObject takes
 MISSING_CODES = {"NoSuchKey", "404", "NotFound", "NoSuchVersion"}
 
 
 class ObjectMissing(LookupError):
     """The object is not there (any more)."""
+
+
+class ObjectTooLarge(ValueError):
+    """The object is larger than the reader was ready for; nothing was read. `size` is in bytes."""
+
+    def __init__(self, uri: str, size: int) -> None:
+        super().__init__(f"{uri} has {size} bytes")
+        self.size = size
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,6 @@ class StoredObject:
     body: bytes
     content_type: str = "application/octet-stream"
     metadata: dict[str, str] = field(default_factory=dict)
-    version_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,25 +79,26 @@ class Storage:
             raise ValueError(f"{uri!r} is not in bucket {self.bucket!r}")
         return key
 
-    def read(
-        self, key: str, *, version_id: str | None = None, byte_range: tuple[int, int] | None = None
-    ) -> StoredObject:
-        """Read an object, or bytes `first..last` (inclusive) of it. Raises ObjectMissing."""
+    def read(self, key: str, *, at_most: int | None = None, byte_range: tuple[int, int] | None = None) -> StoredObject:
+        """Read an object, or bytes `first..last` (inclusive) of it.
+
+        Raises ObjectMissing, and ObjectTooLarge for a body of more than `at_most` bytes.
+        """
         request: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
-        if version_id:
-            request["VersionId"] = version_id
         if byte_range:
             request["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
         try:
             answer = self.client.get_object(**request)
         except ClientError as error:
             raise _missing(error, self.uri(key)) from error
+        if at_most is not None and answer["ContentLength"] > at_most:
+            answer["Body"].close()
+            raise ObjectTooLarge(self.uri(key), answer["ContentLength"])
         return StoredObject(
             key=key,
             body=answer["Body"].read(),
             content_type=answer.get("ContentType", "application/octet-stream"),
             metadata=answer.get("Metadata", {}),
-            version_id=answer.get("VersionId"),
         )
 
     def read_json(self, key: str) -> Any:
@@ -134,7 +143,7 @@ class Storage:
         return self.write(key, body, content_type="application/json")
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object within the bucket, metadata included. Raises ObjectMissing."""
+        """Copy an object of at most MAX_COPY_BYTES within the bucket, metadata included. Raises ObjectMissing."""
         try:
             self.client.copy_object(Bucket=self.bucket, Key=target, CopySource={"Bucket": self.bucket, "Key": source})
         except ClientError as error:
@@ -146,6 +155,13 @@ class Storage:
         for page in pages:
             for item in page.get("Contents", []):
                 yield ObjectSummary(item["Key"], int(item["Size"]), item["LastModified"].timestamp())
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The "folders" directly under `prefix`: key prefixes up to and with the next `/`."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+        for page in pages:
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"]
 
 
 def _missing(error: ClientError, uri: str) -> Exception:

@@ -1,0 +1,62 @@
+"""Enter uploaded images into the catalogue. Triggered by the uploads queue, in batches with partial failures."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from skyloop.catalogue import Catalogue
+from skyloop.clients import client
+from skyloop.documents import ImagesCatalogued
+from skyloop.intake import Intake, Taken
+from skyloop.observability import logger, metrics, observed, tracer
+from skyloop.settings import Settings
+from skyloop.storage import Storage
+from skyloop.uploads import uploads_in
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """An SQS batch in; out, the messages to deliver again (`batchItemFailures`)."""
+    settings = Settings.from_environment()
+    catalogue = Catalogue(client("dynamodb"), settings.catalogue_table)
+    intake = Intake(Storage(client("s3"), settings.data_bucket), catalogue)
+    taken: list[Taken] = []
+
+    @tracer.capture_method(capture_response=False)
+    def take(record: SQSRecord) -> None:
+        for upload in uploads_in(record.body):
+            result = intake.take(upload)
+            logger.set_correlation_id(result.correlation_id)
+            logger.info("upload taken", outcome=result.outcome, key=result.key, reason=result.reason)
+            metrics.add_metric(f"Images{result.outcome.capitalize()}", MetricUnit.Count, 1)
+            taken.append(result)
+
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+    answer = process_partial_response(event, take, processor, context)
+    announce([result for result in taken if result.outcome == "new"], catalogue, settings)
+    return dict(answer)
+
+
+def announce(new: list[Taken], catalogue: Catalogue, settings: Settings) -> None:
+    """Tell the event bus of new images. The entries are written: should this fail, the scheduled sweep finds them."""
+    if not new:
+        return
+    detail = ImagesCatalogued(
+        new=len(new),
+        pending_at_least=catalogue.count("PENDING", at_most=settings.labeling_batch_size),
+        correlation_id=new[0].correlation_id or settings.prefix,
+    )
+    entry = {
+        "Source": "skyloop",
+        "DetailType": "Images Catalogued",
+        "Detail": json.dumps(detail.plain()),
+        "EventBusName": settings.label_event_bus,
+    }
+    refused = client("events").put_events(Entries=[entry])
+    if refused["FailedEntryCount"]:
+        logger.warning("the event bus took no event; the sweep will start labeling", answer=refused["Entries"])

@@ -1,0 +1,28 @@
+"""Put the images of a labeling job that will not finish back into the queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from skyloop.catalogue import Catalogue
+from skyloop.clients import client
+from skyloop.documents import ReleaseAnswer, ReleaseRequest
+from skyloop.labeling import Labeling
+from skyloop.observability import logger, metrics, observed
+from skyloop.settings import Settings
+from skyloop.storage import Storage
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """A ReleaseRequest in, a ReleaseAnswer out. Repeating it releases nothing more."""
+    request, settings = ReleaseRequest.model_validate(event), Settings.from_environment()
+    labeling = Labeling(
+        Storage(client("s3"), settings.data_bucket), Catalogue(client("dynamodb"), settings.catalogue_table), settings
+    )
+    answer = ReleaseAnswer(released=labeling.release(request.job_name))
+    metrics.add_metric("ImagesReleased", MetricUnit.Count, answer.released)
+    logger.info("images released", labeling_job=request.job_name, reason=request.reason, released=answer.released)
+    return answer.plain()

@@ -1,0 +1,36 @@
+"""Rectangles in pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Pixels; the origin is the picture's top left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    def shared_with(self, other: Rectangle) -> Rectangle | None:
+        """The part that both cover, or None where they do not overlap."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        width, height = min(self.right, other.right) - left, min(self.bottom, other.bottom) - top
+        return Rectangle(left, top, width, height) if width > 0 and height > 0 else None
+
+    def moved(self, across: float, down: float) -> Rectangle:
+        return Rectangle(self.left + across, self.top + down, self.width, self.height)

@@ -1,0 +1,149 @@
+"""What several test modules share: the environment of a function, its tables and bucket, stored events and documents."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REGION = "us-east-1"
+BUCKET = "skyloop-dev-data"
+
+ENVIRONMENT = {
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "POWERTOOLS_SERVICE_NAME": "skyloop",
+    "POWERTOOLS_METRICS_NAMESPACE": "Skyloop",
+    "SKYLOOP_PROJECT": "skyloop",
+    "SKYLOOP_STAGE": "dev",
+    "SKYLOOP_DATA_BUCKET": BUCKET,
+    "SKYLOOP_CATALOGUE_TABLE": "skyloop-dev-catalogue",
+    "SKYLOOP_STATE_TABLE": "skyloop-dev-state",
+    "SKYLOOP_IDEMPOTENCY_TABLE": "skyloop-dev-idempotency",
+    "SKYLOOP_ALERT_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:skyloop-dev-alerts",
+    "SKYLOOP_UPLOADS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/skyloop-dev-uploads",
+    "SKYLOOP_ENDPOINT_NAME": "skyloop-dev",
+    "SKYLOOP_MODEL_PACKAGE_GROUP": "skyloop-dev",
+    "SKYLOOP_LABELING_BATCH_SIZE": "3",
+    "SKYLOOP_LABELING_MAX_WAIT_HOURS": "24",
+    "SKYLOOP_LABELING_QUIET_SECONDS": "60",
+    "SKYLOOP_MIN_MAP50": "0.5",
+    "SKYLOOP_MIN_CLASS_AP50": "0",
+    "SKYLOOP_MIN_CLASS_BOXES": "20",
+    "SKYLOOP_MAX_MAP50_DROP": "0.02",
+    "SKYLOOP_TILE_SIZE": "1280",
+    "SKYLOOP_MIN_TRAIN_IMAGES": "4",
+    "SKYLOOP_DRIFT_WINDOW": "50",
+    "SKYLOOP_DRIFT_ALPHA": "0.01",
+    "SKYLOOP_LABEL_EVENT_BUS": "default",
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda hands to a handler beside the event."""
+
+    function_name: str = "function"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    aws_request_id: str = "52fdfc07-2182-454f-963f-5f0f9a621d72"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
+    """The environment the template gives every function, with `changes` (names as in the environment)."""
+    for name in [name for name in os.environ if name.startswith(("SKYLOOP_", "AWS_"))]:
+        monkeypatch.delenv(name)
+    for name, value in {**ENVIRONMENT, **changes}.items():
+        monkeypatch.setenv(name, value)
+
+
+def create_stack() -> None:
+    """The bucket, tables, queue and topic that the environment names, as the template makes them (for moto)."""
+    boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
+    dynamodb = boto3.client("dynamodb", region_name=REGION)
+    dynamodb.create_table(
+        TableName=ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"],
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("image_id", "status", "queue_order")
+        ],
+        KeySchema=[{"AttributeName": "image_id", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "status-index",
+                "KeySchema": [
+                    {"AttributeName": "status", "KeyType": "HASH"},
+                    {"AttributeName": "queue_order", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+    for variable, key in (("SKYLOOP_STATE_TABLE", "name"), ("SKYLOOP_IDEMPOTENCY_TABLE", "id")):
+        dynamodb.create_table(
+            TableName=ENVIRONMENT[variable],
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+        )
+    boto3.client("sqs", region_name=REGION).create_queue(QueueName="skyloop-dev-uploads")
+    boto3.client("sns", region_name=REGION).create_topic(Name="skyloop-dev-alerts")
+
+
+def load_handler(function: str) -> ModuleType:
+    """The module `functions/<function>/app.py`, as Lambda loads it: by path, fresh."""
+    path = REPOSITORY / "functions" / function / "app.py"
+    spec = importlib.util.spec_from_file_location(f"functions_{function}_app", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stored_event(name: str) -> dict[str, Any]:
+    """`tests/events/<name>.json`."""
+    return json.loads((REPOSITORY / "tests" / "events" / f"{name}.json").read_text())
+
+
+def stored_lines(name: str) -> list[Any]:
+    """The lines of `tests/documents/<name>.manifest`, parsed."""
+    text = (REPOSITORY / "tests" / "documents" / f"{name}.manifest").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def shared_folder() -> Path:
+    """Real data for development, by `SKYLOOP_SHARED` or beside the repository; skips the test where there is none."""
+    folder = Path(os.environ.get("SKYLOOP_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip("no shared data folder on this machine")
+    return folder
+
+
+def picture(width: int = 64, height: int = 48, *, seed: int = 0, mode: str = "RGB") -> Image.Image:
+    """A picture of noise: no two seeds alike, and nothing that compresses away."""
+    shape = (height, width) if mode == "L" else (height, width, 3)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), mode=None)
+
+
+def encoded(image: Image.Image, format_name: str = "JPEG", **options: Any) -> bytes:
+    """The bytes of an image file."""
+    buffer = BytesIO()
+    image.save(buffer, format_name, **options)
+    return buffer.getvalue()
