@@ -1,0 +1,71 @@
+"""`python3 -m skyloop_container train | evaluate | serve`: what the image's ENTRYPOINT runs."""
+
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+
+from .environment import Environment, Interrupted, JobError
+
+TERMINATED = 143  # 128 + SIGTERM, as shells count it
+
+
+def main(arguments: list[str]) -> int:
+    """Run one program. Returns the process's exit code: 0, 1 (failed, with the reason written), 2 (usage), 143."""
+    programs = {"train": _train, "evaluate": _evaluate, "serve": _serve}
+    if len(arguments) != 1 or arguments[0] not in programs:
+        print(f"usage: python3 -m skyloop_container {'|'.join(programs)}", file=sys.stderr)
+        return 2
+    environment = Environment.current()
+    try:
+        return programs[arguments[0]](environment)
+    finally:
+        shutil.rmtree(environment.scratch, ignore_errors=True)
+
+
+def _train(environment: Environment) -> int:
+    from .train import run
+
+    try:
+        run(environment)
+    except Interrupted:
+        print("terminated: the checkpoint is kept, the job can be resumed", file=sys.stderr)
+        return TERMINATED
+    except Exception as error:
+        return _failed(error, environment.write_training_failure)
+    return 0
+
+
+def _evaluate(environment: Environment) -> int:
+    from .evaluate import run
+
+    try:
+        environment.write_processing_message(run(environment))
+    except Exception as error:
+        return _failed(error, environment.write_processing_message)
+    return 0
+
+
+def _serve(environment: Environment) -> int:
+    from .serve import run
+
+    try:
+        run(environment)
+    except JobError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _failed(error: Exception, write: Callable[[str], None]) -> int:
+    """Tell the owner in one sentence; what nobody foresaw leaves its traceback in the log as well."""
+    sentence = str(error) if isinstance(error, JobError) else f"Unexpected {type(error).__name__}: {error}"
+    if not isinstance(error, JobError):
+        traceback.print_exception(error)
+    print(sentence, file=sys.stderr, flush=True)
+    write(sentence)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

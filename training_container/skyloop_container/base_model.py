@@ -1,0 +1,97 @@
+"""Decide what a training starts from, and say so: the champion, given weights, weights by name, or nothing."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .environment import Environment, JobError, unpack_model
+from .hyperparameters import Hyperparameters
+
+ARCHITECTURE = "yolo11n.yaml"  # what "from scratch" builds
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """kind: champion | weights | name | scratch. model: what Ultralytics is given. detail: for a person."""
+
+    kind: str
+    model: str
+    detail: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"kind": self.kind, "detail": self.detail}
+
+
+def choose(environment: Environment, wanted: Hyperparameters) -> Base:
+    """Choose the base model: channel `model`, else channel `weights`, else hyperparameter `weights`, else scratch.
+
+    A champion with other categories is a base all the same: Ultralytics keeps the head's rows of categories whose
+    names match and initialises the others.
+
+    Raises:
+        JobError: a channel is there but holds no usable model.
+    """
+    if champion := environment.channel("model"):
+        folder = unpack_model(champion, environment.scratch / "champion")
+        path = folder / "model.pt"
+        if not path.exists():
+            raise JobError("The model in the channel 'model' has no model.pt to continue from.")
+        return Base("champion", str(path), _describe(folder))
+    if channel := environment.channel("weights"):
+        files = sorted(channel.rglob("*.pt"))
+        if len(files) != 1:
+            raise JobError(f"The channel 'weights' must hold one .pt file, and holds {len(files)}.")
+        return Base("weights", str(files[0]), files[0].name)
+    if wanted.weights:
+        return _by_name(Path(wanted.weights).name, environment.scratch)
+    return _scratch("as asked")
+
+
+def check_loadable(base: Base) -> None:
+    """Load the weights once before the dataset is touched, so that a bad file is told from a bad training.
+
+    Raises:
+        JobError: the file is no Ultralytics detection checkpoint (or needs code that safe loading refuses).
+    """
+    if base.kind == "scratch":
+        return
+    from ultralytics.nn.tasks import load_checkpoint
+
+    try:
+        model, _ = load_checkpoint(base.model)
+    except Exception as error:  # whatever unpickling an arbitrary file may raise
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise JobError(f"The base weights {base.detail} cannot be loaded as an Ultralytics model: {reason}.") from error
+    if getattr(model, "task", None) != "detect":
+        raise JobError(f"The base weights {base.detail} are for the task {getattr(model, 'task', '?')}, not detect.")
+
+
+def _by_name(name: str, scratch: Path) -> Base:
+    """A file of that name in the working folder, else Ultralytics' own download, else from scratch."""
+    if Path(name).is_file():
+        return Base("name", str(Path(name).resolve()), f"{name}, found in the image")
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    os.environ["YOLO_OFFLINE"] = "false"  # the one moment at which this process may use the network
+    try:
+        path = Path(attempt_download_asset(str(scratch / name)))
+    except Exception as error:  # no network, no such asset: urllib, requests and Ultralytics raise what they like
+        return _scratch(f"{name} could not be downloaded ({error})")
+    finally:
+        os.environ["YOLO_OFFLINE"] = "true"
+    if not path.is_file():
+        return _scratch(f"{name} is not among Ultralytics' downloads")
+    return Base("name", str(path), f"{name}, downloaded from Ultralytics")
+
+
+def _scratch(why: str) -> Base:
+    return Base("scratch", ARCHITECTURE, f"{ARCHITECTURE}, random weights: {why}")
+
+
+def _describe(folder: Path) -> str:
+    try:
+        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        return f"{card['training_job']} (dataset {card['dataset_id']})"
+    except (OSError, ValueError, KeyError):
+        return "a champion without model.json"

@@ -1,0 +1,109 @@
+"""Read a channel: images with their YOLO labels, checked line by line before any of it is used."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from .environment import JobError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+Box = tuple[int, float, float, float, float]  # category id; centre x, centre y, width, height as fractions of the image
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image and its boxes.
+
+    name: the image's path below the channel, with slashes: `<job>/images/<name>.<ext>`.
+    """
+
+    name: str
+    path: Path
+    boxes: tuple[Box, ...]
+
+
+def read_channel(folder: Path, categories: int) -> list[Sample]:
+    """Find every `…/images/<name>.<ext>` below a folder and read its `…/labels/<name>.txt`.
+
+    Args:
+        folder: a training channel or processing input.
+        categories: how many categories there are; ids run from 0.
+
+    Returns:
+        Samples sorted by name. An empty label file is a true negative; so is a missing one.
+
+    Raises:
+        JobError: there is no image, or a label file is malformed or names a category that does not exist.
+    """
+    images = sorted(p for p in folder.rglob("*") if p.parent.name == "images" and p.suffix.lower() in SUFFIXES)
+    if not images:
+        raise JobError(f"The channel '{folder.name}' holds no images (looked for */images/*.jpg and the like).")
+    return [
+        Sample(
+            path.relative_to(folder).as_posix(),
+            path,
+            _read_labels(path.parent.parent / "labels" / f"{path.stem}.txt", categories),
+        )
+        for path in images
+    ]
+
+
+def _read_labels(path: Path, categories: int) -> tuple[Box, ...]:
+    if not path.exists():
+        return ()
+    boxes = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"line {number} of the label file {path.parent.parent.name}/labels/{path.name}"
+        try:
+            category, x, y, width, height = line.split()
+            box = (int(category), float(x), float(y), float(width), float(height))
+        except ValueError as error:
+            raise JobError(f"Category and box expected, five numbers, in {where}: {line[:80]!r}.") from error
+        if not 0 <= box[0] < categories:
+            raise JobError(f"Category mismatch: {where} names category {box[0]}, but there are {categories}, from 0.")
+        if not all(0 <= value <= 1 for value in box[1:]) or box[3] == 0 or box[4] == 0:
+            raise JobError(f"Fractions of the image in 0..1 expected in {where}: {line[:80]!r}.")
+        boxes.append(box)
+    return tuple(boxes)
+
+
+def to_pixels(box: Box, width: int, height: int) -> tuple[float, float, float, float]:
+    """A YOLO box as left, top, width, height in pixels of an image of `width` x `height`."""
+    _, x, y, w, h = box
+    return (x - w / 2) * width, (y - h / 2) * height, w * width, h * height
+
+
+def link_for_ultralytics(splits: dict[str, list[Sample]], categories: list[str], into: Path) -> Path:
+    """Lay samples out as Ultralytics wants them, and write the data.yaml that names them.
+
+    Links in a scratch folder, because Ultralytics leaves cache files beside labels and pairs `/images/` with
+    `/labels/` by path: the input stays untouched and equal names of two jobs do not collide.
+
+    Args:
+        splits: "train" and "val".
+        categories: names in the order of their ids.
+        into: a scratch folder.
+
+    Returns:
+        The path of data.yaml (written as JSON, which is YAML).
+    """
+    for split, samples in splits.items():
+        images, labels = into / split / "images", into / split / "labels"
+        images.mkdir(parents=True)
+        labels.mkdir()
+        for number, sample in enumerate(samples):
+            (images / f"{number:06d}{sample.path.suffix.lower()}").symlink_to(sample.path.resolve())
+            text = "".join(f"{c} {x:.8f} {y:.8f} {w:.8f} {h:.8f}\n" for c, x, y, w, h in sample.boxes)
+            (labels / f"{number:06d}.txt").write_text(text, encoding="utf-8")
+    data = {
+        "path": str(into),
+        **{split: f"{split}/images" for split in splits},
+        "names": dict(enumerate(categories)),
+    }
+    path = into / "data.yaml"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return path

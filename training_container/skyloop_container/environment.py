@@ -1,0 +1,121 @@
+"""SageMaker's container contract: where things lie under /opt/ml, and how a job says why it failed.
+
+Formats: "How Amazon SageMaker AI Provides Training Information" and "Processes Training Output" (training), and
+"How You Can Save Metadata Information About Your Processing Job" (processing) in the SageMaker developer guide.
+`SAGEMAKER_BASE_DIR` moves /opt/ml, as it does for AWS's own sagemaker-training toolkit.
+"""
+
+import json
+import os
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+FAILURE_CHARACTERS = 1024  # SageMaker keeps this many of /opt/ml/output/failure as FailureReason
+
+
+class JobError(Exception):
+    """A job cannot be done, for a reason its owner can act on. The text is one clear sentence for a person."""
+
+
+class Interrupted(Exception):
+    """SIGTERM came: what can be kept is in the checkpoint folder, and the job is to end."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The folders of one job or endpoint below `base` (normally /opt/ml)."""
+
+    base: Path
+
+    @classmethod
+    def current(cls) -> "Environment":
+        return cls(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
+
+    @property
+    def model_dir(self) -> Path:
+        return self.base / "model"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.base / "checkpoints"
+
+    @property
+    def processing_input(self) -> Path:
+        return self.base / "processing" / "input"
+
+    @property
+    def processing_output(self) -> Path:
+        return self.base / "processing" / "output"
+
+    @cached_property
+    def scratch(self) -> Path:
+        """A private folder for what must be written but not kept. The system removes it with the container; `main`
+        removes it at the end of the program where there is none."""
+        return Path(tempfile.mkdtemp(prefix="skyloop-"))
+
+    def channel(self, name: str) -> Path | None:
+        """The folder of a training channel, or None if the job has none of that name, or an empty one."""
+        folder = self.base / "input" / "data" / name
+        return folder if folder.is_dir() and any(folder.iterdir()) else None
+
+    def hyperparameters(self) -> dict[str, str]:
+        """The hyperparameters as SageMaker writes them: a flat object of strings.
+
+        Raises:
+            JobError: the file is missing or is not such an object.
+        """
+        path = self.base / "input" / "config" / "hyperparameters.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise JobError(f"The hyperparameters at {path} cannot be read: {error}.") from error
+        if not isinstance(values, dict):
+            raise JobError(f"The hyperparameters at {path} are not a JSON object.")
+        return {str(name): str(value) for name, value in values.items()}
+
+    def training_job_name(self) -> str:
+        """TRAINING_JOB_NAME, which SageMaker sets in a training container; "" when unset."""
+        return os.environ.get("TRAINING_JOB_NAME", "")
+
+    def write_training_failure(self, sentence: str) -> None:
+        """Leave the reason where SageMaker takes FailureReason from."""
+        self._write_output("failure", sentence[:FAILURE_CHARACTERS])
+
+    def write_processing_message(self, sentence: str) -> None:
+        """Leave the text that becomes ExitMessage: UTF-8, at most 1 KB (bytes, so cut on a character's edge)."""
+        self._write_output("message", sentence.encode("utf-8")[:1024].decode("utf-8", "ignore"))
+
+    def _write_output(self, name: str, text: str) -> None:
+        path = self.base / "output" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def unpack_model(folder: Path, into: Path) -> Path:
+    """Find the model in a channel or processing input: `model.tar.gz` is unpacked, loose files are used as they are.
+
+    Args:
+        folder: holds model.tar.gz, or model.json and its companions.
+        into: where to unpack; created.
+
+    Returns:
+        The folder that holds the model's files.
+
+    Raises:
+        JobError: there is no model, or the archive is damaged or tries to leave its folder.
+    """
+    archives = sorted(folder.rglob("*.tar.gz"))
+    if not archives:
+        if (folder / "model.json").exists():
+            return folder
+        raise JobError(f"No model.tar.gz in the input '{folder.name}'.")
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(archives[0]) as archive:
+            archive.extractall(into, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise JobError(f"The model archive in the input '{folder.name}' cannot be unpacked: {error}.") from error
+    return into

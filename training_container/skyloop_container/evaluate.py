@@ -1,0 +1,198 @@
+"""`evaluate`: a SageMaker processing job. Candidate and champion on the same frozen test set, as they are served."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .answering import answer_image, judge
+from .dataset import Sample, read_channel
+from .environment import Environment, JobError, unpack_model
+from .images import decode
+from .inference import Detector
+from .metrics import EVALUATOR, Judged, compare, score
+from .profile import STATISTICS, image_statistics
+from .report import write_report
+
+KNOWN_ANSWERS = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the processing job's Environment says."""
+
+    categories: list[str]
+    dataset_id: str
+    test_set_id: str
+    training_job: str
+    test_prefix: str
+    correlation_id: str
+
+    @classmethod
+    def current(cls) -> "Settings":
+        """Read SKYLOOP_* from the environment. Raises JobError where SKYLOOP_CATEGORIES is missing or not a list."""
+        try:
+            categories = json.loads(os.environ["SKYLOOP_CATEGORIES"])
+        except (KeyError, ValueError) as error:
+            raise JobError("The environment must hold SKYLOOP_CATEGORIES, a JSON list of names.") from error
+        if not isinstance(categories, list) or not categories or not all(isinstance(c, str) for c in categories):
+            raise JobError("SKYLOOP_CATEGORIES must be a JSON list of names.")
+        names = ("DATASET_ID", "TEST_SET_ID", "TRAINING_JOB", "TEST_PREFIX", "CORRELATION_ID")
+        return cls(categories, *(os.environ.get(f"SKYLOOP_{name}", "") for name in names))
+
+
+def run(environment: Environment) -> str:
+    """Evaluate and write evaluation.json, baseline.json, known-answers.json and report.html.
+
+    Returns:
+        One line that says how it went.
+
+    Raises:
+        JobError: an input is missing or unusable; the text says which.
+    """
+    settings = Settings.current()
+    inputs, output = environment.processing_input, environment.processing_output
+    candidate = _load(environment, "candidate")
+    if missing := [name for name in settings.categories if name not in candidate.categories]:
+        raise JobError(f"Category mismatch: the candidate does not know {', '.join(missing)}.")
+    champion = _load(environment, "champion") if _holds_files(inputs / "champion") else None
+    test = read_channel(inputs / "test", len(settings.categories))
+    reference = read_channel(inputs / "reference", len(settings.categories))
+    boxes = sum(len(sample.boxes) for sample in test)
+    if not boxes:
+        raise JobError(f"None of the {len(test)} test images has a box: nothing can be measured.")
+    output.mkdir(parents=True, exist_ok=True)
+
+    ours = [judge(candidate, sample, settings.categories) for sample in test]
+    evaluation = {
+        "dataset_id": settings.dataset_id,
+        "test_set_id": settings.test_set_id,
+        "training_job": settings.training_job,
+        "correlation_id": settings.correlation_id,
+        "images": len(test),
+        "boxes": boxes,
+        "candidate": _scores(candidate, ours, settings.categories),
+        "champion": None,
+        "comparison": None,
+        "notes": [],
+        "versions": candidate.card["versions"],
+        "evaluator": EVALUATOR,
+    }
+    theirs = None
+    if champion:
+        theirs = [judge(champion, sample, settings.categories) for sample in test]
+        _compare(evaluation, settings, champion, ours, theirs)
+    answers = _known_answers(candidate, test, ours, settings)
+    _write(output / "evaluation.json", evaluation)
+    _write(output / "baseline.json", _baseline(candidate, reference, settings))
+    _write(output / "known-answers.json", answers)
+    write_report(output / "report.html", evaluation, test, ours, theirs)
+    return _summary(evaluation)
+
+
+def _load(environment: Environment, name: str) -> Detector:
+    folder = environment.processing_input / name
+    if not _holds_files(folder):
+        raise JobError(f"The input '{name}' is missing or empty.")
+    cores = len(os.sched_getaffinity(0))
+    return Detector(unpack_model(folder, environment.scratch / name), cores)
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_dir() and any(path.is_file() for path in folder.rglob("*"))
+
+
+def _scores(detector: Detector, judged: list[Judged], categories: list[str]) -> dict[str, Any]:
+    scores = score(judged, categories, detector.confidence)
+    return scores | {"training_job": detector.card["training_job"]}
+
+
+def _compare(
+    evaluation: dict[str, Any],
+    settings: Settings,
+    champion: Detector,
+    ours: list[Judged],
+    theirs: list[Judged],
+) -> None:
+    """Score the champion on the categories it knows, by name: its list may be another one, in another order."""
+    shared = [name for name in settings.categories if name in champion.categories]
+    labelled = [name for name in shared if evaluation["candidate"]["per_class"][name]["boxes"]]
+    unknown = [name for name in settings.categories if name not in champion.categories]
+    if unknown:
+        evaluation["notes"].append(
+            f"The champion does not know {', '.join(unknown)}: it is compared on {', '.join(shared) or 'nothing'}."
+        )
+    if not labelled:
+        evaluation["notes"].append("The test set has no box of a category that the champion knows: no comparison.")
+        return
+    evaluation["champion"] = _scores(champion, theirs, shared)
+    evaluation["comparison"] = compare(ours, theirs, labelled)
+
+
+def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -> dict[str, Any]:
+    """What images and answers look like when all is well: the validation split, which the PCA was not fitted on."""
+    profiles, features, groups, counts, confidences = [], [], [], [], []
+    per_category = dict.fromkeys(settings.categories, 0)
+    for sample in reference:
+        image = decode(sample.path.read_bytes())
+        statistics, answer = image_statistics(image), detector.answer(image)
+        profiles.append([round(statistics[name], 6) for name in STATISTICS])
+        features.append([round(value, 5) for value in answer.features])
+        groups.append(sample.path.stem.partition("_")[0])  # tiles of one image are named after it
+        counts.append(len(answer.detections))
+        confidences += [detection.confidence for detection in answer.detections]
+        for detection in answer.detections:
+            per_category[detection.category] = per_category.get(detection.category, 0) + 1
+    return {
+        "profile_names": list(STATISTICS),
+        "profiles": profiles,
+        "features": features,
+        "groups": groups,
+        "detections": {
+            "confidence": detector.confidence,
+            "mean_count": round(float(np.mean(counts)), 4),
+            "mean_confidence": round(float(np.mean(confidences)), 4) if confidences else None,
+            "per_category": per_category,
+        },
+        "dataset_id": settings.dataset_id,
+        "count": len(reference),
+    }
+
+
+def _known_answers(detector: Detector, test: list[Sample], judged: list[Judged], settings: Settings) -> dict[str, Any]:
+    """A few test images that the candidate answers surely, with the answer the endpoint has to give for them."""
+    sure = []
+    for sample, result in zip(test, judged, strict=True):
+        told = [d.confidence for d in result.detections if d.confidence >= detector.confidence]
+        if told:
+            sure.append((float(np.mean(told)), sample))
+    sure.sort(key=lambda pair: (-pair[0], pair[1].name))
+    return {
+        "training_job": settings.training_job,
+        "answers": [
+            {
+                "uri": settings.test_prefix.rstrip("/") + "/" + sample.name,
+                "detections": answer_image(detector, sample.path.read_bytes(), None)["detections"],
+            }
+            for _, sample in sure[:KNOWN_ANSWERS]
+        ],
+    }
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _summary(evaluation: dict[str, Any]) -> str:
+    text = f"mAP50 {evaluation['candidate']['map50']:.3f} on {evaluation['images']} images, {evaluation['boxes']} boxes"
+    if comparison := evaluation["comparison"]:
+        low, high = comparison["interval"]
+        text += (
+            f"; champion {evaluation['champion']['map50']:.3f}, difference {comparison['map50_difference']:+.3f} "
+            f"({low:+.3f} to {high:+.3f})"
+        )
+    print(text, flush=True)
+    return text + "."

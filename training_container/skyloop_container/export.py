@@ -1,0 +1,144 @@
+"""From trained weights to what is served: model.onnx (detections and early-layer features), model.json, model.pt."""
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .answering import judge
+from .dataset import Sample
+from .environment import JobError
+from .images import decode
+from .inference import Detector
+from .metrics import best_confidence
+
+FEATURE_LAYER = 4  # P3: early enough to see haze, blur and altitude, late enough to be small
+FEATURE_COMPONENTS = 16
+FIT_IMAGES = 500  # images that the PCA is fitted on, evenly spaced over the training set
+CONFIDENCE_IMAGES = 500  # validation images that the confidence is chosen on
+PACKAGES = ("torch", "ultralytics-opencv-headless", "onnx", "onnxruntime", "numpy")
+
+
+class _Served(nn.Module):
+    """The detector with a second output: mean and standard deviation of each channel of an early layer."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.layers = model.model
+        self.save = set(model.save)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1, 3, s, s) in 0..1 -> (1, 4 + categories, anchors) and (1, 2 * channels)."""
+        outputs: list[torch.Tensor | None] = []
+        x: Any = image
+        pooled = image
+        for layer in self.layers:  # Ultralytics' BaseModel._predict_once, with a look at one layer on the way
+            if layer.f != -1:
+                x = outputs[layer.f] if isinstance(layer.f, int) else [x if j == -1 else outputs[j] for j in layer.f]
+            x = layer(x)
+            outputs.append(x if layer.i in self.save else None)
+            if layer.i == FEATURE_LAYER:
+                mean = x.mean(dim=(2, 3))
+                spread = (x - mean[..., None, None]).square().mean(dim=(2, 3)).sqrt()
+                pooled = torch.cat([mean, spread], dim=1)
+        return x, pooled
+
+
+def export(
+    weights: Path, model_dir: Path, card: dict[str, Any], train: list[Sample], validation: list[Sample]
+) -> dict[str, Any]:
+    """Write model.pt, model.onnx and model.json.
+
+    Args:
+        weights: the checkpoint to serve.
+        model_dir: normally /opt/ml/model.
+        card: categories, imgsz, training_job, dataset_id, base; completed here.
+        train: the PCA of the features is fitted on these; a baseline must come from others, or drift alarms are false.
+        validation: the default confidence is chosen on these.
+
+    Returns:
+        The content of model.json.
+
+    Raises:
+        JobError: the exported network does not answer as the trained one does.
+    """
+    from ultralytics.nn.tasks import load_checkpoint
+
+    model_dir.mkdir(parents=True, exist_ok=True)
+    model, _ = load_checkpoint(weights, device="cpu")
+    model = model.float().fuse(verbose=False).eval()
+    head = model.model[-1]
+    head.export, head.format, head.dynamic = True, "onnx", False
+    served = _Served(model).eval()
+    example = torch.rand(1, 3, card["imgsz"], card["imgsz"], generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        served(example)  # the head lays out its anchors in its first run; the trace must not contain that
+        expected = [output.numpy().copy() for output in served(example)]
+        torch.onnx.export(
+            served,
+            (example,),
+            str(model_dir / "model.onnx"),
+            input_names=["images"],
+            output_names=["detections", "pooled"],
+            opset_version=17,
+            dynamo=False,  # the tracing exporter: the other one needs onnxscript, and gains nothing here
+        )
+    card = card | {
+        "confidence_default": 0.25,
+        "versions": {package: version(package) for package in PACKAGES},
+        "features": {"layer": FEATURE_LAYER, "mean": [], "components": []},
+        "license": "AGPL-3.0",
+    }
+    _write_card(card, model_dir)
+    detector = Detector(model_dir, torch.get_num_threads())
+    _verify(detector, example.numpy(), expected)
+    card["features"] |= fit_features(
+        np.stack([detector.run(decode(sample.path.read_bytes()))[1] for sample in _spread(train, FIT_IMAGES)])
+    )
+    judged = [judge(detector, sample, card["categories"]) for sample in _spread(validation, CONFIDENCE_IMAGES)]
+    card["confidence_default"] = best_confidence(judged, card["categories"])
+    _write_card(card, model_dir)
+    shutil.copyfile(weights, model_dir / "model.pt")
+    return card
+
+
+def fit_features(pooled: np.ndarray) -> dict[str, list]:
+    """Principal components of pooled features.
+
+    Args:
+        pooled: (images, features).
+
+    Returns:
+        {"mean": features floats, "components": up to 16 orthonormal rows of features floats, largest variance first};
+        fewer rows where there are fewer images.
+    """
+    mean = pooled.mean(axis=0)
+    _, singular, rows = np.linalg.svd(pooled - mean, full_matrices=False)
+    count = min(FEATURE_COMPONENTS, int((singular > 1e-6).sum()))
+    return {"mean": mean.round(6).tolist(), "components": rows[:count].round(6).tolist()}
+
+
+def _verify(detector: Detector, example: np.ndarray, expected: list[np.ndarray]) -> None:
+    """The artefact is what the gate judges and the endpoint serves: compare it with the trained network first."""
+    outputs = detector.raw(example)
+    for name, ours, theirs in zip(("detections", "pooled"), outputs, expected, strict=True):
+        # Boxes are in pixels, up to imgsz: relative where large, absolute where small.
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
+            worst = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else float("nan")
+            raise JobError(f"The exported model's {name} differ from the trained model's by up to {worst:.4g}.")
+
+
+def _spread(samples: list[Sample], limit: int) -> list[Sample]:
+    """At most `limit` samples, evenly spaced, so that every flight has its part."""
+    if len(samples) <= limit:
+        return samples
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, limit).astype(int)]
+
+
+def _write_card(card: dict[str, Any], model_dir: Path) -> None:
+    (model_dir / "model.json").write_text(json.dumps(card, ensure_ascii=False), encoding="utf-8")

@@ -1,0 +1,67 @@
+"""What a training job may be asked to do: hyperparameters with types, defaults and bounds, checked before work."""
+
+import json
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .environment import JobError
+
+
+class Hyperparameters(BaseModel):
+    """A training job's hyperparameters. SageMaker hands over strings; pydantic turns them into these types.
+
+    Unknown names are refused: a misspelt hyperparameter would otherwise train, for hours, something else.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    categories: list[str] = Field(min_length=1, max_length=1000)
+    epochs: int = Field(100, ge=1, le=10_000)
+    imgsz: int = Field(640, ge=32, le=4096, multiple_of=32)
+    batch: int = Field(16, ge=1, le=1024)
+    freeze: int = Field(0, ge=0, le=23, description="first n layers kept as they are; only sensible with a base model")
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    patience: int = Field(50, ge=1, description="stop after so many epochs without a better validation mAP")
+    weights: str = Field("", description="base weights by file name when there is no weights channel; empty = scratch")
+    val_period: int = Field(1, ge=1, description="validate every n-th epoch, and the last one")
+    optimizer: str = Field("auto", pattern="^(auto|SGD|MuSGD|Adam|AdamW|Adamax|NAdam|RAdam|RMSprop)$")
+    lr0: float = Field(0.002, gt=0, le=1, description="initial learning rate; ignored with optimizer=auto")
+    warmup_epochs: float = Field(3.0, ge=0)
+    weight_decay: float = Field(0.0005, ge=0, le=1)
+    mosaic: float = Field(1.0, ge=0, le=1)
+    close_mosaic: int = Field(10, ge=0, description="train the last n epochs without mosaic; at most a fifth of all")
+    dataset_id: str = ""
+    correlation_id: str = ""
+
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _decode_categories(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("categories")
+    @classmethod
+    def _distinct(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError("has a name twice")
+        return value
+
+    @property
+    def effective_close_mosaic(self) -> int:
+        """Epochs without mosaic at the end. The usual ten would switch mosaic off throughout a run of ten epochs, so
+        they are held to a fifth of the run."""
+        return min(self.close_mosaic, self.epochs // 5)
+
+
+def parse(values: dict[str, str]) -> Hyperparameters:
+    """Check the hyperparameters of a job.
+
+    Raises:
+        JobError: names every hyperparameter that is missing, unknown or out of bounds.
+    """
+    try:
+        return Hyperparameters.model_validate(values)
+    except (ValidationError, ValueError) as error:
+        if not isinstance(error, ValidationError):
+            raise JobError(f"Hyperparameter 'categories' is not JSON: {error}.") from error
+        faults = [f"'{'.'.join(map(str, e['loc']))}' {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise JobError("Bad hyperparameters: " + "; ".join(faults)[:900] + ".") from error

@@ -1,0 +1,229 @@
+"""report.html: the evaluation for a person, in one file that needs nothing else (curves as SVG, pictures inline)."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .dataset import Sample
+from .images import decode
+from .metrics import Judged, match, match_image
+
+PICTURES = 6
+PICTURE_SIDE = 560  # pixels
+TRUTH, RIGHT, WRONG = "#1c7ed6", "#2f9e44", "#e03131"
+LINES = ("#2f9e44", "#868e96")  # candidate, champion
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#212529;background:#fff}
+h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.15rem;margin-top:2.2rem}
+p.about{color:#495057;margin-top:.2rem}
+table{border-collapse:collapse}th,td{padding:.3rem .8rem;text-align:right;border-bottom:1px solid #dee2e6}
+th:first-child,td:first-child{text-align:left}
+.row{display:flex;flex-wrap:wrap;gap:1.2rem}figure{margin:0}figcaption{font-size:.85rem;color:#495057}
+img{max-width:100%;height:auto}.key b{padding:0 .3em}
+"""
+
+
+def write_report(
+    path: Path,
+    evaluation: dict[str, Any],
+    samples: Sequence[Sample],
+    candidate: Sequence[Judged],
+    champion: Sequence[Judged] | None,
+) -> None:
+    """Write the report.
+
+    Args:
+        evaluation: the content of evaluation.json.
+        samples, candidate, champion: the test images, and each model's answers to them, in the same order.
+    """
+    sections = [
+        _head(evaluation),
+        _scores_table(evaluation),
+        _curves(evaluation, candidate, champion if evaluation["champion"] else None),
+        _confusion(evaluation, candidate),
+        _pictures(evaluation, samples, candidate),
+    ]
+    body = "\n".join(sections)
+    path.write_text(
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>Evaluation of {escape(evaluation['training_job'])}</title><style>{STYLE}</style>{body}</html>",
+        encoding="utf-8",
+    )
+
+
+def _head(evaluation: dict[str, Any]) -> str:
+    notes = "".join(f"<p>{escape(note)}</p>" for note in evaluation["notes"])
+    verdict = f"mAP50 {_number(evaluation['candidate']['map50'])}"
+    if comparison := evaluation["comparison"]:
+        low, high = comparison["interval"]
+        verdict += (
+            f", {comparison['map50_difference']:+.3f} against the champion "
+            f"({comparison['confidence']:.0%} interval {low:+.3f} to {high:+.3f}, {comparison['method']}, "
+            f"{comparison['resamples']} resamples)"
+        )
+    return (
+        f"<h1>Evaluation of {escape(evaluation['training_job'])}</h1>"
+        f"<p class=about>Dataset {escape(evaluation['dataset_id'])}, test set {escape(evaluation['test_set_id'])}: "
+        f"{evaluation['images']} images, {evaluation['boxes']} boxes; {escape(evaluation['evaluator'])}.</p>"
+        f"<p><b>{verdict}</b></p>{notes}"
+    )
+
+
+def _scores_table(evaluation: dict[str, Any]) -> str:
+    models = [(name, evaluation[name]) for name in ("candidate", "champion") if evaluation[name]]
+    head = "".join(f"<th>{name} AP50<th>AP50–95" for name, _ in models)
+    rows = []
+    for category, scores in evaluation["candidate"]["per_class"].items():
+        cells = "".join(
+            f"<td>{_number(model['per_class'].get(category, {}).get('ap50'))}"
+            f"<td>{_number(model['per_class'].get(category, {}).get('ap50_95'))}"
+            for _, model in models
+        )
+        rows.append(f"<tr><td>{escape(category)}<td>{scores['boxes']}{cells}")
+    means = "".join(f"<td>{_number(model['map50'])}<td>{_number(model['map50_95'])}" for _, model in models)
+    rates = "".join(
+        f"<p>{name.capitalize()} at confidence {model['confidence']}: precision {_number(model['precision'])}, "
+        f"recall {_number(model['recall'])}.</p>"
+        for name, model in models
+    )
+    return (
+        f"<h2>Scores</h2><table><tr><th>Category<th>Boxes{head}{''.join(rows)}"
+        f"<tr><th>Mean<td>{evaluation['boxes']}{means}</table>{rates}"
+    )
+
+
+def _curves(evaluation: dict[str, Any], candidate: Sequence[Judged], champion: Sequence[Judged] | None) -> str:
+    figures = []
+    for category, scores in evaluation["candidate"]["per_class"].items():
+        if not scores["boxes"]:
+            continue
+        lines = []
+        for judged, colour in zip((candidate, champion), LINES, strict=True):
+            if judged is None or (judged is champion and category not in evaluation["champion"]["per_class"]):
+                continue
+            precision, recall = match(judged, category).curve()
+            lines.append(_polyline(precision, recall, colour))
+        figures.append(f"<figure>{_axes(''.join(lines))}<figcaption>{escape(category)}</figcaption></figure>")
+    key = f"<p class=key><b style='color:{LINES[0]}'>candidate</b>"
+    key += f"<b style='color:{LINES[1]}'>champion</b></p>" if champion else "</p>"
+    return f"<h2>Precision over recall, IoU 0.5</h2>{key}<div class=row>{''.join(figures)}</div>"
+
+
+def _polyline(precision: np.ndarray, recall: np.ndarray, colour: str) -> str:
+    if len(precision) > 200:  # more points than pixels say nothing more
+        chosen = np.unique(np.linspace(0, len(precision) - 1, 200).astype(int))
+        precision, recall = precision[chosen], recall[chosen]
+    points = " ".join(f"{40 + 200 * r:.1f},{210 - 200 * p:.1f}" for p, r in zip(precision, recall, strict=True))
+    return f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='2'/>"
+
+
+def _axes(content: str) -> str:
+    ticks = "".join(
+        f"<line x1='40' x2='240' y1='{210 - 200 * t}' y2='{210 - 200 * t}' stroke='#e9ecef'/>"
+        f"<text x='34' y='{214 - 200 * t}' text-anchor='end'>{t}</text>"
+        f"<text x='{40 + 200 * t}' y='226' text-anchor='middle'>{t}</text>"
+        for t in (0, 0.5, 1)
+    )
+    return (
+        "<svg viewBox='0 0 260 250' width='260' height='250' font-size='11' fill='#495057' role='img'>"
+        f"{ticks}{content}<text x='140' y='244' text-anchor='middle'>recall</text>"
+        "<text x='12' y='110' text-anchor='middle' transform='rotate(-90 12 110)'>precision</text></svg>"
+    )
+
+
+def _confusion(evaluation: dict[str, Any], judged: Sequence[Judged]) -> str:
+    """Which category was taken for which: boxes matched by place alone at the chosen confidence."""
+    names = list(evaluation["candidate"]["per_class"])
+    confidence = evaluation["candidate"]["confidence"]
+    counts = confusion(judged, names, confidence)
+    head = "".join(f"<th>{escape(name)}" for name in [*names, "missed"])
+    rows = "".join(
+        f"<tr><td>{escape(name)}" + "".join(f"<td>{count}" for count in row)
+        for name, row in zip([*names, "nothing there"], counts.tolist(), strict=True)
+    )
+    return (
+        f"<h2>Confusion at confidence {confidence}</h2><table><tr><th>Labelled \\ detected{head}{rows}</table>"
+        "<p>The last column counts boxes that were missed, the last row detections where nothing was labelled.</p>"
+    )
+
+
+def confusion(judged: Sequence[Judged], names: Sequence[str], confidence: float) -> np.ndarray:
+    """Count labelled boxes by the category they were detected as.
+
+    Returns:
+        (n + 1, n + 1) integers: rows are labelled categories and "nothing", columns detected ones and "missed".
+    """
+    counts = np.zeros((len(names) + 1, len(names) + 1), dtype=int)
+    index = {name: i for i, name in enumerate(names)}
+    for image in judged:
+        sure = [d for d in image.detections if d.confidence >= confidence and d.category in index]
+        # One category for all: the match is then by place alone.
+        blind = Judged(
+            image.name,
+            image.width,
+            image.height,
+            [replace(t, category="") for t in image.truth],
+            [replace(d, category="") for d in sure],
+        )
+        found, _ = match_image(blind, "")
+        for detection, truth in zip(sure, found, strict=True):
+            row = index[image.truth[truth].category] if truth >= 0 else len(names)
+            counts[row, index[detection.category]] += 1
+        for number, truth in enumerate(image.truth):
+            if number not in found:
+                counts[index[truth.category], len(names)] += 1
+    return counts
+
+
+def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], judged: Sequence[Judged]) -> str:
+    """Some test images, evenly spaced from the one with most boxes to the emptiest."""
+    order = sorted(range(len(judged)), key=lambda i: (-len(judged[i].truth), judged[i].name))
+    chosen = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, min(PICTURES, len(order))).astype(int))]
+    confidence = evaluation["candidate"]["confidence"]
+    figures = "".join(_picture(samples[i], judged[i], confidence) for i in chosen)
+    key = (
+        f"<p class=key><b style='color:{TRUTH}'>labelled</b><b style='color:{RIGHT}'>detected, right</b>"
+        f"<b style='color:{WRONG}'>detected, wrong</b></p>"
+    )
+    return f"<h2>Test images</h2>{key}<div class=row>{figures}</div>"
+
+
+def _picture(sample: Sample, judged: Judged, confidence: float) -> str:
+    image = decode(sample.path.read_bytes())
+    scale = min(PICTURE_SIDE / max(image.shape[:2]), 1.0)
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    boxes = [_rectangle(truth, TRUTH, "6 3") for truth in judged.truth]
+    right = {name: match_image(judged, name)[0] for name in {d.category for d in judged.detections}}
+    seen = dict.fromkeys(right, 0)
+    for detection in judged.detections:
+        found = right[detection.category][seen[detection.category]]
+        seen[detection.category] += 1
+        if detection.confidence >= confidence:
+            boxes.append(_rectangle(detection, RIGHT if found >= 0 else WRONG, ""))
+    width, height = judged.width, judged.height
+    picture = base64.b64encode(data.tobytes()).decode("ascii")
+    return (
+        f"<figure><svg viewBox='0 0 {width} {height}' width='{round(width * scale)}' height='{round(height * scale)}'>"
+        f"<image href='data:image/jpeg;base64,{picture}' width='{width}' height='{height}'/>{''.join(boxes)}</svg>"
+        f"<figcaption>{escape(sample.name)}</figcaption></figure>"
+    )
+
+
+def _rectangle(box: Any, colour: str, dashes: str) -> str:
+    return (
+        f"<rect x='{box.left:.1f}' y='{box.top:.1f}' width='{box.width:.1f}' height='{box.height:.1f}' fill='none' "
+        f"stroke='{colour}' stroke-width='2' vector-effect='non-scaling-stroke' stroke-dasharray='{dashes}'>"
+        f"<title>{escape(box.category)}</title></rect>"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,64 @@
+"""MLflow, when MLFLOW_TRACKING_URI says where: parameters, metrics an epoch, the artefacts, and the batch's tags.
+
+A tracking server that is away must not cost a training: its failures are printed, once, and the job goes on.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Tracker:
+    """One MLflow run for one training job; does nothing when no tracking URI is set.
+
+    A resumed job continues its run: the run's id is kept beside the checkpoints.
+    """
+
+    def __init__(self, name: str, tags: dict[str, str], parameters: dict[str, Any], checkpoint_dir: Path) -> None:
+        self._mlflow: Any = None
+        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+        if not uri:
+            return
+        if uri.startswith("file:") or "://" not in uri:
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3.7 and later refuse folders without it
+        self._attempt(lambda: self._start(name, tags, parameters, checkpoint_dir / "mlflow-run-id"))
+
+    def epoch(self, number: int, values: dict[str, float]) -> None:
+        """Log an epoch's metrics under its number (from 1)."""
+        if self._mlflow:
+            self._attempt(lambda: self._mlflow.log_metrics(values, step=number))
+
+    def finish(self, artefacts: list[Path], metrics: dict[str, float]) -> None:
+        """Log the files and final metrics and end the run as FINISHED."""
+        if self._mlflow:
+            self._attempt(lambda: [self._mlflow.log_artifact(str(path)) for path in artefacts])
+            self._attempt(lambda: self._mlflow.log_metrics(metrics))
+            self.end("FINISHED")
+
+    def end(self, status: str) -> None:
+        """End the run: FINISHED, FAILED or KILLED (MLflow's names)."""
+        if self._mlflow:
+            self._attempt(lambda: self._mlflow.end_run(status))
+            self._mlflow = None
+
+    def _start(self, name: str, tags: dict[str, str], parameters: dict[str, Any], id_file: Path) -> None:
+        import mlflow
+
+        if id_file.exists():
+            mlflow.start_run(run_id=id_file.read_text(encoding="utf-8").strip())
+        else:
+            mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "skyloop"))
+            run = mlflow.start_run(run_name=name or None)
+            mlflow.set_tags(tags)
+            mlflow.log_params(parameters)
+            id_file.parent.mkdir(parents=True, exist_ok=True)
+            id_file.write_text(run.info.run_id, encoding="utf-8")
+        self._mlflow = mlflow
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception as error:  # MLflow raises its own, requests' and the store's; none may end a training
+            print(f"MLflow: {type(error).__name__}: {error}; training goes on without it.", flush=True)
+            self._mlflow = None

@@ -1,0 +1,104 @@
+"""Ultralytics' detection trainer, fitted to SageMaker: checkpoints that survive a spot interruption, bf16 on CPUs that
+have it, less validation, one line an epoch.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import ultralytics.engine.trainer as ultralytics_trainer
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.torch_utils import strip_optimizer
+
+from .environment import Interrupted
+from .ultralytics_setup import cpu_has_fast_bf16
+
+EpochReport = Callable[[int, dict[str, float]], None]
+
+
+class Trainer(DetectionTrainer):
+    """A detection trainer whose checkpoints live in a folder that SageMaker keeps in S3.
+
+    checkpoint_dir: gets last.pt and best.pt after every epoch, each replaced in one step so that a kill at any moment
+        leaves a whole file.
+    val_period: validate every n-th epoch and the last.
+    report: called after each epoch with its number (from 1) and its metrics; `map50` only when it was validated.
+    """
+
+    def __init__(self, overrides: dict[str, Any], checkpoint_dir: Path, val_period: int, report: EpochReport) -> None:
+        self.checkpoint_dir = checkpoint_dir
+        self._val_period = val_period
+        self._report = report
+        self._validated = False
+        self._terminated = False
+        checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        super().__init__(overrides=overrides)
+        if (checkpoint_dir / "best.pt").exists() and self.resume:
+            self.best.write_bytes((checkpoint_dir / "best.pt").read_bytes())
+        if self.device.type == "cpu" and cpu_has_fast_bf16():
+            # Ultralytics allows bf16 autocast on CUDA only. Measured: a third less time on AVX512-BF16, same mAP.
+            ultralytics_trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
+        for event, callback in {
+            "on_train_start": self._on_train_start,
+            "on_train_batch_end": self._on_batch_end,
+            "on_fit_epoch_end": self._on_epoch_end,
+            "on_train_end": lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+        }.items():
+            self.add_callback(event, lambda _, callback=callback: callback())
+
+    def validate(self) -> tuple[dict[str, float], float | None]:
+        """Validate when this epoch's turn has come. Otherwise the last metrics stand and there is no fitness, so that
+        neither early stopping nor the choice of the best epoch counts this one."""
+        self._validated = (self.epoch + 1) % self._val_period == 0 or self.epoch + 1 >= self.epochs or self.stop
+        return super().validate() if self._validated else (self.metrics, None)
+
+    def save_model(self) -> bool:
+        """Write Ultralytics' checkpoints, then publish them to the checkpoint folder."""
+        super().save_model()
+        self._publish(self.last)
+        if self.best.exists() and self.fitness is not None and self.fitness == self.best_fitness:
+            self._publish(self.best)
+        return True
+
+    def final_eval(self) -> None:
+        """Strip the optimizer from the result. Ultralytics would validate the best epoch once more; it was."""
+        for path in (self.last, self.best):
+            if path.exists():
+                strip_optimizer(path)
+
+    def _publish(self, path: Path) -> None:
+        part = self.checkpoint_dir / f"{path.name}.part"
+        part.write_bytes(path.read_bytes())
+        os.replace(part, self.checkpoint_dir / path.name)
+
+    def _on_train_start(self) -> None:
+        self._epoch_started = time.monotonic()
+        signal.signal(signal.SIGTERM, self._on_terminate)
+
+    def _on_terminate(self, *_: object) -> None:
+        self._terminated = True  # acted on between batches: torch is in no state to be saved inside one
+
+    def _on_batch_end(self) -> None:
+        if not self._terminated:
+            return
+        if self.epoch > 0:
+            # Kept under the number of the last whole epoch: this one is begun again, from weights a little further on.
+            self.ema.update_attr(self.model, include=["yaml", "nc", "args", "names", "stride", "class_weights"])
+            self.epoch -= 1
+            self.fitness = None
+            self.save_model()
+        raise Interrupted
+
+    def _on_epoch_end(self) -> None:
+        now = time.monotonic()
+        values = {f"{name}_loss".replace("_loss_loss", "_loss"): float(v) for name, v in (self.tloss or {}).items()}
+        if self._validated:
+            values["map50"] = float(self.metrics.get("metrics/mAP50(B)", 0.0))
+            values["map50_95"] = float(self.metrics.get("metrics/mAP50-95(B)", 0.0))
+        values["seconds"] = now - self._epoch_started
+        self._epoch_started = now
+        self._report(self.epoch + 1, values)
