@@ -41,7 +41,12 @@ def resource_in_use(message: str) -> ServiceError:
 
 
 def resource_not_found(message: str) -> ServiceError:
-    """A resource that does not exist (jobs answer this; groups, models and endpoints answer ValidationException)."""
+    """A labeling job or a tagged resource that does not exist.
+
+    Most of SageMaker answers ValidationException for a name it does not know, whatever its model lists: training jobs
+    "Requested resource not found.", processing jobs "Could not find requested job with name: …", endpoints "Could not
+    find endpoint …", packages and groups "… does not exist."; source: generator.yaml of the ACK SageMaker controller.
+    """
     return ServiceError("ResourceNotFound", message)
 
 

@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.util
 import json
+import logging
 import re
 import uuid
 from collections.abc import Callable
@@ -23,19 +24,12 @@ from typing import Any
 
 from laptop.sagemaker import context, errors, validation
 
+log = logging.getLogger("skyloop.sagemaker")
+
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 
 # A module may say SERVICE = "application-autoscaling"; without it, its operations are SageMaker's.
-_MODULES = (
-    "tags",
-    "labeling",
-    "training",
-    "processing",
-    "registry",
-    "models",
-    "hosting",
-    "autoscaling",
-)
+_MODULES = ("tags", "labeling", "training", "processing", "registry", "models", "hosting", "autoscaling")
 _TARGETS = {"SageMaker": "sagemaker", "AnyScaleFrontendService": "application-autoscaling"}
 _RUNTIME_PATH = re.compile(r"^/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)$")
 
@@ -76,10 +70,16 @@ def start(home: Path, endpoint_url: str, **options: Any) -> context.Context:
 
 
 def stop() -> None:
-    """Stop every process that the service started; call before the cloud stops answering."""
+    """Stop every process that the service started; call before the cloud stops answering.
+
+    A module that cannot stop what is its own keeps no other from it.
+    """
     for module in reversed(_modules()):
         if hasattr(module, "stop"):
-            module.stop()
+            try:
+                module.stop()
+            except Exception:
+                log.exception("%s could not stop", module.__name__)
 
 
 def call(operation: str, request: dict[str, Any], service: str = "sagemaker") -> dict[str, Any]:

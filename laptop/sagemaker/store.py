@@ -98,11 +98,13 @@ def select(
     status: str | None = None,
     created: str = "CreationTime",
     modified: str = "LastModifiedTime",
+    default_order: str = "Ascending",
 ) -> list[Record]:
     """Apply the filters that all of SageMaker's List operations share.
 
     `NameContains`, `StatusEquals` (against the field `status`), `CreationTimeAfter/Before`,
-    `LastModifiedTimeAfter/Before`, then `SortBy` (Name, CreationTime, Status) and `SortOrder`.
+    `LastModifiedTimeAfter/Before`, then `SortBy` (Name, CreationTime, Status) and `SortOrder`. The order without
+    `SortOrder` differs in the API reference: Ascending for jobs and packages, Descending for hosting.
     """
     chosen = []
     for record in records:
@@ -120,8 +122,7 @@ def select(
         chosen.append(record)
     fields = {"Name": name, "Status": status, "CreationTime": created}
     key = fields.get(request.get("SortBy", "CreationTime")) or created
-    # SageMaker's default order differs by operation in its documents; every one it documents here is newest first.
-    descending = request.get("SortOrder", "Descending") == "Descending"
+    descending = request.get("SortOrder", default_order) == "Descending"
     return sorted(chosen, key=lambda record: record[key], reverse=descending)
 
 
