@@ -1,6 +1,5 @@
 """`python3 -m skyloop_container train | evaluate | serve`: what the image's ENTRYPOINT runs."""
 
-import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,7 +19,7 @@ def main(arguments: list[str]) -> int:
     try:
         return programs[arguments[0]](environment)
     finally:
-        shutil.rmtree(environment.scratch, ignore_errors=True)
+        environment.remove_scratch()
 
 
 def _train(environment: Environment) -> int:

@@ -7,6 +7,7 @@ Formats: "How Amazon SageMaker AI Provides Training Information" and "Processes 
 
 import json
 import os
+import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -52,9 +53,13 @@ class Environment:
 
     @cached_property
     def scratch(self) -> Path:
-        """A private folder for what must be written but not kept. The system removes it with the container; `main`
-        removes it at the end of the program where there is none."""
+        """A private folder for what must be written but not kept, made when first asked for."""
         return Path(tempfile.mkdtemp(prefix="skyloop-"))
+
+    def remove_scratch(self) -> None:
+        """Remove the scratch folder, if it was made."""
+        if "scratch" in vars(self):
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def channel(self, name: str) -> Path | None:
         """The folder of a training channel, or None if the job has none of that name, or an empty one."""
