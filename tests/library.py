@@ -1,4 +1,4 @@
-"""What several test modules share: the environment of a function, its tables and bucket, stored events and documents."""
+"""What several test modules share: the environment of a function, its stack, stored events and documents."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 from PIL import Image
+from skyloop.clients import client
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REGION = "us-east-1"
@@ -75,8 +75,8 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
 
 def create_stack() -> None:
     """The bucket, tables, queue and topic that the environment names, as the template makes them (for moto)."""
-    boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
-    dynamodb = boto3.client("dynamodb", region_name=REGION)
+    client("s3").create_bucket(Bucket=BUCKET)
+    dynamodb = client("dynamodb")
     dynamodb.create_table(
         TableName=ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"],
         BillingMode="PAY_PER_REQUEST",
@@ -102,8 +102,8 @@ def create_stack() -> None:
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
             KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
         )
-    boto3.client("sqs", region_name=REGION).create_queue(QueueName="skyloop-dev-uploads")
-    boto3.client("sns", region_name=REGION).create_topic(Name="skyloop-dev-alerts")
+    client("sqs").create_queue(QueueName="skyloop-dev-uploads")
+    client("sns").create_topic(Name="skyloop-dev-alerts")
 
 
 def load_handler(function: str) -> ModuleType:

@@ -6,7 +6,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 from skyloop.catalogue import Catalogue
@@ -26,7 +25,7 @@ def stack(monkeypatch):
 
 @pytest.fixture
 def catalogue(stack) -> Catalogue:
-    return Catalogue(boto3.client("dynamodb"), library.ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"])
+    return Catalogue(client("dynamodb"), library.ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"])
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def announced(stack) -> Any:
 
 
 def put(key: str, body: bytes, **metadata: str) -> None:
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=metadata)
+    client("s3").put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=metadata)
 
 
 def created(*keys: str) -> dict[str, Any]:
@@ -133,7 +132,7 @@ def test_what_is_no_image_is_quarantined_with_its_reason_and_the_rest_goes_on(ca
     (refused,) = catalogue.by_status("QUARANTINED")
     assert (refused.key, refused.image_id[:11]) == ("raw-images/a/text.jpg", "quarantine#")
     assert "this is no image" in refused.reason
-    s3 = boto3.client("s3")
+    s3 = client("s3")
     assert s3.get_object(Bucket=BUCKET, Key="quarantine/raw-images/a/text.jpg")["Body"].read() == b"this is no image\n"
     record = json.load(s3.get_object(Bucket=BUCKET, Key="quarantine/raw-images/a/text.jpg.reason.json")["Body"])
     assert (record["code"], record["reason"], record["size"]) == ("not-an-image", refused.reason, 17)
@@ -166,7 +165,7 @@ def test_dots_in_a_key_are_quarantined_unread(catalogue):
     assert invoke(created("raw-images/a/../b.jpg")) == {"batchItemFailures": []}
     (refused,) = catalogue.by_status("QUARANTINED")
     assert "'..'" in refused.reason
-    kept = boto3.client("s3").get_object(Bucket=BUCKET, Key="quarantine/raw-images/a/%2E%2E/b.jpg.reason.json")
+    kept = client("s3").get_object(Bucket=BUCKET, Key="quarantine/raw-images/a/%2E%2E/b.jpg.reason.json")
     assert json.load(kept["Body"])["code"] == "unsafe-key"
 
 

@@ -149,6 +149,7 @@ class Box(Document):
     """One labelled object in pixels of the picture it lies on; the origin is the top left corner."""
 
     category: str
+    class_id: int = Field(ge=0, description="the category's place in label-categories.json, as in the label file")
     left: float
     top: float
     width: float = Field(gt=0)

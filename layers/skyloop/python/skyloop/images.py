@@ -67,6 +67,11 @@ def examine(body: bytes) -> ImageFacts:
     if not _is_complete(body, picture.format):
         raise ImageRefused("truncated", f"the {picture.format} ends before its end marker: an interrupted upload?")
     _decode(picture)
+    return describe(picture, body)
+
+
+def describe(picture: Image.Image, body: bytes) -> ImageFacts:
+    """The facts in an opened picture's header, and the hash of the whole file. Decodes nothing."""
     exif = _exif(picture)
     latitude, longitude = _position(exif)
     return ImageFacts(
@@ -74,7 +79,7 @@ def examine(body: bytes) -> ImageFacts:
         width=picture.width,
         height=picture.height,
         bytes=len(body),
-        format=picture.format,
+        format="PNG" if picture.format == "PNG" else "JPEG",
         orientation=_orientation(exif),
         captured_at=_captured_at(exif),
         latitude=latitude,
@@ -116,11 +121,6 @@ def open_picture(body: bytes) -> Image.Image:
             f" {MAX_PIXELS / 1e6:.0f} megapixels: cut it into smaller pictures",
         )
     return picture
-
-
-def orientation_of(picture: Image.Image) -> int:
-    """The EXIF orientation of an opened picture, 1…8; 1 where there is none or it is nonsense."""
-    return _orientation(_exif(picture))
 
 
 def eight_bit(picture: Image.Image) -> Image.Image:

@@ -1,0 +1,33 @@
+"""Turn one batch of a finished labeling job into training data. Called by retrain.asl's distributed map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from skyloop.catalogue import Catalogue
+from skyloop.clients import client
+from skyloop.conversion import Conversion
+from skyloop.documents import ConvertRequest
+from skyloop.observability import logger, metrics, observed
+from skyloop.settings import Settings
+from skyloop.storage import Storage
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """A ConvertRequest (ItemBatcher's shape) in, a ConvertAnswer out. Repeating it writes the same again."""
+    request, settings = ConvertRequest.model_validate(event), Settings.from_environment()
+    logger.set_correlation_id(request.batch.correlation_id)
+    conversion = Conversion(
+        Storage(client("s3"), settings.data_bucket),
+        Catalogue(client("dynamodb"), settings.catalogue_table),
+        settings.tile_size,
+    )
+    answer = conversion.convert(request)
+    metrics.add_metric("ImagesLabeled", MetricUnit.Count, answer.converted)
+    metrics.add_metric("LabelsQuarantined", MetricUnit.Count, answer.quarantined)
+    metrics.add_metric("ImagesUnlabeled", MetricUnit.Count, answer.unlabeled)
+    logger.info("labels converted", labeling_job=request.batch.job_name, **answer.plain())
+    return answer.plain()
