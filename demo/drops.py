@@ -1,0 +1,98 @@
+"""The folders that the demo drops: frames by flight line, with a COCO file beside them, as a user's own would be."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from demo.imagery import Box, Frame, Orthophoto, cut, read_orthophoto
+
+FRAME = 345  # pixels, 34.5 m of ground: three lines fit the dense orthophoto, seven the other
+DENSE, SPARSE = "2019_YELL_2_541000_4977000_image_crop", "2019_YELL_2_528000_4978000_image_crop2"
+OTHER_SITES = ("OSBS_029", "SOAP_061", "SOAP_031")
+# Both steps make twelve frames of a line, the least that a drift baseline is made of.
+DENSE_STEP, SPARSE_STEP, SLOW_STEP = 82, 172, 43
+SITE_FRAME, SITE_STEP = 256, 48
+CATEGORY = "tree"
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class Drops:
+    """One folder a drop. `patrol` is ground of the same site that no model is trained on, `visitors` other sites."""
+
+    first: Path
+    second: Path
+    scrambled: Path
+    patrol: Path
+    visitors: Path
+
+
+def coco_of(frames: list[Frame]) -> dict[str, Any]:
+    """A COCO document over frames; file names are `<flight>/<file>`."""
+    images, annotations = [], []
+    for number, frame in enumerate(frames):
+        width, height = frame.image.size
+        images.append(
+            {"id": number, "file_name": f"{frame.flight}/{frame.file_name}", "width": width, "height": height}
+        )
+        for left, top, right, bottom in frame.boxes:
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": 1,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": (right - left) * (bottom - top),
+                    "iscrowd": 0,
+                }
+            )
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": CATEGORY}]}
+
+
+def write(folder: Path, frames: list[Frame]) -> Path:
+    """Write frames to `folder/<flight>/`, and their boxes to `folder/annotations.json`."""
+    for frame in frames:
+        (folder / frame.flight).mkdir(parents=True, exist_ok=True)
+        frame.image.save(folder / frame.flight / frame.file_name, quality=JPEG_QUALITY)
+    (folder / "annotations.json").write_text(json.dumps(coco_of(frames)))
+    return folder
+
+
+def scramble(frames: list[Frame], seed: int) -> list[Frame]:
+    """The same frames with boxes that mean nothing: as many and as large as before, at random places."""
+    chance = random.Random(seed)
+    return [replace(frame, boxes=[_elsewhere(box, frame, chance) for box in frame.boxes]) for frame in frames]
+
+
+def _elsewhere(box: Box, frame: Frame, chance: random.Random) -> Box:
+    width, height = box[2] - box[0], box[3] - box[1]
+    left, top = chance.uniform(0, frame.image.width - width), chance.uniform(0, frame.image.height - height)
+    return (left, top, left + width, top + height)
+
+
+def prepare(imagery: Path, target: Path, seed: int = 0) -> Drops:
+    """Cut all drops into `target`, which is made anew."""
+    shutil.rmtree(target, ignore_errors=True)
+    dense, sparse = read_orthophoto(imagery, DENSE), read_orthophoto(imagery, SPARSE)
+
+    def west_east(photo: Orthophoto, prefix: str, step: int, *lines: int) -> list[Frame]:
+        return cut(photo, prefix, FRAME, step, lines)
+
+    first = west_east(dense, "yell-a", DENSE_STEP, 1, 2, 3) + west_east(sparse, "yell-b", SPARSE_STEP, 5, 6, 7)
+    second = west_east(sparse, "yell-b", SPARSE_STEP, 1, 2)
+    patrol = west_east(sparse, "yell-b", SPARSE_STEP, 4)
+    scrambled = scramble(west_east(sparse, "yell-b", SLOW_STEP, 3), seed)
+    sites = [read_orthophoto(imagery, name) for name in OTHER_SITES]
+    visitors = [frame for site in sites for frame in cut(site, site.name.lower(), SITE_FRAME, SITE_STEP)]
+    return Drops(
+        first=write(target / "flight-lines-1", first),
+        second=write(target / "flight-lines-2", second),
+        scrambled=write(target / "scrambled", scrambled),
+        patrol=write(target / "patrol", patrol),
+        visitors=write(target / "other-sites", visitors),
+    )
