@@ -37,7 +37,7 @@ from skyloop.profile import STATISTICS, Baseline, Profile, ProfileUnusable, Stat
 
 MIN_REFERENCE = 12  # images; fewer say nothing about what is usual
 MIN_SHIFT = 1.5  # reference standard deviations between the medians
-MIN_OUTSIDE = 0.2
+MIN_OUTSIDE = 0.5
 OUTSIDE_QUANTILE = 0.95
 LEFT_OUT = 0.25  # share of the reference that counts as an image's own scene
 LEAST_EFFECTIVE = 5.0  # a window in two steps has almost no effective size, yet is no accident
@@ -180,7 +180,7 @@ def _features(baseline: Baseline, profiles: Sequence[Profile], level: float) -> 
     width = reference.shape[1]
     if width == 0 or len(reference) < MIN_REFERENCE or any(len(profile.features) != width for profile in profiles):
         return None
-    used = min(width, LEADING_FEATURES, len(reference) // 4)
+    used = min(width, LEADING_FEATURES, len(reference) // 8)
     window = np.array([profile.features[:used] for profile in profiles], dtype=np.float64)
     resolution = np.full(used, FEATURE_RESOLUTION)
     return _novelty("features", reference[:, :used], window, resolution, level)[0]

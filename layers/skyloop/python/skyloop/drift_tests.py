@@ -36,10 +36,10 @@ def _ecdf_differences(first: np.ndarray, second: np.ndarray) -> tuple[float, flo
 def ks_p_value(statistic: float, n: int, m: int, *, one_sided: bool = False) -> float:
     """P(D >= statistic) for two independent samples of n and m from one continuous distribution.
 
-    Exact for n * m <= EXACT_LIMIT: the share of the lattice paths from (0, 0) to (n, m) that touch the boundary (Hodges,
+    Exact for n * m <= EXACT_LIMIT: the share of lattice paths from (0, 0) to (n, m) that touch the boundary (Hodges,
     "The significance probability of the Smirnov two-sample test", Arkiv för Matematik 3, 1958). Ties make it
-    conservative. Beyond that asymptotic: Kolmogorov's series with Stephens' correction for small samples (Stephens, JRSS
-    B 32, 1970; Press et al., Numerical Recipes, 14.3), and Smirnov's exp(-2 n m D^2 / (n + m)) for one side.
+    conservative. Beyond that asymptotic: Kolmogorov's series with Stephens' correction for small samples (Stephens,
+    JRSS B 32, 1970; Press et al., Numerical Recipes, 14.3), and Smirnov's exp(-2 n m D^2 / (n + m)) for one side.
     """
     if n * m <= EXACT_LIMIT:
         return _paths_touching(statistic, n, m, one_sided)

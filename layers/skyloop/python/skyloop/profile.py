@@ -70,15 +70,11 @@ def profile_of(answer: Any) -> Profile:
 
 
 class Baseline(Document):
-    """baseline.json: the profiles of the reference images (the validation split) under the model that is judged.
-
-    `groups`, where the evaluation knows it, says which images come from one flight or scene, one entry an image.
-    """
+    """baseline.json: the profiles of the reference images (the validation split) under the model that is judged."""
 
     profile_names: tuple[str, ...]
     profiles: list[list[float]] = Field(min_length=1)
     features: list[list[float]] = Field(default_factory=list)
-    groups: list[str] | None = None
     dataset_id: str
     count: int = Field(ge=1)
 

@@ -1,0 +1,103 @@
+"""Compare what an endpoint is asked about with what its model was judged on.
+
+Two triggers: new capture files (SQS, from S3's Object Created events) and a schedule, which also judges what arrived
+without enough company to be judged at once, and finishes what an interrupted run left.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from skyloop.capture import CaptureUnreadable, parse_capture_key
+from skyloop.catalogue import Catalogue
+from skyloop.clients import client
+from skyloop.drift_watch import DriftWatch, Outcome
+from skyloop.observability import logger, metrics, observed
+from skyloop.settings import Settings
+from skyloop.state import StateTable
+from skyloop.storage import Storage
+from skyloop.window import CaptureReader
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    settings = Settings.from_environment()
+    watch = _watch(settings)
+    now = datetime.now(UTC)
+    if "Records" not in event:
+        outcome = _look(watch, settings.endpoint_name, now, eager=True)
+        return {"endpoint": settings.endpoint_name, "state": outcome.state, "outcome": outcome.what}
+
+    # A batch tells of many files of one endpoint: it is looked at once, and all its records share what came of it.
+    looked: dict[str, Outcome | Exception] = {}
+
+    def handle(record: SQSRecord) -> None:
+        endpoint = _endpoint(record)
+        if endpoint is None:
+            return
+        if endpoint not in looked:
+            try:
+                looked[endpoint] = _look(watch, endpoint, now, eager=False)
+            except Exception as error:
+                logger.exception("drift could not be judged", endpoint=endpoint)
+                looked[endpoint] = error
+        if isinstance(looked[endpoint], Exception):
+            raise looked[endpoint]
+
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    return process_partial_response(event=event, record_handler=handle, processor=processor, context=context)
+
+
+def _endpoint(record: SQSRecord) -> str | None:
+    """The endpoint whose capture file an S3 event tells of; None for any other object, which is no fault."""
+    key = record.json_body["detail"]["object"]["key"]
+    try:
+        return parse_capture_key(key).endpoint
+    except CaptureUnreadable:
+        logger.info("not a capture file", key=key)
+        return None
+
+
+def _look(watch: DriftWatch, endpoint: str, now: datetime, *, eager: bool) -> Outcome:
+    outcome = watch.look(endpoint, now=now, eager=eager)
+    logger.info("looked for drift", endpoint=endpoint, outcome=outcome.what, state=outcome.state, window=outcome.window)
+    _count(endpoint, "DriftWindow", MetricUnit.Count, outcome.window)
+    _count(endpoint, "CaptureLinesUnusable", MetricUnit.Count, outcome.unusable)
+    if outcome.judgement:
+        _count(endpoint, "DriftPValue", MetricUnit.NoUnit, outcome.judgement.p_value)
+        _count(endpoint, "DriftDetected", MetricUnit.Count, int(outcome.judgement.decision == "DRIFT"))
+        _count(endpoint, "DriftImagesSent", MetricUnit.Count, outcome.images_sent)
+    return outcome
+
+
+def _count(endpoint: str, name: str, unit: MetricUnit, value: float) -> None:
+    with single_metric(name=name, unit=unit, value=value, namespace=metrics.namespace) as metric:
+        metric.add_dimension("Endpoint", endpoint)
+
+
+def _watch(settings: Settings) -> DriftWatch:
+    storage = Storage(client("s3"), settings.data_bucket)
+    return DriftWatch(
+        storage=storage,
+        states=StateTable(client("dynamodb"), settings.state_table),
+        catalogue=Catalogue(client("dynamodb"), settings.catalogue_table),
+        reader=_reader(storage.client, storage.bucket),
+        sagemaker=client("sagemaker"),
+        sns=client("sns"),
+        topic_arn=settings.alert_topic_arn,
+        stage=settings.stage,
+        window=settings.drift_window,
+        alpha=settings.drift_alpha,
+    )
+
+
+@lru_cache(maxsize=1)
+def _reader(s3: Any, bucket: str) -> CaptureReader:
+    """Kept while the process is warm, so that a capture file is fetched once."""
+    return CaptureReader(Storage(s3, bucket))

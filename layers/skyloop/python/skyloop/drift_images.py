@@ -1,0 +1,120 @@
+"""Drifted images go back to the head of the labeling queue: from captured requests to raw-images/."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from skyloop.capture import CaptureRecord, CaptureUnreadable, parse_capture
+from skyloop.catalogue import Catalogue
+from skyloop.documents import Document
+from skyloop.keys import RAW_IMAGES
+from skyloop.storage import ObjectMissing, Storage
+
+MAX_IMAGES = 100  # images an episode of drift puts in front of people
+LEAST_SHARE = 0.25  # of the window, where fewer images than that are unusual each by itself
+
+_SIGNATURES = {b"\xff\xd8\xff": ("jpg", "image/jpeg"), b"\x89PNG\r\n\x1a\n": ("png", "image/png")}
+
+
+class Asked(Document):
+    """One captured request of a judged window; `score` above 1 is unusual."""
+
+    event_id: str
+    inference_id: str | None
+    capture_key: str
+    score: float
+
+
+@dataclass(frozen=True)
+class SentBack:
+    """`new` were written now, `known` lay there already, of `lost` neither body nor source could be found."""
+
+    new: int
+    known: int
+    lost: int
+
+
+def flight_prefix(endpoint: str, day: str) -> str:
+    """Where an episode's images lie; `day` is yyyymmdd of the episode's beginning."""
+    return f"{RAW_IMAGES}drift-{endpoint}-{day}/"
+
+
+def most_unusual(requests: Iterable[Asked], limit: int) -> list[Asked]:
+    """Those to label first: the unusual ones, at least a quarter of all, at most `limit`; the most unusual first."""
+    ranked = sorted(requests, key=lambda one: (-one.score, one.event_id))
+    unusual = sum(one.score > 1 for one in ranked)
+    return ranked[: min(limit, max(unusual, math.ceil(len(ranked) * LEAST_SHARE)))]
+
+
+def send_back(
+    storage: Storage, catalogue: Catalogue, requests: list[Asked], *, prefix: str, correlation_id: str
+) -> SentBack:
+    """Write the requests' images under `prefix` with metadata that puts them first. Repeating it writes nothing new."""
+    files: dict[str, dict[str, CaptureRecord]] = {}
+    new = known = lost = 0
+    for request in requests:
+        if request.capture_key not in files:
+            files[request.capture_key] = _records(storage, request.capture_key)
+        body = _body(storage, catalogue, files[request.capture_key].get(request.event_id), request.inference_id)
+        kind = next((kind for start, kind in _SIGNATURES.items() if body and body.startswith(start)), None)
+        if body is None or kind is None:
+            lost += 1
+            continue
+        key = f"{prefix}{hashlib.sha256(body).hexdigest()[:16]}.{kind[0]}"
+        if _exists(storage, key):
+            known += 1
+            continue
+        metadata = {"priority": "drift", "correlation-id": correlation_id}
+        storage.write(key, body, content_type=kind[1], metadata=metadata)
+        new += 1
+    return SentBack(new, known, lost)
+
+
+def _records(storage: Storage, key: str) -> dict[str, CaptureRecord]:
+    try:
+        lines = parse_capture(storage.read(key).body)
+    except ObjectMissing:  # the lifecycle rule was faster
+        return {}
+    return {record.event_id: record for record in lines if isinstance(record, CaptureRecord)}
+
+
+def _body(
+    storage: Storage, catalogue: Catalogue, record: CaptureRecord | None, inference_id: str | None
+) -> bytes | None:
+    """The image as it was sent; where inputs are not captured, as the caller's InferenceId names it."""
+    if record and record.input:
+        try:
+            return record.input.body()
+        except CaptureUnreadable:
+            pass
+    key = _named_key(storage, catalogue, inference_id) if inference_id else None
+    try:
+        return storage.read(key).body if key else None
+    except ObjectMissing:
+        return None
+
+
+def _named_key(storage: Storage, catalogue: Catalogue, inference_id: str) -> str | None:
+    """The raw image an InferenceId means: an S3 URI or key under raw-images/, or an image id of the catalogue."""
+    if inference_id.startswith("s3://"):
+        try:
+            inference_id = storage.key_of(inference_id)
+        except ValueError:
+            return None
+    if inference_id.startswith(RAW_IMAGES):
+        return inference_id
+    if len(inference_id) == 64 and all(character in "0123456789abcdef" for character in inference_id):
+        item = catalogue.get(inference_id)
+        return item.key if item else None
+    return None
+
+
+def _exists(storage: Storage, key: str) -> bool:
+    try:
+        storage.size(key)
+    except ObjectMissing:
+        return False
+    return True
