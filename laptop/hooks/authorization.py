@@ -1,1 +1,199 @@
-"""To come."""
+"""Role policies where MiniStack 1.5.33 does not ask them: Step Functions' roles, PassRole, metric namespaces."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from laptop.hooks.executions import CURRENT, failure
+from laptop.hooks.integrations import JOBS
+from laptop.hooks.registry import hook
+from laptop.hooks.services import resource_of
+
+_SAGEMAKER = "sagemaker.amazonaws.com"
+# Developer guide, "How Step Functions generates IAM policies for integrated services": the managed rule of each .sync.
+_MANAGED_RULES = {job: f"StepFunctionsGetEventsForSageMaker{job}sRule" for job in JOBS}
+# What Step Functions calls the error of a refused call, by integration.
+_DENIED = {
+    "lambda": "Lambda.AWSLambdaException",
+    "sns": "SNS.AuthorizationErrorException",
+    "dynamodb": "DynamoDB.AmazonDynamoDBException",
+    "sqs": "SQS.AmazonSQSException",
+    "sagemaker": "SageMaker.AmazonSageMakerException",
+    "states": "StepFunctions.AWSStepFunctionsException",
+    "events": "EventBridge.AmazonEventBridgeException",
+}
+
+
+def session_key(role_arn: str, region: str, account: str, session: str) -> str:
+    """The access key of a session of a role, as MiniStack makes it for Lambda."""
+    from ministack.core.lambda_runtime import execution_credentials
+
+    function = f"arn:aws:lambda:{region}:{account}:function:{session}"
+    return execution_credentials({"Role": role_arn, "FunctionArn": function, "FunctionName": session})[
+        "AWS_ACCESS_KEY_ID"
+    ]
+
+
+def refusal(access_key: str, action: str, resource: str, context: dict[str, Any] | None = None) -> str | None:
+    """Why a caller may not do something, in AWS's words; None when it may (always None when AUTH is not true)."""
+    from ministack import app
+    from ministack.core import iam_actions, iam_evaluator
+    from ministack.core.responses import get_region
+
+    if not app.AUTH:
+        return None
+    service = action.partition(":")[0]
+    denied = iam_evaluator.enforce(access_key, action, service, get_region(), resource, context or {})
+    if denied is None:
+        return None
+    if isinstance(denied, iam_evaluator.AuthError):
+        return denied.message
+    return iam_actions.identity_denial_message(action, denied.principal_arn, resource, denied.decision == "Deny")
+
+
+def require(action: str, resource: str, context: dict[str, Any] | None = None, error: str = "") -> None:
+    """Raise a task's error unless the role of the execution that this thread works for allows an action."""
+    from ministack.core.responses import get_account_id, get_region
+
+    execution = CURRENT.get()
+    if execution is None:
+        return
+    key = session_key(execution.role_arn, get_region(), get_account_id(), "states")
+    if message := refusal(key, action, resource, context):
+        raise failure(error or f"{action.partition(':')[0].capitalize()}.AccessDeniedException", message)
+
+
+@hook(
+    "services.stepfunctions:_invoke_resource",
+    because="MiniStack does what a state machine asks whatever its role allows",
+    proof="test_authorization.py::test_a_state_machine_may_do_what_its_role_allows",
+)
+def _invoke(original: Any, resource: str, arguments: Any) -> Any:
+    if CURRENT.get() is not None:
+        for action, arn, context, error in _needs(resource, arguments if isinstance(arguments, dict) else {}):
+            require(action, arn, context, error)
+    return original(resource, arguments)
+
+
+Need = tuple[str, str, dict[str, Any], str]
+
+
+def _needs(resource: str, arguments: dict[str, Any]) -> list[Need]:
+    """What a task must be allowed: action, resource, condition keys, and the error it ends with when it is not."""
+    from ministack.core.responses import get_account_id, get_region
+
+    region, account = get_region(), get_account_id()
+    parts = resource.split(":")
+    if not resource.startswith("arn:aws:states:::"):
+        return [("lambda:InvokeFunction", resource, {}, _DENIED["lambda"])]
+    if parts[5] == "aws-sdk":
+        return _sdk_needs(parts[6], parts[7].partition(".")[0], arguments, region, account)
+    service, (operation, _, pattern) = parts[5], parts[6].partition(".")
+    denied = _DENIED.get(service, "")
+    name = operation[0].upper() + operation[1:]
+    if service == "lambda":
+        function = str(arguments.get("FunctionName", ""))
+        arn = function if function.startswith("arn:") else f"arn:aws:lambda:{region}:{account}:function:{function}"
+        return [("lambda:InvokeFunction", arn, {}, denied)]
+    if service == "sns":
+        return [("sns:Publish", arguments.get("TopicArn") or "*", {}, denied)]
+    if service == "sqs":
+        queue = str(arguments.get("QueueUrl", "")).rpartition("/")[2]
+        return [("sqs:SendMessage", f"arn:aws:sqs:{region}:{account}:{queue}", {}, denied)]
+    if service == "states":
+        return [("states:StartExecution", arguments.get("StateMachineArn", "*"), {}, denied)]
+    if service == "sagemaker":
+        return _sagemaker_needs(name, arguments, region, account, denied, sync=bool(pattern))
+    return _request_needs(service, service, name, arguments, region, account, denied)
+
+
+def _sdk_needs(sdk: str, operation: str, arguments: dict[str, Any], region: str, account: str) -> list[Need]:
+    from ministack.services import stepfunctions
+
+    service = stepfunctions._AWS_SDK_SERVICE_MAP.get(sdk, {}).get("service_key", sdk)
+    prefix = stepfunctions._AWS_SDK_ERROR_PREFIX.get(sdk, sdk.capitalize())
+    denied = f"{prefix}.{prefix}Exception"
+    name = operation[0].upper() + operation[1:]
+    if service == "sagemaker":
+        return _sagemaker_needs(name, arguments, region, account, denied, sync=False)
+    return _request_needs(service, sdk, name, arguments, region, account, denied)
+
+
+def _request_needs(
+    service: str, sdk: str, operation: str, arguments: dict[str, Any], region: str, account: str, denied: str
+) -> list[Need]:
+    """What MiniStack itself would ask, were the same request to come over HTTP."""
+    from ministack.core import iam_actions
+    from ministack.services import stepfunctions
+
+    information = stepfunctions._AWS_SDK_SERVICE_MAP.get(sdk, {})
+    request = arguments
+    if information.get("protocol") == "json":
+        request = stepfunctions._sdk_json_params(information, service, operation, arguments)
+    body = json.dumps(request).encode()
+    headers = {"x-amz-target": f"{information.get('target_prefix', service)}.{operation}"}
+    query = {name: [value] for name, value in request.items() if isinstance(value, str)}
+    path = f"/{arguments.get('Bucket')}/{arguments.get('Key', '')}" if service == "s3" else "/"
+    arn = iam_actions.extract_resource_arn(service, "POST", path, headers, body, query, region, account)
+    context = iam_actions.dynamodb_service_context(body) if service == "dynamodb" else {}
+    namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)
+    return [(f"{namespace}:{operation}", arn, context or {}, denied)]
+
+
+def _sagemaker_needs(
+    operation: str, request: dict[str, Any], region: str, account: str, denied: str, *, sync: bool
+) -> list[Need]:
+    arn = resource_of("sagemaker", operation, request, region, account)
+    needs: list[Need] = [(f"sagemaker:{operation}", arn, {}, denied)]
+    if request.get("Tags") and operation.startswith("Create"):
+        needs.append(("sagemaker:AddTags", arn, {}, denied))
+    needs += [("iam:PassRole", role, {"iam:PassedToService": _SAGEMAKER}, denied) for role in passed_roles(request)]
+    if sync:
+        job = operation.removeprefix("Create")
+        needs += [(f"sagemaker:{verb}{job}", arn, {}, denied) for verb in ("Describe", "Stop")]
+        rule = f"arn:aws:events:{region}:{account}:rule/{_MANAGED_RULES[job]}"
+        needs += [(f"events:{verb}", rule, {}, denied) for verb in ("PutTargets", "PutRule", "DescribeRule")]
+    return needs
+
+
+def passed_roles(request: dict[str, Any]) -> list[str]:
+    """The roles that a SageMaker request hands on."""
+    return [str(request[member]) for member in ("RoleArn", "ExecutionRoleArn") if request.get(member)]
+
+
+def pass_role_refusal(headers: dict[str, str], body: bytes) -> str | None:
+    """Why the caller of a SageMaker request may not pass the roles in it; None when it may, or passes none."""
+    from ministack.core import router
+
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError:
+        return None
+    roles = passed_roles(request) if isinstance(request, dict) else []
+    for role in roles:
+        context = {"iam:PassedToService": _SAGEMAKER}
+        if message := refusal(router.extract_access_key_id(headers), "iam:PassRole", role, context):
+            return message
+    return None
+
+
+@hook(
+    "core.iam_actions:request_tag_context",
+    because="MiniStack never fills in cloudwatch:namespace, so every policy that names it denies",
+    proof="test_authorization.py::test_metrics_may_be_put_in_their_namespace_only",
+)
+def _condition_keys(original: Any, service: str, action: str, body: bytes, query: dict[str, Any]) -> dict[str, Any]:
+    keys = original(service, action, body, query)
+    if action == "cloudwatch:PutMetricData" and (namespace := _namespace(body, query)):
+        keys = {**keys, "cloudwatch:namespace": namespace}
+    return keys
+
+
+def _namespace(body: bytes, query: dict[str, Any]) -> str:
+    if given := query.get("Namespace"):
+        return given[0] if isinstance(given, list) else given
+    try:
+        return str(json.loads(body)["Namespace"])
+    except (ValueError, KeyError):
+        return ""

@@ -1,1 +1,106 @@
-"""To come."""
+"""CloudFormation resource types of the services that MiniStack does not have."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from laptop.hooks.registry import hook
+
+_GROUP = "AWS::SageMaker::ModelPackageGroup"
+_OURS = (_GROUP,)
+
+
+def prepare() -> None:
+    """Register the types."""
+    from ministack.services.cloudformation import provisioners
+
+    provisioners._RESOURCE_HANDLERS[_GROUP] = {
+        "create": _create_group,
+        "update": _update_group,
+        "update_with_logical_id": True,
+        "delete": _delete_group,
+    }
+    provisioners._STACK_TAG_PROPERTY[_GROUP] = ("Tags", "list")
+
+
+@hook(
+    "services.cloudformation.stacks:_runs_on_worker_thread",
+    because="the local SageMaker may call back into this server, which MiniStack's event loop would not answer",
+    proof="test_templates.py::test_a_model_package_group_is_made_by_a_stack",
+)
+def _on_worker_thread(original: Any, resource_type: str) -> bool:
+    return resource_type in _OURS or original(resource_type)
+
+
+def _call(operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    from laptop.sagemaker import errors, service
+
+    try:
+        return service.call(operation, request)
+    except errors.ServiceError as error:
+        raise ValueError(f"{error.message} (Service: SageMaker, Error code: {error.code})") from error
+
+
+def _create_group(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+    """``Ref`` is the ARN; attributes CreationTime, ModelPackageGroupArn, ModelPackageGroupStatus (resource reference)."""
+    from ministack.services.cloudformation import provisioners
+
+    name = properties.get("ModelPackageGroupName") or provisioners._physical_name(stack_name, logical_id, max_len=63)
+    request = {
+        member: properties[member] for member in ("ModelPackageGroupDescription", "Tags") if member in properties
+    }
+    # CloudFormation's own tags begin with `aws:`, which clients of SageMaker may not use.
+    request["Tags"] = [tag for tag in request.get("Tags", []) if not tag["Key"].startswith("aws:")]
+    arn = _call("CreateModelPackageGroup", {"ModelPackageGroupName": name, **request})["ModelPackageGroupArn"]
+    _put_policy(name, properties)
+    return arn, _attributes(name)
+
+
+def _attributes(name: str) -> dict[str, Any]:
+    group = _call("DescribeModelPackageGroup", {"ModelPackageGroupName": name})
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(group["CreationTime"]))
+    return {
+        "CreationTime": created,
+        "ModelPackageGroupArn": group["ModelPackageGroupArn"],
+        "ModelPackageGroupStatus": group["ModelPackageGroupStatus"],
+    }
+
+
+def _update_group(
+    physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, logical_id: str
+) -> tuple[str, dict[str, Any]]:
+    """Name and description need a new group; the policy and the tags change in place."""
+    fixed = ("ModelPackageGroupName", "ModelPackageGroupDescription")
+    if any(old.get(member) != new.get(member) for member in fixed):
+        if old.get("ModelPackageGroupName") == new.get("ModelPackageGroupName"):
+            name = new.get("ModelPackageGroupName")
+            raise ValueError(
+                f"CloudFormation cannot update a stack when a custom-named resource requires replacing: {name}"
+            )
+        created = _create_group(logical_id, new, stack_name)
+        _delete_group(physical_id, old)
+        return created
+    name = physical_id.rpartition("/")[2]
+    _put_policy(name, new)
+    tags, before = _tags(new), _tags(old)
+    if gone := sorted(set(before) - set(tags)):
+        _call("DeleteTags", {"ResourceArn": physical_id, "TagKeys": gone})
+    if tags:
+        _call("AddTags", {"ResourceArn": physical_id, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]})
+    return physical_id, _attributes(name)
+
+
+def _tags(properties: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in properties.get("Tags", []) if not tag["Key"].startswith("aws:")}
+
+
+def _put_policy(name: str, properties: dict[str, Any]) -> None:
+    if policy := properties.get("ModelPackageGroupPolicy"):
+        document = policy if isinstance(policy, str) else json.dumps(policy)
+        _call("PutModelPackageGroupPolicy", {"ModelPackageGroupName": name, "ResourcePolicy": document})
+
+
+def _delete_group(physical_id: str, properties: dict[str, Any]) -> None:
+    _call("DeleteModelPackageGroup", {"ModelPackageGroupName": physical_id.rpartition("/")[2]})

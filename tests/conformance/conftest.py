@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -61,3 +62,39 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     running, process = lifecycle.start(home, port=0)
     yield Cloud(running.endpoint_url, home)
     lifecycle.stop(process)
+
+
+@pytest.fixture
+def caught_events(cloud: Cloud) -> Iterator[Callable[[dict[str, Any]], Callable[[], list[dict[str, Any]]]]]:
+    """``catch = caught_events(pattern)``; ``catch()`` then returns every event so far that the pattern matches."""
+    sqs, events = cloud.client("sqs"), cloud.client("events")
+    made: list[tuple[str, str]] = []
+
+    def start(pattern: dict[str, Any]) -> Callable[[], list[dict[str, Any]]]:
+        name = cloud.name("caught")
+        arn = cloud.arn("sqs", name)
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        url = sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+        events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+        events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+        made.append((name, url))
+        received: list[dict[str, Any]] = []
+
+        def catch() -> list[dict[str, Any]]:
+            while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+                received.extend(json.loads(message["Body"]) for message in messages)
+            return list(received)
+
+        return catch
+
+    yield start
+    for name, url in made:
+        events.remove_targets(Rule=name, Ids=["queue"])
+        events.delete_rule(Name=name)
+        sqs.delete_queue(QueueUrl=url)
