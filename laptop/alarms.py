@@ -102,7 +102,7 @@ class Watch:
         name, arn, old = alarm["AlarmName"], alarm["AlarmArn"], alarm["StateValue"]
         with self._lock:
             known = self._seen.setdefault(arn, old)
-            if known != old:  # SetAlarmState: CloudWatch returns to the true state at its next evaluation, so not at once
+            if known != old:  # SetAlarmState, which lasts until CloudWatch's next evaluation
                 self._seen[arn] = old
                 self._set_at[arn] = self._clock()
                 self._on_change(alarm, known, old, alarm.get("StateReason", ""))

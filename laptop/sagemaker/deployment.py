@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from laptop.sagemaker.errors import ServiceError, validation
+from laptop.sagemaker.errors import unsupported_operation, validation
 
 DEFAULT_MAXIMUM_EXECUTION_SECONDS = 28800.0
 _POLL_SECONDS = 0.2
@@ -87,10 +87,8 @@ def plan(config: Mapping[str, Any] | None, instance_counts: Mapping[str, int]) -
     config = config or {}
     if "RollingUpdatePolicy" in config:
         if "BlueGreenUpdatePolicy" in config:
-            raise validation("Only one of BlueGreenUpdatePolicy and RollingUpdatePolicy can be specified in DeploymentConfig.")
-        raise ServiceError(
-            "UnsupportedOperationException", "RollingUpdatePolicy is not implemented by the local SageMaker.", 501
-        )
+            raise validation("Only one of BlueGreenUpdatePolicy and RollingUpdatePolicy can be specified.")
+        raise unsupported_operation("RollingUpdatePolicy")
     alarms = tuple(alarm["AlarmName"] for alarm in config.get("AutoRollbackConfiguration", {}).get("Alarms", []))
     policy = config.get("BlueGreenUpdatePolicy")
     if policy is None:

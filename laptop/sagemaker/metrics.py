@@ -11,11 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 NAMESPACE = "AWS/SageMaker"
 FLUSH_SECONDS = 1.0  # AWS publishes once a minute
+_VALUES_A_DATUM = 150  # PutMetricData's limits
+_DATA_A_CALL = 1000
 
 Datum = dict[str, Any]
 _UNITS = {"ModelLatency": "Microseconds", "OverheadLatency": "Microseconds"}
@@ -70,21 +72,24 @@ class Metrics:
                 ],
                 "Timestamp": at,
                 "Unit": _UNITS.get(name, "None"),
-                **_condensed(name, values),
+                **condensed,
             }
             for (endpoint, variant), metrics in taken.items()
             for name, values in metrics.items()
+            for condensed in _condensed(name, values)
         ]
-        if data:
-            self._publish(NAMESPACE, data)
+        for start in range(0, len(data), _DATA_A_CALL):
+            self._publish(NAMESPACE, data[start : start + _DATA_A_CALL])
         return len(data)
 
 
-def _condensed(name: str, values: list[float]) -> Datum:
+def _condensed(name: str, values: list[float]) -> Iterator[Datum]:
     """Latencies value by value, since alarms ask for percentiles; everything else as a statistic set."""
     if name in _UNITS:
-        return {"Values": values, "Counts": [1.0] * len(values)}
-    return {
+        for start in range(0, len(values), _VALUES_A_DATUM):
+            yield {"Values": values[start : start + _VALUES_A_DATUM]}
+        return
+    yield {
         "StatisticValues": {
             "SampleCount": float(len(values)),
             "Sum": sum(values),
