@@ -45,11 +45,14 @@ class Happening:
 
 @dataclass
 class Timeline:
-    """Remembers what was seen. `look()` gives what is new; `now` is the last snapshot taken."""
+    """Remembers what was seen.
+
+    `look()` gives what is new; `now` is the last snapshot taken, `executions` every execution seen, by ARN.
+    """
 
     cloud: Cloud
     now: Snapshot | None = None
-    _executions: dict[str, str] = field(default_factory=dict)
+    executions: dict[str, Execution] = field(default_factory=dict)
     _events_seen: dict[str, int] = field(default_factory=dict)
     _steps_told: dict[str, set[str]] = field(default_factory=dict)
 
@@ -64,10 +67,10 @@ class Timeline:
     def _execution_news(self, first: bool) -> Iterator[Happening]:
         for machine in snapshot.MACHINES:
             for execution in reversed(snapshot.executions(self.cloud, machine, None, 20)):
-                known = self._executions.get(execution.arn)
-                if known == execution.status and execution.status != "RUNNING":
+                known = self.executions.get(execution.arn)
+                if known and known.status == execution.status != "RUNNING":
                     continue
-                self._executions[execution.arn] = execution.status
+                self.executions[execution.arn] = execution
                 if first and execution.status != "RUNNING":
                     continue
                 if machine in TOLD_BY_STEPS:

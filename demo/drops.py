@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from demo.imagery import Box, Frame, Orthophoto, cut, read_orthophoto
+from demo.imagery import Box, Frame, Orthophoto, cut, read_orthophoto, scan
 
 FRAME = 345  # pixels, 34.5 m of ground: three lines fit the dense orthophoto, seven the other
 DENSE, SPARSE = "2019_YELL_2_541000_4977000_image_crop", "2019_YELL_2_528000_4978000_image_crop2"
 OTHER_SITES = ("OSBS_029", "SOAP_061", "SOAP_031")
 # Both steps make twelve frames of a line, the least that a drift baseline is made of.
 DENSE_STEP, SPARSE_STEP, SLOW_STEP = 82, 172, 43
-SITE_FRAME, SITE_STEP = 256, 48
+SITE_FRAME, SITE_STEP = 256, 72  # nine frames a site
 CATEGORY = "tree"
 JPEG_QUALITY = 92
 
@@ -88,7 +88,7 @@ def prepare(imagery: Path, target: Path, seed: int = 0) -> Drops:
     patrol = west_east(sparse, "yell-b", SPARSE_STEP, 4)
     scrambled = scramble(west_east(sparse, "yell-b", SLOW_STEP, 3), seed)
     sites = [read_orthophoto(imagery, name) for name in OTHER_SITES]
-    visitors = [frame for site in sites for frame in cut(site, site.name.lower(), SITE_FRAME, SITE_STEP)]
+    visitors = [frame for site in sites for frame in scan(site, SITE_FRAME, SITE_STEP)]
     return Drops(
         first=write(target / "flight-lines-1", first),
         second=write(target / "flight-lines-2", second),

@@ -138,6 +138,19 @@ def visible_boxes(boxes: list[Box], window: Box, least: float = 0.5, smallest: f
     return found
 
 
+def scan(photo: Orthophoto, size: int, step: int) -> list[Frame]:
+    """Frames over the whole of a small orthophoto, row by row, overlapping both ways: one flight."""
+    width, height = photo.image.size
+    flight = photo.name.lower().replace("_", "-")
+    frames = []
+    for top in range(0, height - size + 1, step):
+        for left in range(0, width - size + 1, step):
+            window = (left, top, left + size, top + size)
+            name = f"{flight}-{len(frames):03d}.jpg"
+            frames.append(Frame(flight, name, photo.image.crop(window), visible_boxes(photo.boxes, window)))
+    return frames
+
+
 def cut(photo: Orthophoto, prefix: str, size: int, step: int, lines: Iterable[int] | None = None) -> list[Frame]:
     """Frames along west-east flight lines, as a drone takes them: they overlap along a line, never between lines.
 

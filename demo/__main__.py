@@ -1,0 +1,229 @@
+"""`python -m demo`: a day in the life of Skyloop, on real airborne images, on this machine. Called by `make demo`."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from cli import render
+from cli.cloud import REPOSITORY, laptop_cloud
+from cli.commands.laptop import start_laptop
+from cli.commands.state import footer
+from cli.errors import CliError, translated
+from cli.output import Output
+from cli.timeline import Timeline
+from demo import acts, drops, imagery, report
+from demo.narrator import Narrator
+from demo.pictures import Picture, flight_map
+from demo.play import DemoFailed, Play, Row
+from demo.subscriber import Subscriber
+
+HOME = REPOSITORY / ".skyloop" / "demo"
+CACHE = REPOSITORY / ".cache"
+REPORT = REPOSITORY / "demo-report"
+ACT_ZERO = "0  A cloud on this machine"
+# What differs from samconfig.toml's [laptop]: small frames, so that three trainings fit the time; and a window of
+# drift, a batch and a floor that suit some hundred frames. See docs/demo.md for why each number is what it is.
+PARAMETERS = {
+    "Epochs": "30",
+    "ImageSize": "160",
+    "BatchSize": "4",
+    "LabelingBatchSize": "24",
+    "LabelingMaxWaitHours": "1",
+    "MinMap50": "0.15",
+    "MinClassBoxes": "20",
+    "MaxMap50Drop": "0.02",
+    "DriftWindow": "24",
+}
+COLOURS = {"flight lines 1": "#32d7ff", "flight lines 2": "#30d158", "scrambled": "#ff375f", "patrol": "#ffd60a"}
+
+
+def interrupted(*_: Any) -> None:
+    """SIGTERM ends the demo as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def stop_cloud(home: Path) -> None:
+    """Stop the demo's cloud whatever state it is in; a second Ctrl-C must not leave half of it running."""
+    from laptop import lifecycle
+
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        lifecycle.down(home)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def ground_pictures(folder: Path) -> list[Picture]:
+    """The two orthophotos with the flight lines that the demo flies over them."""
+    first, second, bad, patrol = COLOURS.items()
+
+    def lines(*roles: tuple[str, str]) -> dict[int, tuple[str, str]]:
+        return {number: (colour, f"line {number}: {name}") for number, (name, colour) in enumerate(roles, start=1)}
+
+    dense = imagery.read_orthophoto(folder, drops.DENSE).image
+    sparse = imagery.read_orthophoto(folder, drops.SPARSE).image
+    return [
+        Picture(
+            ACT_ZERO,
+            f"{name}, 0.1 m a pixel. One frame is {drops.FRAME} pixels square.",
+            flight_map(image, over, drops.FRAME),
+        )
+        for name, image, over in (
+            (drops.DENSE, dense, lines(first, first, first)),
+            (drops.SPARSE, sparse, lines(second, second, bad, patrol, first, first, first)),
+        )
+    ]
+
+
+def base_model(play: Play, job: str) -> str:
+    """What the first model was trained from, as its package says."""
+    package = next(
+        (item for item in (play.timeline.now.packages if play.timeline.now else []) if item.training_job == job), None
+    )
+    if package is None:
+        return "not trained"
+    detail = play.cloud.client("sagemaker").describe_model_package(ModelPackageName=package.arn)
+    return str(detail.get("CustomerMetadataProperties", {}).get("base_model", "not recorded"))
+
+
+def copy_artefacts(play: Play, folder: Path) -> dict[str, str]:
+    """Copy the documents that the report names beside it; caption -> path relative to the page."""
+    s3 = play.cloud.client("s3")
+    copied = {}
+    for caption, key in play.artefacts.items():
+        with suppress(s3.exceptions.NoSuchKey):
+            body = s3.get_object(Bucket=play.cloud.bucket, Key=key)["Body"].read()
+            target = folder / "documents" / key.replace("/", "_")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(body)
+            copied[caption] = f"documents/{target.name}"
+    return copied
+
+
+def perform(play: Play, narrator: Narrator) -> str:
+    """All acts; what the first model was trained from."""
+    play.timeline.look()
+    first = acts.first_flights(play)
+    base = base_model(play, first.job)
+    narrator.say(f"v1 was trained from: {base}")
+    narrator.act(acts.ACT_LOOK)
+    acts.look_at_patrol(play, acts.ACT_LOOK, "v1")
+    second = acts.more_flights(play)
+    if second.deployed:
+        acts.look_at_patrol(play, acts.ACT_TWO, "v2")
+    acts.scrambled_labels(play)
+    acts.other_sites(play)
+    return base
+
+
+def main(
+    base_weights: Annotated[
+        str | None,
+        typer.Option(
+            "--base-weights",
+            envvar="SKYLOOP_BASE_WEIGHTS",
+            help="A .pt file or a name [default: yolo11n.pt when it can be downloaded, else from scratch].",
+        ),
+    ] = None,
+    home: Annotated[Path, typer.Option(help="Folder of the demo's own laptop cloud; made anew.")] = HOME,
+    cache: Annotated[Path, typer.Option(help="Where the imagery is kept between runs.")] = CACHE,
+    report_folder: Annotated[Path, typer.Option("--report", help="Where the page goes.")] = REPORT,
+) -> None:
+    """Play a day in the life: four flights of a drone, a bad batch, and a change of scene."""
+    signal.signal(signal.SIGTERM, interrupted)
+    console = Console(highlight=False)
+    narrator = Narrator(console)
+    pictures: list[Picture] = []
+    play: Play | None = None
+    failure, base, code = None, "not trained", 0
+    try:
+        narrator.act(ACT_ZERO)
+        folder = imagery.fetch(cache)
+        dropped = drops.prepare(folder, cache / "drops")
+        narrator.say(f"imagery ready. {imagery.LICENCE}")
+        pictures += ground_pictures(folder)
+        stop_cloud(home)
+        shutil.rmtree(home, ignore_errors=True)
+        start_laptop(home, PARAMETERS, base_weights, {}, _Told(narrator))
+        cloud = laptop_cloud(home)
+        subscriber = Subscriber(cloud.client("sns"), cloud.outputs["AlertTopicArn"])
+        narrator.say(
+            f"a subscriber listens at {subscriber.subscribe()}, its SNS subscription confirmed", "good", "alert"
+        )
+        play = Play(cloud, narrator, subscriber, dropped, Timeline(cloud))
+        with Live(footer(None), console=console, refresh_per_second=4, transient=True) as live, translated():
+            narrator.live = live
+            base = perform(play, narrator)
+    except KeyboardInterrupt:
+        failure, code = "interrupted", 130
+    except (DemoFailed, imagery.ImageryError, CliError, TimeoutError) as error:
+        next_step = f" {error.next_step}" if isinstance(error, CliError) else ""
+        failure, code = f"{error}{next_step}", 1
+    finally:
+        narrator.live = None
+        if play is not None:
+            finish(play, pictures, report_folder, base, failure)
+            play.subscriber.close()
+        stop_cloud(home)
+    if failure:
+        console.print(f"[bold red]The story stopped:[/] {failure}")
+    raise typer.Exit(code)
+
+
+class _Told(Output):
+    """Progress of the laptop cloud as lines of the story."""
+
+    def __init__(self, narrator: Narrator) -> None:
+        super().__init__()
+        self.narrator = narrator
+
+    def note(self, text: str) -> None:
+        self.narrator.say(text, stage="cloud")
+
+
+def finish(play: Play, pictures: list[Picture], folder: Path, base: str, failure: str | None) -> None:
+    """The table of what happened, and the page; best effort when the story was cut short."""
+    console = play.narrator.console
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with suppress(CliError):
+        with translated():
+            artefacts = copy_artefacts(play, folder)
+        page = report.render(
+            play.narrator,
+            play.rows,
+            pictures + play.pictures,
+            artefacts,
+            base=base,
+            failure=failure,
+            made_at=datetime.now(),
+        )
+        (folder / "index.html").write_text(page)
+    console.print()
+    console.print(summary(play.rows))
+    console.print(f"{play.narrator.elapsed:.0f} s. Pictures and documents: {folder / 'index.html'}")
+    console.print(
+        f"The cloud's state stays in {play.cloud.home}; `skyloop up --home {play.cloud.home}` brings it back."
+    )
+
+
+def summary(rows: list[Row]) -> Any:
+    """The table at the end."""
+    table = render.table("what", "what came of it", "where (in the data bucket)")
+    for row in rows:
+        table.add_row(row.what, row.outcome, row.where)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(typer.run(main))

@@ -1,0 +1,114 @@
+"""Pictures for the report: the ground with its flight lines, what was found against what is there, contact sheets."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, ImageDraw
+
+from cli.detect import Detection, draw
+from demo.imagery import Box
+
+KNOWN = "#ffffff"
+SAME_TREE = 0.5  # intersection over union, as in mAP50
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the report."""
+
+    act: str
+    caption: str
+    image: Image.Image
+
+    def data_uri(self, quality: int = 82) -> str:
+        """The picture as a data: URI, so that the page needs no other file."""
+        buffer = BytesIO()
+        self.image.convert("RGB").save(buffer, "JPEG", quality=quality)
+        return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def overlap(detection: Detection, box: Box) -> float:
+    """Intersection over union of a detection and a known box."""
+    width = min(detection.left + detection.width, box[2]) - max(detection.left, box[0])
+    height = min(detection.top + detection.height, box[3]) - max(detection.top, box[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (detection.width * detection.height + (box[2] - box[0]) * (box[3] - box[1]) - shared)
+
+
+def found(detections: list[Detection], boxes: list[Box]) -> int:
+    """How many known boxes were found: each detection, the surest first, takes the best box that is still free."""
+    free = list(boxes)
+    for detection in sorted(detections, key=lambda item: -item.confidence):
+        if free and overlap(detection, best := max(free, key=lambda box: overlap(detection, box))) >= SAME_TREE:
+            free.remove(best)
+    return len(boxes) - len(free)
+
+
+def compared(image: Image.Image, detections: list[Detection], boxes: list[Box]) -> Image.Image:
+    """Detections in colour over the known boxes in white, enlarged twice so that both can be told apart."""
+    factor = 2
+    large = image.resize((image.width * factor, image.height * factor), Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(large)
+    for box in boxes:
+        pen.rectangle([value * factor for value in box], outline=KNOWN, width=1)
+    scaled = [
+        Detection(
+            item.category,
+            item.category_id,
+            item.confidence,
+            item.left * factor,
+            item.top * factor,
+            item.width * factor,
+            item.height * factor,
+        )
+        for item in detections
+    ]
+    return draw(large, scaled, labels=False)
+
+
+def boxed(image: Image.Image, boxes: list[Box], colour: str) -> Image.Image:
+    """An image with boxes of one colour."""
+    picture = image.copy()
+    pen = ImageDraw.Draw(picture)
+    for box in boxes:
+        pen.rectangle(box, outline=colour, width=2)
+    return picture
+
+
+def flight_map(image: Image.Image, lines: dict[int, tuple[str, str]], height: int, wide: int = 900) -> Image.Image:
+    """An orthophoto with its flight lines tinted: `lines` maps a line's number to a colour and a caption."""
+    picture = image.convert("RGBA")
+    veil = Image.new("RGBA", picture.size)
+    pen = ImageDraw.Draw(veil)
+    for number, (colour, _) in lines.items():
+        top = (number - 1) * height
+        red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        pen.rectangle((0, top, picture.width, top + height - 1), fill=(red, green, blue, 60), outline=colour, width=6)
+    picture = Image.alpha_composite(picture, veil).convert("RGB")
+    picture.thumbnail((wide, wide * 2))
+    scale = picture.height / image.height
+    pen = ImageDraw.Draw(picture)
+    for number, (colour, caption) in lines.items():
+        x, y = 8, (number - 1) * height * scale + 6
+        pen.rectangle(
+            (*pen.textbbox((x, y), caption, font_size=16)[:2], *pen.textbbox((x, y), caption, font_size=16)[2:]),
+            fill=colour,
+        )
+        pen.text((x, y), caption, fill="black", font_size=16)
+    return picture
+
+
+def sheet(images: list[Image.Image], columns: int, gap: int = 6) -> Image.Image:
+    """Images of one size side by side."""
+    width, height = images[0].size
+    rows = -(-len(images) // columns)
+    size = (columns * (width + gap) - gap, rows * (height + gap) - gap)
+    made = Image.new("RGB", size, "white")
+    for number, image in enumerate(images):
+        made.paste(image, ((number % columns) * (width + gap), (number // columns) * (height + gap)))
+    return made
