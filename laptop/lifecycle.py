@@ -99,13 +99,11 @@ def up(
             )
             _write(home, running)
             return running
-        except BaseException:
+        except BaseException as error:
             if started is not None:
                 _stop_process(started.pid)
-                if fresh:
-                    shutil.rmtree(home, ignore_errors=True)
-                else:
-                    _write(home, Running(f"http://127.0.0.1:{running.port if running else DEFAULT_PORT}", None))
+            if fresh:
+                _forget(home, keep_logs=isinstance(error, Exception))
             raise
 
 
@@ -200,6 +198,17 @@ def _health(url: str) -> dict[str, Any]:
             return json.load(answer)
     except (OSError, ValueError):
         return {}
+
+
+def _forget(home: Path, *, keep_logs: bool) -> None:
+    """Remove what an ``up`` that was to be the first left: all of it, or all but the log that explains the failure."""
+    for entry in home.iterdir():
+        if entry.is_dir() and not (keep_logs and entry.name == "logs"):
+            shutil.rmtree(entry, ignore_errors=True)
+        elif not entry.is_dir():
+            entry.unlink()
+    if not keep_logs:
+        home.rmdir()
 
 
 def _answers(running: Running, home: Path) -> bool:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from laptop.hooks.registry import hook
 
 _RUNTIME = re.compile(r"^/endpoints/([^/]+)/(async-)?invocations")
+_QUEUE_URL_PORT = "4566"
 _TARGETS = {"sagemaker": "SageMaker.", "application-autoscaling": "AnyScaleFrontendService."}
 
 # Resource of an action by the request member that names it: SageMaker's page of the service authorization reference.
@@ -31,6 +32,7 @@ def prepare() -> None:
     """Register both services with MiniStack's router and its IAM tables."""
     from ministack import app
     from ministack.core import iam_actions, router
+    from ministack.services import sqs
 
     from laptop.sagemaker import service
 
@@ -38,6 +40,8 @@ def prepare() -> None:
         app.SERVICE_HANDLERS[name] = service.handle_request
         router.SERVICE_PATTERNS[name] = {"target_prefixes": [target], "credential_scope": name}
         iam_actions.SERVICE_TO_IAM_NAMESPACE[name] = name
+    # MiniStack keys queues by their URL, port included; a stack's queue URLs must outlive a change of port.
+    sqs.DEFAULT_PORT = _QUEUE_URL_PORT
 
 
 @hook(

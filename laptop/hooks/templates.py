@@ -44,7 +44,7 @@ def _call(operation: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _create_group(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
-    """``Ref`` is the ARN; attributes CreationTime, ModelPackageGroupArn, ModelPackageGroupStatus (resource reference)."""
+    """As the resource reference has it, ``Ref`` is the ARN."""
     from ministack.services.cloudformation import provisioners
 
     name = properties.get("ModelPackageGroupName") or provisioners._physical_name(stack_name, logical_id, max_len=63)
@@ -104,3 +104,45 @@ def _put_policy(name: str, properties: dict[str, Any]) -> None:
 
 def _delete_group(physical_id: str, properties: dict[str, Any]) -> None:
     _call("DeleteModelPackageGroup", {"ModelPackageGroupName": physical_id.rpartition("/")[2]})
+
+
+@hook(
+    "services.cloudformation.handlers:_evaluate_conditions",
+    because="MiniStack cannot compute Fn::Split, Fn::Join and Fn::Sub inside a condition",
+    proof="test_templates.py::test_conditions_compute_with_strings",
+)
+@hook(
+    "services.cloudformation.stacks:_evaluate_conditions",
+    because="MiniStack cannot compute Fn::Split, Fn::Join and Fn::Sub inside a condition",
+    proof="test_templates.py::test_conditions_compute_with_strings",
+)
+def _evaluate_conditions(original: Any, template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, bool]:
+    conditions = {name: _computed(one, parameters) for name, one in template.get("Conditions", {}).items()}
+    return original({**template, "Conditions": conditions}, parameters)
+
+
+def _computed(expression: Any, parameters: dict[str, Any]) -> Any:
+    """A condition with the string functions in it replaced by their values, where their arguments are known."""
+    if isinstance(expression, list):
+        return [_computed(one, parameters) for one in expression]
+    if not isinstance(expression, dict):
+        return expression
+    match expression:
+        case {"Ref": str(name)} if name in parameters:
+            return parameters[name]["Value"]
+        case {"Fn::Sub": str(text)}:
+            for name, parameter in parameters.items():
+                text = text.replace(f"${{{name}}}", str(parameter["Value"]))
+            return text
+    function, arguments = next(iter(expression.items()))
+    arguments = _computed(arguments, parameters)
+    match function, arguments:
+        case "Fn::Split", [str(separator), str(text)]:
+            return text.split(separator)
+        case "Fn::Join", [str(separator), [*parts]] if all(isinstance(part, str | int | float) for part in parts):
+            return separator.join(map(str, parts))
+        case "Fn::Select", [index, [*items]]:
+            if not 0 <= int(index) < len(items):
+                raise ValueError(f"Template error: Fn::Select cannot select nonexistent value at index {index}")
+            return items[int(index)]
+    return {function: arguments}
