@@ -20,12 +20,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import IO, Any
 
 from laptop import processes
 from laptop.sagemaker import context, images
+from laptop.sagemaker.logs import LogStream
 from laptop.sagemaker.store import Record
 
 log = logging.getLogger("skyloop.sagemaker")
@@ -144,7 +143,6 @@ class Job(ABC):
         A stop, or the time limit, sends SIGTERM and, after the grace, SIGKILL to the whole tree; then Stopped or
         TimedOut is raised. `on_line` sees each line of the log once, `on_tick` is called about once a second.
         """
-        self.log_file.parent.mkdir(parents=True, exist_ok=True)
         environment = {
             **program.environment(),
             **variables,
@@ -153,15 +151,21 @@ class Job(ABC):
         }
         grace = float(context.current().settings().get("stop_grace_seconds", _STOP_GRACE_SECONDS))
         deadline = time.monotonic() + limit_seconds
-        follower = _Follower(self, role, on_line)
-        with self.log_file.open("ab") as output:
-            process = processes.spawn(
-                program.command(arguments, entrypoint),
-                cwd=program.folder,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        logs = LogStream(
+            lambda: context.current().client("logs", role),
+            self.log_group,
+            f"{self.name}/algo-1-{int(time.time())}",
+            self.log_file,
+        )
+        process = processes.spawn(
+            program.command(arguments, entrypoint),
+            cwd=program.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        reader = threading.Thread(target=_pump, args=(process.stdout, logs, on_line), daemon=True)
+        reader.start()
         ticked = time.monotonic()
         try:
             while True:
@@ -174,15 +178,14 @@ class Job(ABC):
                 if self.stop_requested.is_set() or time.monotonic() > deadline:
                     processes.terminate(process, grace)
                     raise Stopped if self.stop_requested.is_set() else TimedOut
-                if time.monotonic() - ticked >= 1.0:
+                if on_tick and time.monotonic() - ticked >= 1.0:
                     ticked = time.monotonic()
-                    follower.read()
-                    if on_tick:
-                        on_tick()
+                    on_tick()
         finally:
             if process.poll() is None:
                 processes.kill(process)
-            follower.read(last=True)
+            reader.join(timeout=5.0)
+            logs.close()
         return status
 
 
@@ -205,53 +208,13 @@ class Metrics:
         return [{"MetricName": name, "Value": value, "Timestamp": at} for name, (value, at) in self._last.items()]
 
 
-class _Follower:
-    """Reads a growing log file: whole lines to a callback and, in batches, to CloudWatch Logs."""
-
-    def __init__(self, job: Job, role: str, on_line: Callable[[str], None] | None) -> None:
-        self._job = job
-        self._on_line = on_line
-        self._offset = job.log_file.stat().st_size if job.log_file.exists() else 0
-        self._rest = b""
-        self._logs: Any = context.current().client("logs", role)
-        self._stream = f"{job.name}/algo-1-{int(time.time())}"
-        self._open = False
-
-    def read(self, last: bool = False) -> None:
-        with self._job.log_file.open("rb") as file:
-            file.seek(self._offset)
-            fresh = file.read()
-        self._offset += len(fresh)
-        *whole, self._rest = (self._rest + fresh).split(b"\n")
-        if last and self._rest:
-            whole.append(self._rest)
-        lines = [line.decode("utf-8", "replace").rstrip("\r") for line in whole]
-        for line in lines:
-            if self._on_line:
-                self._on_line(line)
-        self._ship([line for line in lines if line.strip()])
-
-    def _ship(self, lines: list[str]) -> None:
-        """Logs go out with the job's role, as on AWS: a role that may not write them costs the logs, not the job."""
-        if not lines or self._logs is None:
-            return
-        where = {"logGroupName": self._job.log_group, "logStreamName": self._stream}
-        now = int(time.time() * 1000)
-        try:
-            if not self._open:
-                for create, arguments in (
-                    (self._logs.create_log_group, {"logGroupName": self._job.log_group}),
-                    (self._logs.create_log_stream, where),
-                ):
-                    with contextlib.suppress(self._logs.exceptions.ResourceAlreadyExistsException):
-                        create(**arguments)
-                self._open = True
-            for start in range(0, len(lines), 1000):
-                batch = [{"timestamp": now, "message": line} for line in lines[start : start + 1000]]
-                self._logs.put_log_events(**where, logEvents=batch)
-        except (ClientError, BotoCoreError) as error:
-            log.warning("The logs of %s %s do not reach CloudWatch: %s", self._job.kind, self._job.name, error)
-            self._logs = None
+def _pump(pipe: IO[bytes], output: LogStream, on_line: Callable[[str], None] | None) -> None:
+    """Hand a program's output on, line by line, until it closes it."""
+    with pipe:
+        for line in pipe:
+            output.write(line)
+            if on_line:
+                on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
 
 
 @dataclass

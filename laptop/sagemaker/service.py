@@ -16,7 +16,6 @@ import importlib.util
 import json
 import logging
 import re
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -104,7 +103,7 @@ async def handle_request(
         return await router.handle_request(method, path, headers, body, query)
     prefix, _, operation = headers.get("x-amz-target", "").partition(".")
     status, answer = await in_thread(_answer, _TARGETS.get(prefix), operation, body)
-    reply = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": str(uuid.uuid4())}
+    reply = {"Content-Type": "application/x-amz-json-1.1"}
     if status != 200:
         reply["x-amzn-ErrorType"] = answer["__type"]
     return status, reply, json.dumps(answer, ensure_ascii=False).encode("utf-8")

@@ -1,0 +1,166 @@
+"""What the tests of the local SageMaker share: a role, a bucket, a container, raw requests and a listener to events."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+CONTAINERS = Path(__file__).parent / "containers"
+WORKER = "000000000000.dkr.ecr.us-east-1.amazonaws.com/conformance-worker:1"
+
+
+def settings_file(cloud: Any, name: str, values: dict[str, Any]) -> None:
+    """Merge values into `<home>/<name>.json`."""
+    file = cloud.home / f"{name}.json"
+    now = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps({**now, **values}))
+
+
+def make_role(cloud: Any, name: str, actions: list[str], principal: str = "sagemaker.amazonaws.com") -> str:
+    """A role with these actions on everything, trusting one service."""
+    iam = cloud.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": principal}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]
+    allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    iam.put_role_policy(
+        RoleName=name, PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    )
+    return role["Arn"]
+
+
+@dataclass
+class SageMaker:
+    """The local SageMaker of the session's cloud, and what requests to it need."""
+
+    cloud: Any
+    role: str
+    bucket: str
+    _seen: list[dict[str, Any]] = field(default_factory=list)
+    _queue: str = ""
+
+    @property
+    def api(self) -> Any:
+        return self.cloud.client("sagemaker")
+
+    @property
+    def s3(self) -> Any:
+        return self.cloud.client("s3")
+
+    def post(self, operation: str, request: Any) -> tuple[int, dict[str, Any]]:
+        """One request as it is, past boto3's own checks: (HTTP status, answer)."""
+        body = request if isinstance(request, bytes) else json.dumps(request).encode()
+        headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+        signed = AWSRequest("POST", f"{self.cloud.endpoint_url}/", headers=headers, data=body)
+        SigV4Auth(Credentials("test", "test"), "sagemaker", self.cloud.region).add_auth(signed)
+        call = urllib.request.Request(signed.url, data=body, headers=dict(signed.headers), method="POST")
+        try:
+            with urllib.request.urlopen(call) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def put(self, key: str, body: str | bytes) -> str:
+        """An object in the bucket; its URI."""
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+        return f"s3://{self.bucket}/{key}"
+
+    def read(self, uri: str) -> bytes:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def archive(self, uri: str) -> dict[str, str]:
+        """The text files of a .tar.gz."""
+        with tarfile.open(fileobj=io.BytesIO(self.read(uri)), mode="r:gz") as tar:
+            return {item.name: tar.extractfile(item).read().decode() for item in tar if item.isfile()}
+
+    def events(self, arn: str, detail_type: str) -> list[dict[str, Any]]:
+        """The events about a resource so far, oldest first."""
+        sqs = self.cloud.client("sqs")
+        while messages := sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
+                self._seen.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return [event for event in self._seen if event["resources"] == [arn] and event["detail-type"] == detail_type]
+
+
+@pytest.fixture(scope="session")
+def sagemaker(cloud: Any) -> Iterator[SageMaker]:
+    settings_file(cloud, "images", {"conformance-worker": str(CONTAINERS / "worker")})
+    settings_file(cloud, "sagemaker", {"stop_grace_seconds": 1.0, "concurrent_jobs": 2})
+    role = make_role(cloud, cloud.name("sagemaker"), ["s3:*", "logs:*"])
+    bucket = cloud.name("sagemaker")
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    sqs, rules = cloud.client("sqs"), cloud.client("events")
+    queue = sqs.create_queue(QueueName=cloud.name("sagemaker-events"))["QueueUrl"]
+    arn = cloud.arn("sqs", queue.rpartition("/")[2])
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    rule = cloud.name("sagemaker-events")
+    rules.put_rule(Name=rule, EventPattern=json.dumps({"source": ["aws.sagemaker"]}))
+    rules.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+    yield SageMaker(cloud, role, bucket, _queue=queue)
+    rules.remove_targets(Rule=rule, Ids=["queue"])
+    rules.delete_rule(Name=rule)
+
+
+@pytest.fixture
+def training_request(sagemaker: SageMaker) -> Callable[..., dict[str, Any]]:
+    """A CreateTrainingJob request of the worker; keyword arguments replace members."""
+
+    def make(**members: Any) -> dict[str, Any]:
+        request = {
+            "TrainingJobName": sagemaker.cloud.name("train"),
+            "AlgorithmSpecification": {"TrainingImage": WORKER, "TrainingInputMode": "File"},
+            "RoleArn": sagemaker.role,
+            "OutputDataConfig": {"S3OutputPath": f"s3://{sagemaker.bucket}/models/"},
+            "ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        }
+        return {**request, **members}
+
+    return make
+
+
+@pytest.fixture
+def processing_request(sagemaker: SageMaker) -> Callable[..., dict[str, Any]]:
+    """A CreateProcessingJob request of the worker; keyword arguments replace members."""
+
+    def make(**members: Any) -> dict[str, Any]:
+        name = sagemaker.cloud.name("process")
+        output = {
+            "S3Uri": f"s3://{sagemaker.bucket}/evaluations/{name}/",
+            "LocalPath": "/opt/ml/processing/output",
+            "S3UploadMode": "EndOfJob",
+        }
+        request = {
+            "ProcessingJobName": name,
+            "AppSpecification": {"ImageUri": WORKER, "ContainerArguments": ["evaluate"]},
+            "RoleArn": sagemaker.role,
+            "ProcessingResources": {
+                "ClusterConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10}
+            },
+            "ProcessingOutputConfig": {"Outputs": [{"OutputName": "output", "S3Output": output}]},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        }
+        return {**request, **members}
+
+    return make
