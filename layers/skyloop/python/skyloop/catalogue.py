@@ -161,6 +161,21 @@ class Catalogue:
         pages = self.client.get_paginator("query").paginate(**request)
         return islice((_item(raw) for page in pages for raw in page["Items"]), limit)
 
+    def known_keys(self, status: ImageStatus) -> Iterator[str]:
+        """Every S3 key that entries with `status` account for, duplicates included, read page by page."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.table,
+            IndexName=STATUS_INDEX,
+            KeyConditionExpression="#status = :status",
+            ProjectionExpression="#key, duplicate_keys",
+            ExpressionAttributeNames={"#status": "status", "#key": "key"},
+            ExpressionAttributeValues={":status": {"S": status}},
+        )
+        for page in pages:
+            for raw in page["Items"]:
+                yield raw["key"]["S"]
+                yield from raw.get("duplicate_keys", {}).get("SS", [])
+
     def of_job(self, job_name: str) -> Iterator[CatalogueItem]:
         """The images that `job_name` has claimed and not given back or finished."""
         return (item for item in self.by_status("LABELING") if item.labeling_job == job_name)

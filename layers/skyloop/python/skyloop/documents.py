@@ -211,19 +211,19 @@ class SplitCounts(Document):
 
 
 class AssembleAnswer(Document):
-    """With decision `insufficient` there is no dataset yet: the URIs are null and `reason` says what is missing."""
+    """With decision `insufficient` the report says what is missing, and nothing may be trained on it."""
 
     decision: Literal["train", "insufficient"]
     reason: str
-    dataset_id: str | None = None
-    dataset_uri: str | None = None
-    train_manifest_uri: str | None = None
-    validation_manifest_uri: str | None = None
-    test_manifest_uri: str | None = None
-    report_uri: str | None = None
-    categories: tuple[str, ...] = ()
-    counts: dict[Split, SplitCounts] = Field(default_factory=dict)
-    test_set_id: str | None = None
+    dataset_id: str
+    dataset_uri: str
+    train_manifest_uri: str
+    validation_manifest_uri: str
+    test_manifest_uri: str
+    report_uri: str
+    categories: tuple[str, ...]
+    counts: dict[Split, SplitCounts]
+    test_set_id: str
 
 
 class Check(Document):

@@ -1,0 +1,34 @@
+"""Make a versioned dataset of everything labelled so far. Called by retrain.asl after the last batch is converted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from skyloop.assembly import Assembly
+from skyloop.catalogue import Catalogue
+from skyloop.clients import client
+from skyloop.documents import AssembleRequest
+from skyloop.observability import logger, metrics, observed
+from skyloop.settings import Settings
+from skyloop.state import StateTable
+from skyloop.storage import Storage
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """An AssembleRequest in, an AssembleAnswer out. Repeating it gives the same dataset."""
+    request, settings = AssembleRequest.model_validate(event), Settings.from_environment()
+    logger.set_correlation_id(request.correlation_id)
+    assembly = Assembly(
+        Storage(client("s3"), settings.data_bucket),
+        Catalogue(client("dynamodb"), settings.catalogue_table),
+        StateTable(client("dynamodb"), settings.state_table),
+        settings,
+    )
+    answer = assembly.assemble(request)
+    for split, counts in answer.counts.items():
+        metrics.add_metric(f"Dataset{split.capitalize()}Images", MetricUnit.Count, counts.images)
+    logger.info("dataset assembled", **answer.plain())
+    return answer.plain()

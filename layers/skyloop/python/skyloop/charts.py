@@ -1,0 +1,70 @@
+"""Small inline SVG charts for reports: no script, no font, nothing to fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+COLOURS = {"train": "#2f6f9f", "validation": "#e0a030", "test": "#b8443c"}
+
+_ROW, _BAR, _LABELS, _WIDTH = 26, 16, 170, 640
+
+
+def stacked_bars(rows: Mapping[str, Mapping[str, int]]) -> str:
+    """One horizontal bar a row, its parts coloured by series (the keys of COLOURS), its total written behind it."""
+    longest = max((sum(parts.values()) for parts in rows.values()), default=0) or 1
+    height = _ROW * len(rows)
+    marks = []
+    for number, (name, parts) in enumerate(rows.items()):
+        top, left = number * _ROW, float(_LABELS)
+        marks.append(_text(_LABELS - 8, top + 17, _short(name), anchor="end"))
+        for series, count in parts.items():
+            width = count / longest * (_WIDTH - _LABELS - 70)
+            if count:
+                marks.append(
+                    f'<rect x="{left:.1f}" y="{top + 5}" width="{width:.1f}" height="{_BAR}" fill="{COLOURS[series]}">'
+                    f"<title>{escape(name)}, {series}: {count:,}</title></rect>"
+                )
+            left += width
+        marks.append(_text(left + 6, top + 17, f"{sum(parts.values()):,}"))
+    return _svg(_WIDTH, height, marks)
+
+
+def histogram(values: Sequence[float], edges: Sequence[float], unit: str) -> str:
+    """Columns of how many values lie from each edge to the next; what is below or above counts at the ends."""
+    counts = [0] * (len(edges) - 1)
+    for value in values:
+        place = sum(value >= edge for edge in edges[1:-1])
+        counts[place] += 1
+    tallest, step, height = max(counts, default=0) or 1, _WIDTH / max(1, len(counts)), 150
+    marks = []
+    for number, count in enumerate(counts):
+        column = count / tallest * (height - 20)
+        left = number * step
+        title = f"{edges[number]:g} to {edges[number + 1]:g} {unit}: {count:,}"
+        marks.append(
+            f'<rect x="{left + 2:.1f}" y="{height - column:.1f}" width="{step - 4:.1f}" height="{column:.1f}"'
+            f' fill="#5b7f95"><title>{escape(title)}</title></rect>'
+        )
+        if count:
+            marks.append(_text(left + step / 2, height - column - 5, f"{count:,}", anchor="middle"))
+        marks.append(_text(left + step / 2, height + 16, f"{edges[number]:g}–{edges[number + 1]:g}", anchor="middle"))
+    return _svg(_WIDTH, height + 24, marks)
+
+
+def legend() -> str:
+    """What the colours mean, as HTML."""
+    chips = (f'<span><i style="background:{colour}"></i>{series}</span>' for series, colour in COLOURS.items())
+    return f'<p class="legend">{"".join(chips)}</p>'
+
+
+def _svg(width: float, height: float, marks: Sequence[str]) -> str:
+    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img">{"".join(marks)}</svg>'
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _short(name: str, length: int = 24) -> str:
+    return name if len(name) <= length else f"…{name[1 - length :]}"

@@ -1,0 +1,243 @@
+"""Leak-free, frozen splits: whole flights, or blocks of consecutive frames where one flight is too much of the whole.
+
+Frames of one flight look alike, and neighbours nearly are one picture: a model tested on the neighbour of a frame it
+was trained on is flattered. So a group (a flight, or a block of its frames) lies in one split as a whole, and keeps
+it for ever: the test set only grows, and two models compared on it were trained on none of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from skyloop.documents import SPLITS, Split
+
+SHARES: dict[Split, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
+
+DOMINANT = 0.6
+"""A flight with more than this share of all frames is cut into blocks."""
+
+BLOCKS = 12
+"""Blocks that a flight is cut into, about: enough for three splits, few enough that little is lost at their borders."""
+
+GUARD_FRAMES = 3
+"""Frames left out on either side of a border between splits."""
+
+MAX_GUARD_LOSS = 1 / 4
+"""Share of a flight's frames in one split that guards may cost, at most; in short flights they are drawn in."""
+
+BY_BLOCK = "blocks"
+"""Written in place of a split for a flight that is cut into blocks."""
+
+_HASH_RANGE = 1 << 32
+_LAST_NUMBER = re.compile(r"(\d{1,18})(?=\D*$)")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image to be placed. `captured_at` is ISO 8601, if the camera wrote it."""
+
+    image_id: str
+    flight: str
+    key: str
+    captured_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything lies.
+
+    `splits`: image id -> split; guard frames have none. `groups`: every group -> its split. `new`: StateTable items
+    (by group name, without the `split#` prefix) to freeze before the plan holds. `guards`: left-out image ids.
+    `unordered`: flights cut into blocks though nothing says which of their frames are neighbours.
+    """
+
+    splits: dict[str, Split]
+    groups: dict[str, Split]
+    new: dict[str, dict[str, Any]]
+    guards: frozenset[str]
+    unordered: tuple[str, ...] = ()
+
+
+def position(frame: Frame) -> tuple[str, int]:
+    """(lane, place) of a frame within its flight; near places within a lane are near in time.
+
+    `t`: seconds, by the camera's clock. `n`: the last number in the file name, whatever stands before it, because
+    cameras count on when their settings change. `x`: neither is known; the place is a hash and near means nothing.
+    """
+    if frame.captured_at:
+        try:
+            return "t", int(datetime.fromisoformat(frame.captured_at).timestamp())
+        except ValueError:
+            pass
+    stem = frame.key.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    number = _LAST_NUMBER.search(stem)
+    if number:
+        return "n", int(number.group(1))
+    return "x", int(hashlib.sha256(frame.image_id.encode()).hexdigest()[:8], 16)
+
+
+def flight_names(frames: Iterable[Frame]) -> list[str]:
+    """The names of the groups to look up first: the flights themselves."""
+    return sorted({frame.flight for frame in frames})
+
+
+def block_names(frames: Iterable[Frame], flights: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The names of the groups to look up next, from the items found for the flights: blocks of those that are cut."""
+    cut = {flight: item["widths"] for flight, item in flights.items() if item["split"] == BY_BLOCK}
+    names = {_block(frame.flight, *position(frame), cut[frame.flight]) for frame in frames if frame.flight in cut}
+    return sorted(names)
+
+
+def plan(frames: Iterable[Frame], frozen: Mapping[str, dict[str, Any]]) -> Plan:
+    """Place every frame. Deterministic: the same frames and frozen items give the same plan, in whatever order.
+
+    `frozen` holds the items of StateTable, by group name. Frozen groups stay; new ones go where most is missing of
+    70 % train, 15 % validation, 15 % test, empty splits first when groups run short.
+    """
+    flights = _by_flight(frames)
+    total = sum(len(members) for members in flights.values())
+    cut = _flights_to_cut(flights, frozen, total)
+    # Layouts come before the blocks that need them, so that whoever freezes them in this order can stop anywhere.
+    new: dict[str, dict[str, Any]] = {
+        flight: {"split": BY_BLOCK, "widths": _widths(flights[flight])}
+        for flight in sorted(cut)
+        if flight not in frozen
+    }
+    widths = {flight: (new.get(flight) or frozen[flight])["widths"] for flight in cut}
+    group_of = {
+        frame.image_id: _block(flight, *position(frame), widths[flight]) if flight in cut else flight
+        for flight, members in flights.items()
+        for frame in members
+    }
+    sizes = Counter(group_of.values())
+    groups = {name: frozen[name]["split"] for name in sizes if name in frozen}
+    for name, split in _place_new(sizes, groups):
+        groups[name] = split
+        new[name] = {"split": split}
+    splits = {image_id: groups[group] for image_id, group in group_of.items()}
+    guards = {image_id for flight in sorted(cut) for image_id in _guards(flights[flight], splits, widths[flight])}
+    unordered = [flight for flight in sorted(cut) if any(position(frame)[0] == "x" for frame in flights[flight])]
+    return Plan(
+        splits={image_id: split for image_id, split in splits.items() if image_id not in guards},
+        groups=dict(sorted(groups.items())),
+        new=new,
+        guards=frozenset(guards),
+        unordered=tuple(unordered),
+    )
+
+
+def _by_flight(frames: Iterable[Frame]) -> dict[str, list[Frame]]:
+    flights: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        flights[frame.flight].append(frame)
+    return {flight: sorted(flights[flight], key=lambda frame: frame.image_id) for flight in sorted(flights)}
+
+
+def _flights_to_cut(flights: dict[str, list[Frame]], frozen: Mapping[str, dict[str, Any]], total: int) -> set[str]:
+    """Flights that are cut into blocks: those that were, those that dominate, and the largest while splits lack groups.
+
+    A flight that was placed whole stays whole.
+    """
+    cut = {flight for flight in flights if frozen.get(flight, {}).get("split") == BY_BLOCK}
+    free = sorted((flight for flight in flights if flight not in frozen), key=lambda f: (-len(flights[f]), f))
+    cut |= {flight for flight in free if len(flights[flight]) > DOMINANT * total}
+    filled = {item["split"] for item in frozen.values() if item["split"] != BY_BLOCK}
+    missing = sum(split not in filled for split in SPLITS)
+    whole = [flight for flight in free if flight not in cut]
+    if not cut and len(whole) < missing:
+        cut |= set(whole[:1])
+    return cut
+
+
+def _widths(members: list[Frame]) -> dict[str, int]:
+    """For each lane the widest block that still makes about BLOCKS blocks with frames in them.
+
+    Positions may have long gaps (two sorties in one folder), so the width is halved until enough blocks are filled.
+    """
+    lanes: dict[str, list[int]] = defaultdict(list)
+    for frame in members:
+        lane, place = position(frame)
+        lanes[lane].append(place)
+    widths = {}
+    for lane, places in lanes.items():
+        wanted = min(BLOCKS, len(set(places)))
+        width = max(1, (max(places) - min(places) + 1) // BLOCKS)
+        while width > 1 and len({place // width for place in places}) < wanted:
+            width //= 2
+        widths[lane] = width
+    return widths
+
+
+def _block(flight: str, lane: str, place: int, widths: Mapping[str, int]) -> str:
+    """The name of the block at a place: `<flight>/<lane><number>`. Flights have no `/`, so it is no flight's name.
+
+    A lane that the flight had no frames of when it was first cut gets the width of the others, or a hash's twelfth.
+    """
+    fallback = _HASH_RANGE // BLOCKS if lane == "x" else max(widths.values(), default=1)
+    return f"{flight}/{lane}{place // int(widths.get(lane, fallback))}"
+
+
+def _place_new(sizes: Counter[str], placed: Mapping[str, Split]) -> list[tuple[str, Split]]:
+    """Give every group without a split one: largest first, each to where most is missing."""
+    total = sum(sizes.values())
+    have: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    for name, split in placed.items():
+        have[split] += sizes[name]
+    # Equal sizes in the order of a hash, so that blocks of one split are spread over the flight.
+    waiting = sorted((name for name in sizes if name not in placed), key=lambda name: (-sizes[name], _hash(name)))
+    answer = []
+    for number, name in enumerate(waiting):
+        empty = [split for split in SPLITS if have[split] == 0]
+        candidates = empty if empty and len(waiting) - number <= len(empty) else list(SPLITS)
+        split = max(candidates, key=lambda split: SHARES[split] * total - have[split])
+        have[split] += sizes[name]
+        answer.append((name, split))
+    return answer
+
+
+def _guards(members: list[Frame], splits: Mapping[str, Split], widths: Mapping[str, int]) -> set[str]:
+    """Frames of one flight to leave out: training frames next to others, validation frames next to test frames."""
+    lanes: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for frame in members:
+        lane, place = position(frame)
+        if lane != "x":
+            lanes[lane].append((place, frame.image_id))
+    left_out: set[str] = set()
+    for lane, row in lanes.items():
+        row.sort()
+        far = int(widths.get(lane, 1))
+        left_out |= _beside(row, splits, "train", {"validation", "test"}, far)
+        left_out |= _beside(row, splits, "validation", {"test"}, far)
+    return left_out
+
+
+def _beside(
+    row: list[tuple[int, str]], splits: Mapping[str, Split], split: Split, others: set[Split], far: int
+) -> set[str]:
+    """Frames of `split` with one of `others` among their next few in the row, and not further than a block away.
+
+    Fewer and fewer are left out until they are no more than their share.
+    """
+    own = [number for number, (_, image_id) in enumerate(row) if splits[image_id] == split]
+    for reach in range(GUARD_FRAMES, 0, -1):
+        near = {
+            row[number][1]
+            for number in own
+            if any(
+                splits[image_id] in others and abs(place - row[number][0]) <= far
+                for place, image_id in row[max(0, number - reach) : number + reach + 1]
+            )
+        }
+        if len(near) <= MAX_GUARD_LOSS * len(own):
+            return near
+    return set()
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()

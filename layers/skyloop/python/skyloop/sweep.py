@@ -1,0 +1,112 @@
+"""Step 8 of the loop: find uploads and labeling jobs that no event told of. Nothing is lost, only late."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import datetime
+from typing import Any, get_args
+
+from botocore.exceptions import ClientError
+
+from skyloop import keys
+from skyloop.catalogue import Catalogue
+from skyloop.documents import ImageStatus, SweepAnswer, SweepRequest
+from skyloop.settings import Settings
+from skyloop.state import StateTable
+from skyloop.storage import ObjectSummary, Storage
+from skyloop.uploads import object_created
+
+SELECTION_LOCK = "lock#labeling"
+QUEUE_BATCH = 10  # messages a SendMessageBatch takes
+
+# What DescribeLabelingJob answers for a name it never heard of.
+_UNKNOWN_JOB = {"ResourceNotFound", "ResourceNotFoundException", "ValidationException"}
+_DEAD_JOB = {"Failed", "Stopped"}
+
+
+class Sweep:
+    """Joins everything that may disagree. `queue` and `sagemaker` are boto3 clients."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        catalogue: Catalogue,
+        state: StateTable,
+        queue: Any,
+        sagemaker: Any,
+        settings: Settings,
+    ) -> None:
+        self.storage = storage
+        self.catalogue = catalogue
+        self.state = state
+        self.queue = queue
+        self.sagemaker = sagemaker
+        self.settings = settings
+
+    def sweep(self, request: SweepRequest) -> SweepAnswer:
+        """Queue forgotten uploads again, and free the images of labeling jobs that will never finish."""
+        examined, requeued = self._uploads(request.now)
+        return SweepAnswer(requeued=requeued, released=self._labeling(request.now), examined=examined)
+
+    def _uploads(self, now: datetime) -> tuple[int, int]:
+        """(objects looked at, uploads queued again).
+
+        The listing comes before the catalogue: what is catalogued in between is then known, not queued needlessly.
+        Uploads of the last quiet period are left to their own events.
+        """
+        settled = now.timestamp() - self.settings.labeling_quiet_seconds
+        uploads = [
+            summary for summary in self.storage.listing(keys.RAW_IMAGES) if not keys.is_folder_marker(summary.key)
+        ]
+        candidates = [summary for summary in uploads if summary.modified <= settled]
+        if not candidates:
+            return len(uploads), 0
+        known = {key for status in get_args(ImageStatus) for key in self.catalogue.known_keys(status)}
+        forgotten = [summary for summary in candidates if summary.key not in known]
+        for start in range(0, len(forgotten), QUEUE_BATCH):
+            self._requeue(forgotten[start : start + QUEUE_BATCH])
+        return len(uploads), len(forgotten)
+
+    def _requeue(self, summaries: list[ObjectSummary]) -> None:
+        entries = [
+            {
+                "Id": str(number),
+                "MessageBody": json.dumps(
+                    object_created(self.storage.bucket, summary.key, summary.size), ensure_ascii=False
+                ),
+            }
+            for number, summary in enumerate(summaries)
+        ]
+        answer = self.queue.send_message_batch(QueueUrl=self.settings.uploads_queue_url, Entries=entries)
+        if answer.get("Failed"):
+            raise RuntimeError(f"the uploads queue refused {len(answer['Failed'])} messages: {answer['Failed'][0]}")
+
+    def _labeling(self, now: datetime) -> int:
+        """How many images were freed.
+
+        Between its claims and CreateLabelingJob a selection's job does not exist yet. A selection holds the lock for
+        that time, so the claims are read first and the lock is looked at after: with no holder, every job whose
+        images were seen was created, or never will be.
+        """
+        held: dict[str, list[str]] = defaultdict(list)
+        for item in self.catalogue.by_status("LABELING"):
+            if item.labeling_job:
+                held[item.labeling_job].append(item.image_id)
+        lock = self.state.get(SELECTION_LOCK)
+        selecting = lock is not None and float(lock.get("expires_at", 0)) > now.timestamp()
+        released = 0
+        for job_name, image_ids in held.items():
+            status = self._job_status(job_name)
+            if status in _DEAD_JOB or (status is None and not selecting):
+                released += sum(self.catalogue.release(image_id, job_name) for image_id in image_ids)
+        return released
+
+    def _job_status(self, job_name: str) -> str | None:
+        """The job's status, or None where there is no such job."""
+        try:
+            return str(self.sagemaker.describe_labeling_job(LabelingJobName=job_name)["LabelingJobStatus"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _UNKNOWN_JOB:
+                return None
+            raise
