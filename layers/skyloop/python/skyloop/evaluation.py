@@ -7,6 +7,7 @@ boxes, a broken evaluation) arrives as null or NaN; the document is read all the
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -48,6 +49,7 @@ class Comparison(_Document):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     resamples: int = Field(default=0, ge=0)
     method: str = ""
+    categories: tuple[str, ...] | None = Field(default=None, description="the classes compared; null: all")
 
 
 class Evaluation(_Document):
@@ -62,7 +64,8 @@ class Evaluation(_Document):
     champion: ModelScores | None = None
     comparison: Comparison | None = None
     evaluator: str = "unknown"
-    versions: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    versions: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def parse(cls, body: bytes) -> Evaluation:

@@ -217,12 +217,12 @@ def _against_champion(evaluation: Evaluation, thresholds: Thresholds) -> list[Ru
                 name="not-worse-than-champion",
                 threshold=-thresholds.max_map50_drop,
                 passed=None,
-                sentence="there is no champion yet: the floors alone decide",
+                sentence=" ".join(["no champion was compared: the floors alone decide.", *evaluation.notes]),
             )
         ]
     rules = _keeps_classes(evaluation.candidate, evaluation.champion)
     rules.append(_not_worse(evaluation, thresholds))
-    return rules + _shared_classes(evaluation.candidate, evaluation.champion, thresholds)
+    return rules + _shared_classes(evaluation, evaluation.champion, thresholds)
 
 
 def _not_worse(evaluation: Evaluation, thresholds: Thresholds) -> Rule:
@@ -286,12 +286,13 @@ def _keeps_classes(candidate: ModelScores, champion: ModelScores) -> list[Rule]:
     ]
 
 
-def _shared_classes(candidate: ModelScores, champion: ModelScores, thresholds: Thresholds) -> list[Rule]:
+def _shared_classes(evaluation: Evaluation, champion: ModelScores, thresholds: Thresholds) -> list[Rule]:
     """A new class lifts the candidate's mAP above a champion that never saw it, and could hide a loss everywhere else.
 
-    So where classes are new, the mean AP50 over the classes that both know is compared as well, point by point: the
-    evaluation has no interval for it.
+    So where classes are new, the models are to be compared on the classes that both know. An evaluation that did so
+    says so (`comparison.categories`); for any other the mean AP50 over those classes is compared here, point by point.
     """
+    candidate = evaluation.candidate
     judged = {
         name: scores for name, scores in candidate.per_class.items() if scores.boxes > 0 and is_score(scores.ap50)
     }
@@ -308,6 +309,10 @@ def _shared_classes(candidate: ModelScores, champion: ModelScores, thresholds: T
                 sentence=f"the champion knows none of the classes in the test set ({', '.join(new)})",
             )
         ]
+    compared = evaluation.comparison.categories if evaluation.comparison else None
+    if compared is not None and set(compared) <= set(known):
+        sentence = f"the champion does not know {', '.join(new)}; the two were compared on {', '.join(compared)}"
+        return [Rule(**rule, passed=None, sentence=sentence)]
     ours = sum(judged[name].ap50 for name in known) / len(known)
     theirs = sum(champion.per_class[name].ap50 for name in known) / len(known)
     passed = ours - theirs >= -thresholds.max_map50_drop - ROUNDING

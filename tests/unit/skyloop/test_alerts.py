@@ -1,0 +1,131 @@
+"""Alerts: what goes to SNS, and what is kept of what SNS delivers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+from skyloop.alerts import Alert, archive_key, archived, mail_subject, publish, sns_message
+from skyloop.clients import client
+
+from tests import library
+
+
+def alert(**changes) -> Alert:
+    fields = {
+        "event": "drift",
+        "severity": "warning",
+        "stage": "dev",
+        "subject": "[dev] Drift on skyloop-dev",
+        "what": "Images are darker.",
+        "why": "p = 0.001",
+        "kept": "The model serves on.",
+        "next_step": "Label them.",
+        "correlation_id": "flight-7",
+        "links": {"report": "s3://bucket/report.html"},
+        "at": datetime(2026, 11, 20, 10, tzinfo=UTC),
+    }
+    return Alert(**{**fields, **changes})
+
+
+def test_the_text_is_what_a_person_reads():
+    assert alert().text() == (
+        "Images are darker.\n\nWhy: p = 0.001\nKept: The model serves on.\nWhat to do: Label them.\n\n"
+        "report: s3://bucket/report.html"
+    )
+
+
+def test_programs_get_the_document_and_people_the_text():
+    message = json.loads(sns_message(alert())["Message"])
+    assert message["default"] == alert().text()
+    for protocol in ("lambda", "sqs", "http", "https"):
+        assert Alert.model_validate_json(message[protocol]) == alert()
+    assert set(message) == {"default", "lambda", "sqs", "http", "https"}
+
+
+def test_a_subscriber_can_filter():
+    assert sns_message(alert())["MessageAttributes"] == {
+        "event": {"DataType": "String", "StringValue": "drift"},
+        "severity": {"DataType": "String", "StringValue": "warning"},
+        "stage": {"DataType": "String", "StringValue": "dev"},
+    }
+
+
+@pytest.mark.parametrize(
+    "changes", [{"event": "fire"}, {"severity": "fatal"}, {"subject": ""}, {"at": datetime(2026, 1, 1)}]
+)
+def test_an_alert_nobody_could_filter_or_date_is_refused(changes):
+    with pytest.raises(ValueError, match="validation error"):
+        alert(**changes)
+
+
+@pytest.mark.parametrize(
+    ("subject", "mailed"),
+    [
+        ("Drift on skyloop-dev", "Drift on skyloop-dev"),
+        ("Überflug — Höhe\n120 m", "Uberflug ? Hohe 120 m"),
+        ("  spread \t over \n lines ", "spread over lines"),
+        ("\u0301", "Skyloop"),
+        ("x" * 101, "x" * 97 + "..."),
+        ("x" * 100, "x" * 100),
+    ],
+)
+def test_a_subject_becomes_what_sns_takes(subject, mailed):
+    assert mail_subject(subject) == mailed
+
+
+@given(st.text())
+def test_every_subject_can_be_mailed(subject):
+    mailed = mail_subject(subject)
+    assert 1 <= len(mailed) <= 100
+    assert mailed.isascii()
+    assert mailed.isprintable()
+
+
+@given(st.text(min_size=0, max_size=9_000))
+def test_a_long_explanation_is_cut_and_the_message_fits(why):
+    message = sns_message(alert(why=why * 3, what="\U0001f332" * 9_000))
+    assert len(message["Message"].encode()) <= 262_144
+    json.loads(json.loads(message["Message"])["sqs"])
+
+
+def test_too_many_links_are_an_error_not_a_refusal_by_sns():
+    with pytest.raises(ValueError, match="too many links"):
+        sns_message(alert(links={str(number): "s3://bucket/" + "k" * 900 for number in range(100)}))
+
+
+def test_published_alerts_reach_a_filtering_subscriber(monkeypatch):
+    library.set_environment(monkeypatch)
+    with mock_aws():
+        library.create_stack()
+        sns, sqs = client("sns"), client("sqs")
+        topic = library.ENVIRONMENT["SKYLOOP_ALERT_TOPIC_ARN"]
+        queue = sqs.create_queue(QueueName="drift-only")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = json.dumps({"event": ["drift"]})
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"FilterPolicy": policy})
+        publish(sns, topic, alert())
+        publish(sns, topic, alert(event="deployed", severity="info"))
+        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    [message] = messages
+    assert json.loads(json.loads(message["Body"])["Message"])["event"] == "drift"
+
+
+def test_where_an_alert_is_kept():
+    assert archive_key("id-1", "2026-11-20T10:00:01.234Z") == "monitoring/alerts/2026/11/20/id-1.json"
+
+
+@pytest.mark.parametrize("time", ["", "yesterday", "20-11-2026T10:00:00Z"])
+def test_a_notification_without_a_date_is_refused(time):
+    with pytest.raises(ValueError, match=r"timestamp|unpack"):
+        archive_key("id-1", time)
+
+
+def test_an_alarm_or_a_person_publishing_text_is_kept_too():
+    kept = archived({"MessageId": "m", "Timestamp": "2026-11-20T10:00:01Z", "Subject": "ALARM", "Message": "it burns"})
+    assert kept["alert"] == {"what": "it burns"}
+    assert kept["attributes"] == {}
