@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
+import logging
 from typing import Any
 
 from laptop.hooks.executions import CURRENT, failure
@@ -10,6 +12,7 @@ from laptop.hooks.integrations import JOBS
 from laptop.hooks.registry import hook
 from laptop.hooks.services import resource_of
 
+log = logging.getLogger("skyloop")
 _SAGEMAKER = "sagemaker.amazonaws.com"
 # Developer guide, "How Step Functions generates IAM policies for integrated services": the managed rule of each .sync.
 _MANAGED_RULES = {job: f"StepFunctionsGetEventsForSageMaker{job}sRule" for job in JOBS}
@@ -23,6 +26,30 @@ _DENIED = {
     "states": "StepFunctions.AWSStepFunctionsException",
     "events": "EventBridge.AmazonEventBridgeException",
 }
+
+
+class _Origin:
+    """Where a request came from, for policies: as it was, except that everything came over TLS.
+
+    The laptop cloud speaks HTTP on the loopback interface only. To policies that refuse plain HTTP (those of the
+    bucket and the queues) that has to count as the TLS it stands for, or nothing could be done at all.
+    """
+
+    def __init__(self) -> None:
+        self._address: contextvars.ContextVar[str] = contextvars.ContextVar("address", default="127.0.0.1")
+
+    def get(self) -> tuple[str, bool]:
+        return self._address.get(), True
+
+    def set(self, origin: tuple[str, bool]) -> None:
+        self._address.set(origin[0])
+
+
+def prepare() -> None:
+    """Give MiniStack's policy evaluation the origin above (a module attribute rather than a function)."""
+    from ministack.core import iam_evaluator
+
+    iam_evaluator._request_origin = _Origin()
 
 
 def session_key(role_arn: str, region: str, account: str, session: str) -> str:
@@ -49,6 +76,7 @@ def refusal(access_key: str, action: str, resource: str, context: dict[str, Any]
         return None
     if isinstance(denied, iam_evaluator.AuthError):
         return denied.message
+    log.warning("Refused: %s may not %s on %s", denied.principal_arn, action, resource)
     return iam_actions.identity_denial_message(action, denied.principal_arn, resource, denied.decision == "Deny")
 
 
@@ -197,3 +225,13 @@ def _namespace(body: bytes, query: dict[str, Any]) -> str:
         return str(json.loads(body)["Namespace"])
     except (ValueError, KeyError):
         return ""
+
+
+@hook(
+    "core.iam_actions:access_denied_response",
+    because="MiniStack says in no log what it refused to whom, and a client may swallow the answer",
+    proof="test_authorization.py::test_what_is_refused_is_logged",
+)
+def _denied(original: Any, service: str, action: str, principal_arn: str, *rest: Any, **named: Any) -> Any:
+    log.warning("Refused: %s may not %s on %s", principal_arn, action, named.get("resource_arn", "*"))
+    return original(service, action, principal_arn, *rest, **named)
