@@ -1,0 +1,197 @@
+"""What the tests of hosting share: a container that tests steer, a bucket, a role, and short ways to make things."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.conformance.conftest import wait_until
+
+CONTAINER = Path(__file__).parent / "container"
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/hosting-container:1"
+
+
+def settings_file(home: Path, name: str, values: dict[str, Any]) -> None:
+    """Merge values into `<home>/<name>.json`."""
+    file = home / f"{name}.json"
+    now = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps({**now, **values}))
+
+
+@dataclass
+class Hosting:
+    """A cloud in which endpoints can be made."""
+
+    cloud: Any
+    role: str
+    bucket: str
+    endpoints: list[str] = field(default_factory=list)
+
+    @property
+    def api(self) -> Any:
+        return self.cloud.client("sagemaker")
+
+    def model(self, **environment: str) -> str:
+        """A model of the container; its name is its MODEL_NAME, its one weight file says `weights of <name>`."""
+        name = self.cloud.name("model")
+        self.api.create_model(
+            ModelName=name,
+            ExecutionRoleArn=self.role,
+            PrimaryContainer={
+                "Image": IMAGE,
+                "ModelDataUrl": self.data(f"{name}.tar.gz", weights=f"weights of {name}"),
+                "Environment": {"MODEL_NAME": name, **environment},
+            },
+        )
+        return name
+
+    def data(self, key: str, weights: str) -> str:
+        """A model.tar.gz in the bucket; its URI."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+            item = tarfile.TarInfo("weights.txt")
+            item.size = len(weights)
+            tar.addfile(item, io.BytesIO(weights.encode()))
+        self.cloud.client("s3").put_object(Bucket=self.bucket, Key=key, Body=archive.getvalue())
+        return f"s3://{self.bucket}/{key}"
+
+    def variant(self, model: str, name: str = "AllTraffic", count: int = 1, **members: Any) -> dict[str, Any]:
+        """A ProductionVariant."""
+        chosen = {"VariantName": name, "ModelName": model, "InitialInstanceCount": count, "InstanceType": "ml.m5.large"}
+        return {**chosen, **members}
+
+    def config(self, *variants: dict[str, Any], **members: Any) -> str:
+        """An endpoint config; its name."""
+        name = self.cloud.name("config")
+        self.api.create_endpoint_config(EndpointConfigName=name, ProductionVariants=list(variants), **members)
+        return name
+
+    def create(self, config: str, **members: Any) -> str:
+        """An endpoint that is being created; its name."""
+        name = self.cloud.name("endpoint")
+        self.endpoints.append(name)
+        self.api.create_endpoint(EndpointName=name, EndpointConfigName=config, **members)
+        return name
+
+    def serving(self, count: int = 1, **environment: str) -> str:
+        """An endpoint in service with one variant."""
+        name = self.create(self.config(self.variant(self.model(**environment), count=count)))
+        return self.in_service(name)
+
+    def in_service(self, name: str) -> str:
+        """Wait until an endpoint is InService."""
+        self.until(name, "InService")
+        return name
+
+    def until(self, name: str, status: str) -> dict[str, Any]:
+        """Wait for a status; the description then."""
+        described: dict[str, Any] = {}
+
+        def reached() -> bool:
+            described.update(self.describe(name))
+            return described["EndpointStatus"] == status
+
+        wait_until(reached, what=f"{name} {status}")
+        return self.describe(name)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return self.api.describe_endpoint(EndpointName=name)
+
+    def invoke(self, name: str, body: bytes | str = b"hello", **members: Any) -> dict[str, Any]:
+        """What the container answers, parsed."""
+        return json.load(self.answer(name, body, **members)["Body"])
+
+    def answer(self, name: str, body: bytes | str = b"hello", **members: Any) -> dict[str, Any]:
+        """What InvokeEndpoint answers."""
+        return self.cloud.client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=body, **members)
+
+    def gone(self, name: str) -> bool:
+        try:
+            self.describe(name)
+        except ClientError as error:
+            return "Could not find endpoint" in error.response["Error"]["Message"]
+        return False
+
+
+def make_hosting(cloud: Any) -> Hosting:
+    """Prepare a cloud for hosting: image, time limit, quota, role, bucket."""
+    settings_file(cloud.home, "images", {"hosting-container": str(CONTAINER)})
+    settings_file(cloud.home, "sagemaker", {"container_startup_seconds": 3, "endpoint_instances": 30})
+    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = cloud.client("iam").create_role(
+        RoleName=cloud.name("hosting"),
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )["Role"]
+    bucket = cloud.name("hosting")
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    cloud.client("s3").put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    allowed = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    cloud.client("iam").put_role_policy(
+        RoleName=role["RoleName"],
+        PolicyName="read",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+    )
+    return Hosting(cloud, role["Arn"], bucket)
+
+
+@pytest.fixture(scope="session")
+def prepared(cloud: Any) -> Hosting:
+    return make_hosting(cloud)
+
+
+@pytest.fixture
+def hosting(prepared: Hosting) -> Iterator[Hosting]:
+    """Hosting whose endpoints are deleted after the test: each of their instances is a process of this machine."""
+    prepared.endpoints.clear()
+    yield prepared
+    for name in prepared.endpoints:
+        if not prepared.gone(name):
+            status = prepared.describe(name)["EndpointStatus"]
+            wait_until(lambda name=name: not _in_progress(prepared, name), what=f"{name} to settle (was {status})")
+            prepared.api.delete_endpoint(EndpointName=name)
+            wait_until(lambda name=name: prepared.gone(name), what=f"{name} to be deleted")
+
+
+def _in_progress(hosting: Hosting, name: str) -> bool:
+    return hosting.describe(name)["EndpointStatus"] in ("Creating", "Updating", "RollingBack", "Deleting")
+
+
+@pytest.fixture(scope="session")
+def listener(cloud: Any) -> Iterator[Callable[[Callable[[dict[str, Any]], bool]], list[dict[str, Any]]]]:
+    """Every event of SageMaker and S3 since the session began: call it with a filter; oldest first."""
+    sqs, rules = cloud.client("sqs"), cloud.client("events")
+    queue = sqs.create_queue(QueueName=cloud.name("hosting-events"))["QueueUrl"]
+    rule = cloud.name("hosting-events")
+    rules.put_rule(Name=rule, EventPattern=json.dumps({"source": ["aws.sagemaker", "aws.s3"]}))
+    arn = cloud.arn("sqs", queue.rpartition("/")[2])
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    rules.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+    seen: list[dict[str, Any]] = []
+
+    def events(wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
+                seen.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return [event for event in seen if wanted(event)]
+
+    yield events
+    rules.remove_targets(Rule=rule, Ids=["queue"])
+    rules.delete_rule(Name=rule)
