@@ -44,6 +44,7 @@ class Context:
         self._client_factory = client_factory or self._boto3_client
         self._event_sink = event_sink or _put_event
         self._clients: dict[tuple[str, str | None], Any] = {}
+        self._session = boto3.session.Session()  # one for all clients: each session reads the service models anew
         self._lock = threading.Lock()
 
     def arn(self, kind: str, name: str) -> str:
@@ -98,7 +99,7 @@ class Context:
 
     def _boto3_client(self, service: str, role_arn: str | None) -> Any:
         keys = self._credentials(role_arn)
-        return boto3.session.Session().client(
+        return self._session.client(
             service,
             endpoint_url=self.endpoint_url,
             region_name=self.region,

@@ -178,9 +178,7 @@ def stop() -> None:
 def _check(request: dict[str, Any]) -> None:
     """The rules that the service model cannot say."""
     tags.check(request.get("Tags", []))
-    cluster = request["ProcessingResources"].get("ClusterConfig")
-    if cluster is None:
-        raise errors.validation("ProcessingResources must have a ClusterConfig.")
+    cluster = request["ProcessingResources"]["ClusterConfig"]
     if cluster["InstanceCount"] > 1:
         raise errors.limit_exceeded(
             f"The account-level service limit '{cluster['InstanceType']} for processing job usage' is 1 Instances, "

@@ -164,3 +164,77 @@ def processing_request(sagemaker: SageMaker) -> Callable[..., dict[str, Any]]:
         return {**request, **members}
 
     return make
+
+
+TEMPLATE = """<script src="https://assets.crowd.aws/crowd-html-elements.js"></script>
+<crowd-form>
+  <crowd-bounding-box name="annotatedResult" src="{{ task.input.taskObject | grant_read_access }}"
+    header="Draw a box around each object" labels="{{ task.input.labels | to_json | escape }}">
+    <full-instructions header="How to">Draw tight boxes.</full-instructions>
+    <short-instructions>Draw tight boxes.</short-instructions>
+  </crowd-bounding-box>
+</crowd-form>
+"""
+
+
+@pytest.fixture
+def labeling_request(sagemaker: SageMaker) -> Callable[..., dict[str, Any]]:
+    """A CreateLabelingJob request; `lines` and `categories` are put to S3, other arguments replace members."""
+
+    def make(
+        lines: list[dict[str, Any]] | str | None = None,
+        categories: list[str] | None = None,
+        workers: int = 1,
+        **members: Any,
+    ) -> dict[str, Any]:
+        name = sagemaker.cloud.name("label")
+        lines = lines if lines is not None else [{"source-ref": f"s3://{sagemaker.bucket}/raw-images/none/1.jpg"}]
+        text = lines if isinstance(lines, str) else "".join(json.dumps(line) + "\n" for line in lines)
+        manifest = sagemaker.put(f"ground-truth-jobs/{name}/input.manifest", text)
+        labels = [{"label": label} for label in categories or ["tree", "car"]]
+        config = json.dumps({"document-version": "2018-11-28", "labels": labels})
+        lambdas = "arn:aws:lambda:us-east-1:432418664414:function:"
+        request = {
+            "LabelingJobName": name,
+            "LabelAttributeName": "boxes",
+            "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": manifest}}},
+            "OutputConfig": {"S3OutputPath": f"s3://{sagemaker.bucket}/ground-truth-jobs/"},
+            "RoleArn": sagemaker.role,
+            "LabelCategoryConfigS3Uri": sagemaker.put(f"ground-truth-jobs/{name}/categories.json", config),
+            "HumanTaskConfig": {
+                "WorkteamArn": sagemaker.cloud.arn("sagemaker", "workteam/private-crowd/us"),
+                "UiConfig": {
+                    "UiTemplateS3Uri": sagemaker.put(f"ground-truth-jobs/{name}/instructions.liquid", TEMPLATE)
+                },
+                "PreHumanTaskLambdaArn": f"{lambdas}PRE-BoundingBox",
+                "TaskTitle": "Draw boxes",
+                "TaskDescription": "Draw a box around each object",
+                "NumberOfHumanWorkersPerDataObject": workers,
+                "TaskTimeLimitInSeconds": 600,
+                "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": f"{lambdas}ACS-BoundingBox"},
+            },
+        }
+        return {**request, **members}
+
+    return make
+
+
+@pytest.fixture
+def package_request(sagemaker: SageMaker) -> Callable[..., dict[str, Any]]:
+    """A CreateModelPackage request in a group of its own; keyword arguments replace members."""
+
+    def make(**members: Any) -> dict[str, Any]:
+        group = sagemaker.cloud.name("group")
+        sagemaker.api.create_model_package_group(ModelPackageGroupName=group)
+        container = {"Image": WORKER, "ModelDataUrl": sagemaker.put("packages/model.tar.gz", b"weights")}
+        request = {
+            "ModelPackageGroupName": group,
+            "InferenceSpecification": {
+                "Containers": [container],
+                "SupportedContentTypes": ["image/jpeg"],
+                "SupportedResponseMIMETypes": ["application/json"],
+            },
+        }
+        return {**request, **members}
+
+    return make
