@@ -74,12 +74,17 @@ def _flight_of(root: Path, base: str, folder: Path) -> str:
     return "-".join([base, *parts])
 
 
+def _hidden(name: str) -> bool:
+    """Thumbnails, ._resource forks and the like; `..jpg` is an odd name, not a hidden one."""
+    return name.startswith(".") and not name.startswith("..")
+
+
 def _walk(root: Path) -> tuple[dict[Path, list[Path]], int]:
     folders: dict[Path, list[Path]] = {}
     others = 0
     for place, directories, files in os.walk(root):  # does not follow links to folders: no loops, no way out
-        directories[:] = sorted(name for name in directories if not name.startswith("."))
-        visible = [Path(place, name) for name in sorted(files) if not name.startswith(".")]
+        directories[:] = sorted(name for name in directories if not _hidden(name))
+        visible = [Path(place, name) for name in sorted(files) if not _hidden(name)]
         images = [path for path in visible if _is_image(path)]
         others += len(visible) - len(images)
         if images:

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from cli.cloud import Cloud
+
+BUCKET = "skyloop-data"
+Picture = Callable[..., Path]
+
+
+def keys(cloud: Cloud, prefix: str = "raw-images/") -> list[str]:
+    answer = cloud.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+    return [item["Key"] for item in answer.get("Contents", [])]
+
+
+def body(cloud: Cloud, key: str) -> bytes:
+    return cloud.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+def labels(folder: Path, *names: str, category: str = "tree") -> Path:
+    document = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 3, 4]} for i in range(len(names))],
+        "categories": [{"id": 1, "name": category}],
+    }
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_a_drop_puts_images_boxes_and_categories(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    folder = tmp_path / "night 60m"
+    picture(folder / "images" / "a+b c.jpg", 1)
+    picture(folder / "images" / "é%2F.jpg", 2)
+    file = labels(folder, "a+b c.jpg", "é%2F.jpg")
+    result = invoke("drop", folder, "--labels", file, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["uploaded"], report["boxes"], report["categories_added"]) == (2, 2, ["tree"])
+    assert set(keys(cloud)) == {"raw-images/night 60m/a+b c.jpg", "raw-images/night 60m/é%2F.jpg"}
+    known = json.loads(body(cloud, "ground-truth-jobs/known-boxes/night 60m.json"))
+    assert {image["file_name"] for image in known["images"]} == {"a+b c.jpg", "é%2F.jpg"}
+    categories = json.loads(body(cloud, "ground-truth-jobs/label-categories.json"))
+    assert categories == {"document-version": "2018-11-28", "labels": [{"label": "tree"}]}
+    head = cloud.client("s3").head_object(Bucket=BUCKET, Key="raw-images/night 60m/a+b c.jpg")
+    assert head["Metadata"]["correlation-id"] == report["correlation_id"]
+    assert head["ContentType"] == "image/jpeg"
+
+
+def test_dropping_again_changes_nothing(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    picture(tmp_path / "f" / "2.jpg", 2)
+    file = labels(tmp_path / "f", "1.jpg", "2.jpg")
+    invoke("drop", tmp_path / "f", "--labels", file)
+    s3 = cloud.client("s3")
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    before = s3.list_object_versions(Bucket=BUCKET)["Versions"]
+    result = invoke("drop", tmp_path / "f", "--labels", file, "--json")
+    report = json.loads(result.stdout)
+    assert (report["uploaded"], report["already_there"], report["categories_added"]) == (0, 2, [])
+    after = s3.list_object_versions(Bucket=BUCKET)["Versions"]
+    assert [(item["Key"], item["VersionId"]) for item in after] == [(item["Key"], item["VersionId"]) for item in before]
+
+
+def test_raw_images_never_change(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    invoke("drop", tmp_path / "f")
+    original = body(cloud, "raw-images/f/1.jpg")
+    picture(tmp_path / "f" / "1.jpg", 99)
+    picture(tmp_path / "f" / "2.jpg", 2)
+    result = invoke("drop", tmp_path / "f")
+    assert result.exit_code == 1
+    assert "hold other content" in result.stderr
+    assert "--flight" in result.stderr
+    assert body(cloud, "raw-images/f/1.jpg") == original
+    assert "raw-images/f/2.jpg" in keys(cloud)
+
+
+def test_unusable_files_are_uploaded_with_a_warning(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    good = picture(tmp_path / "f" / "good.jpg", 1).read_bytes()
+    (tmp_path / "f" / "text.jpg").write_text("not an image")
+    (tmp_path / "f" / "empty.jpg").write_bytes(b"")
+    (tmp_path / "f" / "short.jpg").write_bytes(good[:15])
+    result = invoke("drop", tmp_path / "f")
+    assert result.exit_code == 0, result.output
+    assert len(keys(cloud)) == 4
+    said = " ".join(result.stdout.split())
+    assert "empty.jpg is empty" in said
+    assert "text.jpg is not an image that Pillow knows" in said
+    assert "good.jpg" not in said
+
+
+def test_labels_that_fit_no_image_drop_nothing(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    result = invoke("drop", tmp_path / "f", "--labels", labels(tmp_path / "f", "other.jpg"))
+    assert result.exit_code == 1
+    assert "names none of the images" in result.stderr
+    assert keys(cloud, "") == []
+
+
+def test_boxes_that_lie_beside_are_mentioned_and_not_used(
+    invoke, cloud: Cloud, tmp_path: Path, picture: Picture
+) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    labels(tmp_path / "f", "1.jpg")
+    result = invoke("drop", tmp_path / "f")
+    assert "--labels" in result.stdout
+    assert keys(cloud, "ground-truth-jobs/") == []
+
+
+def test_many_images_one_report(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    for number in range(40):
+        picture(tmp_path / "f" / f"{number:03d}.jpg", number)
+    assert json.loads(invoke("drop", tmp_path / "f", "--json").stdout)["uploaded"] == 40
+    assert len(keys(cloud)) == 40
