@@ -76,7 +76,7 @@ def _start_execution(original: Any, request: dict[str, Any]) -> Any:
     from ministack.services import stepfunctions
 
     name, given = request.get("name"), request.get("input") or "{}"
-    if name is not None and (not 1 <= len(name) <= _NAME_CHARACTERS or any(c in name or c < " " for c in _FORBIDDEN)):
+    if name is not None and (not 1 <= len(name) <= _NAME_CHARACTERS or any(c in _FORBIDDEN or c < " " for c in name)):
         return responses.error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
     if len(given.encode()) > PAYLOAD_BYTES:
         message = f"The input is longer than {PAYLOAD_BYTES} bytes."
@@ -248,6 +248,19 @@ def _execute_task(original: Any, state: dict[str, Any], given: Any, record: Any,
     output, following = original(state, given, record, context)
     check_size(output, context["State"]["Name"])
     return output, following
+
+
+@hook(
+    "services.stepfunctions:_apply_output_path",
+    because="MiniStack ignores the Output of a Succeed state",
+    proof="test_executions.py::test_choices_test_conditions_in_order_and_assign",
+)
+def _succeed(original: Any, state: dict[str, Any], data: Any, context: Any = None) -> Any:
+    from ministack.services import stepfunctions
+
+    if state.get("Type") == "Succeed" and stepfunctions._state_query_language(state, context) == "JSONata":
+        return stepfunctions._apply_jsonata_output(state, data, context, default=data)
+    return original(state, data, context)
 
 
 def check_size(output: Any, state_name: str) -> None:

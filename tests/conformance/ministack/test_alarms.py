@@ -52,7 +52,11 @@ def test_a_change_of_state_is_an_event(cloud: Any, caught_events: Any) -> None:
         ComparisonOperator="GreaterThanThreshold",
     )
     events = caught_events(
-        {"source": ["aws.cloudwatch"], "detail-type": ["CloudWatch Alarm State Change"], "detail": {"alarmName": [name]}}
+        {
+            "source": ["aws.cloudwatch"],
+            "detail-type": ["CloudWatch Alarm State Change"],
+            "detail": {"alarmName": [name]},
+        }
     )
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="by hand")
     event = wait_until(lambda: events())[0]

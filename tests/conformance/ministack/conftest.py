@@ -1,0 +1,112 @@
+"""Roles, functions and state machines for the tests of this folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import textwrap
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conformance.conftest import Cloud, wait_until
+
+MakeRole = Callable[..., str]
+
+
+@pytest.fixture
+def role(cloud: Cloud) -> MakeRole:
+    """``role(service, *statements)`` -> the ARN of a role that a service may assume; statements are (actions, resource)
+    or whole statements."""
+
+    def make(service: str, *statements: Any) -> str:
+        iam, name = cloud.client("iam"), cloud.name("role")
+        trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy([trust]))["Role"]["Arn"]
+        whole = [
+            one if isinstance(one, dict) else {"Effect": "Allow", "Action": one[0], "Resource": one[1]}
+            for one in statements
+        ]
+        if whole:
+            iam.put_role_policy(RoleName=name, PolicyName="policy", PolicyDocument=_policy(whole))
+        return arn
+
+    return make
+
+
+def _policy(statements: list[dict[str, Any]]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def zipped(source: str, name: str = "app.py") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, textwrap.dedent(source))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def function(cloud: Cloud, role: MakeRole) -> Callable[..., str]:
+    """``function(source, *statements, **settings)`` -> the ARN of a function whose code is ``source``."""
+
+    def make(source: str, *statements: Any, **settings: Any) -> str:
+        return cloud.client("lambda").create_function(
+            FunctionName=cloud.name("function"),
+            Runtime="python3.13",
+            Architectures=["arm64"],
+            Handler="app.handler",
+            Role=role("lambda", *statements),
+            Code={"ZipFile": zipped(source)},
+            **{"Timeout": 20, **settings},
+        )["FunctionArn"]
+
+    return make
+
+
+@pytest.fixture
+def machine(cloud: Cloud, role: MakeRole) -> Callable[..., str]:
+    """``machine(definition, *statements)`` -> the ARN of a state machine in JSONata.
+
+    ``definition`` is the machine, or its one state. ``statements`` are what its role may do.
+    """
+
+    def make(definition: dict[str, Any], *statements: Any) -> str:
+        if "States" not in definition:
+            definition = {"StartAt": "Only", "States": {"Only": {"End": True, **definition}}}
+        return cloud.client("stepfunctions").create_state_machine(
+            name=cloud.name("machine"),
+            definition=json.dumps({"QueryLanguage": "JSONata", **definition}),
+            roleArn=role("states", *statements),
+        )["stateMachineArn"]
+
+    return make
+
+
+@pytest.fixture
+def run(cloud: Cloud, machine: Callable[..., str]) -> Callable[..., dict[str, Any]]:
+    """``run(definition, *statements, input=…)`` -> DescribeExecution of an ended execution, its output parsed."""
+
+    def execute(definition: dict[str, Any], *statements: Any, input: Any = None) -> dict[str, Any]:
+        client = cloud.client("stepfunctions")
+        arn = client.start_execution(
+            stateMachineArn=machine(definition, *statements), input=json.dumps({} if input is None else input)
+        )["executionArn"]
+        return ended(cloud, arn)
+
+    return execute
+
+
+def ended(cloud: Cloud, execution_arn: str) -> dict[str, Any]:
+    """DescribeExecution once the execution has ended, with its output parsed."""
+    client = cloud.client("stepfunctions")
+
+    def described() -> dict[str, Any] | None:
+        execution = client.describe_execution(executionArn=execution_arn)
+        return execution if execution["status"] != "RUNNING" else None
+
+    execution = wait_until(described, what="the end of the execution")
+    if execution["status"] == "SUCCEEDED":
+        execution["output"] = json.loads(execution["output"])
+    return execution
