@@ -25,7 +25,7 @@ def canary(wait: int, *alarms: str) -> dict[str, Any]:
 
 @pytest.fixture
 def pair(hosting: Any) -> Any:
-    """An endpoint in service on an old config of two instances, and a new config: (name, old, new, old model, new model)."""
+    """An endpoint of two instances, and a new config: (name, old config, new config, old model, new model)."""
     old_model, new_model = hosting.model(), hosting.model()
     old, new = (hosting.config(hosting.variant(model, count=2)) for model in (old_model, new_model))
     return hosting.in_service(hosting.create(old)), old, new, old_model, new_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import time
@@ -99,10 +100,8 @@ def test_an_unknown_endpoint_is_refused(hosting: Any) -> None:
 def test_metrics_reach_cloudwatch(hosting: Any) -> None:
     name = hosting.serving()
     for body in ("hello", "status 400", "status 500", "hello"):
-        try:
+        with contextlib.suppress(hosting.cloud.client("sagemaker-runtime").exceptions.ModelError):
             hosting.invoke(name, body)
-        except ClientError as error:
-            assert error.response["Error"]["Code"] == "ModelError"
 
     def sums() -> dict[str, float]:
         found = {}
