@@ -21,7 +21,7 @@ EMPTY_SHARE = 0.8
 
 
 def check(dataset: Dataset, min_train_images: int) -> tuple[Check, ...]:
-    """All findings, errors first. An `error` forbids training: there is nothing to learn from, or nothing to judge by."""
+    """All findings, errors first. An `error` forbids training: nothing to learn from, or to judge by."""
     findings = [
         *_sizes(dataset, min_train_images),
         *_classes(dataset),

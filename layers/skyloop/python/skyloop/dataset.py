@@ -1,4 +1,4 @@
-"""A versioned dataset from all labels there are: the newest of every image, split without leaks, named by its content."""
+"""A versioned dataset of all labels there are: the newest of every image, split without leaks, named by content."""
 
 from __future__ import annotations
 

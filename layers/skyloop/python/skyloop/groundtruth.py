@@ -178,9 +178,13 @@ def _box(annotation: Any, class_map: dict[str, Any], attribute: str) -> Labelled
 
 def _number(annotation: dict[str, Any], name: str) -> float:
     value = annotation.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UnusableLine(f"the {name} of a box is {value!r}, not a number")
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise UnusableLine(f"the {name} of a box is {str(value)[:40]!r}, not a number")
+    return number
 
 
 def _stated_size(value: dict[str, Any]) -> tuple[int, int] | None:

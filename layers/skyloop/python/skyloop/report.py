@@ -32,12 +32,16 @@ h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top:
 .lead { opacity: .75; margin-top: .2rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: right; padding: .25rem .6rem; }
 th:first-child, td:first-child { text-align: left; } tr { border-bottom: 1px solid var(--line); }
-svg text { font: 12px system-ui, sans-serif; fill: currentColor; } svg { width: 100%; height: auto; overflow: visible; }
-.legend span { margin-right: 1.2rem; } .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
+svg text { font: 12px system-ui, sans-serif; fill: currentColor; } svg { width: 100%; height: auto; }
+svg { overflow: visible; }
+.legend span { margin-right: 1.2rem; } 
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
 ul.checks { list-style: none; padding: 0; } .checks li { padding: .2rem 0 .2rem 2rem; position: relative; }
 .checks b { position: absolute; left: .3rem; } .error b { color: #c0392b; } .warning b { color: #c77d00; }
-.ok b { color: #2e8b57; } .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
-figure { margin: 0; } figure svg { border-radius: 4px; background: #0002; } figcaption { font-size: .85rem; opacity: .8; }
+.ok b { color: #2e8b57; } 
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
+figure { margin: 0; } figure svg { border-radius: 4px; background: #0002; }
+figcaption { font-size: .85rem; opacity: .8; }
 """
 
 
@@ -80,7 +84,8 @@ def render(document: DatasetDocument, dataset: Dataset, examples: Sequence[Examp
 <title>Dataset {escape(document.dataset_id)}</title><style>{_STYLE}</style>
 <h1>Dataset {escape(document.dataset_id)}</h1>
 <p class="lead">{verdict} · {document.created_at:%Y-%m-%d %H:%M} UTC · completed by labeling job
-{escape(document.labeling_job)} · correlation id {escape(document.correlation_id)} · test set {escape(document.test_set_id)}</p>
+{escape(document.labeling_job)} · correlation id {escape(document.correlation_id)}
+· test set {escape(document.test_set_id)}</p>
 <ul class="checks">{"".join(_finding(finding) for finding in document.checks)}</ul>
 <h2>What is in it</h2>
 {_counts(document)}

@@ -21,7 +21,7 @@ SELECTION_LOCK = "lock#labeling"
 QUEUE_BATCH = 10  # messages a SendMessageBatch takes
 
 # What DescribeLabelingJob answers for a name it never heard of.
-_UNKNOWN_JOB = {"ResourceNotFound", "ResourceNotFoundException", "ValidationException"}
+_UNKNOWN_JOB = {"ResourceNotFound", "ResourceNotFoundException"}
 _DEAD_JOB = {"Failed", "Stopped"}
 
 
@@ -56,9 +56,8 @@ class Sweep:
         Uploads of the last quiet period are left to their own events.
         """
         settled = now.timestamp() - self.settings.labeling_quiet_seconds
-        uploads = [
-            summary for summary in self.storage.listing(keys.RAW_IMAGES) if not keys.is_folder_marker(summary.key)
-        ]
+        listing = self.storage.listing(keys.RAW_IMAGES)
+        uploads = [summary for summary in listing if not keys.is_folder_marker(summary.key)]
         candidates = [summary for summary in uploads if summary.modified <= settled]
         if not candidates:
             return len(uploads), 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,14 +30,16 @@ def uploads_in(body: str) -> list[Upload]:
     message = json.loads(body)
     if not isinstance(message, dict):
         raise ValueError("an upload message is a JSON object")
-    if "detail" in message:
-        detail = message["detail"]
-        return [_upload(detail, lambda key: key)]
-    if message.get("Event") == "s3:TestEvent":
-        return []
-    if isinstance(message.get("Records"), list):
-        created = [record for record in message["Records"] if "ObjectCreated" in record.get("eventName", "")]
-        return [_upload(record.get("s3"), notification_key) for record in created]
+    try:
+        if "detail" in message:
+            return [_upload(message["detail"], lambda key: key)]
+        if message.get("Event") == "s3:TestEvent":
+            return []
+        if "Records" in message:
+            created = [record for record in message["Records"] if "ObjectCreated" in record["eventName"]]
+            return [_upload(record["s3"], notification_key) for record in created]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"an S3 event without bucket or key: {body[:200]}") from error
     raise ValueError(f"neither an S3 event nor a notification: it has {', '.join(sorted(message)) or 'no fields'}")
 
 
@@ -50,8 +53,5 @@ def object_created(bucket: str, key: str, size: int) -> dict[str, Any]:
     }
 
 
-def _upload(detail: Any, decode: Any) -> Upload:
-    try:
-        return Upload(bucket=detail["bucket"]["name"], key=decode(detail["object"]["key"]))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"an S3 event without bucket or key: {json.dumps(detail)[:200]}") from error
+def _upload(detail: Any, decode: Callable[[str], str]) -> Upload:
+    return Upload(bucket=detail["bucket"]["name"], key=decode(detail["object"]["key"]))
