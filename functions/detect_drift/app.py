@@ -29,6 +29,7 @@ from skyloop.window import CaptureReader
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     settings = Settings.from_environment()
     watch = _watch(settings)
+    metrics.add_metric("DriftRuns", MetricUnit.Count, 1)
     now = datetime.now(UTC)
     if "Records" not in event:
         outcome = _look(watch, settings.endpoint_name, now, eager=True)

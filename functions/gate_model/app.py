@@ -27,8 +27,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     )
     decision, uri, new = decide(Storage(client("s3"), settings.data_bucket), request, thresholds)
     logger.info("decided", decision=decision.decision, summary=decision.summary, decision_uri=uri, new=new)
-    if new:  # a repeated call decides nothing, so it counts nothing
-        metrics.add_dimension("ModelPackageGroup", settings.model_package_group)
+    metrics.add_dimension("ModelPackageGroup", settings.model_package_group)
+    metrics.add_metric("GateDecisionsRepeated", MetricUnit.Count, int(not new))
+    if new:  # a repeated call decides nothing, so it counts no decision
         metrics.add_metric("GateApproved", MetricUnit.Count, int(decision.decision == "approve"))
         metrics.add_metric("GateRefused", MetricUnit.Count, int(decision.decision == "refuse"))
         for name, value in (("CandidateMap50", decision.map50), ("ChampionMap50", decision.champion_map50)):

@@ -106,7 +106,9 @@ class Baseline(Document):
 
     def feature_rows(self) -> np.ndarray:
         """float64 (count, k); k = 0 when the model gives no features."""
-        return _finite_rows(np.array(self.features, dtype=np.float64).reshape(len(self.features), -1))
+        if not self.features:
+            return np.zeros((0, 0))
+        return _finite_rows(np.array(self.features, dtype=np.float64))
 
 
 def _finite(values: Sequence[Any], what: str) -> tuple[float, ...]:

@@ -1,0 +1,432 @@
+"""functions/detect_drift: from capture files to reports, one alert an episode, and images back in the queue."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+from moto import mock_aws
+from skyloop.clients import client
+from skyloop.profile import STATISTIC_NAMES
+from skyloop.state import StateTable
+from skyloop.storage import Storage
+from skyloop.window import CaptureReader
+
+from tests import library
+from tests.library import BUCKET, Context, encoded, picture
+from tests.profiles import draw, only
+
+ENDPOINT, WINDOW = "skyloop-dev", 20
+DARK = only("brightness", -7.0) + only("p05", -5.0)
+JOBS = {"skyloop-dev-v1": "job-1", "skyloop-dev-v2": "job-2"}
+ARN = "arn:aws:sagemaker:us-east-1:123456789012:model-package/skyloop-dev/{}"
+
+
+class Registry:
+    """A SageMaker client that knows the packages of two models."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[str, dict[str, str]] = {}
+        for config, job in JOBS.items():
+            uri = f"s3://{BUCKET}/model-artifacts/{job}/evaluation/baseline.json"
+            self.metadata[ARN.format(config[-1])] = {"baseline_uri": uri, "training_job": job}
+
+    def describe_model_package(self, *, ModelPackageName: str) -> dict[str, Any]:
+        return {"CustomerMetadataProperties": self.metadata[ModelPackageName]}
+
+
+class World:
+    """An endpoint in a moto account, and the clock its requests are answered by."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.random = np.random.default_rng(42)
+        self.registry = Registry()
+        self.states = StateTable(client("dynamodb"), library.ENVIRONMENT["SKYLOOP_STATE_TABLE"])
+        self.storage = Storage(client("s3"), BUCKET)
+        self.numbers = count()
+        # The handler's own clock decides what is "now"; requests lie in the hour before it.
+        self.time = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=50)
+        self.app = library.load_handler("detect_drift")
+        real = self.app.client
+        monkeypatch.setattr(self.app, "client", lambda name: self.registry if name == "sagemaker" else real(name))
+        for job in JOBS.values():
+            self.baseline(job, draw(self.random, 60))
+        sqs, sns = client("sqs"), client("sns")
+        self.mailbox = sqs.create_queue(QueueName="alerts")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=self.mailbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        topic = library.ENVIRONMENT["SKYLOOP_ALERT_TOPIC_ARN"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+
+    def baseline(self, job: str, statistics: np.ndarray) -> None:
+        document = {
+            "profile_names": STATISTIC_NAMES,
+            "profiles": statistics.tolist(),
+            "features": [],
+            "dataset_id": "ds-1",
+            "count": len(statistics),
+        }
+        self.storage.write_json(f"model-artifacts/{job}/evaluation/baseline.json", document)
+
+    def deploy(self, config: str = "skyloop-dev-v1") -> None:
+        item = {"config": config, "package_arn": ARN.format(config[-1]), "deployed_at": self.time.isoformat()}
+        self.states.put(f"endpoint#{ENDPOINT}", item)
+
+    def state(self) -> dict[str, Any]:
+        return self.states.get(f"drift#{ENDPOINT}") or {}
+
+    def serve(
+        self,
+        number: int,
+        shift: np.ndarray | float = 0.0,
+        *,
+        job: str = "job-1",
+        inputs: bool = True,
+        variant: str = "primary",
+        inference_ids: Iterator[str] | None = None,
+        rows: np.ndarray | None = None,
+    ) -> str:
+        """Answer `number` requests, a second apart, and capture them in one file. Returns its key."""
+        lines = []
+        started = self.time
+        for row in draw(self.random, number, shift=shift) if rows is None else rows:
+            unique = next(self.numbers)
+            answer = {
+                "image": {"width": 64, "height": 48},
+                "detections": [],
+                "profile": {**dict(zip(STATISTIC_NAMES, row.tolist(), strict=True)), "features": []},
+                "model": {"training_job": job, "dataset_id": "ds-1"},
+            }
+            event = {"eventId": f"event-{unique:06d}", "inferenceTime": self.time.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            if inference_ids:
+                event["inferenceId"] = next(inference_ids)
+            output = {"observedContentType": "application/json", "mode": "OUTPUT", "encoding": "JSON"}
+            captured: dict[str, Any] = {"endpointOutput": {**output, "data": json.dumps(answer)}}
+            if inputs:
+                body = base64.b64encode(encoded(picture(seed=unique))).decode()
+                part = {"observedContentType": "image/jpeg", "mode": "INPUT", "data": body, "encoding": "BASE64"}
+                captured["endpointInput"] = part
+            lines.append(json.dumps({"captureData": captured, "eventMetadata": event, "eventVersion": "0"}))
+            self.time += timedelta(seconds=1)
+        key = f"monitoring/capture/{ENDPOINT}/{variant}/{started:%Y/%m/%d/%H/%M-%S}-000-{next(self.numbers):06d}.jsonl"
+        self.storage.write(key, "\n".join(lines).encode() + b"\n")
+        return key
+
+    def tell(self, *keys: str) -> dict[str, Any]:
+        """The queue tells of new files."""
+        records = []
+        for number, key in enumerate(keys):
+            event = library.stored_event("s3_object_created")
+            event["detail"]["object"]["key"] = key
+            record = library.stored_event("sqs_batch")["Records"][0]
+            records.append({**record, "messageId": f"message-{number}", "body": json.dumps(event)})
+        return self.app.handler({"Records": records}, Context())
+
+    def tick(self) -> dict[str, Any]:
+        """The schedule fires."""
+        return self.app.handler({"version": "0", "detail-type": "Scheduled Event", "detail": {}}, Context())
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that reached the subscriber since the last look."""
+        messages = client("sqs").receive_message(QueueUrl=self.mailbox, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            client("sqs").delete_message(QueueUrl=self.mailbox, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(message["Body"]) for message in messages]
+
+    def keys(self, prefix: str) -> list[str]:
+        return [summary.key for summary in self.storage.listing(prefix)]
+
+
+@pytest.fixture
+def world(monkeypatch):
+    library.set_environment(monkeypatch, SKYLOOP_DRIFT_WINDOW=str(WINDOW))
+    with mock_aws():
+        library.create_stack()
+        yield World(monkeypatch)
+
+
+def test_ordinary_traffic_is_judged_reported_and_nobody_is_woken(world):
+    world.deploy()
+    assert world.tell(world.serve(WINDOW)) == {"batchItemFailures": []}
+    assert world.alerts() == []
+    assert world.keys("raw-images/") == []
+    page, numbers = sorted(world.keys(f"monitoring/drift/{ENDPOINT}/"))
+    assert (page.rsplit(".")[-1], numbers.rsplit(".")[-1]) == ("html", "json")
+    report = world.storage.read_json(numbers)
+    assert report["judgement"]["decision"] == "OK"
+    assert world.state()["state"] == "OK"
+
+
+def test_drift_gives_one_alert_a_report_and_the_images_at_the_head_of_the_queue(world):
+    world.deploy()
+    world.tell(world.serve(WINDOW, DARK))
+    [alert] = world.alerts()
+    assert (alert["event"], alert["severity"], alert["stage"]) == ("drift", "warning", "dev")
+    assert "images are darker: median brightness 0.3" in alert["what"]
+    assert world.storage.read(world.storage.key_of(alert["links"]["report"])).content_type.startswith("text/html")
+    report = world.storage.read_json(world.storage.key_of(alert["links"]["numbers"]))
+    assert report["config"] == "skyloop-dev-v1"
+    images = world.keys("raw-images/")
+    assert len(images) == WINDOW
+    stored = world.storage.read(images[0])
+    assert stored.metadata == {"priority": "drift", "correlation-id": alert["correlation_id"]}
+    day = world.state()["since"][:10].replace("-", "")
+    assert images[0] == f"raw-images/drift-{ENDPOINT}-{day}/{hashlib.sha256(stored.body).hexdigest()[:16]}.jpg"
+    assert stored.content_type == "image/jpeg"
+    assert world.state()["state"] == "DRIFT"
+
+
+def test_an_event_that_comes_twice_changes_nothing(world):
+    world.deploy()
+    key = world.serve(WINDOW, DARK)
+    world.tell(key, key)
+    before, files = world.state(), world.keys("")
+    world.tell(key)
+    world.tick()
+    assert (world.state(), world.keys("")) == (before, files)
+    assert len(world.alerts()) == 1
+
+
+def test_an_episode_alerts_once_goes_on_collecting_and_ends_once(world):
+    world.deploy()
+    for _ in range(3):
+        world.tell(world.serve(WINDOW, DARK))
+    assert [alert["event"] for alert in world.alerts()] == ["drift"]
+    assert len(world.keys("raw-images/")) == 3 * WINDOW
+    for _ in range(2):
+        world.tell(world.serve(WINDOW))
+    assert [alert["event"] for alert in world.alerts()] == ["drift-cleared"]
+    assert world.state()["state"] == "OK"
+    world.tell(world.serve(WINDOW, DARK))
+    assert [alert["event"] for alert in world.alerts()] == ["drift"]
+
+
+def test_an_episode_fills_the_queue_only_so_far(world, monkeypatch):
+    monkeypatch.setattr("skyloop.drift_watch.MAX_IMAGES", 25)
+    world.deploy()
+    for _ in range(3):
+        world.tell(world.serve(WINDOW, DARK))
+    assert len(world.keys("raw-images/")) == 25
+    assert world.state()["images_sent"] == 25
+
+
+def test_the_most_unusual_images_go_first(world, monkeypatch):
+    monkeypatch.setattr("skyloop.drift_watch.MAX_IMAGES", 1)
+    world.deploy()
+    rows = draw(world.random, WINDOW, shift=DARK)
+    rows[13] -= 0.3
+    key = world.serve(WINDOW, rows=rows)
+    world.tell(key)
+    line = json.loads(world.storage.read(key).body.splitlines()[13])
+    expected = base64.b64decode(line["captureData"]["endpointInput"]["data"])
+    [image] = world.keys("raw-images/")
+    assert world.storage.read(image).body == expected
+
+
+def test_half_a_window_is_waited_for_then_a_fifth_of_it(world):
+    world.deploy()
+    world.tell(world.serve(9))
+    assert world.keys("monitoring/drift/") == []
+    world.tell(world.serve(1))
+    assert len(world.keys("monitoring/drift/")) == 2
+    world.tell(world.serve(3))
+    assert len(world.keys("monitoring/drift/")) == 2
+    world.tell(world.serve(1))
+    assert len(world.keys("monitoring/drift/")) == 4
+
+
+def test_the_schedule_judges_what_came_alone(world):
+    world.deploy()
+    world.tell(world.serve(10))
+    world.tell(world.serve(1))
+    assert len(world.keys("monitoring/drift/")) == 2
+    assert world.tick()["state"] == "OK"
+    assert len(world.keys("monitoring/drift/")) == 4
+    assert "too little is new" in world.tick()["outcome"]
+
+
+def test_before_anything_is_deployed_there_is_nothing_to_judge(world):
+    assert world.tick() == {"endpoint": ENDPOINT, "state": "OK", "outcome": f"no model is in service on {ENDPOINT}"}
+    assert world.tell(world.serve(WINDOW, DARK)) == {"batchItemFailures": []}
+
+
+def test_a_new_config_starts_a_new_window_and_a_new_baseline(world):
+    world.deploy()
+    world.tell(world.serve(WINDOW, DARK))
+    assert [alert["event"] for alert in world.alerts()] == ["drift"]
+    world.time += timedelta(seconds=5)
+    world.deploy("skyloop-dev-v2")
+    world.baseline("job-2", draw(world.random, 60, shift=DARK))
+    world.tell(world.serve(9, DARK, job="job-2"))
+    assert world.state()["state"] == "DRIFT"  # nine requests say nothing about the new model yet
+    world.tell(world.serve(WINDOW, DARK, job="job-2"))
+    assert [alert["event"] for alert in world.alerts()] == ["drift-cleared"]
+    assert (world.state()["state"], world.state()["config"]) == ("OK", "skyloop-dev-v2")
+
+
+def test_drift_under_a_new_model_is_an_episode_of_its_own(world):
+    world.deploy()
+    world.tell(world.serve(WINDOW, DARK))
+    world.time += timedelta(seconds=5)
+    world.deploy("skyloop-dev-v2")
+    world.tell(world.serve(WINDOW, DARK, job="job-2"))
+    assert [alert["event"] for alert in world.alerts()] == ["drift", "drift"]
+
+
+def test_answers_of_another_model_do_not_count(world):
+    world.deploy()
+    world.tell(world.serve(WINDOW, DARK, job="job-0"))
+    assert world.keys("monitoring/drift/") == []
+
+
+def test_the_smoke_test_is_no_traffic(world):
+    world.deploy()
+    world.tell(world.serve(WINDOW, DARK, inference_ids=(f"smoke-test-v1-{n}" for n in count())))
+    assert world.keys("monitoring/drift/") == []
+
+
+def test_one_picture_sent_many_times_is_one_picture(world):
+    world.deploy()
+    world.tell(world.serve(WINDOW, rows=np.repeat(draw(world.random, 1, shift=DARK), WINDOW, axis=0)))
+    assert world.keys("monitoring/drift/") == []
+
+
+def test_the_newest_requests_of_all_variants_make_the_window(world):
+    world.deploy()
+    world.serve(WINDOW, DARK, variant="primary")
+    world.serve(WINDOW // 2, variant="primary")
+    key = world.serve(WINDOW // 2, variant="canary")
+    world.tell(key)
+    assert world.alerts() == []
+    [numbers] = [key for key in world.keys("monitoring/drift/") if key.endswith(".json")]
+    assert len({image["capture_key"].split("/")[3] for image in world.storage.read_json(numbers)["images"]}) == 2
+
+
+def test_without_captured_inputs_the_inference_id_names_the_image(world):
+    world.deploy()
+    names = [f"raw-images/flight-7/{number}.jpg" for number in range(WINDOW)]
+    for number, name in enumerate(names):
+        world.storage.write(name, encoded(picture(seed=1_000 + number)))
+    as_given = (name if n % 2 else f"s3://{BUCKET}/{name}" for n, name in enumerate(names))
+    world.tell(world.serve(WINDOW, DARK, inputs=False, inference_ids=as_given))
+    assert len(world.keys("raw-images/drift-")) == WINDOW
+
+
+def test_images_that_cannot_be_recovered_are_counted_in_the_alert(world):
+    world.deploy()
+    world.tell(world.serve(WINDOW, DARK, inputs=False, inference_ids=(f"request {n}" for n in count())))
+    [alert] = world.alerts()
+    assert (
+        f"0 of the most unusual images are at the head of the labeling queue ({WINDOW} more could not" in alert["kept"]
+    )
+
+
+def test_broken_lines_and_other_objects_stop_nothing(world):
+    world.deploy()
+    key = world.serve(WINDOW, DARK)
+    body = world.storage.read(key).body
+    world.storage.write(key, b"{broken\n" + body + b'{"eventMetadata": {}}\n')
+    assert world.tell("monitoring/capture/readme.txt", key) == {"batchItemFailures": []}
+    assert len(world.alerts()) == 1
+
+
+def test_a_missing_baseline_fails_the_messages_so_that_they_come_again(world):
+    world.deploy()
+    key = world.serve(WINDOW, DARK)
+    uri = world.registry.metadata[ARN.format(1)].pop("baseline_uri")
+    answer = world.tell(key, "monitoring/capture/readme.txt", key)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-0"}, {"itemIdentifier": "message-2"}]}
+    world.registry.metadata[ARN.format(1)]["baseline_uri"] = uri
+    assert world.tell(key) == {"batchItemFailures": []}
+    assert len(world.alerts()) == 1
+
+
+def test_a_run_that_dies_before_its_alert_is_finished_by_a_later_one(world, monkeypatch):
+    world.deploy()
+    key = world.serve(WINDOW, DARK)
+
+    def unreachable(*_: Any) -> str:
+        raise ConnectionError("SNS is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("skyloop.drift_watch.publish", unreachable)
+        assert world.tell(key)["batchItemFailures"] == [{"itemIdentifier": "message-0"}]
+    assert world.state()["announced"] is False
+    assert world.tell(key) == {"batchItemFailures": []}  # too soon to tell a dead run from a slow one
+    assert world.alerts() == []
+    monkeypatch.setattr("skyloop.drift_watch.CLAIM_TIMEOUT", timedelta(0))
+    world.tick()
+    assert [alert["event"] for alert in world.alerts()] == ["drift"]
+    assert world.state()["announced"] is True
+    assert len(world.keys("raw-images/")) == WINDOW
+
+
+def test_of_two_runs_at_once_one_acts(world, monkeypatch):
+    world.deploy()
+    key = world.serve(WINDOW, DARK)
+    real, inner = StateTable.put_if, []
+
+    def overtaken(self: StateTable, *arguments: Any, **options: Any) -> bool:
+        if not inner:
+            inner.append(True)
+            world.tick()  # the other run judges the same window, start to end, just before our write
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(StateTable, "put_if", overtaken)
+    assert world.tell(key) == {"batchItemFailures": []}
+    assert len(world.alerts()) == 1
+
+
+def test_metrics_carry_the_endpoint(world, capsys):
+    world.deploy()
+    world.tell(world.serve(WINDOW, DARK))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    directives = [(line, d) for line in lines for d in line.get("_aws", {}).get("CloudWatchMetrics", [])]
+    by_name = {metric["Name"]: line for line, directive in directives for metric in directive["Metrics"]}
+    assert by_name["DriftDetected"]["DriftDetected"] in (1, [1])
+    assert by_name["DriftPValue"]["Endpoint"] == ENDPOINT
+    assert {"DriftWindow", "CaptureLinesUnusable", "DriftImagesSent"} <= set(by_name)
+
+
+class Counting:
+    """An S3 client that counts the objects it fetched."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.fetched = inner, []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def get_object(self, **arguments: Any) -> Any:
+        self.fetched.append(arguments["Key"])
+        return self.inner.get_object(**arguments)
+
+
+def test_only_files_that_are_needed_and_new_are_read(world):
+    old = [world.serve(WINDOW) for _ in range(3)]
+    since = world.time
+    s3 = Counting(client("s3"))
+    reader = CaptureReader(Storage(s3, BUCKET))
+    window = {"size": WINDOW, "now": world.time + timedelta(minutes=1)}
+    first = reader.window(ENDPOINT, since=since - timedelta(hours=1), **window)
+    assert (len(first.seen), s3.fetched) == (WINDOW, [old[-1]])
+    new = world.serve(5)
+    second = reader.window(ENDPOINT, since=since - timedelta(hours=1), **window)
+    assert s3.fetched == [old[-1], new]
+    assert second.seen[-5:] != first.seen[-5:]
+    assert reader.window(ENDPOINT, since=since, **window).seen == second.seen[-5:]
+
+
+def test_an_endpoint_that_was_asked_long_ago_is_found_and_one_never_asked_is_empty(world):
+    world.time -= timedelta(days=9)
+    world.serve(WINDOW)
+    reader = CaptureReader(world.storage)
+    span = {"size": WINDOW, "since": world.time - timedelta(days=30), "now": datetime.now(UTC)}
+    assert len(reader.window(ENDPOINT, **span).seen) == WINDOW
+    assert reader.window("another", **span).seen == ()
