@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from cli.errors import CliError
 
@@ -40,11 +41,11 @@ class Output:
 
     def note(self, text: str) -> None:
         """A remark on the way; on standard error with --json."""
-        self.console.print(text)
+        self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
         """Something a person should know, that stops nothing."""
-        self.console.print(f"[yellow]warning[/] {text}")
+        self.console.print(Text.assemble(("warning ", "yellow"), text))
 
     def error(self, error: CliError) -> None:
         """What went wrong and what to do next, on standard error."""
@@ -52,8 +53,8 @@ class Output:
             sys.stderr.write(json.dumps({"error": error.what, "next_step": error.next_step}, ensure_ascii=False) + "\n")
             return
         console = Console(stderr=True, highlight=False)
-        console.print("[bold red]error[/]", error.what, markup=True)
-        console.print("[bold]next[/] ", error.next_step)
+        console.print(Text.assemble(("error ", "bold red"), error.what))
+        console.print(Text.assemble(("next  ", "bold"), error.next_step))
 
     def track(self, items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
         """Iterate with a progress bar that disappears when done."""

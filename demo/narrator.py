@@ -58,7 +58,4 @@ class Narrator:
     def show(self, now: Snapshot | None, more: str = "") -> None:
         """Refresh the last line; `more` is added to it."""
         if self.live is not None:
-            spinner = footer(now)
-            if more:
-                spinner.update(text=f"{spinner.text} · {more}")
-            self.live.update(spinner)
+            self.live.update(footer(now, more))

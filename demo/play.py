@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a drop: the retrain's job, the gate's decision, the package if there is one, and its deployment."""
+    """What became of a drop: the retrain's job, the decision, the package if there is one, its deployment."""
 
     job: str
     decision: dict[str, Any]

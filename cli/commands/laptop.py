@@ -94,7 +94,7 @@ def start_laptop(
 
 
 def _render_up(home: Path, running: Any) -> RenderableType:
-    weights = running.parameters.get("BaseWeights", "")
+    weights = running.parameters.get("BaseWeights") or "yolo11n.pt, by name"
     return Group(
         Text.assemble(("Up. ", "bold green"), f"{running.stack_name} on {running.endpoint_url}, state in {home}"),
         Text.assemble(("weights  ", "bold"), f"training starts from {weights} (from scratch where it cannot be had)"),

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.live import Live
-from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -45,14 +44,14 @@ def happening_line(happening: Happening, started: float) -> Table:
     return row
 
 
-def footer(now: Snapshot | None) -> Spinner:
-    """The line under a live timeline: what runs at this moment."""
+def footer(now: Snapshot | None, more: str = "") -> Spinner:
+    """The line under a live timeline: what runs at this moment, and `more`."""
     if now is None:
         return Spinner("dots", "looking")
     runs = [f"{item.machine}: {item.step or 'starting'}" for item in now.running]
     runs += [f"labeling {job.labeled}/{job.total}" for job in now.labeling_jobs if job.status == "InProgress"]
     counts = ", ".join(f"{count} {name.lower()}" for name, count in now.images.items() if count)
-    return Spinner("dots", escape(" · ".join([*runs, counts or "no images yet"])))
+    return Spinner("dots", Text(" · ".join([*runs, counts or "no images yet", *([more] if more else [])])))
 
 
 @command

@@ -1,0 +1,196 @@
+"""Which cloud a command talks to, and what a person reads when it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore import exceptions as aws
+from botocore.stub import Stubber
+from typer.testing import CliRunner
+
+from cli.cloud import Cloud, Where, laptop_cloud
+from cli.commands.laptop import local_weights, parse_parameters
+from cli.errors import CliError, translated
+from cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "SKYLOOP_STACK", "SKYLOOP_HOME", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def laptop(home: Path, **changes: object) -> Path:
+    home.mkdir(exist_ok=True)
+    running = {"endpoint_url": "http://127.0.0.1:4599", "pid": 1, "stack_name": "skyloop-dev", **changes}
+    (home / "laptop.json").write_text(json.dumps(running))
+    return home
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert "Traceback" not in result.output
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_laptop_is_the_default(tmp_path: Path) -> None:
+    cloud = Where(home=laptop(tmp_path / "home")).connect()
+    assert cloud.endpoint_url == "http://127.0.0.1:4599"
+    assert cloud.client("s3").meta.endpoint_url == "http://127.0.0.1:4599"
+
+
+@pytest.mark.parametrize("given", [{"region": "eu-west-1"}, {"stack": "mine"}])
+def test_naming_aws_leaves_the_laptop_alone(tmp_path: Path, given: dict[str, str]) -> None:
+    cloud = Where(home=laptop(tmp_path / "home"), **given).connect()
+    assert cloud.endpoint_url is None
+    assert cloud.stack_name == given.get("stack", "skyloop-dev")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No laptop cloud is running"),
+        ('{"endpoint_url": "http://127.0.0.1:1", "pid": null, "stack_name": "s"}', "is stopped"),
+        ("{", "cannot be read"),
+        ('{"endpoint_url": "https://example.com", "pid": 1, "stack_name": "s"}', "not this machine"),
+    ],
+)
+def test_a_laptop_that_is_not_there(tmp_path: Path, content: str | None, says: str) -> None:
+    if content is not None:
+        (tmp_path / "laptop.json").write_text(content)
+    with pytest.raises(CliError, match=says) as refused:
+        laptop_cloud(tmp_path)
+    assert "skyloop up" in refused.value.next_step
+
+
+@pytest.mark.parametrize("command", [("status",), ("drop", "."), ("watch",), ("alerts",), ("rollback",), ("label",)])
+def test_every_command_says_that_nothing_runs(tmp_path: Path, command: tuple[str, ...]) -> None:
+    code, out, err = run(*command, "--home", tmp_path / "none")
+    assert (code, out) == (1, "")
+    assert "skyloop up" in err
+
+
+def test_errors_as_json_for_scripts(tmp_path: Path) -> None:
+    code, out, err = run("status", "--home", tmp_path / "none", "--json")
+    assert (code, out) == (1, "")
+    assert set(json.loads(err)) == {"error", "next_step"}
+
+
+def test_a_laptop_that_died_is_told_from_one_that_is_stopped(tmp_path: Path) -> None:
+    code, _, err = run("status", "--home", laptop(tmp_path / "home", endpoint_url="http://127.0.0.1:9"))
+    assert code == 1
+    assert "Nothing answers at http://127.0.0.1:9" in err
+    assert "skyloop up" in err
+
+
+def test_aws_without_credentials_or_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    code, _, err = run("status", "--region", "eu-west-1")
+    assert code == 1
+    assert "--profile" in err
+    code, _, err = run("status", "--profile", "nobody")
+    assert code == 1
+    assert "nobody" in err
+
+
+def stubbed(response: dict | None = None, code: str = "") -> Cloud:
+    session = boto3.Session("a", "b", region_name="eu-west-1")
+    cloud = Cloud(session, "skyloop-dev")
+    stubber = Stubber(cloud.client("cloudformation"))
+    if response is not None:
+        stubber.add_response("describe_stacks", response, {"StackName": "skyloop-dev"})
+    else:
+        stubber.add_client_error("describe_stacks", code, "Stack with id skyloop-dev does not exist")
+    stubber.activate()
+    return cloud
+
+
+def stack(**outputs: str) -> dict:
+    return {
+        "Stacks": [
+            {
+                "StackName": "skyloop-dev",
+                "CreationTime": "2026-01-01T00:00:00Z",
+                "StackStatus": "CREATE_COMPLETE",
+                "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()],
+            }
+        ]
+    }
+
+
+def test_names_come_from_the_stacks_outputs() -> None:
+    cloud = stubbed(stack(DataBucketName="b", EndpointName="e"))
+    assert (cloud.bucket, cloud.endpoint_name) == ("b", "e")
+
+
+def test_an_output_of_another_version() -> None:
+    with pytest.raises(CliError, match="no output DataBucketName") as refused:
+        _ = stubbed(stack(EndpointName="e")).bucket
+    assert "deploy" in refused.value.next_step
+
+
+def test_no_such_stack() -> None:
+    with pytest.raises(CliError, match="no stack skyloop-dev on AWS") as refused:
+        _ = stubbed(code="ValidationError").outputs
+    assert "sam deploy" in refused.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (aws.NoRegionError(), "--region"),
+        (aws.NoCredentialsError(), "--profile"),
+        (aws.ProfileNotFound(profile="x"), "list-profiles"),
+        (aws.EndpointConnectionError(endpoint_url="http://x"), "skyloop up"),
+        (aws.ReadTimeoutError(endpoint_url="http://x"), "skyloop up"),
+        (aws.ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjects"), "permission"),
+        (aws.ClientError({"Error": {"Code": "ExpiredToken", "Message": "old"}}, "ListObjects"), "sso login"),
+        (aws.ClientError({"Error": {"Code": "Odd", "Message": "[brackets]"}}, "ListObjects"), "skyloop status"),
+    ],
+)
+def test_every_error_names_a_next_step(error: Exception, says: str) -> None:
+    with pytest.raises(CliError) as refused, translated():
+        raise error
+    assert says in refused.value.next_step
+
+
+@pytest.mark.parametrize("pair", ["Epochs", "=5", ""])
+def test_parameters_are_key_value(pair: str) -> None:
+    with pytest.raises(CliError, match="not Key=Value"):
+        parse_parameters([pair])
+
+
+def test_parameters() -> None:
+    assert parse_parameters(["Epochs=20", "AlertHttpsUrl=https://a?b=c"]) == {
+        "Epochs": "20",
+        "AlertHttpsUrl": "https://a?b=c",
+    }
+
+
+def test_base_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "yolo11n_coco.pt"
+    weights.write_bytes(b"x")
+    assert local_weights(str(weights)) == weights
+    assert local_weights("yolo11n.pt") is None
+    assert local_weights("s3://b/w.pt") is None
+    assert local_weights(None) is None
+    with pytest.raises(CliError, match="There is no"):
+        local_weights(str(tmp_path / "none.pt"))
+    (tmp_path / "w.onnx").write_bytes(b"x")
+    with pytest.raises(CliError, match=r"not a \.pt file"):
+        local_weights(str(tmp_path / "w.onnx"))
+
+
+@pytest.mark.parametrize("command", ["up", "drop", "label", "status", "watch", "alerts", "logs", "detect", "rollback"])
+def test_every_command_has_help_and_json(command: str) -> None:
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "--json" in out

@@ -1,0 +1,271 @@
+"""`status`, `watch`, `alerts`, `approve`, `reject`, `deploy`, `rollback`, `label` against moto's services."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cli import alerts, snapshot, timeline
+from cli.cloud import Cloud
+from cli.snapshot import Endpoint, Snapshot
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def put_image(cloud: Cloud, image_id: str, status: str, **more: str) -> None:
+    item = {"image_id": image_id, "status": status, "queue_order": f"1#2026#{image_id}", **more}
+    cloud.client("dynamodb").put_item(
+        TableName="skyloop-catalogue", Item={name: {"S": value} for name, value in item.items()}
+    )
+
+
+def put_state(cloud: Cloud, name: str, **more: str) -> None:
+    item = {"name": name, **more}
+    cloud.client("dynamodb").put_item(
+        TableName="skyloop-state", Item={key: {"S": value} for key, value in item.items()}
+    )
+
+
+def put_alert(cloud: Cloud, number: int, event: str, severity: str = "error") -> None:
+    at = NOW + timedelta(minutes=number)
+    document = {
+        "event": event,
+        "severity": severity,
+        "stage": "dev",
+        "subject": f"job-{number}",
+        "what": f"what happened in {number}",
+        "why": "a reason",
+        "kept": "the champion",
+        "next_step": "do this",
+        "links": {"report": "s3://b/r.html"},
+        "at": at.isoformat(),
+    }
+    key = f"monitoring/alerts/{at:%Y/%m/%d}/{number}.json"
+    cloud.client("s3").put_object(Bucket="skyloop-data", Key=key, Body=json.dumps(document))
+
+
+def put_package(cloud: Cloud, approval: str, map50: str = "0.5") -> str:
+    """moto keeps no CustomerMetadataProperties in its answers: the score stays unknown here."""
+    return cloud.client("sagemaker").create_model_package(
+        ModelPackageGroupName="skyloop-dev",
+        ModelApprovalStatus=approval,
+        InferenceSpecification={
+            "Containers": [{"Image": "1.dkr.ecr.eu-central-1.amazonaws.com/a:b", "ModelDataUrl": "s3://b/m.tar.gz"}],
+            "SupportedContentTypes": ["image/jpeg"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+        CustomerMetadataProperties={"map50": map50},
+    )["ModelPackageArn"]
+
+
+def put_endpoint(cloud: Cloud, config: str = "skyloop-dev-v1") -> None:
+    sagemaker = cloud.client("sagemaker")
+    role = "arn:aws:iam::123456789012:role/any"
+    sagemaker.create_model(ModelName=config, ExecutionRoleArn=role, PrimaryContainer={"Image": "i:1"})
+    variant = {"VariantName": "primary", "ModelName": config, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="skyloop-dev", EndpointConfigName=config)
+
+
+@pytest.fixture(autouse=True)
+def _no_labeling_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto has no labeling jobs."""
+    monkeypatch.setattr(snapshot, "labeling_jobs", lambda cloud, limit: [])
+
+
+@pytest.fixture(autouse=True)
+def _recent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "LOOK_BACK_DAYS", 36_500)
+
+
+def test_an_empty_stack_says_what_to_do(invoke) -> None:
+    result = invoke("status")
+    assert result.exit_code == 0, result.stderr
+    assert "Nothing was dropped yet: skyloop drop FOLDER" in result.stdout
+    assert "NotDeployed" in result.stdout
+
+
+def test_status_shows_where_everything_stands(invoke, cloud: Cloud) -> None:
+    for number in range(3):
+        put_image(cloud, f"a{number}", "PENDING")
+    put_image(cloud, "b", "LABELED")
+    put_image(cloud, "c", "QUARANTINED", key="raw-images/f/[odd] text.jpg", reason="it is text")
+    arn = put_package(cloud, "Approved")
+    put_endpoint(cloud)
+    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v1", package_arn=arn, deployed_at=NOW.isoformat())
+    put_state(cloud, "drift#skyloop-dev", state="DRIFT", since=NOW.isoformat(), report_key="monitoring/drift/r.json")
+    result = invoke("status")
+    assert result.exit_code == 0, result.stderr
+    said = " ".join(result.stdout.split())
+    for words in ("3 pending", "1 labeled", "1 quarantined", "InService", "serves version 1", "DRIFT", "it is text"):
+        assert words in said
+    assert "raw-images/f/[odd] text.jpg" in said
+    document = json.loads(invoke("status", "--json").stdout)
+    assert document["images"] == {"PENDING": 3, "LABELING": 0, "LABELED": 1, "QUARANTINED": 1}
+    assert document["packages"][0]["version"] == 1
+
+
+def test_only_the_config_in_service_names_its_version(invoke, cloud: Cloud) -> None:
+    put_endpoint(cloud, "skyloop-dev-v1")
+    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v2", package_arn="arn:x/skyloop-dev/2")
+    assert snapshot.endpoint(cloud).version == ""
+
+
+def test_alerts_newest_first_and_by_event(invoke, cloud: Cloud) -> None:
+    for number, event in enumerate(["drift", "gate-refused", "drift"]):
+        put_alert(cloud, number, event)
+    found = json.loads(invoke("alerts", "--json", "--days", "3650").stdout)
+    assert [item["subject"] for item in found] == ["job-2", "job-1", "job-0"]
+    only = json.loads(invoke("alerts", "--event", "drift", "--json", "--days", "3650", "-n", "1").stdout)
+    assert [item["subject"] for item in only] == ["job-2"]
+    shown = invoke("alerts", "--days", "3650").stdout
+    for words in ("what happened in 1", "why    a reason", "kept   the champion", "next   do this", "s3://b/r.html"):
+        assert words in shown
+
+
+def test_no_alerts(invoke) -> None:
+    assert "No alerts." in invoke("alerts").stdout
+
+
+def test_approve_takes_the_newest_that_waits(invoke, cloud: Cloud) -> None:
+    put_package(cloud, "PendingManualApproval")
+    waiting = put_package(cloud, "PendingManualApproval")
+    put_package(cloud, "Rejected")
+    result = invoke("approve", "--comment", "looks good")
+    assert result.exit_code == 0, result.stderr
+    assert "Version 2 is Approved" in result.stdout
+    described = cloud.client("sagemaker").describe_model_package(ModelPackageName=waiting)
+    assert described["ModelApprovalStatus"] == "Approved"
+    assert described["ApprovalDescription"] == "looks good"
+
+
+def test_approving_twice_changes_nothing(invoke, cloud: Cloud) -> None:
+    put_package(cloud, "Approved")
+    assert "nothing changed" in invoke("approve", "1").stdout
+
+
+@pytest.mark.parametrize(("arguments", "says"), [((), "No model package waits for approval"), (("7",), "no version 7")])
+def test_nothing_to_approve(invoke, cloud: Cloud, arguments: tuple[str, ...], says: str) -> None:
+    put_package(cloud, "Approved")
+    result = invoke("approve", *arguments)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert "next" in result.stderr
+
+
+def test_rejecting_what_serves_warns(invoke, cloud: Cloud) -> None:
+    arn = put_package(cloud, "Approved")
+    put_endpoint(cloud)
+    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v1", package_arn=arn)
+    result = invoke("reject", "1")
+    assert "in service and stays so" in result.stdout
+    assert cloud.client("sagemaker").describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] == "Rejected"
+
+
+def started(cloud: Cloud, machine: str) -> list[dict[str, Any]]:
+    client = cloud.client("stepfunctions")
+    arn = cloud.outputs[f"{machine}StateMachineArn"]
+    found = client.list_executions(stateMachineArn=arn)["executions"]
+    return [json.loads(client.describe_execution(executionArn=item["executionArn"])["input"]) for item in found]
+
+
+def test_deploy_starts_the_deployment_of_a_version(invoke, cloud: Cloud) -> None:
+    arn = put_package(cloud, "Approved")
+    assert invoke("deploy", "v1", "--no-wait").exit_code == 0
+    assert invoke("deploy", "--no-wait").exit_code == 0  # a name of its own each time
+    assert started(cloud, "Deploy") == [{"model_package_arn": arn}] * 2
+
+
+def test_only_what_is_approved_is_deployed(invoke, cloud: Cloud) -> None:
+    put_package(cloud, "PendingManualApproval")
+    result = invoke("deploy", "1", "--no-wait")
+    assert result.exit_code == 1
+    assert "skyloop approve 1" in result.stderr
+    assert started(cloud, "Deploy") == []
+
+
+def test_rollback(invoke, cloud: Cloud) -> None:
+    assert "no endpoint" in invoke("rollback").stderr
+    put_endpoint(cloud)
+    assert "no earlier config" in invoke("rollback").stderr
+    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v1", previous_config="skyloop-dev-v0")
+    assert invoke("rollback", "--reason", "too slow", "--no-wait").exit_code == 0
+    assert started(cloud, "Rollback") == [{"endpoint_name": "skyloop-dev", "reason": "too slow"}]
+
+
+@pytest.mark.parametrize(("arguments", "force"), [((), False), (("--now",), True)])
+def test_label_starts_the_label_machine(invoke, cloud: Cloud, arguments: tuple[str, ...], force: bool) -> None:
+    assert invoke("label", *arguments).exit_code == 0
+    assert started(cloud, "Label") == [{"force": force}]
+
+
+def test_watch_ends_when_everything_is_at_rest(invoke, cloud: Cloud) -> None:
+    result = invoke("watch", "--every", "0.2")
+    assert result.exit_code == 0, result.stderr
+    assert "NotDeployed" in result.stdout
+
+
+def snap(**changes: Any) -> Snapshot:
+    values: dict[str, Any] = {
+        "stack": "s",
+        "cloud": "here",
+        "images": {"PENDING": 0, "LABELING": 0, "LABELED": 0, "QUARANTINED": 0},
+        "queued_uploads": 0,
+        "quarantined": [],
+        "labeling_jobs": [],
+        "running": [],
+        "packages": [],
+        "endpoint": Endpoint("e", "NotDeployed"),
+        "drift": {},
+        "alerts": [],
+    }
+    return Snapshot(**{**values, **changes})
+
+
+def texts(before: Snapshot, after: Snapshot) -> list[str]:
+    return [happening.text for happening in timeline.compare(before, after)]
+
+
+def test_a_timeline_tells_what_changed() -> None:
+    job = snapshot.LabelingJob("skyloop-dev-1", "InProgress", 4, 0, NOW)
+    done = snapshot.LabelingJob("skyloop-dev-1", "Completed", 4, 3, NOW)
+    waits = snapshot.Package(1, "arn/1", "PendingManualApproval", 0.412, NOW)
+    approved = snapshot.Package(1, "arn/1", "Approved", 0.412, NOW)
+    counts = {"PENDING": 4, "LABELING": 0, "LABELED": 0, "QUARANTINED": 1}
+    bad = snapshot.Quarantined("raw-images/f/a.jpg", "it is text")
+    assert texts(snap(), snap()) == []
+    assert texts(snap(), snap(images=counts, quarantined=[bad])) == [
+        "4 images catalogued",
+        "1 images quarantined: it is text",
+    ]
+    moved = {"PENDING": 0, "LABELING": 4, "LABELED": 0, "QUARANTINED": 1}
+    assert texts(snap(images=counts), snap(images=moved)) == []
+    assert texts(snap(), snap(labeling_jobs=[job])) == ["labeling job skyloop-dev-1 started, 4 images"]
+    assert texts(snap(labeling_jobs=[job]), snap(labeling_jobs=[done])) == [
+        "labeling job skyloop-dev-1 completed, 3 of 4 labelled"
+    ]
+    assert texts(snap(), snap(packages=[waits])) == ["version 1 registered, pending manual approval, mAP50 0.412"]
+    assert texts(snap(packages=[waits]), snap(packages=[approved])) == ["version 1 approved, mAP50 0.412"]
+    serving = snap(endpoint=Endpoint("e", "InService", "c-v1"))
+    assert texts(snap(), serving) == ["e in service, config c-v1"]
+    alert = {"key": "k", "event": "gate-refused", "what": "Refused.", "severity": "warning", "subject": "j"}
+    assert texts(snap(), snap(alerts=[alert])) == ["gate-refused: Refused."]
+
+
+@pytest.mark.parametrize(
+    ("changes", "idle"),
+    [
+        ({}, True),
+        ({"images": {"PENDING": 3}}, True),
+        ({"images": {"LABELING": 1}}, False),
+        ({"queued_uploads": 1}, False),
+        ({"running": [snapshot.Execution("deploy", "n", "a", "RUNNING", NOW)]}, False),
+        ({"endpoint": Endpoint("e", "Updating")}, False),
+        ({"endpoint": Endpoint("e", "Failed")}, True),
+    ],
+)
+def test_what_counts_as_at_rest(changes: dict[str, Any], idle: bool) -> None:
+    assert snap(**changes).idle is idle
