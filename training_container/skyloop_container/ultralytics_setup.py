@@ -81,9 +81,7 @@ def prepare(scratch: Path, threads: int | None = None) -> None:
     os.environ.setdefault("YOLO_VERBOSE", "false")
     # weights_only loading: a checkpoint is data, never code to run.
     os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "1")
-    # Ultralytics sets OMP_NUM_THREADS=1 when it finds none, and PASSIVE keeps waiting threads off busy cores.
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # Ultralytics sets 1 when it finds none
     import_torchvision()
     _place_font(Path(os.environ["YOLO_CONFIG_DIR"]) / "Ultralytics")
 
