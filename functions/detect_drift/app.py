@@ -67,8 +67,10 @@ def _endpoint(record: SQSRecord) -> str | None:
 
 def _look(watch: DriftWatch, endpoint: str, now: datetime, *, eager: bool) -> Outcome:
     outcome = watch.look(endpoint, now=now, eager=eager)
-    logger.info("looked for drift", endpoint=endpoint, outcome=outcome.what, state=outcome.state, window=outcome.window)
+    log = logger.warning if outcome.unjudgeable else logger.info
+    log("looked for drift", endpoint=endpoint, outcome=outcome.what, state=outcome.state, window=outcome.window)
     _count(endpoint, "DriftWindow", MetricUnit.Count, outcome.window)
+    _count(endpoint, "DriftUnjudgeable", MetricUnit.Count, int(outcome.unjudgeable))
     _count(endpoint, "CaptureLinesUnusable", MetricUnit.Count, outcome.unusable)
     if outcome.judgement:
         _count(endpoint, "DriftPValue", MetricUnit.NoUnit, outcome.judgement.p_value)

@@ -347,6 +347,20 @@ def test_a_missing_baseline_fails_the_messages_so_that_they_come_again(world):
     assert len(world.alerts()) == 1
 
 
+def test_a_baseline_too_small_to_judge_by_is_said_and_not_retried_for_ever(world):
+    world.deploy()
+    world.baseline("job-1", draw(world.random, 5))
+    assert world.tell(world.serve(WINDOW, DARK)) == {"batchItemFailures": []}
+    assert "5 usable images, 8 are needed" in world.tick()["outcome"]
+    assert world.alerts() == []
+
+
+def test_a_broken_baseline_is_retried_and_then_somebodys_problem(world):
+    world.deploy()
+    world.storage.write("model-artifacts/job-1/evaluation/baseline.json", b"{}")
+    assert world.tell(world.serve(WINDOW, DARK))["batchItemFailures"] == [{"itemIdentifier": "message-0"}]
+
+
 def test_a_run_that_dies_before_its_alert_is_finished_by_a_later_one(world, monkeypatch):
     world.deploy()
     key = world.serve(WINDOW, DARK)

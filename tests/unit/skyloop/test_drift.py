@@ -182,10 +182,17 @@ def test_clear_asks_for_more_than_ok():
     assert any(not judgement.clear for judgement in judgements if judgement.decision == "OK")
 
 
+def test_the_smallest_reference_still_sees_what_is_far_away():
+    random = np.random.default_rng(15)
+    judgement = judge(baseline(draw(random, 8)), profiles(draw(random, 20, shift=12.0)), alpha=ALPHA)
+    assert judgement.decision == "DRIFT"
+    assert judge(baseline(draw(random, 8)), profiles(draw(random, 20)), alpha=ALPHA).decision == "OK"
+
+
 def test_a_reference_of_a_handful_is_refused():
     random = np.random.default_rng(13)
-    with pytest.raises(ProfileUnusable, match="11 usable images, 12 are needed"):
-        judge(baseline(draw(random, 11)), profiles(draw(random, 20)), alpha=ALPHA)
+    with pytest.raises(ProfileUnusable, match="7 usable images, 8 are needed"):
+        judge(baseline(draw(random, 7)), profiles(draw(random, 20)), alpha=ALPHA)
     with pytest.raises(ProfileUnusable, match="window is empty"):
         judge(baseline(draw(random, 20)), [], alpha=ALPHA)
 

@@ -35,7 +35,7 @@ from skyloop.drift_tests import (
 )
 from skyloop.profile import STATISTICS, Baseline, Profile, ProfileUnusable, Statistic
 
-MIN_REFERENCE = 12  # images; fewer say nothing about what is usual
+MIN_REFERENCE = 8  # images; fewer say nothing about what is usual
 MIN_SHIFT = 1.5  # reference standard deviations between the medians
 MIN_OUTSIDE = 0.5
 OUTSIDE_QUANTILE = 0.95
@@ -47,6 +47,10 @@ CLEAR_FACTOR = 5.0  # drift is over when nothing alarms at this multiple of alph
 # Differences below these are measurement, not image: half a gray level, a hundredth of a bit.
 RESOLUTION = np.array([0.005, 0.005, 0.02, 0.005, 0.02, 0.005, 0.005])
 FEATURE_RESOLUTION = 1e-6
+
+
+class BaselineTooSmall(ProfileUnusable):
+    """The reference has too few images to say what is usual. Trying again does not help; more flights do."""
 
 
 class StatisticEvidence(Document):
@@ -99,11 +103,12 @@ def minimum_window(window: int) -> int:
 def judge(baseline: Baseline, profiles: Sequence[Profile], *, alpha: float) -> Judgement:
     """Compare a window of profiles, in the order in which they were seen, with the baseline.
 
-    Raises ProfileUnusable when the reference has fewer than MIN_REFERENCE usable images or the window is empty.
+    Raises BaselineTooSmall when the reference has fewer than MIN_REFERENCE usable images, ProfileUnusable when the
+    window is empty.
     """
     reference = baseline.statistics()
     if len(reference) < MIN_REFERENCE:
-        raise ProfileUnusable(f"the baseline has {len(reference)} usable images, {MIN_REFERENCE} are needed")
+        raise BaselineTooSmall(f"the baseline has {len(reference)} usable images, {MIN_REFERENCE} are needed")
     if not profiles:
         raise ProfileUnusable("the window is empty")
     window = np.array([profile.statistics for profile in profiles], dtype=np.float64)

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, Field
 from skyloop.alerts import Alert, publish
 from skyloop.catalogue import Catalogue
 from skyloop.documents import Document
-from skyloop.drift import Judgement, judge, minimum_window
+from skyloop.drift import BaselineTooSmall, Judgement, judge, minimum_window
 from skyloop.drift_images import MAX_IMAGES, Asked, SentBack, flight_prefix, most_unusual, send_back
 from skyloop.drift_report import render
 from skyloop.profile import Baseline
@@ -87,6 +87,7 @@ class Outcome:
     unusable: int = 0
     state: str = "OK"
     images_sent: int = 0
+    unjudgeable: bool = False
 
 
 class DriftWatch:
@@ -152,7 +153,11 @@ class DriftWatch:
         if not restarted and not self._enough_new(before, digest, window.seen, eager):
             return Outcome("too little is new since the last judgement", **counts)
         baseline = self._baseline(metadata, serving.package_arn)
-        judgement = judge(baseline, [seen.profile for seen in window.seen], alpha=self.alpha)
+        try:
+            judgement = judge(baseline, [seen.profile for seen in window.seen], alpha=self.alpha)
+        except BaselineTooSmall as error:
+            # No message can be delivered again into a larger baseline, so this is an answer and no failure.
+            return Outcome(str(error), unjudgeable=True, **counts)
         report, key = self._report(endpoint, serving, metadata["baseline_uri"], baseline, window.seen, judgement, now)
         after = self._next_state(before, serving, judgement, report, key, digest, now)
         after = self._change(endpoint, before, after)
