@@ -37,6 +37,7 @@ def select(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     answer = labeling.select(SelectRequest.model_validate(event))
     if isinstance(answer, SelectLabel):
         logger.set_correlation_id(answer.correlation_id)
-        metrics.add_metric("ImagesSelected", MetricUnit.Count, answer.image_count)
+    selected = answer.image_count if isinstance(answer, SelectLabel) else 0
+    metrics.add_metric("ImagesSelected", MetricUnit.Count, selected)
     logger.info("selection", **answer.plain())
     return answer.plain()

@@ -7,25 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from moto import mock_aws
-from skyloop.catalogue import Catalogue
 from skyloop.clients import client
 
 from tests import library
 from tests.library import BUCKET, Context, encoded, picture
 
-
-@pytest.fixture(autouse=True)
-def stack(monkeypatch):
-    library.set_environment(monkeypatch)
-    with mock_aws():
-        library.create_stack()
-        yield
-
-
-@pytest.fixture
-def catalogue(stack) -> Catalogue:
-    return Catalogue(client("dynamodb"), library.ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"])
+pytestmark = pytest.mark.usefixtures("stack")
 
 
 @pytest.fixture

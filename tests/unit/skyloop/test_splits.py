@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -196,7 +197,7 @@ def test_frames_later_added_within_a_block_join_it():
     row = sorted(everything, key=lambda f: position(f)[1])
     changes = [
         (a, b)
-        for a, b in zip(row, row[1:], strict=False)
+        for a, b in pairwise(row)
         if {second.splits.get(a.image_id), second.splits.get(b.image_id)} >= {"train", "test"}
     ]
     assert changes == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ def test_tiles_cover_everything_and_reach_nowhere_else(width, height, side):
         ordered, reach = sorted(starts), min(side, length)
         assert ordered[0] == 0
         assert ordered[-1] + reach == length
-        for earlier, later in zip(ordered, ordered[1:], strict=False):
+        for earlier, later in pairwise(ordered):
             assert later - earlier <= side * (1 - OVERLAP) + 1
 
 

@@ -1,0 +1,39 @@
+"""A stack for the tests of the layer's edges and of the functions, in moto."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from moto import mock_aws
+from skyloop.catalogue import Catalogue
+from skyloop.clients import client
+from skyloop.settings import Settings
+from skyloop.state import StateTable
+from skyloop.storage import Storage
+
+from tests import library
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Bucket, tables, queue and topic, and the environment that names them."""
+    library.set_environment(monkeypatch)
+    with mock_aws():
+        library.create_stack()
+        yield Settings.from_environment()
+
+
+@pytest.fixture
+def storage(stack: Settings) -> Storage:
+    return Storage(client("s3"), stack.data_bucket)
+
+
+@pytest.fixture
+def catalogue(stack: Settings) -> Catalogue:
+    return Catalogue(client("dynamodb"), stack.catalogue_table)
+
+
+@pytest.fixture
+def state(stack: Settings) -> StateTable:
+    return StateTable(client("dynamodb"), stack.state_table)
