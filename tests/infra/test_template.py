@@ -1,0 +1,252 @@
+"""The template: clean as CloudFormation sees it, every parameter bounded and used, everything tagged and watched."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+from tests.infra import wiring
+
+BOUNDS = ("AllowedValues", "AllowedPattern", "MinValue", "MaxValue")
+# A resource policy, a subscription, a permission and a dashboard are parts of what they belong to: nothing to tag.
+NOT_TAGGED = {
+    "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::LayerVersion",
+    "AWS::CloudWatch::Dashboard",
+}
+TAGS = {"Project", "Stage", "CostCenter"}
+DEAD_LETTERS = {"UploadsDeadLetters", "CaptureDeadLetters", "EventsDeadLetters", "AlertDeadLetters"}
+
+
+def cfn_lint(template: wiring.JSON, folder: Path) -> subprocess.CompletedProcess[str]:
+    file = folder / "translated.json"
+    file.write_text(json.dumps(template), encoding="utf-8")
+    # W1020: the translator fills in the layers' names but leaves the Fn::Sub around them.
+    options = ["--format", "parseable", "--ignore-checks", "W1020", "--regions", "us-east-1", "eu-west-1"]
+    command = [str(Path(sys.executable).parent / "cfn-lint"), *options, "--", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_cfn_lint_finds_nothing_in_the_translated_template(tmp_path: Path) -> None:
+    result = cfn_lint(wiring.translated(), tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_cfn_lint_sees_into_the_definitions(tmp_path: Path) -> None:
+    """The check above would be worth little if an inlined definition were not looked at."""
+    broken = json.loads(json.dumps(wiring.translated()))
+    broken["Resources"]["LabelStateMachine"]["Properties"]["Definition"]["States"]["Decide"]["Type"] = "Choose"
+    assert "E3601" in cfn_lint(broken, tmp_path).stdout
+
+
+@pytest.mark.parametrize("name", wiring.template()["Parameters"])
+def test_parameter_is_bounded_described_grouped_and_used(name: str) -> None:
+    template = wiring.template()
+    parameter = template["Parameters"][name]
+    assert parameter["Description"]
+    assert parameter["ConstraintDescription"]
+    assert any(bound in parameter for bound in BOUNDS)
+    if parameter["Type"] == "Number" and "AllowedValues" not in parameter:
+        assert parameter["MinValue"] <= parameter["Default"] <= parameter["MaxValue"]
+    if "AllowedValues" in parameter:
+        assert parameter["Default"] in parameter["AllowedValues"]
+    if "AllowedPattern" in parameter and "Default" in parameter:
+        assert re.search(parameter["AllowedPattern"], parameter["Default"])
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sum(name in group["Parameters"] for group in groups) == 1
+    body = json.dumps({key: template[key] for key in ("Conditions", "Globals", "Resources", "Outputs")})
+    assert f'{{"Ref": "{name}"}}' in body or f"${{{name}}}" in body
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("Project", ["skyloop", "a-b-c"], ["Skyloop", "a", "sky_loop", "x" * 21, "end-"]),
+        ("AlertEmail", ["", "me@example.org"], ["me", "me@here", "a b@example.org"]),
+        ("AlertHttpsUrl", ["", "https://example.org/hook"], ["http://example.org", "example.org"]),
+        ("SweepRate", ["rate(1 minute)", "rate(15 minutes)"], ["rate(1 minutes)", "rate(0 minutes)", "15 minutes"]),
+        ("BaseWeights", ["yolo11n.pt", "s3://bucket/a b/c.pt"], ["s3://bucket/c.bin", "a'b.pt", "../x/y.pt"]),
+        (
+            "TrainingImageUri",
+            [
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com/skyloop-training:1.2",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com/skyloop@sha256:0f",
+            ],
+            ["skyloop:latest", "docker.io/skyloop", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/skyloop:1"],
+        ),
+        (
+            "WorkteamArn",
+            ["arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/pilots"],
+            ["pilots", "arn:aws:sagemaker:us-east-1:1:workteam/private-crowd/pilots"],
+        ),
+        ("MlflowTrackingUri", ["", "https://mlflow.example.org"], ["file:///tmp/x", "http://a'b"]),
+        ("EndpointInstanceType", ["ml.c6i.large", "ml.m5.2xlarge"], ["c6i.large", "ml.large"]),
+    ],
+)
+def test_patterns_take_what_is_good_and_refuse_what_is_not(name: str, good: list[str], bad: list[str]) -> None:
+    pattern = wiring.template()["Parameters"][name]["AllowedPattern"]
+    assert [value for value in good if not re.fullmatch(pattern, value)] == []
+    assert [value for value in bad if re.fullmatch(pattern, value)] == []
+
+
+def test_everything_taggable_is_tagged() -> None:
+    untagged = []
+    for name, resource in wiring.translated()["Resources"].items():
+        if resource["Type"] in NOT_TAGGED:
+            continue
+        tags = resource.get("Properties", {}).get("Tags", [])
+        keys = set(tags) if isinstance(tags, dict) else {tag["Key"] for tag in tags}
+        if not keys >= TAGS:
+            untagged.append(name)
+    assert untagged == []
+
+
+def test_jobs_models_and_endpoints_made_by_the_machines_are_tagged() -> None:
+    for name, path, state in wiring.tasks():
+        action = state["Resource"].rpartition(":")[2].removesuffix(".sync")
+        # A package takes its group's tags and may carry none of its own.
+        if action.startswith("create") and action != "createModelPackage":
+            text = json.dumps(state["Arguments"])
+            assert all(tag in text for tag in (*TAGS, "CorrelationId")), (name, path)
+
+
+def test_every_function_and_machine_has_its_log_group_with_retention() -> None:
+    groups = wiring.resources("AWS::Logs::LogGroup")
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
+    functions = wiring.resources("AWS::Serverless::Function")
+    for name, function in functions.items():
+        group = groups[function["LoggingConfig"]["LogGroup"]["Ref"]]
+        assert group["LogGroupName"]["Fn::Sub"] == f"/aws/lambda/{function['FunctionName']['Fn::Sub']}", name
+    for name, machine in wiring.resources("AWS::Serverless::StateMachine").items():
+        target = machine["Logging"]["Destinations"][0]["CloudWatchLogsLogGroup"]["LogGroupArn"]["Fn::GetAtt"][0]
+        # A name under /aws/vendedlogs/ keeps the account's resource policy for log deliveries short.
+        assert groups[target]["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/states/"), name
+
+
+def test_every_function_has_a_folder_a_role_of_its_own_and_no_room_for_two_timeouts() -> None:
+    functions = wiring.resources("AWS::Serverless::Function")
+    folders = {path.name for path in (wiring.ROOT / "functions").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert {function["CodeUri"].strip("/").rpartition("/")[2] for function in functions.values()} == folders
+    assert len({json.dumps(function["Role"]) for function in functions.values()}) == len(functions)
+
+
+def test_every_queue_has_dead_letters_and_an_alarm_on_them() -> None:
+    queues = wiring.resources("AWS::SQS::Queue")
+    watched = set()
+    for alarm in wiring.resources("AWS::CloudWatch::Alarm").values():
+        if alarm["Namespace"] == "AWS/SQS":
+            assert alarm["AlarmActions"] == [{"Ref": "AlertTopic"}]
+            watched.add(alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0])
+    assert watched == DEAD_LETTERS
+    for name, queue in queues.items():
+        assert queue["SqsManagedSseEnabled"] is True
+        if name not in DEAD_LETTERS:
+            assert queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0] in DEAD_LETTERS
+
+
+def test_messages_stay_hidden_for_six_times_their_functions_timeout() -> None:
+    queues, functions = wiring.resources("AWS::SQS::Queue"), wiring.resources("AWS::Serverless::Function")
+    for source in wiring.resources("AWS::Lambda::EventSourceMapping").values():
+        queue = queues[source["EventSourceArn"]["Fn::GetAtt"][0]]
+        function = functions[source["FunctionName"]["Ref"]]
+        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_every_rule_has_dead_letters_that_take_its_events() -> None:
+    policy = wiring.resources("AWS::SQS::QueuePolicy")["EventsDeadLettersPolicy"]["PolicyDocument"]["Statement"][0]
+    allowed = {arn["Fn::GetAtt"][0] for arn in policy["Condition"]["ArnEquals"]["aws:SourceArn"]}
+    rules = wiring.resources("AWS::Events::Rule")
+    assert allowed == set(rules)
+    for name, rule in rules.items():
+        for target in rule["Targets"]:
+            assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["EventsDeadLetters", "Arn"]}}, name
+
+
+def test_the_data_bucket_is_closed_versioned_encrypted_and_told_of() -> None:
+    bucket = wiring.resources("AWS::S3::Bucket")["DataBucket"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["VersioningConfiguration"]["Status"] == "Enabled"
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert bucket["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"] is True
+    assert bucket["CorsConfiguration"]["CorsRules"][0]["AllowedMethods"] == ["GET"]
+    # Raw images and labels are never forgotten.
+    for rule in bucket["LifecycleConfiguration"]["Rules"]:
+        assert "ExpirationInDays" not in rule or rule["Prefix"] == "monitoring/capture/"
+    deny = wiring.resources("AWS::S3::BucketPolicy")["DataBucketPolicy"]["PolicyDocument"]["Statement"][0]
+    assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_what_cannot_be_made_again_outlives_the_stack() -> None:
+    for name in ("DataBucket", "CatalogueTable", "StateTable", "ModelPackageGroup"):
+        resource = wiring.template()["Resources"][name]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
+    for name, table in wiring.resources("AWS::DynamoDB::Table").items():
+        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True, name
+        assert table["SSESpecification"]["SSEEnabled"] is True, name
+
+
+def test_rollback_alarms_act_through_sagemaker_alone() -> None:
+    alarms = wiring.resources("AWS::CloudWatch::Alarm")
+    for name in ("EndpointErrorAlarm", "EndpointLatencyAlarm"):
+        assert alarms[name]["ActionsEnabled"] is False
+        assert alarms[name]["TreatMissingData"] == "notBreaching"
+        assert "AlarmActions" not in alarms[name]
+
+
+def test_ground_truth_lambda_accounts_are_those_in_the_service_model() -> None:
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    documentation = model.shape_for("HumanTaskConfig").members["PreHumanTaskLambdaArn"].documentation
+    published = dict(re.findall(r"arn:aws:lambda:([a-z0-9-]+):(\d{12}):function:PRE-BoundingBox", documentation))
+    ours = {region: entry["Account"] for region, entry in wiring.template()["Mappings"]["GroundTruth"].items()}
+    assert ours == published
+
+
+def test_functions_get_the_environment_that_the_settings_read() -> None:
+    settings = (wiring.ROOT / "layers/skyloop/python/skyloop/settings.py").read_text(encoding="utf-8")
+    variables = wiring.template()["Globals"]["Function"]["Environment"]["Variables"]
+    given = {name.removeprefix("SKYLOOP_").lower() for name in variables if name.startswith("SKYLOOP_")}
+    fields = set(re.findall(r"^    ([a-z][a-z0-9_]*): ", settings, re.MULTILINE))
+    assert given <= fields, given - fields
+    required = set(re.findall(r"^    ([a-z][a-z0-9_]*): [^=\n]+$", settings, re.MULTILINE))
+    assert required <= given, required - given
+
+
+@pytest.mark.parametrize("environment", ["default", "staging", "prod", "laptop"])
+def test_samconfig_names_parameters_that_exist_with_values_they_take(environment: str) -> None:
+    document = tomllib.loads((wiring.ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    parameters = wiring.template()["Parameters"]
+    for pair in document[environment]["deploy"]["parameters"]["parameter_overrides"]:
+        name, _, value = pair.partition("=")
+        bounds = parameters[name]
+        if bounds["Type"] == "Number":
+            assert bounds.get("MinValue", 0) <= float(value) <= bounds.get("MaxValue", float("inf")), name
+        if "AllowedValues" in bounds:
+            assert value in [str(item) for item in bounds["AllowedValues"]], name
+        if "AllowedPattern" in bounds:
+            assert re.fullmatch(bounds["AllowedPattern"], value), name
+
+
+def test_nothing_that_is_deployed_knows_which_cloud_it_is_on() -> None:
+    words = re.compile(r"local(ly)?\b|localhost|laptop|ministack|moto\b|127\.0\.0\.1", re.IGNORECASE)
+    places = [wiring.ROOT / "template.yaml"]
+    for folder in ("functions", "layers", "statemachines", "training_container"):
+        places += [path for path in (wiring.ROOT / folder).rglob("*") if path.is_file()]
+    found = []
+    for path in places:
+        if path.suffix in {".py", ".yaml", ".txt", ".toml", ".md", ".json", ".html", ""} and "__pycache__" not in path.parts:
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                if words.search(line):
+                    found.append(f"{path.relative_to(wiring.ROOT)}:{number}: {line.strip()}")
+    assert found == []
