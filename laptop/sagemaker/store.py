@@ -55,11 +55,13 @@ class Store:
     def update(self, kind: str, name: str, change: Callable[[Record], None] | Record) -> Record:
         """Merge fields into a record, or let a function change it in place; returns a copy. Raises KeyError."""
         with self._lock:
-            record = self._kinds.get(kind, {})[name]
+            table = self._kinds.get(kind, {})
+            record = copy.deepcopy(table[name])  # a change that raises half-way leaves nothing behind
             if callable(change):
                 change(record)
             else:
                 record.update(copy.deepcopy(change))
+            table[name] = record
             self._save(kind)
             return copy.deepcopy(record)
 
@@ -134,9 +136,12 @@ def page(records: list[Record], request: Record, field: str, default: int = 10) 
     start = 0
     if token := request.get("NextToken"):
         try:
-            start = int(base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii").removeprefix("offset:"))
+            mark, _, offset = base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii").partition(":")
+            start = int(offset)
         except ValueError as error:
             raise errors.validation("Invalid pagination token given.") from error
+        if mark != "offset" or start < 0:
+            raise errors.validation("Invalid pagination token given.")
     stop = start + int(request.get("MaxResults", default))
     answer: Record = {field: records[start:stop]}
     if stop < len(records):

@@ -12,6 +12,7 @@ import base64
 import datetime as dt
 import functools
 import itertools
+import math
 import re
 import sys
 import unicodedata
@@ -99,6 +100,8 @@ class _Check:
         for name in shape.required_members:
             if name not in given:
                 self._add(None, _join(path, name), "Member must not be null")
+        if shape.is_tagged_union and len(given) != 1:
+            self._add(value, path, "Member must have exactly one of its members set")
         return {
             name: self.value(shape.members[name], item, _join(path, name))
             for name, item in given.items()
@@ -154,11 +157,11 @@ def _typed(shape: Shape, value: Any, path: str) -> Any:
         if not isinstance(value, bool):
             raise wrong
     elif kind in _INTEGERS:
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        if not _is_number(value) or value != int(value):
             raise wrong
         return int(value)
     elif kind in _NUMBERS:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             raise wrong
     elif kind == "timestamp":
         return _timestamp(value, wrong)
@@ -170,10 +173,14 @@ def _typed(shape: Shape, value: Any, path: str) -> Any:
     return value
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _timestamp(value: Any, wrong: errors.ServiceError) -> float:
     if isinstance(value, dt.datetime):
         return value.timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if _is_number(value):
         return float(value)
     try:
         moment = dt.datetime.fromisoformat(value)

@@ -7,7 +7,7 @@ import json
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,20 @@ def make_role(cloud: Any, name: str, actions: list[str], principal: str = "sagem
         RoleName=name, PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
     )
     return role["Arn"]
+
+
+def event_queue(cloud: Any, pattern: dict[str, Any]) -> str:
+    """The URL of a queue that gets every event that matches."""
+    name = cloud.name("events")
+    arn = cloud.arn("sqs", name)
+    service = {"Service": "events.amazonaws.com"}
+    allow = {"Effect": "Allow", "Principal": service, "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    queue = cloud.client("sqs").create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+    events = cloud.client("events")
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+    return queue
 
 
 @dataclass
@@ -97,29 +111,13 @@ class SageMaker:
 
 
 @pytest.fixture(scope="session")
-def sagemaker(cloud: Any) -> Iterator[SageMaker]:
+def sagemaker(cloud: Any) -> SageMaker:
     settings_file(cloud, "images", {"conformance-worker": str(CONTAINERS / "worker")})
     settings_file(cloud, "sagemaker", {"stop_grace_seconds": 1.0, "concurrent_jobs": 2})
     role = make_role(cloud, cloud.name("sagemaker"), ["s3:*", "logs:*"])
     bucket = cloud.name("sagemaker")
     cloud.client("s3").create_bucket(Bucket=bucket)
-    sqs, rules = cloud.client("sqs"), cloud.client("events")
-    queue = sqs.create_queue(QueueName=cloud.name("sagemaker-events"))["QueueUrl"]
-    arn = cloud.arn("sqs", queue.rpartition("/")[2])
-    allow = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
-    rule = cloud.name("sagemaker-events")
-    rules.put_rule(Name=rule, EventPattern=json.dumps({"source": ["aws.sagemaker"]}))
-    rules.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
-    yield SageMaker(cloud, role, bucket, _queue=queue)
-    rules.remove_targets(Rule=rule, Ids=["queue"])
-    rules.delete_rule(Name=rule)
+    return SageMaker(cloud, role, bucket, _queue=event_queue(cloud, {"source": ["aws.sagemaker"]}))
 
 
 @pytest.fixture

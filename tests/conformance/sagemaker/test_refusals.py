@@ -565,7 +565,8 @@ LABELING = [
         put(
             "LabelingJobAlgorithmsConfig",
             {
-                "LabelingJobAlgorithmSpecificationArn": f"arn:aws:sagemaker:us-east-1:{'0' * 12}:labeling-job-algorithm-specification/object-detection"
+                "LabelingJobAlgorithmSpecificationArn": "arn:aws:sagemaker:us-east-1:027400017018:"
+                "labeling-job-algorithm-specification/object-detection"
             },
         ),
         "Automated data labeling",
@@ -697,9 +698,13 @@ OF_UNKNOWN = [
         put("ProcessingJobName", "nobody"),
         "Could not find requested job with name: nobody",
     ),
-    invalid("stop processing job", "StopProcessingJob", put("ProcessingJobName", "nobody"), "Could not find requested job"),
+    invalid(
+        "stop processing job", "StopProcessingJob", put("ProcessingJobName", "nobody"), "Could not find requested job"
+    ),
     Case("labeling job", "DescribeLabelingJob", put("LabelingJobName", "nobody"), "ResourceNotFound", "does not exist"),
-    Case("stop labeling job", "StopLabelingJob", put("LabelingJobName", "nobody"), "ResourceNotFound", "does not exist"),
+    Case(
+        "stop labeling job", "StopLabelingJob", put("LabelingJobName", "nobody"), "ResourceNotFound", "does not exist"
+    ),
     invalid("group", "DescribeModelPackageGroup", put("ModelPackageGroupName", "nobody"), "does not exist"),
     invalid("delete group", "DeleteModelPackageGroup", put("ModelPackageGroupName", "nobody"), "does not exist"),
     invalid("list of an unknown group", "ListModelPackages", put("ModelPackageGroupName", "nobody"), "does not exist"),
@@ -734,10 +739,18 @@ OF_UNKNOWN = [
     invalid("unknown order", "ListLabelingJobs", put("SortOrder", "Up"), "enum value set: [Ascending, Descending]"),
     invalid("unknown status", "ListTrainingJobs", put("StatusEquals", "Done"), "Member must satisfy enum value set: ["),
     invalid("somebody else's token", "ListTrainingJobs", put("NextToken", "zzz"), "Invalid pagination token"),
-    wrong_type("not a time", "ListTrainingJobs", put("CreationTimeAfter", "soon"), "can not be converted to a Timestamp"),
+    wrong_type(
+        "not a time", "ListTrainingJobs", put("CreationTimeAfter", "soon"), "can not be converted to a Timestamp"
+    ),
     Case("no such operation", "CreateSkyhook", put("Name", "x"), "UnknownOperationException", "CreateSkyhook"),
-    Case("an operation not offered", "CreateCluster", put("ClusterName", "x"), "UnsupportedOperationException", "CreateCluster"),
-]  # fmt: skip
+    Case(
+        "an operation not offered",
+        "CreateCluster",
+        put("ClusterName", "x"),
+        "UnsupportedOperationException",
+        "CreateCluster",
+    ),
+]
 
 CASES = [*TRAINING, *PROCESSING, *LABELING, *REGISTRY, *OF_UNKNOWN]
 NAMES = {

@@ -7,61 +7,80 @@ import re
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psutil
 import pytest
 
 from laptop import lifecycle
 from tests.conformance.conftest import Cloud, wait_until
-from tests.conformance.sagemaker.conftest import CONTAINERS, WORKER, make_role, settings_file
+from tests.conformance.sagemaker.conftest import CONTAINERS, WORKER, event_queue, make_role, settings_file
 
 
-def test_jobs_of_an_earlier_cloud_end_as_failed(tmp_path: Path) -> None:
-    running, process = lifecycle.start(tmp_path, port=0)
-    cloud = Cloud(running.endpoint_url, tmp_path)
+def training(role: str) -> dict[str, Any]:
+    return {
+        "TrainingJobName": "lost",
+        "AlgorithmSpecification": {"TrainingImage": WORKER, "TrainingInputMode": "File"},
+        "HyperParameters": {"behave": "deaf"},
+        "RoleArn": role,
+        "OutputDataConfig": {"S3OutputPath": "s3://data/models/"},
+        "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+    }
+
+
+def start_a_job(cloud: Cloud) -> tuple[int, int]:
+    """A training job that ignores SIGTERM, and the process ids of its program and of that one's child."""
     settings_file(cloud, "images", {"conformance-worker": str(CONTAINERS / "worker")})
     role = make_role(cloud, "SageMaker", ["s3:*", "logs:*"])
     cloud.client("s3").create_bucket(Bucket="data")
-    api = cloud.client("sagemaker")
-    api.create_training_job(
-        TrainingJobName="lost",
-        AlgorithmSpecification={"TrainingImage": WORKER, "TrainingInputMode": "File"},
-        HyperParameters={"behave": "deaf"},
-        RoleArn=role,
-        OutputDataConfig={"S3OutputPath": "s3://data/models/"},
-        ResourceConfig={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        StoppingCondition={"MaxRuntimeInSeconds": 600},
-    )
-    api.create_model_package_group(ModelPackageGroupName="kept", Tags=[{"Key": "Stage", "Value": "dev"}])
-    log = tmp_path / "logs" / "training-job" / "lost.log"
+    cloud.client("sagemaker").create_training_job(**training(role))
+    log = cloud.home / "logs" / "training-job" / "lost.log"
     found = wait_until(lambda: log.exists() and re.search(r"pids (\d+) (\d+)", log.read_text()))
+    return int(found[1]), int(found[2])
+
+
+def wait_for_the_end_of(pids: tuple[int, int]) -> None:
+    for pid in pids:
+        wait_until(lambda pid=pid: not psutil.pid_exists(pid), what=f"the end of process {pid}")
+
+
+def test_a_stopped_cloud_keeps_its_records_and_says_which_jobs_it_lost(tmp_path: Path) -> None:
+    running, process = lifecycle.start(tmp_path, port=0)
+    cloud = Cloud(running.endpoint_url, tmp_path)
+    queue = event_queue(cloud, {"source": ["aws.sagemaker"], "detail": {"TrainingJobStatus": ["Failed"]}})
+    pids = start_a_job(cloud)
+    tags = [{"Key": "Stage", "Value": "dev"}]
+    cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName="kept", Tags=tags)
     lifecycle.stop(process)
-    for pid in found.groups():
-        wait_until(lambda pid=pid: not psutil.pid_exists(int(pid)), what=f"the end of process {pid}")
+    wait_for_the_end_of(pids)
 
     running, process = lifecycle.start(tmp_path, port=0)
     try:
-        api = boto3.client("sagemaker", **lifecycle.client_settings(running.endpoint_url))
+        cloud = Cloud(running.endpoint_url, tmp_path)
+        api = cloud.client("sagemaker")
         job = api.describe_training_job(TrainingJobName="lost")
         assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
         assert job["FailureReason"].startswith("InternalServerError: ")
         group = api.describe_model_package_group(ModelPackageGroupName="kept")
-        assert api.list_tags(ResourceArn=group["ModelPackageGroupArn"])["Tags"] == [{"Key": "Stage", "Value": "dev"}]
+        assert api.list_tags(ResourceArn=group["ModelPackageGroupArn"])["Tags"] == tags
         with pytest.raises(api.exceptions.ResourceInUse):
-            api.create_training_job(**request_again(job))
+            api.create_training_job(**training(job["RoleArn"]))
+        sqs = cloud.client("sqs")
+        (message,) = wait_until(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+        assert json.loads(message["Body"])["detail"]["FailureReason"] == job["FailureReason"]
     finally:
         lifecycle.stop(process)
-    records = json.loads((tmp_path / "state" / "sagemaker" / "training-job.json").read_text())
-    assert list(records) == ["lost"]
 
 
-def request_again(job: dict[str, Any]) -> dict[str, Any]:
-    members = (
-        "TrainingJobName",
-        "AlgorithmSpecification",
-        "RoleArn",
-        "OutputDataConfig",
-        "ResourceConfig",
-        "StoppingCondition",
-    )
-    return {name: job[name] for name in members}
+def test_a_killed_cloud_leaves_no_process_and_no_job_in_progress(tmp_path: Path) -> None:
+    running, process = lifecycle.start(tmp_path, port=0)
+    pids = start_a_job(Cloud(running.endpoint_url, tmp_path))
+    process.kill()
+    wait_for_the_end_of(pids)
+
+    running, process = lifecycle.start(tmp_path, port=0)
+    try:
+        api = Cloud(running.endpoint_url, tmp_path).client("sagemaker")
+        assert api.describe_training_job(TrainingJobName="lost")["TrainingJobStatus"] == "Failed"
+        assert api.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"] == []
+    finally:
+        lifecycle.stop(process)
