@@ -105,7 +105,9 @@ def plan(config: Mapping[str, Any] | None, instance_counts: Mapping[str, int]) -
         )
     shares = [{name: _share(level, count) for name, count in instance_counts.items()} for level in _levels(routing)]
     _check_sizes(routing, instance_counts)
-    return Plan(tuple(Step(share, bake) for share in shares), alarms, wait, limit)
+    # Variants of different size, or a linear step past the whole fleet, can leave levels where nothing shifts.
+    shifts = [share for before, share in zip([None, *shares], shares, strict=False) if share != before]
+    return Plan(tuple(Step(share, bake) for share in shifts), alarms, wait, limit)
 
 
 def _levels(routing: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -171,11 +173,7 @@ def carry_out(
         stage.roll_back()
         return Outcome(False, str(error))
 
-    shifted: Mapping[str, float] = {}
     for step in deployment.steps:
-        if step.shares == shifted:
-            continue  # a linear step past the whole fleet
-        shifted = step.shares
         stage.phase("ActivatingTraffic")
         stage.shift(step.shares)
         stage.phase("Baking")

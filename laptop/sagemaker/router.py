@@ -232,7 +232,7 @@ def _exchange(instance: Instance, headers: dict[str, str], body: bytes) -> _Answ
     except (OSError, http.client.HTTPException):
         connection.close()
         return _Answer(status or 500, problem="unreadable" if status else "")
-    if len(content) > BODY_LIMIT_BYTES:
+    if len(content) > BODY_LIMIT_BYTES or response.length:  # too long, or broken off: read(n) says nothing of that
         connection.close()
         return _Answer(status, problem="unreadable")
     if response.will_close:

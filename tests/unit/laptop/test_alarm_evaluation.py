@@ -1,0 +1,78 @@
+"""The tables of "Configuring how CloudWatch alarms treat missing data"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from laptop import alarms
+
+RETAIN = "the state before"
+
+
+def alarm(needed: int, treatment: str | None = None) -> dict[str, Any]:
+    return {
+        "EvaluationPeriods": 3,
+        "DatapointsToAlarm": needed,
+        "Threshold": 5.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": treatment,
+    }
+
+
+def values(drawn: str) -> list[float | None]:
+    """The page draws the oldest point first: 0 is not breaching, X breaching, - missing."""
+    return [{"0": 1.0, "X": 9.0, "-": None}[point] for point in reversed(drawn)]
+
+
+# (points, M of 3, missing, ignore, breaching, notBreaching)
+TABLES = [
+    ("0-X-X", 3, "OK", "OK", "OK", "OK"),
+    ("0----", 3, "OK", "OK", "OK", "OK"),
+    ("-----", 3, "INSUFFICIENT_DATA", RETAIN, "ALARM", "OK"),
+    ("0XX-X", 3, "ALARM", "ALARM", "ALARM", "ALARM"),
+    ("--X--", 3, "ALARM", RETAIN, "ALARM", "OK"),
+    ("0-X-X", 2, "ALARM", "ALARM", "ALARM", "ALARM"),
+    ("00X0X", 2, "ALARM", "ALARM", "ALARM", "ALARM"),
+    ("0-X--", 2, "OK", "OK", "ALARM", "OK"),
+    ("----0", 2, "OK", "OK", "ALARM", "OK"),
+    ("---X-", 2, "ALARM", RETAIN, "ALARM", "OK"),
+]
+
+
+@pytest.mark.parametrize("state", ["OK", "ALARM", "INSUFFICIENT_DATA"])
+@pytest.mark.parametrize("column", range(4))
+@pytest.mark.parametrize("row", TABLES, ids=[f"{row[0]} {row[1]} of 3" for row in TABLES])
+def test_missing_data(row: tuple[Any, ...], column: int, state: str) -> None:
+    treatment = ("missing", "ignore", "breaching", "notBreaching")[column]
+    expected = row[2 + column]
+    wanted = state if expected == RETAIN else expected
+    assert alarms.evaluate(alarm(row[1], treatment), values(row[0]), state) == wanted
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "state"),
+    [
+        ("GreaterThanThreshold", 5.0, "OK"),
+        ("GreaterThanThreshold", 5.1, "ALARM"),
+        ("GreaterThanOrEqualToThreshold", 5.0, "ALARM"),
+        ("LessThanThreshold", 5.0, "OK"),
+        ("LessThanThreshold", 4.9, "ALARM"),
+        ("LessThanOrEqualToThreshold", 5.0, "ALARM"),
+    ],
+)
+def test_operators(operator: str, value: float, state: str) -> None:
+    one = {"EvaluationPeriods": 1, "Threshold": 5, "ComparisonOperator": operator}
+    assert alarms.evaluate(one, [value], "OK") == state
+
+
+def test_the_range_looked_at_is_longer_than_the_periods() -> None:
+    assert alarms.evaluation_range(alarm(3)) == 5
+    assert alarms.evaluation_range({"EvaluationPeriods": 1}) == 1
+
+
+def test_points_fall_into_periods_that_end_now() -> None:
+    points = [{"Timestamp": at} for at in (100.0, 95.0, 90.0, 89.9, 70.0, 101.0)]
+    found = alarms.buckets(points, now=100.0, period=10.0, count=2)
+    assert [[point["Timestamp"] for point in bucket] for bucket in found] == [[100.0, 95.0], [90.0, 89.9]]
