@@ -95,21 +95,14 @@ class Cloud:
             await self._ministack(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Open the local SageMaker once the port answers (restored endpoints fetch their models from it); close it
-        before MiniStack saves its state."""
+        """Open the local SageMaker once the port answers: restored endpoints fetch their models from it."""
 
         async def start_and_send(message: MutableMapping[str, Any]) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
                 self._starting = asyncio.create_task(self._start())
 
-        async def receive_and_stop() -> MutableMapping[str, Any]:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await self._stop()
-            return message
-
-        await self._ministack(scope, receive_and_stop, start_and_send)
+        await self._ministack(scope, receive, start_and_send)
 
     async def _start(self) -> None:
         from laptop.sagemaker import service
@@ -128,14 +121,18 @@ class Cloud:
         else:
             self._status = "ready"
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """End every process. To be called while the port still answers: they flush logs and captures through it."""
         from ministack.core import lambda_runtime
 
         from laptop.sagemaker import service
 
         if self._starting:
             await self._starting
-        await asyncio.to_thread(service.stop)
+        try:
+            await asyncio.to_thread(service.stop)
+        except Exception:
+            log.exception("The local SageMaker could not stop in order")
         await asyncio.to_thread(lambda_runtime.reset)
 
     async def _admin(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -176,7 +173,13 @@ async def _serve(home: Path, port: int) -> None:
     config.graceful_timeout = 1
     config.shutdown_timeout = 60
     config.loglevel = "WARNING"
-    await serve(Cloud(home, port), config, shutdown_trigger=stop.wait)
+    cloud = Cloud(home, port)
+
+    async def stopped() -> None:
+        await stop.wait()
+        await cloud.stop()
+
+    await serve(cloud, config, shutdown_trigger=stopped)
 
 
 def main() -> None:

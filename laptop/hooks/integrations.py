@@ -36,6 +36,10 @@ def prepare() -> None:
         "protocol": "json",
         "service_key": "application-autoscaling",
     }
+    # MiniStack's table holds the functions themselves: look them up at each call, so that the hooks below count.
+    stepfunctions._SERVICE_DISPATCH["arn:aws:states:::sns:publish"] = lambda *given: stepfunctions._invoke_sns_publish(
+        *given
+    )
     stepfunctions._AWS_SDK_ERROR_PREFIX["sagemaker"] = "SageMaker"
     stepfunctions._AWS_SDK_ERROR_PREFIX["applicationautoscaling"] = "ApplicationAutoScaling"
 

@@ -45,6 +45,21 @@ def prepare() -> None:
 
 
 @hook(
+    "app:fix_error_content_type",
+    because="MiniStack writes over the Content-Type of a model's own answer",
+    proof="test_services.py::test_a_models_answer_keeps_its_content_type",
+)
+@hook(
+    "app:fix_success_content_type",
+    because="MiniStack writes over the Content-Type of a model's own answer",
+    proof="test_services.py::test_a_models_answer_keeps_its_content_type",
+)
+def _content_type(original: Any, service: str, status: int, headers: dict[str, str]) -> None:
+    if service != "sagemaker":  # which gives every answer its type itself
+        original(service, status, headers)
+
+
+@hook(
     "core.iam_actions:extract_iam_action",
     because="SageMaker's runtime names its operation by path, which MiniStack cannot read for a service it lacks",
     proof="test_authorization.py::test_invoke_endpoint_needs_its_permission",

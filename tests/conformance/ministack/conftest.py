@@ -12,6 +12,12 @@ from typing import Any
 import pytest
 
 from tests.conformance.conftest import Cloud, wait_until
+from tests.conformance.sagemaker.conftest import (  # noqa: F401 (fixtures)
+    labeling_request,
+    processing_request,
+    sagemaker,
+    training_request,
+)
 
 MakeRole = Callable[..., str]
 
