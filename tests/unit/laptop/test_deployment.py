@@ -152,12 +152,12 @@ def test_a_canary_that_goes_well() -> None:
         (10, "ActivatingTraffic"),
         (10, "shift 1.0"),
         (10, "Baking"),
-        (20, "Deleting"),
+        (25, "Deleting"),
         (25, "retire"),
     ]
 
 
-@pytest.mark.parametrize(("at", "shifts"), [(0.0, 1), (9.9, 1), (10.1, 2), (19.9, 2)])
+@pytest.mark.parametrize(("at", "shifts"), [(0.0, 1), (9.9, 1), (10.1, 2), (19.9, 2), (24.9, 2)])
 def test_an_alarm_rolls_back_with_an_empty_reason(at: float, shifts: int) -> None:
     stage = Recorder()
     stage.alarm_at = at
@@ -167,10 +167,16 @@ def test_an_alarm_rolls_back_with_an_empty_reason(at: float, shifts: int) -> Non
     assert stage.story[-1][0] == pytest.approx(at, abs=0.21)
 
 
-def test_an_alarm_after_the_last_bake_comes_too_late() -> None:
+def test_an_alarm_after_the_old_fleet_has_gone_comes_too_late() -> None:
     stage = Recorder()
-    stage.alarm_at = 22.0
+    stage.alarm_at = 25.1
     assert stage.carry_out(CANARY).completed
+
+
+def test_the_termination_wait_is_a_bake_too() -> None:
+    stage = Recorder()
+    stage.alarm_at = 3.0
+    assert stage.carry_out(Plan((Step({"v": 1.0}, 0.0),), ("latency",), 5.0)) == Outcome(False, "")
 
 
 def test_a_bake_of_no_time_still_looks_at_the_alarms_once() -> None:
