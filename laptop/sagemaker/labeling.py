@@ -30,10 +30,6 @@ _CHUNK = 64  # objects between two looks at the stop flag and two updates of the
 _READERS = 4
 
 
-class _Failed(Exception):
-    """The job ends as Failed; the text is its FailureReason."""
-
-
 _stopping: dict[str, threading.Event] = {}
 
 
@@ -114,7 +110,7 @@ def _run(name: str, stopping: threading.Event) -> None:
     try:
         status = _Task(_record(name), stopping).work()
         reason = None
-    except (_Failed, transfer.TransferError, ValueError) as failure:
+    except (transfer.TransferError, ValueError) as failure:
         status, reason = "Failed", f"ClientError: {failure}"
     except Exception as error:
         log.exception("labeling job %s broke the local SageMaker", name)
@@ -143,7 +139,10 @@ class _Task:
         self._audited = config.get("auditLabelAttributeName") if labeling_rules.is_adjustment(record) else None
 
     def work(self) -> str:
-        """Answer, write the output manifest, and return the terminal status. Raises _Failed."""
+        """Answer, write the output manifest, and return the terminal status.
+
+        Raises TransferError, and ValueError for a manifest that cannot be read.
+        """
         source = self._record["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"]
         lines = labeling_rules.parse_manifest(transfer.read(self._s3, source).decode("utf-8"))
         counters = _counters(Unlabeled=len(lines))

@@ -58,7 +58,8 @@ def is_adjustment(request: Record) -> bool:
 
 def parse_manifest(text: str) -> list[Record]:
     """The objects of an input manifest, in its order. Raises ValueError, in the words of a FailureReason."""
-    lines = text.splitlines()
+    # Not splitlines(): a key may hold U+2028 and the like, which JSON leaves as they are.
+    lines = text.rstrip("\n").split("\n")
     if not any(line.strip() for line in lines):
         raise ValueError("The input manifest is empty.")
     if len(lines) > MAX_OBJECTS:

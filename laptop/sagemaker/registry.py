@@ -167,7 +167,9 @@ def list_packages(request: dict[str, Any]) -> dict[str, Any]:
     if "ModelPackageGroupName" in request:
         records = _packages_of(_group(request["ModelPackageGroupName"]))
     else:
-        records = [] if request.get("ModelPackageType") == "Unversioned" else context.current().store.all(PACKAGE)
+        # Without a group the API lists unversioned packages unless told otherwise, and this registry has none.
+        versioned = request.get("ModelPackageType", "Unversioned") != "Unversioned"
+        records = context.current().store.all(PACKAGE) if versioned else []
     wanted = request.get("ModelApprovalStatus")
     records = [record for record in records if wanted in (None, record["ModelApprovalStatus"])]
     return page(select(records, request, name="ModelPackageName"), request, "ModelPackageSummaryList")

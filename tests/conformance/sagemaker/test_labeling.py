@@ -92,7 +92,7 @@ def run(sagemaker: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 def output(sagemaker: Any, job: dict[str, Any]) -> list[dict[str, Any]]:
     text = sagemaker.read(job["LabelingJobOutput"]["OutputDatasetS3Uri"]).decode("utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(line) for line in text.rstrip("\n").split("\n")]
 
 
 def boxes(line: dict[str, Any]) -> list[tuple[int, int, int, int, int]]:
@@ -104,7 +104,7 @@ def boxes(line: dict[str, Any]) -> list[tuple[int, int, int, int, int]]:
 @pytest.mark.usefixtures("workforce")
 def test_a_line_is_exactly_ground_truths(sagemaker: Any, flight: Flight, labeling_request: Request) -> None:
     line = flight.drop(
-        "a b/1+2 ä.jpg", [("car", [10.4, 20.6, 30, 40]), ("person", [0, 0, 5, 5]), ("tree", [1, 2, 3, 4])]
+        "a b/1+2 ä\u2028.jpg", [("car", [10.4, 20.6, 30, 40]), ("person", [0, 0, 5, 5]), ("tree", [1, 2, 3, 4])]
     )
     flight.tell()
     line["captured"] = {"by": "drone"}

@@ -68,6 +68,9 @@ def test_packages_are_listed_by_approval_and_order(sagemaker: Any, package_reque
         return [item["ModelPackageArn"] for item in answer["ModelPackageSummaryList"]]
 
     assert listed() == arns
+    everywhere = sagemaker.api.list_model_packages(NameContains=group, ModelPackageType="Versioned")
+    assert len(everywhere["ModelPackageSummaryList"]) == 3
+    assert sagemaker.api.list_model_packages(NameContains=group)["ModelPackageSummaryList"] == []
     newest = listed(ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending", MaxResults=1)
     assert newest == [arns[2]]
 
