@@ -182,8 +182,8 @@ def carry_out(
             stage.roll_back()
             return Outcome(False, reason)
 
-    # All traffic is on the new fleet and the old one still stands: until it is ended an alarm can bring it back. That is
-    # the whole bake of an all-at-once update as AWS's example has it, with no wait but TerminationWaitInSeconds.
+    # All traffic is on the new fleet and the old one still stands: until it is ended, an alarm can bring it back. That
+    # is the only bake of an all-at-once update in AWS's example, which has no wait but TerminationWaitInSeconds.
     if deployment.termination_wait_seconds:
         until = clock() + deployment.termination_wait_seconds
         reason = _bake(deployment, stage, clock, pause, until, deadline)
