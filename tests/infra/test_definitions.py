@@ -62,7 +62,9 @@ def test_asl_validator_finds_nothing(tmp_path: Path) -> None:
 def test_definition_substitutions_are_those_that_the_definition_names(name: str) -> None:
     text = (wiring.ROOT / "statemachines" / f"{name}.asl.yaml").read_text(encoding="utf-8")
     named = set(re.findall(r"\$\{(\w+)\}", text))
-    given = set(wiring.resources("AWS::Serverless::StateMachine")[f"{name.title()}StateMachine"]["DefinitionSubstitutions"])
+    given = set(
+        wiring.resources("AWS::Serverless::StateMachine")[f"{name.title()}StateMachine"]["DefinitionSubstitutions"]
+    )
     assert named == given
 
 
@@ -132,10 +134,9 @@ def fit(value: Any, shape: Shape, where: str, *, capitalised: bool = False) -> l
     wanted = kinds.get(shape.type_name)
     if wanted and not isinstance(value, wanted) and shape.type_name != "blob":
         return [f"{where}: {value!r} is no {shape.type_name}"]
-    low, high = shape.metadata.get("min"), shape.metadata.get("max")
     if isinstance(value, int) and not isinstance(value, bool):
-        if (low is not None and value < low) or (high is not None and value > high):
-            return [f"{where}: {value} is out of range"]
+        low, high = shape.metadata.get("min", value), shape.metadata.get("max", value)
+        return [] if low <= value <= high else [f"{where}: {value} is out of range"]
     return []
 
 
@@ -214,7 +215,9 @@ def test_everything_that_can_fail_is_tried_again_limited_and_caught(name: str) -
         # Looking whether something is there must not be tried again: "it is not there" is an answer.
         if state["Type"] == "Task" and "Retry" not in state and not path.startswith("IsThe"):
             problems.append(f"{path}: not tried again")
-        problems += [f"{path}: retries in step" for retry in state.get("Retry", []) if retry["JitterStrategy"] != "FULL"]
+        problems += [
+            f"{path}: retries in step" for retry in state.get("Retry", []) if retry["JitterStrategy"] != "FULL"
+        ]
     assert problems == []
 
 
@@ -273,7 +276,8 @@ def test_alerts_say_what_why_kept_and_what_to_do(name: str) -> None:
             elif isinstance(alert, str) and "'event':" in alert:
                 found += 1
                 event, severity = re.search(r"'event': '([\w-]+)', 'severity': '(\w+)'", alert).groups()
-                assert event in events and severity in ("info", "warning", "error"), path
+                assert event in events, path
+                assert severity in ("info", "warning", "error"), path
                 assert all(f"'{field}':" in alert for field in ("subject", "what", "kept", "next_step", "links")), path
                 # Without its own reason, the way to Alert must lead through Explain, which finds one.
                 if "'why':" not in alert:

@@ -52,7 +52,9 @@ def test_sam_build_makes_what_lambda_runs(tmp_path: Path) -> None:
                 assert place.exists(), name
                 if member == "CodeUri":
                     assert (place / "app.py").is_file(), name
-    assert (build / built["SkyloopLayer"]["Properties"]["ContentUri"] / "python/skyloop/__init__.py").resolve().is_file()
+    assert (
+        (build / built["SkyloopLayer"]["Properties"]["ContentUri"] / "python/skyloop/__init__.py").resolve().is_file()
+    )
     packages = build / built["DependenciesLayer"]["Properties"]["ContentUri"] / "python"
     for package in ("aws_lambda_powertools", "pydantic", "numpy", "PIL"):
         assert (packages / package).is_dir(), package

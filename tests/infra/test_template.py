@@ -136,7 +136,9 @@ def test_every_function_and_machine_has_its_log_group_with_retention() -> None:
 
 def test_every_function_has_a_folder_a_role_of_its_own_and_no_room_for_two_timeouts() -> None:
     functions = wiring.resources("AWS::Serverless::Function")
-    folders = {path.name for path in (wiring.ROOT / "functions").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    folders = {
+        path.name for path in (wiring.ROOT / "functions").iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
     assert {function["CodeUri"].strip("/").rpartition("/")[2] for function in functions.values()} == folders
     assert len({json.dumps(function["Role"]) for function in functions.values()}) == len(functions)
 
@@ -245,7 +247,10 @@ def test_nothing_that_is_deployed_knows_which_cloud_it_is_on() -> None:
         places += [path for path in (wiring.ROOT / folder).rglob("*") if path.is_file()]
     found = []
     for path in places:
-        if path.suffix in {".py", ".yaml", ".txt", ".toml", ".md", ".json", ".html", ""} and "__pycache__" not in path.parts:
+        if (
+            path.suffix in {".py", ".yaml", ".txt", ".toml", ".md", ".json", ".html", ""}
+            and "__pycache__" not in path.parts
+        ):
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
                 if words.search(line):
                     found.append(f"{path.relative_to(wiring.ROOT)}:{number}: {line.strip()}")
