@@ -44,7 +44,7 @@ class Assembly:
         while True:
             split_plan = plan(frames, self._frozen(frames))
             dataset = assemble(pictures, split_plan, categories)
-            checks = check(dataset, self.settings.min_train_images)
+            checks = check(dataset, self.settings.min_train_images, request.labeling_job_name)
             wrong = errors(checks)
             # Somebody else may freeze a group between our look and our write. Theirs stands, so plan again.
             if wrong or self._freeze(split_plan):

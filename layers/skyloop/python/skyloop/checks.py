@@ -20,10 +20,14 @@ TINY_SHARE = 0.2
 EMPTY_SHARE = 0.8
 
 
-def check(dataset: Dataset, min_train_images: int) -> tuple[Check, ...]:
-    """All findings, errors first. An `error` forbids training: nothing to learn from, or to judge by."""
+def check(dataset: Dataset, min_train_images: int, labeling_job: str | None = None) -> tuple[Check, ...]:
+    """All findings, errors first. An `error` forbids training: nothing to learn from, or to judge by.
+
+    `labeling_job` is the job that calls for the dataset: without a label of its own in it, nothing is new.
+    """
     findings = [
         *_sizes(dataset, min_train_images),
+        *_news(dataset, labeling_job),
         *_classes(dataset),
         *_leaks(dataset),
         *_boxes(dataset),
@@ -60,6 +64,13 @@ def _sizes(dataset: Dataset, min_train_images: int) -> list[Check]:
                 Check(name=f"{split}-without-boxes", severity="error", message=f"no box on any {split} image")
             )
     return findings
+
+
+def _news(dataset: Dataset, labeling_job: str | None) -> list[Check]:
+    if labeling_job is None or labeling_job in dataset.labeling_jobs:
+        return []
+    message = f"labeling job {labeling_job} brought no label that can be used: look under quarantine/labels/"
+    return [Check(name="nothing-new", severity="error", message=message)]
 
 
 def _classes(dataset: Dataset) -> list[Check]:

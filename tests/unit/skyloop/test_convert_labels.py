@@ -1,0 +1,175 @@
+"""functions/convert_labels: from output manifest to training data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from skyloop.conversion import MAX_UNANSWERED
+from skyloop.documents import CatalogueItem
+from skyloop.groundtruth import label_category_config
+from skyloop.keys import LABEL_CATEGORIES
+from skyloop.selection import queue_order
+from skyloop.yolo import read_labels
+
+from tests import library
+from tests.library import BUCKET, Context, encoded, picture
+
+JOB = "skyloop-dev-0123456789ab"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def categories(storage):
+    storage.write_json(LABEL_CATEGORIES, label_category_config(["person", "car"]))
+
+
+@pytest.fixture
+def dropped(storage, catalogue):
+    """Put a picture in the bucket and in the catalogue, claimed by the job; its manifest line without labels."""
+
+    def drop(key: str, body: bytes, **changes: Any) -> dict[str, Any]:
+        image_id = hashlib.sha256(body).hexdigest()
+        storage.write(key, body)
+        facts: dict[str, Any] = {
+            "image_id": image_id,
+            "status": "LABELING",
+            "queue_order": queue_order(False, NOW, image_id),
+            "key": key,
+            "flight": key.split("/")[1],
+            "correlation_id": "north",
+            "catalogued_at": NOW,
+            "labeling_job": JOB,
+        }
+        catalogue.add(CatalogueItem(**{**facts, **changes}))
+        return {"source-ref": f"s3://{BUCKET}/{key}", "image-id": image_id, "flight": key.split("/")[1]}
+
+    return drop
+
+
+def labelled(line: dict[str, Any], *boxes: tuple[int, float, float, float, float], **metadata: Any) -> dict[str, Any]:
+    names = ("class_id", "left", "top", "width", "height")
+    annotations = [dict(zip(names, box, strict=True)) for box in boxes]
+    return {
+        **line,
+        "boxes": {"image_size": [{"width": 64, "height": 48, "depth": 3}], "annotations": annotations},
+        "boxes-metadata": {
+            "objects": [{"confidence": 0.0}] * len(boxes),
+            "class-map": {"0": "car", "7": "person"},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "yes",
+            "creation-date": "2026-11-23T12:00:00.000000",
+            "job-name": f"labeling-job/{JOB}",
+            **metadata,
+        },
+    }
+
+
+def convert(*items: Any) -> dict[str, Any]:
+    event = {**library.stored_event("convert_labels"), "Items": list(items)}
+    return library.load_handler("convert_labels").handler(event, Context())
+
+
+def test_labels_are_written_by_name_and_the_image_is_labelled(storage, catalogue, dropped):
+    body = encoded(picture())
+    line = dropped("raw-images/north é+/a b.jpg", body)
+    answer = convert(labelled(line, (0, 8, 12, 16, 24), (7, 0, 0, 6, 6)))
+    record_key = answer.pop("record_key")
+    assert answer == {"converted": 1, "boxes": 2, "quarantined": 0, "unlabeled": 0}
+
+    (record,) = storage.read_json(record_key)
+    name = line["image-id"][:16]
+    assert record["image_key"] == f"labeled-data/{JOB}/images/{name}.jpg"
+    assert record["label_key"] == f"labeled-data/{JOB}/labels/{name}.txt"
+    assert (record["flight"], record["source_key"]) == ("north é+", "raw-images/north é+/a b.jpg")
+    assert storage.read(record["image_key"]).body == body
+    labels = read_labels(storage.read(record["label_key"]).body.decode(), 64, 48)
+    # The job calls car 0 and person 7; the project's order is person, car.
+    assert [class_id for class_id, _ in labels] == [1, 0]
+    assert catalogue.get(line["image-id"]).status == "LABELED"
+
+
+def test_nothing_on_it_is_training_data_and_no_answer_is_not(storage, catalogue, dropped):
+    nothing = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
+    skipped = dropped("raw-images/f/2.jpg", encoded(picture(seed=2)))
+    answer = convert(labelled(nothing), skipped)
+    assert (answer["converted"], answer["boxes"], answer["unlabeled"]) == (1, 0, 1)
+    (record,) = storage.read_json(answer["record_key"])
+    assert storage.read(record["label_key"]).body == b""
+    back = catalogue.get(skipped["image-id"])
+    assert (back.status, back.attempts, back.unanswered) == ("PENDING", 1, 1)
+
+
+def test_an_image_nobody_answers_for_is_put_aside_in_the_end(catalogue, dropped):
+    line = dropped("raw-images/f/1.jpg", encoded(picture()), unanswered=MAX_UNANSWERED - 1)
+    convert(line)
+    item = catalogue.get(line["image-id"])
+    assert item.status == "QUARANTINED"
+    assert "without labels" in item.reason
+
+
+def test_bad_lines_are_put_aside_and_the_others_go_on(storage, catalogue, dropped):
+    good = labelled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
+    unknown = labelled(
+        dropped("raw-images/f/2.jpg", encoded(picture(seed=2))), (0, 1, 1, 5, 5), **{"class-map": {"0": "boat"}}
+    )
+    outside = labelled(dropped("raw-images/f/3.jpg", encoded(picture(seed=3))), (0, 500, 1, 5, 5))
+    gone = labelled({"source-ref": f"s3://{BUCKET}/raw-images/f/gone.jpg"}, (0, 1, 1, 5, 5))
+    foreign = labelled({"source-ref": "s3://elsewhere/f.jpg"}, (0, 1, 1, 5, 5))
+    answer = convert("text", unknown, good, outside, gone, foreign, *library.stored_lines("unusable"))
+    assert answer["converted"] == 1
+    assert answer["quarantined"] == 5 + len(library.stored_lines("unusable"))
+
+    kept = [storage.read_json(summary.key) for summary in storage.listing(f"quarantine/labels/{JOB}/")]
+    reasons = {json.dumps(entry["line"], sort_keys=True): entry["reason"] for entry in kept}
+    assert "'boat'" in reasons[json.dumps(unknown, sort_keys=True)]
+    assert "outside" in reasons[json.dumps(outside, sort_keys=True)]
+    assert "is gone" in reasons[json.dumps(gone, sort_keys=True)]
+    assert "not in bucket" in reasons[json.dumps(foreign, sort_keys=True)]
+    assert all(reasons.values())
+    item = catalogue.get(unknown["image-id"])
+    assert item.status == "QUARANTINED"
+    assert "'boat'" in item.reason
+    assert catalogue.get(good["image-id"]).status == "LABELED"
+
+
+def test_a_picture_replaced_meanwhile_is_not_given_the_old_ones_labels(storage, dropped):
+    line = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
+    storage.write("raw-images/f/1.jpg", encoded(picture(seed=2)))
+    assert convert(labelled(line, (0, 1, 1, 5, 5)))["quarantined"] == 1
+
+
+def test_an_imported_line_without_an_id_is_known_by_its_content(storage, dropped):
+    line = dropped("raw-images/f/1.jpg", encoded(picture()))
+    del line["image-id"], line["flight"]
+    answer = convert(labelled(line, (0, 1, 1, 5, 5)))
+    assert answer["converted"] == 1
+    assert storage.read_json(answer["record_key"])[0]["flight"] == "f"
+
+
+def test_a_batch_converted_twice_leaves_the_same(storage, dropped):
+    lines = [labelled(dropped(f"raw-images/f/{n}.jpg", encoded(picture(seed=n))), (0, 1, 1, 5, 5)) for n in range(2)]
+    first = convert(*lines, "text")
+    before = {summary.key: storage.read(summary.key).body for summary in storage.listing("")}
+    assert convert(*lines, "text") == first
+    assert {summary.key: storage.read(summary.key).body for summary in storage.listing("")} == before
+
+
+def test_large_pictures_become_tiles(storage, dropped):
+    line = labelled(dropped("raw-images/f/1.png", encoded(picture(1500, 900), "PNG")), (0, 1200, 100, 20, 20))
+    del line["boxes"]["image_size"]
+    answer = convert(line)
+    records = storage.read_json(answer["record_key"])
+    assert [(record["width"], record["height"]) for record in records] == [(1280, 900)] * 2
+    assert (answer["converted"], answer["boxes"]) == (1, 2)
+    names = {record["name"] for record in records}
+    assert names == {f"{line['image-id'][:16]}_0_0", f"{line['image-id'][:16]}_220_0"}
+
+
+def test_an_empty_batch(storage):
+    answer = convert()
+    assert (answer["converted"], answer["quarantined"]) == (0, 0)
+    assert storage.read_json(answer["record_key"]) == []

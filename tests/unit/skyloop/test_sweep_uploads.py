@@ -1,0 +1,176 @@
+"""functions/sweep_uploads: what no event told of is found, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from skyloop.clients import client
+from skyloop.documents import CatalogueItem
+from skyloop.selection import queue_order
+from skyloop.sweep import SELECTION_LOCK
+
+from tests import library
+from tests.library import BUCKET, Context, encoded, picture
+
+ODD = "raw-images/north field/a+b %2F é.jpg"
+
+
+def later(minutes: float = 10) -> datetime:
+    """Objects are dated by the (simulated) bucket's own clock, so the sweep comes this much after now."""
+    return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
+@pytest.fixture(autouse=True)
+def jobs(stack) -> Iterator[dict[str, str]]:
+    """Labeling jobs that SageMaker knows: name -> status. The simulation has none, so the client is answered here."""
+    known: dict[str, str] = {}
+    hooks = client("sagemaker").meta.events
+
+    def answer(model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
+        name = json.loads(params["body"])["LabelingJobName"]
+        response = type("Response", (), {"status_code": 200 if name in known else 400, "headers": {}})
+        if name in known:
+            return response, {"LabelingJobStatus": known[name], "ResponseMetadata": {"HTTPStatusCode": 200}}
+        error = {"Code": "ResourceNotFound", "Message": "no such job"}
+        return response, {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+    hooks.register("before-call.sagemaker.DescribeLabelingJob", answer, unique_id="jobs")
+    yield known
+    hooks.unregister("before-call.sagemaker.DescribeLabelingJob", unique_id="jobs")
+
+
+@pytest.fixture
+def queued(stack) -> Callable[[], list[dict[str, Any]]]:
+    def read() -> list[dict[str, Any]]:
+        sqs, messages = client("sqs"), []
+        while batch := sqs.receive_message(QueueUrl=stack.uploads_queue_url, MaxNumberOfMessages=10).get("Messages"):
+            messages += [json.loads(message["Body"]) for message in batch]
+        return messages
+
+    return read
+
+
+def sweep(now: datetime) -> dict[str, Any]:
+    return library.load_handler("sweep_uploads").handler({"now": now.isoformat()}, Context())
+
+
+def item(number: int, job: str, **changes: Any) -> CatalogueItem:
+    image_id, now = f"{number:064x}", datetime(2026, 1, 1, tzinfo=UTC)
+    facts: dict[str, Any] = {
+        "image_id": image_id,
+        "status": "LABELING",
+        "labeling_job": job,
+        "queue_order": queue_order(False, now, image_id),
+        "key": f"raw-images/f/{number}.jpg",
+        "flight": "f",
+        "correlation_id": "f",
+        "catalogued_at": now,
+    }
+    return CatalogueItem(**{**facts, **changes})
+
+
+def test_nothing_is_missing_where_there_is_nothing():
+    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 0}
+
+
+def test_a_forgotten_upload_is_queued_and_then_catalogued(storage, catalogue, queued):
+    storage.write(ODD, encoded(picture()))
+    assert sweep(later()) == {"requeued": 1, "released": 0, "examined": 1}
+    (message,) = queued()
+    assert message["detail"]["object"]["key"] == ODD
+    record = {**library.stored_event("sqs_batch")["Records"][0], "body": json.dumps(message)}
+    library.load_handler("catalogue_images").handler({"Records": [record]}, Context())
+    assert [entry.key for entry in catalogue.by_status("PENDING")] == [ODD]
+    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 1}
+
+
+def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
+    body = encoded(picture())
+    for key in ("raw-images/a/1.jpg", "raw-images/b/2.jpg"):
+        storage.write(key, body)
+    storage.write("raw-images/a/bad.jpg", b"text")
+    storage.write("raw-images/a/", b"")
+    storage.write("quarantine/raw-images/x.jpg", b"text")
+    event = library.stored_event("s3_object_created")
+    records = []
+    for number, key in enumerate(("raw-images/a/1.jpg", "raw-images/b/2.jpg", "raw-images/a/bad.jpg")):
+        event["detail"]["object"]["key"] = key
+        record = library.stored_event("sqs_batch")["Records"][0]
+        records.append({**record, "messageId": str(number), "body": json.dumps(event)})
+    library.load_handler("catalogue_images").handler({"Records": records}, Context())
+    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 3}
+
+
+def test_fresh_uploads_are_left_to_their_own_events(storage, queued):
+    storage.write("raw-images/a/1.jpg", encoded(picture()))
+    assert sweep(later(0.5)) == {"requeued": 0, "released": 0, "examined": 1}
+    assert queued() == []
+
+
+def test_more_uploads_than_a_message_batch(storage, queued):
+    for number in range(23):
+        storage.write(f"raw-images/a/{number}.jpg", b"x")
+    assert sweep(later())["requeued"] == 23
+    assert len({message["detail"]["object"]["key"] for message in queued()}) == 23
+
+
+@pytest.mark.parametrize(
+    ("status", "released"),
+    [
+        (None, 2),
+        ("Failed", 2),
+        ("Stopped", 2),
+        ("InProgress", 0),
+        ("Initializing", 0),
+        ("Stopping", 0),
+        ("Completed", 0),
+    ],
+)
+def test_images_of_dead_jobs_are_released(catalogue, jobs, status, released):
+    if status:
+        jobs["job"] = status
+    for number in range(2):
+        catalogue.add(item(number, "job"))
+    catalogue.add(item(3, "job", status="LABELED"))
+    assert sweep(later())["released"] == released
+    assert len(list(catalogue.by_status("PENDING"))) == released
+    assert catalogue.get(f"{3:064x}").status == "LABELED"
+
+
+def test_a_selection_under_way_keeps_its_claims(catalogue, state, jobs):
+    jobs["dead"] = "Failed"
+    catalogue.add(item(1, "about-to-be-created"))
+    catalogue.add(item(2, "dead"))
+    now = later()
+    state.put(SELECTION_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) + 60})
+    assert sweep(now)["released"] == 1
+    state.put(SELECTION_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) - 1})
+    assert sweep(now)["released"] == 1
+
+
+def test_other_troubles_are_not_taken_for_a_missing_job(catalogue, jobs, monkeypatch):
+    catalogue.add(item(1, "job"))
+    error = {"Code": "AccessDeniedException", "Message": "no"}
+    hooks = client("sagemaker").meta.events
+
+    def refuse(**_: Any) -> tuple[Any, dict[str, Any]]:
+        response = type("Response", (), {"status_code": 400, "headers": {}})
+        return response, {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+    hooks.register_first("before-call.sagemaker.DescribeLabelingJob", refuse, unique_id="refuse")
+    try:
+        with pytest.raises(Exception, match="AccessDenied"):
+            sweep(later())
+    finally:
+        hooks.unregister("before-call.sagemaker.DescribeLabelingJob", unique_id="refuse")
+    assert catalogue.get(f"{1:064x}").status == "LABELING"
+
+
+def test_the_bucket_of_the_message_is_the_stacks(storage, queued):
+    storage.write("raw-images/a/1.jpg", b"x")
+    sweep(later())
+    assert [message["detail"]["bucket"]["name"] for message in queued()] == [BUCKET]
