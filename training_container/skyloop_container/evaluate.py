@@ -163,13 +163,15 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
 
 
 def _known_answers(detector: Detector, test: list[Sample], judged: list[Judged], settings: Settings) -> dict[str, Any]:
-    """A few test images that the candidate answers surely, with the answer the endpoint has to give for them."""
-    sure = []
+    """A few test images with the answer the endpoint has to give for them: those the candidate is surest about.
+
+    Images without a detection come last, so that even a candidate that finds nothing has answers to be checked by.
+    """
+    ranked = []
     for sample, result in zip(test, judged, strict=True):
         told = [d.confidence for d in result.detections if d.confidence >= detector.confidence]
-        if told:
-            sure.append((float(np.mean(told)), sample))
-    sure.sort(key=lambda pair: (-pair[0], pair[1].name))
+        ranked.append((float(np.mean(told)) if told else 0.0, sample))
+    ranked.sort(key=lambda pair: (-pair[0], pair[1].name))
     return {
         "training_job": settings.training_job,
         "answers": [
@@ -177,7 +179,7 @@ def _known_answers(detector: Detector, test: list[Sample], judged: list[Judged],
                 "uri": settings.test_prefix.rstrip("/") + "/" + sample.name,
                 "detections": answer_image(detector, sample.path.read_bytes(), None)["detections"],
             }
-            for _, sample in sure[:KNOWN_ANSWERS]
+            for _, sample in ranked[:KNOWN_ANSWERS]
         ],
     }
 

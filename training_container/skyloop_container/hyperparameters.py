@@ -15,23 +15,29 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    categories: list[str] = Field(min_length=1, max_length=1000)
-    epochs: int = Field(100, ge=1, le=10_000)
-    imgsz: int = Field(640, ge=32, le=4096, multiple_of=32)
-    batch: int = Field(16, ge=1, le=1024)
+    categories: list[str] = Field(
+        min_length=1, max_length=1000, description="JSON list of names; a place is a class id"
+    )
+    epochs: int = Field(100, ge=1, le=10_000, description="at most so many passes over the training images")
+    imgsz: int = Field(640, ge=32, le=4096, multiple_of=32, description="side of the network's square input, pixels")
+    batch: int = Field(16, ge=1, le=1024, description="images a step, over all GPUs")
     freeze: int = Field(0, ge=0, le=23, description="first n layers kept as they are; only sensible with a base model")
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of weights, order and augmentation")
     patience: int = Field(50, ge=1, description="stop after so many epochs without a better validation mAP")
-    weights: str = Field("", description="base weights by file name when there is no weights channel; empty = scratch")
+    weights: str = Field("", description="base weights by file name when there is no weights channel; empty: scratch")
     val_period: int = Field(1, ge=1, description="validate every n-th epoch, and the last one")
-    optimizer: str = Field("auto", pattern="^(auto|SGD|MuSGD|Adam|AdamW|Adamax|NAdam|RAdam|RMSprop)$")
+    optimizer: str = Field(
+        "auto",
+        pattern="^(auto|SGD|MuSGD|Adam|AdamW|Adamax|NAdam|RAdam|RMSprop)$",
+        description="auto: Ultralytics chooses, and lr0 with it",
+    )
     lr0: float = Field(0.002, gt=0, le=1, description="initial learning rate; ignored with optimizer=auto")
-    warmup_epochs: float = Field(3.0, ge=0)
-    weight_decay: float = Field(0.0005, ge=0, le=1)
-    mosaic: float = Field(1.0, ge=0, le=1)
+    warmup_epochs: float = Field(3.0, ge=0, description="learning rate rises over so many; at most a fifth of all")
+    weight_decay: float = Field(0.0005, ge=0, le=1, description="L2 regularisation")
+    mosaic: float = Field(1.0, ge=0, le=1, description="share of training pictures that are mosaics of four")
     close_mosaic: int = Field(10, ge=0, description="train the last n epochs without mosaic; at most a fifth of all")
-    dataset_id: str = ""
-    correlation_id: str = ""
+    dataset_id: str = Field("", description="recorded in model.json")
+    correlation_id: str = Field("", description="recorded in model.json")
 
     @field_validator("categories", mode="before")
     @classmethod
@@ -44,6 +50,11 @@ class Hyperparameters(BaseModel):
         if len(set(value)) != len(value):
             raise ValueError("has a name twice")
         return value
+
+    @property
+    def effective_warmup_epochs(self) -> float:
+        """Warm-up is held to a fifth of the run: a short run would otherwise never reach its learning rate."""
+        return min(self.warmup_epochs, self.epochs / 5)
 
     @property
     def effective_close_mosaic(self) -> int:
@@ -65,3 +76,12 @@ def parse(values: dict[str, str]) -> Hyperparameters:
             raise JobError(f"Hyperparameter 'categories' is not JSON: {error}.") from error
         faults = [f"'{'.'.join(map(str, e['loc']))}' {e['msg']} (got {e['input']!r})" for e in error.errors()]
         raise JobError("Bad hyperparameters: " + "; ".join(faults)[:900] + ".") from error
+
+
+def table() -> str:
+    """The hyperparameters as a Markdown table, for the README (a test keeps the two together)."""
+    rows = ["| name | default | |", "|---|---|---|"]
+    for name, field in Hyperparameters.model_fields.items():
+        default = "required" if field.is_required() else f"`{field.default}`" if field.default != "" else "empty"
+        rows.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(rows)

@@ -73,7 +73,7 @@ class Matches:
             return float("nan")
         precision, recall = self.curve(weights)
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        at = np.searchsorted(recall, RECALLS - 1e-12, side="left")
+        at = np.searchsorted(recall, RECALLS, side="left")
         return float(np.append(envelope, 0.0)[at].mean())
 
 

@@ -109,7 +109,7 @@ def _ultralytics_arguments(wanted: Hyperparameters, model: str, data: Path, save
         "optimizer": wanted.optimizer,
         "lr0": wanted.lr0,
         "weight_decay": wanted.weight_decay,
-        "warmup_epochs": min(wanted.warmup_epochs, wanted.epochs / 5),
+        "warmup_epochs": wanted.effective_warmup_epochs,
         "mosaic": wanted.mosaic,
         "close_mosaic": wanted.effective_close_mosaic,
         "device": ",".join(str(i) for i in range(torch.cuda.device_count())) if cuda else "cpu",

@@ -1,0 +1,107 @@
+"""Letterbox and box selection against worked examples and brute force."""
+
+import numpy as np
+import pytest
+from skyloop_container.inference import PAD, letterbox, select_boxes
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "left", "top"),
+    [(64, 64, 1.0, 0, 0), (32, 64, 1.0, 0, 16), (128, 64, 0.5, 16, 0), (33, 64, 1.0, 0, 15), (16, 16, 4.0, 0, 0)],
+)
+def test_letterbox_geometry(height: int, width: int, scale: float, left: int, top: int) -> None:
+    image = np.full((height, width, 3), 7, dtype=np.uint8)
+    square, fit = letterbox(image, 64)
+    assert square.shape == (64, 64, 3)
+    assert (fit.scale, fit.left, fit.top) == (scale, left, top)
+    inside = square[top : top + round(height * scale), left : left + round(width * scale)]
+    assert (inside == 7).all()
+    assert (square == PAD).sum() == square.size - inside.size
+
+
+def test_letterbox_is_ultralytics_letterbox(tmp_path) -> None:
+    """Training letterboxes with Ultralytics' class; the served model must see the same pixels."""
+    from skyloop_container.ultralytics_setup import prepare
+
+    prepare(tmp_path)
+    from ultralytics.data.augment import LetterBox
+
+    random = np.random.default_rng(0)
+    for height, width in [(97, 211), (300, 200), (64, 64), (51, 50), (640, 513)]:
+        image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        theirs = LetterBox((96, 96), auto=False, scaleup=True)(image=image)
+        assert np.array_equal(letterbox(image, 96)[0], theirs)
+
+
+def head(*boxes: tuple[float, ...]) -> np.ndarray:
+    """A head's output for boxes (centre x, centre y, width, height, score of category 0, of category 1)."""
+    return np.array(boxes, dtype=np.float32).T
+
+
+def test_boxes_become_left_top_width_height_best_first() -> None:
+    boxes, scores, categories = select_boxes(head((20, 30, 10, 20, 0.4, 0.1), (50, 50, 8, 8, 0.2, 0.9)), 0.3)
+    assert boxes.tolist() == [[46, 46, 8, 8], [15, 20, 10, 20]]
+    assert scores.tolist() == pytest.approx([0.9, 0.4])
+    assert categories.tolist() == [1, 0]
+
+
+def test_suppression_is_per_category() -> None:
+    same = head((20, 20, 10, 10, 0.9, 0), (21, 20, 10, 10, 0.8, 0), (21, 20, 10, 10, 0, 0.7))
+    _, scores, categories = select_boxes(same, 0.1)
+    assert list(zip(scores.round(1).tolist(), categories.tolist(), strict=True)) == [(0.9, 0), (0.7, 1)]
+
+
+def test_nothing_above_the_confidence() -> None:
+    boxes, scores, categories = select_boxes(head((20, 20, 10, 10, 0.2, 0.1)), 0.5)
+    assert boxes.shape == (0, 4)
+    assert len(scores) == len(categories) == 0
+
+
+def test_limit_keeps_the_best() -> None:
+    output = head(*[(10 + 30 * i, 10, 8, 8, 0.1 + i / 100, 0) for i in range(50)])
+    _, scores, _ = select_boxes(output, 0.05, limit=7)
+    assert scores.tolist() == pytest.approx([0.59, 0.58, 0.57, 0.56, 0.55, 0.54, 0.53])
+
+
+def brute_force(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:
+    """Greedy suppression, written out."""
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        overlaps = []
+        for j in kept:
+            w = min(boxes[i, 2], boxes[j, 2]) - max(boxes[i, 0], boxes[j, 0])
+            h = min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1])
+            overlap = max(w, 0) * max(h, 0)
+            areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (boxes[i], boxes[j])]
+            overlaps.append(overlap / (sum(areas) - overlap))
+        if all(o <= threshold for o in overlaps):
+            kept.append(int(i))
+    return kept
+
+
+def random_boxes(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    corners = random.uniform(0, 100, (count, 2))
+    return np.hstack([corners, corners + random.uniform(5, 40, (count, 2))]), random.uniform(0, 1, count)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_selection_is_greedy_suppression(seed: int) -> None:
+    boxes, scores = random_boxes(seed)
+    centres = np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]])
+    output = np.vstack([centres.T, scores]).astype(np.float32)
+    _, kept, _ = select_boxes(output, 0.0, iou=0.5)
+    assert kept.tolist() == pytest.approx(scores[brute_force(boxes, scores, 0.5)].tolist())
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("threshold", [0.3, 0.7])
+def test_the_stand_in_for_torchvision_nms(seed: int, threshold: float) -> None:
+    import torch
+    from skyloop_container.ultralytics_setup import _nms
+
+    boxes, scores = random_boxes(seed)
+    kept = _nms(torch.tensor(boxes), torch.tensor(scores - 0.5), threshold)  # negative scores count too
+    assert kept.dtype == torch.int64
+    assert kept.tolist() == brute_force(boxes, scores, threshold)
+    assert _nms(torch.zeros(0, 4), torch.zeros(0), threshold).tolist() == []
