@@ -25,10 +25,12 @@ def _keys(s3: Any, bucket: str, since: date) -> list[str]:
 
 def _read(s3: Any, bucket: str, key: str) -> dict[str, Any]:
     try:
-        document = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    except ValueError as error:
+        archived = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        # A message that another sender put on the topic has none of these: only its text, as `what`.
+        document = {"event": "message", "subject": "", "at": archived["published_at"], **archived["alert"]}
+    except (ValueError, KeyError, TypeError) as error:
         raise CliError(
-            f"s3 object {key} is not JSON: {error}", "Delete the object, then repeat the command."
+            f"s3 object {key} is not an archived alert: {error!r}", "Delete the object, then repeat the command."
         ) from error
     return {**document, "key": key}
 

@@ -164,6 +164,6 @@ def _alerts(before: Snapshot, after: Snapshot, moment: datetime) -> Iterator[Hap
     for alert in reversed(after.alerts):
         if alert["key"] not in known:
             level = ALERT_LEVELS.get(str(alert.get("severity")), "warning")
-            yield Happening(
-                moment, "alert", f"{alert.get('event')}: {alert.get('what')}", level, str(alert.get("subject"))
-            )
+            why = f" {alert['why']}" if level != "good" and alert.get("why") else ""
+            text = f"{alert['event']}: {alert.get('what')}{why}"
+            yield Happening(moment, "alert", text, level, str(alert["subject"]))

@@ -16,7 +16,7 @@ from rich.live import Live
 
 from cli import render
 from cli.cloud import REPOSITORY, laptop_cloud
-from cli.commands.laptop import start_laptop
+from cli.commands.laptop import parse_parameters, start_laptop
 from cli.commands.state import footer
 from cli.errors import CliError, translated
 from cli.output import Output
@@ -135,6 +135,9 @@ def main(
             help="A .pt file or a name [default: yolo11n.pt when it can be downloaded, else from scratch].",
         ),
     ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter of template.yaml.")
+    ] = None,
     home: Annotated[Path, typer.Option(help="Folder of the demo's own laptop cloud; made anew.")] = HOME,
     cache: Annotated[Path, typer.Option(help="Where the imagery is kept between runs.")] = CACHE,
     report_folder: Annotated[Path, typer.Option("--report", help="Where the page goes.")] = REPORT,
@@ -154,7 +157,7 @@ def main(
         pictures += ground_pictures(folder)
         stop_cloud(home)
         shutil.rmtree(home, ignore_errors=True)
-        start_laptop(home, PARAMETERS, base_weights, {}, _Told(narrator))
+        start_laptop(home, {**PARAMETERS, **parse_parameters(parameter or [])}, base_weights, {}, _Told(narrator))
         cloud = laptop_cloud(home)
         subscriber = Subscriber(cloud.client("sns"), cloud.outputs["AlertTopicArn"])
         narrator.say(

@@ -43,8 +43,9 @@ def put_alert(cloud: Cloud, number: int, event: str, severity: str = "error") ->
         "links": {"report": "s3://b/r.html"},
         "at": at.isoformat(),
     }
+    archived = {"alert": document, "message_id": str(number), "published_at": at.isoformat()}
     key = f"monitoring/alerts/{at:%Y/%m/%d}/{number}.json"
-    cloud.client("s3").put_object(Bucket="skyloop-data", Key=key, Body=json.dumps(document))
+    cloud.client("s3").put_object(Bucket="skyloop-data", Key=key, Body=json.dumps(archived))
 
 
 def put_package(cloud: Cloud, approval: str, map50: str = "0.5") -> str:
@@ -124,6 +125,20 @@ def test_alerts_newest_first_and_by_event(invoke, cloud: Cloud) -> None:
     shown = invoke("alerts", "--days", "3650").stdout
     for words in ("what happened in 1", "why    a reason", "kept   the champion", "next   do this", "s3://b/r.html"):
         assert words in shown
+
+
+def test_a_message_of_another_sender_is_shown_as_it_is(invoke, cloud: Cloud) -> None:
+    message = {"alert": {"what": "ALARM: x"}, "message_id": "m", "published_at": "2026-03-01T12:00:00Z"}
+    key = "monitoring/alerts/2026/03/01/m.json"
+    cloud.client("s3").put_object(Bucket="skyloop-data", Key=key, Body=json.dumps(message))
+    assert "ALARM: x" in invoke("alerts", "--days", "3650").stdout
+
+
+def test_a_broken_archive_is_named(invoke, cloud: Cloud) -> None:
+    cloud.client("s3").put_object(Bucket="skyloop-data", Key="monitoring/alerts/2026/03/01/m.json", Body=b"[]")
+    result = invoke("alerts", "--days", "3650")
+    assert result.exit_code == 1
+    assert "not an archived alert" in result.stderr
 
 
 def test_no_alerts(invoke) -> None:

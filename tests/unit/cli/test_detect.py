@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.response import StreamingBody
+from botocore.stub import ANY, Stubber
+from PIL import Image
+
+from cli import detect
+from cli.cloud import Cloud
+from cli.detect import Detection
+
+Picture = Callable[..., Path]
+TREE = {"category": "tree", "category_id": 0, "confidence": 0.9, "left": 100, "top": 100, "width": 90, "height": 80}
+
+
+def answer(width: int, height: int, *detections: dict[str, Any]) -> dict[str, Any]:
+    document = {
+        "image": {"width": width, "height": height},
+        "detections": [{**item, "unknown_field": 1} for item in detections],
+        "profile": {},
+        "model": {"training_job": "j", "dataset_id": "d"},
+    }
+    body = json.dumps(document).encode()
+    return {"Body": StreamingBody(io.BytesIO(body), len(body)), "InvokedProductionVariant": "primary"}
+
+
+@pytest.fixture
+def endpoint(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Stubber:
+    """The runtime client that every command of this test gets."""
+    client = cloud.client("sagemaker-runtime")
+    stubber = Stubber(client)
+    stubber.activate()
+    real = Cloud.client
+    monkeypatch.setattr(
+        Cloud, "client", lambda self, service: client if service == "sagemaker-runtime" else real(self, service)
+    )
+    return stubber
+
+
+def test_bytes_go_as_they_are_and_boxes_are_drawn(invoke, endpoint: Stubber, tmp_path: Path, picture: Picture) -> None:
+    source = picture(tmp_path / "1.jpg", size=(320, 240))
+    sent = source.read_bytes()
+    expected = {
+        "EndpointName": "skyloop-dev",
+        "ContentType": "image/jpeg",
+        "Accept": "application/json",
+        "Body": sent,
+        "CustomAttributes": "confidence=0.3",
+    }
+    endpoint.add_response("invoke_endpoint", answer(320, 240, TREE), expected)
+    result = invoke("detect", source, "--out", tmp_path / "out", "--confidence", "0.3")
+    assert result.exit_code == 0, result.stderr
+    assert "tree" in result.stdout
+    assert "0.90" in result.stdout
+    drawn = Image.open(tmp_path / "out" / "1-detections.jpg")
+    assert drawn.size == (320, 240)
+    assert source.read_bytes() == sent
+    yellow = drawn.getpixel((150, 180))
+    assert yellow[0] > 150 > yellow[2], f"the lower edge of the box is {yellow}"
+
+
+def test_a_folder_is_many_images_and_one_bad_one_stops_nothing(
+    invoke, endpoint: Stubber, tmp_path: Path, picture: Picture
+) -> None:
+    picture(tmp_path / "f" / "a.jpg", size=(320, 240))
+    (tmp_path / "f" / "b.jpg").write_text("no image")
+    picture(tmp_path / "f" / "sub" / "a.jpg", 9, size=(320, 240))
+    endpoint.add_response("invoke_endpoint", answer(320, 240, TREE, TREE), None)
+    endpoint.add_client_error("invoke_endpoint", "ModelError", "Received client error (400)", expected_params=None)
+    endpoint.add_response("invoke_endpoint", answer(320, 240), None)
+    result = invoke("detect", tmp_path / "f", "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    documents = json.loads(result.stdout)
+    assert [len(item["detections"]) for item in documents] == [2, 0]
+    assert "1 of 3 images got no answer" in result.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a-2-detections.jpg", "a-detections.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "says"),
+    [
+        ("ValidationError", "Endpoint skyloop-dev of account 1 not found.", "no endpoint skyloop-dev yet"),
+        ("ModelError", "Received client error (400) from primary", "The model refuses"),
+        ("ServiceUnavailable", "busy", "cannot answer (ServiceUnavailable)"),
+    ],
+)
+def test_refusals(
+    invoke, endpoint: Stubber, tmp_path: Path, picture: Picture, code: str, message: str, says: str
+) -> None:
+    endpoint.add_client_error("invoke_endpoint", code, message, expected_params=None)
+    result = invoke("detect", picture(tmp_path / "1.jpg"), "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert says in " ".join(result.stderr.split())
+    assert "next" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_larger_than_an_endpoint_takes(invoke, endpoint: Stubber, tmp_path: Path) -> None:
+    (tmp_path / "big.jpg").write_bytes(bytes(detect.MAX_BODY_BYTES + 1))
+    result = invoke("detect", tmp_path / "big.jpg")
+    assert result.exit_code == 1
+    assert "25 MB" in result.stderr
+
+
+@pytest.mark.parametrize("given", ["none.jpg", ""])
+def test_nothing_to_look_at(invoke, endpoint: Stubber, tmp_path: Path, given: str) -> None:
+    assert invoke("detect", tmp_path / given).exit_code == 1
+
+
+def test_content_types() -> None:
+    assert detect.content_type(b"\xff\xd8\xff\xe0") == "image/jpeg"
+    assert detect.content_type(b"\x89PNG\r\n\x1a\n....") == "image/png"
+    assert detect.content_type(b"") == "image/*"
+
+
+def test_orientation_is_applied_before_drawing(tmp_path: Path) -> None:
+    image = Image.new("RGB", (60, 40))
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    assert detect.upright((tmp_path / "turned.jpg").read_bytes()).size == (40, 60)
+
+
+@pytest.mark.parametrize("size", [(20, 20), (4000, 3000)])
+def test_drawing_stays_inside_and_leaves_the_image_alone(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size)
+    box = Detection("a rather long category name", 11, 0.5, -5, -5, size[0] + 10, size[1] + 10)
+    drawn = detect.draw(image, [box, Detection("x", 0, 0.1, size[0] - 2, size[1] - 2, 1, 1)])
+    assert drawn.size == size
+    assert image.getextrema() == ((0, 0),) * 3
+    assert drawn.getextrema() != image.getextrema()
+
+
+def test_the_request_that_is_sent_is_one_that_sagemaker_takes(cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    client = cloud.client("sagemaker-runtime")
+    with Stubber(client) as stubber:
+        stubber.add_response(
+            "invoke_endpoint",
+            answer(32, 24),
+            {"EndpointName": ANY, "ContentType": ANY, "Accept": ANY, "Body": ANY, "TargetVariant": "v2"},
+        )
+        found = detect.ask(cloud, picture(tmp_path / "1.jpg"), variant="v2")
+    assert (found.width, found.height, found.detections) == (32, 24, [])

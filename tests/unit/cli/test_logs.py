@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+
+from cli import logs
+from cli.cloud import Cloud
+
+
+def put(cloud: Cloud, group: str, *messages: str) -> None:
+    client = cloud.client("logs")
+    client.create_log_group(logGroupName=group)
+    client.create_log_stream(logGroupName=group, logStreamName="s")
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now + number, "message": message} for number, message in enumerate(messages)]
+    client.put_log_events(logGroupName=group, logStreamName="s", logEvents=events)
+
+
+def test_logs_of_this_stack_in_order(invoke, cloud: Cloud) -> None:
+    structured = json.dumps({"level": "ERROR", "message": "cannot read", "correlation_id": "drop-1"})
+    put(cloud, "/aws/lambda/skyloop-dev-catalogue-images", "START", structured)
+    put(cloud, "/aws/lambda/somebody-else", "not ours")
+    found = json.loads(invoke("logs", "--json").stdout)
+    assert [(line["level"], line["message"]) for line in found] == [("", "START"), ("ERROR", "cannot read")]
+    only = json.loads(invoke("logs", "catalogue", "--find", "drop-1", "--json").stdout)
+    assert [line["message"] for line in only] == ["cannot read"]
+
+
+def test_a_function_that_there_is_not(invoke, cloud: Cloud) -> None:
+    put(cloud, "/aws/lambda/skyloop-dev-catalogue-images", "START")
+    result = invoke("logs", "nothing-like-it")
+    assert result.exit_code == 1
+    assert "skyloop-dev-catalogue-images" in result.stderr
+
+
+def test_lines_that_are_no_powertools_json() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    for text, message in (("plain\n", "plain"), ("[1, 2]", "[1, 2]"), ('{"a": 1}', '{"a": 1}')):
+        assert logs.parse(at, "g", text).message == message
+    assert logs.parse(at, "g", '{"message": {"deep": 1}}').message == '{"deep": 1}'
