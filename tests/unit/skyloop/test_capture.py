@@ -30,7 +30,7 @@ def line(output: object = None, **metadata: object) -> bytes:
 
 
 def test_the_stored_file_line_by_line():
-    body = (REPOSITORY / "tests/documents/capture.jsonl").read_bytes()
+    body = (REPOSITORY / "tests/documents/capture.jsonl").read_bytes().splitlines()
     json_line, base64_line, csv_line, input_only, broken = parse_capture(body)
     assert json_line.inference_id == "flight-7/0001"
     assert json_line.inference_time == datetime(2026, 11, 20, 10, 15, 30, tzinfo=UTC)
@@ -47,20 +47,20 @@ def test_the_stored_file_line_by_line():
 
 
 def test_json_may_be_there_as_a_value():
-    [record] = parse_capture(line({"data": {"profile": {"p05": 1}}, "encoding": "JSON"}))
+    [record] = parse_capture([line({"data": {"profile": {"p05": 1}}, "encoding": "JSON"})])
     assert record.output.json() == {"profile": {"p05": 1}}
     assert json.loads(record.output.body()) == {"profile": {"p05": 1}}
 
 
 @pytest.mark.parametrize("encoding", ["csv", "CSV", None, ""])
 def test_without_an_encoding_data_is_text(encoding):
-    [record] = parse_capture(line({"data": "ü", "encoding": encoding}))
+    [record] = parse_capture([line({"data": "ü", "encoding": encoding})])
     assert record.output.body() == "ü".encode()
 
 
 @pytest.mark.parametrize("output", [None, {"encoding": "JSON"}, {"data": "", "encoding": "JSON"}, "text"])
 def test_a_part_without_data_is_missing(output):
-    [record] = parse_capture(line(output))
+    [record] = parse_capture([line(output)])
     assert record.output is None
 
 
@@ -90,19 +90,19 @@ def test_text_that_is_no_json(encoding):
     ],
 )
 def test_a_line_that_is_no_capture_is_a_problem_and_the_next_is_read(body, said):
-    problem, record = parse_capture(body + b"\n" + line())
+    problem, record = parse_capture([body, line()])
     assert said in problem.reason
     assert isinstance(record, CaptureRecord)
 
 
 def test_a_time_without_zone_is_utc():
-    [record] = parse_capture(line(inferenceTime="2026-11-20T10:15:30"))
+    [record] = parse_capture([line(inferenceTime="2026-11-20T10:15:30")])
     assert record.inference_time.tzinfo == UTC
 
 
 @given(st.binary(max_size=300))
 def test_no_file_stops_the_reader(body):
-    for item in parse_capture(body):
+    for item in parse_capture(body.splitlines()):
         assert isinstance(item, Problem | CaptureRecord)
 
 

@@ -12,7 +12,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -97,9 +97,9 @@ def parse_capture_key(key: str) -> CaptureFile:
     return CaptureFile(key, found["endpoint"], found["variant"], hour)
 
 
-def parse_capture(body: bytes) -> Iterator[CaptureRecord | Problem]:
+def parse_capture(lines: Iterable[bytes]) -> Iterator[CaptureRecord | Problem]:
     """Every line of a capture file, as a record or as the problem with it; empty lines are skipped."""
-    for number, line in enumerate(body.split(b"\n"), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:

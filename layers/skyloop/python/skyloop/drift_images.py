@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
-from skyloop.capture import CaptureRecord, CaptureUnreadable, parse_capture
+from skyloop.capture import CaptureRecord, CaptureUnreadable
 from skyloop.catalogue import Catalogue
 from skyloop.documents import Document
 from skyloop.keys import RAW_IMAGES
 from skyloop.storage import ObjectMissing, Storage
+from skyloop.window import captured
 
 MAX_IMAGES = 100  # images an episode of drift puts in front of people
 LEAST_SHARE = 0.25  # of the window, where fewer images than that are unusual each by itself
@@ -42,43 +45,55 @@ def flight_prefix(endpoint: str, day: str) -> str:
     return f"{RAW_IMAGES}drift-{endpoint}-{day}/"
 
 
-def most_unusual(requests: Iterable[Asked], limit: int) -> list[Asked]:
+def most_unusual(asked: Iterable[Asked], limit: int) -> list[Asked]:
     """Those to label first: the unusual ones, at least a quarter of all, at most `limit`; the most unusual first."""
-    ranked = sorted(requests, key=lambda one: (-one.score, one.event_id))
+    ranked = sorted(asked, key=lambda one: (-one.score, one.event_id))
     unusual = sum(one.score > 1 for one in ranked)
     return ranked[: min(limit, max(unusual, math.ceil(len(ranked) * LEAST_SHARE)))]
 
 
 def send_back(
-    storage: Storage, catalogue: Catalogue, requests: list[Asked], *, prefix: str, correlation_id: str
+    storage: Storage, catalogue: Catalogue, asked: list[Asked], *, prefix: str, correlation_id: str
 ) -> SentBack:
     """Write the requests' images under `prefix` with metadata that puts them first. Repeating it writes nothing new."""
-    files: dict[str, dict[str, CaptureRecord]] = {}
-    new = known = lost = 0
-    for request in requests:
-        if request.capture_key not in files:
-            files[request.capture_key] = _records(storage, request.capture_key)
-        body = _body(storage, catalogue, files[request.capture_key].get(request.event_id), request.inference_id)
-        kind = next((kind for start, kind in _SIGNATURES.items() if body and body.startswith(start)), None)
-        if body is None or kind is None:
-            lost += 1
-            continue
-        key = f"{prefix}{hashlib.sha256(body).hexdigest()[:16]}.{kind[0]}"
-        if _exists(storage, key):
-            known += 1
-            continue
+    sources: dict[str, dict[str, Asked]] = {}
+    for one in asked:
+        sources.setdefault(one.capture_key, {})[one.event_id] = one
+    results = Counter(
+        _put(storage, body, prefix, correlation_id)
+        for capture_key, wanted in sources.items()
+        for body in _bodies(storage, catalogue, capture_key, wanted)
+    )
+    return SentBack(results["new"], results["known"], results["lost"])
+
+
+def _put(storage: Storage, body: bytes | None, prefix: str, correlation_id: str) -> Literal["new", "known", "lost"]:
+    kind = next((kind for start, kind in _SIGNATURES.items() if body and body.startswith(start)), None)
+    if body is None or kind is None:
+        return "lost"
+    key = f"{prefix}{hashlib.sha256(body).hexdigest()[:16]}.{kind[0]}"
+    try:
+        storage.size(key)
+    except ObjectMissing:
         metadata = {"priority": "drift", "correlation-id": correlation_id}
         storage.write(key, body, content_type=kind[1], metadata=metadata)
-        new += 1
-    return SentBack(new, known, lost)
+        return "new"
+    return "known"
 
 
-def _records(storage: Storage, key: str) -> dict[str, CaptureRecord]:
+def _bodies(
+    storage: Storage, catalogue: Catalogue, capture_key: str, wanted: dict[str, Asked]
+) -> Iterator[bytes | None]:
+    """The body of every wanted request of one capture file, None where it cannot be found; one in memory at a time."""
+    left = dict(wanted)
     try:
-        lines = parse_capture(storage.read(key).body)
-    except ObjectMissing:  # the lifecycle rule was faster
-        return {}
-    return {record.event_id: record for record in lines if isinstance(record, CaptureRecord)}
+        for record in captured(storage, capture_key):
+            if isinstance(record, CaptureRecord) and record.event_id in left:
+                yield _body(storage, catalogue, record, left.pop(record.event_id).inference_id)
+    except ObjectMissing:
+        pass  # the lifecycle rule was faster
+    for one in left.values():
+        yield _body(storage, catalogue, None, one.inference_id)
 
 
 def _body(
@@ -110,11 +125,3 @@ def _named_key(storage: Storage, catalogue: Catalogue, inference_id: str) -> str
         item = catalogue.get(inference_id)
         return item.key if item else None
     return None
-
-
-def _exists(storage: Storage, key: str) -> bool:
-    try:
-        storage.size(key)
-    except ObjectMissing:
-        return False
-    return True

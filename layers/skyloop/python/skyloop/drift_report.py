@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 
 from skyloop.drift import Judgement, StatisticEvidence
+from skyloop.profile import STATISTICS
 
 BINS = 24
 WIDTH, HEIGHT = 320, 110  # pixels of one histogram
@@ -31,7 +32,7 @@ def render(
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in judgement.reasons) or "<li>nothing has moved</li>"
     lines = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts)
     pictures = "".join(
-        _figure(evidence, reference[:, column], window[:, column])
+        _figure(evidence, STATISTICS[column].meaning, reference[:, column], window[:, column])
         for column, evidence in enumerate(judgement.statistics)
     )
     rows = "".join(
@@ -52,11 +53,11 @@ def render(
     )
 
 
-def _figure(evidence: StatisticEvidence, reference: np.ndarray, window: np.ndarray) -> str:
+def _figure(evidence: StatisticEvidence, meaning: str, reference: np.ndarray, window: np.ndarray) -> str:
     caption = (
-        f"<b>{evidence.name}</b> median {evidence.median_window:.3g} against {evidence.median_reference:.3g} "
-        f"({evidence.shift:+.1f} sd), D = {evidence.ks:.2f}, p = {evidence.p_adjusted:.2g}, worth "
-        f"{evidence.effective_size:.0f} independent images"
+        f"<b>{evidence.name}</b> ({meaning}): median {evidence.median_window:.3g} against "
+        f"{evidence.median_reference:.3g} ({evidence.shift:+.1f} sd), D = {evidence.ks:.2f}, "
+        f"p = {evidence.p_adjusted:.2g}, worth {evidence.effective_size:.0f} independent images"
     )
     moved = ' class="moved"' if evidence.moved else ""
     return f"<figure{moved}>{_histogram(reference, window)}<figcaption>{caption}</figcaption></figure>"

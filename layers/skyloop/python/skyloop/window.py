@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from botocore.exceptions import ClientError
+
 from skyloop.capture import (
     CAPTURE_PREFIX,
+    CaptureRecord,
     CaptureUnreadable,
     Problem,
     parse_capture,
@@ -16,10 +19,11 @@ from skyloop.capture import (
 )
 from skyloop.profile import Profile, ProfileUnusable, profile_of
 from skyloop.smoke import INFERENCE_ID_PREFIX
-from skyloop.storage import ObjectSummary, Storage
+from skyloop.storage import MISSING_CODES, ObjectMissing, ObjectSummary, Storage
 
 LOOK_BACK_DAYS = 14  # an endpoint that nobody asked for so long is not watched any further back
 REMEMBERED_FILES = 2_000
+CHUNK_BYTES = 1 << 20
 ONE_DAY = timedelta(days=1)
 ONE_HOUR = timedelta(hours=1)
 
@@ -111,16 +115,27 @@ class CaptureReader:
     def _read(self, summary: ObjectSummary) -> tuple[tuple[Seen, ...], int]:
         identity = (summary.key, summary.size, summary.modified)
         if identity not in self._files:
-            self._files[identity] = _profiles(summary.key, self.storage.read(summary.key).body)
+            self._files[identity] = _profiles(self.storage, summary.key)
             if len(self._files) > REMEMBERED_FILES:
                 self._files.popitem(last=False)
         return self._files[identity]
 
 
-def _profiles(key: str, body: bytes) -> tuple[tuple[Seen, ...], int]:
+def captured(storage: Storage, key: str) -> Iterator[CaptureRecord | Problem]:
+    """The lines of a capture file, one in memory at a time: each holds a whole image. Raises ObjectMissing."""
+    try:
+        body = storage.client.get_object(Bucket=storage.bucket, Key=key)["Body"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in MISSING_CODES:
+            raise ObjectMissing(storage.uri(key)) from error
+        raise
+    yield from parse_capture(body.iter_lines(CHUNK_BYTES))
+
+
+def _profiles(storage: Storage, key: str) -> tuple[tuple[Seen, ...], int]:
     seen: list[Seen] = []
     unusable = 0
-    for position, record in enumerate(parse_capture(body)):
+    for position, record in enumerate(captured(storage, key)):
         if isinstance(record, Problem):
             unusable += 1
             continue

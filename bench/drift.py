@@ -1,0 +1,253 @@
+"""Drift tests side by side on real images: how often each alarms for nothing, and how often it sees a real shift.
+
+    PYTHONPATH=layers/skyloop/python:training_container python bench/drift.py [--shared DIR] [--trials 60] [--json]
+
+Images: HIT-UAV (see the data's README): `night-60m` is what the model was judged on; `day-60m` and `night-120m` are
+real shifts. Profiles are computed by the container's own code, features by the network exported as the container
+exports it, the PCA fitted on images of its own.
+
+A trial draws a fold for the PCA, a reference and a window, none sharing a frame. The reference is drawn frame by frame
+(`frames`) or in blocks of neighbouring frames (`blocks`: what a leak-free split makes of few flights). Windows of the
+same kind are drawn frame by frame (`same, shuffled`) or as consecutive frames (`same, consecutive`): an alarm there is
+false. `darker` is the latter at 85 % of the light. Windows of the shifts are consecutive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from skyloop.drift import FEATURE_RESOLUTION, LEFT_OUT, RESOLUTION, judge
+from skyloop.drift_tests import (
+    effective_sample_size,
+    holm,
+    ks_p_value,
+    ks_statistic,
+    ks_statistic_greater,
+    novelty_scores,
+)
+from skyloop.profile import STATISTIC_NAMES, Baseline, Profile
+
+ALPHA = 0.01
+BLOCK = 13  # neighbouring frames that stay together
+FOLD = 100  # frames the PCA is fitted on
+COMPONENTS = 16
+PERMUTATIONS = 199
+LIGHT = 0.85
+SAME = ("same, shuffled", "same, consecutive")
+SHIFTS = ("darker", "day-60m", "night-120m")
+
+
+@dataclass(frozen=True)
+class Images:
+    """A folder's images in the order of their names: statistics float64 (n, 7), pooled features float64 (n, 2c)."""
+
+    statistics: np.ndarray
+    pooled: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Images:
+        """Those rows, in that order."""
+        return Images(self.statistics[rows], self.pooled[rows])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A reference and a window, features already projected."""
+
+    reference: Images
+    window: Images
+
+
+def measure(shared: Path, size: int) -> dict[str, Images]:
+    """Profile every image of the three folders, and of `night-60m` a darker copy."""
+    from skyloop_container.dataset import Sample
+    from skyloop_container.export import export
+    from skyloop_container.images import decode
+    from skyloop_container.inference import Detector
+    from skyloop_container.profile import image_statistics
+    from skyloop_container.ultralytics_setup import prepare
+
+    paths = {
+        name: sorted((shared / "data/hit-uav" / name / "images").glob("*.jpg"))
+        for name in ("night-60m", "day-60m", "night-120m")
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder) / "ultralytics")
+        some = [Sample(path.name, path, ()) for path in paths["night-60m"][:4]]
+        card = {
+            "categories": [str(number) for number in range(80)],
+            "imgsz": size,
+            "training_job": "",
+            "dataset_id": "",
+        }
+        export(shared / "weights/yolo11n_coco.pt", Path(folder) / "model", card, some, some)
+        detector = Detector(Path(folder) / "model", 2)
+
+        def profile(pictures: list[np.ndarray]) -> Images:
+            statistics = [list(image_statistics(picture).values()) for picture in pictures]
+            pooled = [detector.run(picture)[1] for picture in pictures]
+            return Images(np.array(statistics), np.array(pooled, dtype=np.float64))
+
+        pictures = {name: [decode(path.read_bytes()) for path in found] for name, found in paths.items()}
+        measured = {name: profile(found) for name, found in pictures.items()}
+        measured["darker"] = profile([(picture * LIGHT).astype(np.uint8) for picture in pictures["night-60m"]])
+        return measured
+
+
+def draw(images: dict[str, Images], kind: str, by: str, size: int, window: int, random: np.random.Generator) -> Trial:
+    """One trial; see the module's docstring."""
+    home = images["night-60m"]
+    count = len(home.statistics)
+    if by == "frames":
+        order = random.permutation(count)
+    else:
+        blocks = np.arange(count) // BLOCK
+        order = np.concatenate([np.flatnonzero(blocks == block) for block in random.permutation(blocks.max() + 1)])
+    fold, reference, rest = order[:FOLD], order[FOLD : FOLD + size], np.sort(order[FOLD + size :])
+    start = int(random.integers(0, len(rest) - window + 1))
+    if kind == "same, shuffled":
+        seen = home.take(random.choice(rest, window, replace=False))
+    elif kind == "same, consecutive":
+        seen = home.take(rest[start : start + window])
+    elif kind == "darker":
+        seen = images["darker"].take(rest[start : start + window])
+    else:
+        start = int(random.integers(0, len(images[kind].statistics) - window + 1))
+        seen = images[kind].take(np.arange(start, start + window))
+    mean = home.pooled[fold].mean(axis=0)
+    components = np.linalg.svd(home.pooled[fold] - mean, full_matrices=False)[2][:COMPONENTS]
+    known = home.take(np.sort(reference))
+    return Trial(*(Images(part.statistics, (part.pooled - mean) @ components.T) for part in (known, seen)))
+
+
+def kolmogorov(trial: Trial, *, effective: bool) -> bool:
+    """Seven Kolmogorov-Smirnov tests, Holm; with the window's own size or its effective one."""
+    p_values = []
+    for before, now in zip(trial.reference.statistics.T, trial.window.statistics.T, strict=True):
+        size = int(effective_sample_size(now)) if effective else len(now)
+        p_values.append(ks_p_value(ks_statistic(before, now), len(before), size))
+    return min(holm(p_values)) < ALPHA
+
+
+def by_permutation(statistic: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Trial], bool]:
+    """A two-sample test of the features whose p-value comes from shuffling who belongs to which sample."""
+
+    def alarms(trial: Trial) -> bool:
+        random = np.random.default_rng(0)
+        both = np.concatenate([trial.reference.pooled, trial.window.pooled])
+        size = len(trial.reference.pooled)
+        found = statistic(both[:size], both[size:])
+        shuffled = (random.permutation(both) for _ in range(PERMUTATIONS))
+        larger = sum(statistic(one[:size], one[size:]) >= found for one in shuffled)
+        return (larger + 1) / (PERMUTATIONS + 1) < ALPHA
+
+    return alarms
+
+
+def hotelling(first: np.ndarray, second: np.ndarray) -> float:
+    """Hotelling's two-sample T^2 up to a constant: Mahalanobis distance of the means (Hotelling 1931)."""
+    centred = np.concatenate([first - first.mean(axis=0), second - second.mean(axis=0)])
+    difference = first.mean(axis=0) - second.mean(axis=0)
+    return float(difference @ np.linalg.solve(centred.T @ centred + 1e-9 * np.eye(first.shape[1]), difference))
+
+
+def mmd(first: np.ndarray, second: np.ndarray) -> float:
+    """Squared maximum mean discrepancy, Gaussian kernel at the median distance (Gretton et al., JMLR 13, 2012)."""
+    both = np.concatenate([first, second])
+    squares = ((both[:, None] - both[None]) ** 2).sum(axis=2)
+    kernel = np.exp(-squares / np.median(squares[squares > 0]))
+    n = len(first)
+    return float(kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean())
+
+
+def novelty(part: str, left_out: float) -> Callable[[Trial], bool]:
+    """Distances to the reference, of `statistics` or `pooled` features, with the window's effective size."""
+
+    def alarms(trial: Trial) -> bool:
+        reference, window = getattr(trial.reference, part), getattr(trial.window, part)
+        columns = 7 if part == "statistics" else min(8, len(reference) // 8)
+        resolution = RESOLUTION if part == "statistics" else np.full(columns, FEATURE_RESOLUTION)
+        own, other = novelty_scores(
+            reference[:, :columns], window[:, :columns], resolution=resolution, left_out=left_out
+        )
+        size = max(int(effective_sample_size(np.log(other + 1e-12))), min(5, len(other)))
+        return ks_p_value(ks_statistic_greater(own, other), len(own), size, one_sided=True) < ALPHA
+
+    return alarms
+
+
+def as_deployed(trial: Trial) -> bool:
+    """What detect_drift does."""
+    baseline = Baseline(
+        profile_names=STATISTIC_NAMES,
+        profiles=trial.reference.statistics.tolist(),
+        features=trial.reference.pooled.tolist(),
+        dataset_id="bench",
+        count=len(trial.reference.statistics),
+    )
+    rows = zip(trial.window.statistics.tolist(), trial.window.pooled.tolist(), strict=True)
+    return judge(baseline, [Profile(tuple(s), tuple(f)) for s, f in rows], alpha=ALPHA).decision == "DRIFT"
+
+
+TESTS: dict[str, Callable[[Trial], bool]] = {
+    "KS, Holm": lambda trial: kolmogorov(trial, effective=False),
+    "KS, Holm, effective size": lambda trial: kolmogorov(trial, effective=True),
+    "Hotelling, features": by_permutation(hotelling),
+    "MMD, features": by_permutation(mmd),
+    "novelty, features": novelty("pooled", LEFT_OUT),
+    "novelty, leave one out": novelty("statistics", 0.0),
+    "novelty, leave scene out": novelty("statistics", LEFT_OUT),
+    "as deployed": as_deployed,
+}
+
+
+def rates(images: dict[str, Images], by: str, size: int, window: int, trials: int) -> list[dict[str, object]]:
+    """A row for each test: how often it alarms, by kind of window, and its milliseconds."""
+    rows = []
+    for name, alarms in TESTS.items():
+        row: dict[str, object] = {"reference": by, "images": size, "window": window, "test": name}
+        spent = 0.0
+        for kind in (*SAME, *SHIFTS):
+            random = np.random.default_rng(0)  # every test sees the same draws
+            drawn = [draw(images, kind, by, size, window, random) for _ in range(trials)]
+            started = time.perf_counter()
+            row[kind] = round(float(np.mean([alarms(trial) for trial in drawn])), 3)
+            spent += time.perf_counter() - started
+        row["ms"] = round(1000 * spent / trials / (len(SAME) + len(SHIFTS)), 1)
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--size", type=int, default=320, help="pixels the network sees")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if not (options.shared / "data/hit-uav").is_dir():
+        parser.exit(1, f"{options.shared} does not hold data/hit-uav: give its place with --shared\n")
+    images = measure(options.shared, options.size)
+    settings = (("frames", 50, 50), ("frames", 50, 20), ("blocks", 40, 50), ("blocks", 80, 50))
+    rows = [row for by, size, window in settings for row in rates(images, by, size, window, options.trials)]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(title=f"Share of {options.trials} windows that alarm at alpha = {ALPHA}")
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column in {"reference", "test"} else "right")
+    for number, row in enumerate(rows, 1):
+        table.add_row(*(str(value) for value in row.values()), end_section=number % len(TESTS) == 0)
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    main()
