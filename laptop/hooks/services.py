@@ -34,14 +34,25 @@ def prepare() -> None:
     from ministack.core import iam_actions, router
     from ministack.services import sqs
 
-    from laptop.sagemaker import service
-
     for name, target in _TARGETS.items():
-        app.SERVICE_HANDLERS[name] = service.handle_request
+        app.SERVICE_HANDLERS[name] = _handle_request
         router.SERVICE_PATTERNS[name] = {"target_prefixes": [target], "credential_scope": name}
         iam_actions.SERVICE_TO_IAM_NAMESPACE[name] = name
     # MiniStack keys queues by their URL, port included; a stack's queue URLs must outlive a change of port.
     sqs.DEFAULT_PORT = _QUEUE_URL_PORT
+
+
+async def _handle_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+) -> tuple[int, dict[str, str], bytes]:
+    """The local services, once the caller may pass the roles in its request (their other checks MiniStack makes)."""
+    from laptop.hooks import authorization
+    from laptop.sagemaker import service
+
+    if not _RUNTIME.match(path) and (message := authorization.pass_role_refusal(headers, body)):
+        answer = json.dumps({"__type": "AccessDeniedException", "message": message}).encode()
+        return 400, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": "AccessDeniedException"}, answer
+    return await service.handle_request(method, path, headers, body, query)
 
 
 @hook(

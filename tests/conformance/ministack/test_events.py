@@ -235,6 +235,7 @@ def test_a_schedule_fires_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch
     )
     now = [1_000_000.0]
     monkeypatch.setattr(eventbridge, "_now_ts", lambda: now[0])
+    eventbridge._ensure_default_bus()
     eventbridge._put_rule({"Name": "schedule", "ScheduleExpression": "rate(15 minutes)", "State": "ENABLED"})
     target = {"Id": "t", "Arn": "arn:aws:states:us-east-1:000000000000:stateMachine:x", "Input": "{}", "RoleArn": "r"}
     eventbridge._put_targets({"Rule": "schedule", "Targets": [target]})

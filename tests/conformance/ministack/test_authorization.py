@@ -1,0 +1,194 @@
+"""Role policies, enforced where AWS enforces them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.conformance.conftest import Cloud, wait_until
+
+DENIED = "is not authorized to perform: {}"
+
+
+def task(resource: str, arguments: Any, **fields: Any) -> dict[str, Any]:
+    return {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Arguments": arguments, **fields}
+
+
+@pytest.fixture
+def caller(cloud: Cloud) -> Any:
+    """``caller(*statements)`` -> the keys of a user who may do that much."""
+
+    def make(*statements: tuple[Any, ...]) -> dict[str, str]:
+        iam, name = cloud.client("iam"), cloud.name("user")
+        iam.create_user(UserName=name)
+        document = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": action, "Resource": resource, **(more[0] if more else {})}
+                for action, resource, *more in statements
+            ],
+        }
+        iam.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=json.dumps(document))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+    return make
+
+
+MODEL = {"ModelName": "m", "ExecutionRoleArn": "arn:aws:iam::000000000000:role/none"}
+CASES = [
+    ("lambda:invoke", {"FunctionName": "none"}, "lambda:InvokeFunction", "Lambda.AWSLambdaException"),
+    ("sns:publish", {"TopicArn": "t", "Message": "m"}, "sns:Publish", "SNS.AuthorizationErrorException"),
+    (
+        "dynamodb:getItem",
+        {"TableName": "t", "Key": {"a": {"S": "b"}}},
+        "dynamodb:GetItem",
+        "DynamoDB.AmazonDynamoDBException",
+    ),
+    ("sagemaker:createModel", MODEL, "sagemaker:CreateModel", "SageMaker.AmazonSageMakerException"),
+    (
+        "aws-sdk:sagemaker:describeEndpoint",
+        {"EndpointName": "e"},
+        "sagemaker:DescribeEndpoint",
+        "SageMaker.SageMakerException",
+    ),
+    (
+        "aws-sdk:sfn:startExecution",
+        {"StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:m"},
+        "states:StartExecution",
+        "Sfn.SfnException",
+    ),
+    (
+        "events:putEvents",
+        {"Entries": [{"Source": "s", "DetailType": "d", "Detail": "{}"}]},
+        "events:PutEvents",
+        "EventBridge.AmazonEventBridgeException",
+    ),
+]
+
+
+@pytest.mark.parametrize(("resource", "arguments", "action", "error"), CASES, ids=[case[0] for case in CASES])
+def test_a_state_machine_may_do_what_its_role_allows(
+    run: Any, resource: str, arguments: Any, action: str, error: str
+) -> None:
+    refused = run(task(resource, arguments))
+    assert refused["error"] == error
+    assert DENIED.format(action) in refused["cause"]
+    allowed = run(task(resource, arguments), (action, "*"), ("iam:PassRole", "*"))
+    assert DENIED.format(action) not in allowed.get("cause", "")
+
+
+def test_sagemaker_actions_are_checked_on_their_resource(cloud: Cloud, run: Any) -> None:
+    mine = cloud.arn("sagemaker", "endpoint/mine")
+    ask = lambda name: task("aws-sdk:sagemaker:describeEndpoint", {"EndpointName": name})  # noqa: E731
+    assert DENIED.format("sagemaker:DescribeEndpoint") in run(ask("other"), ("sagemaker:*", mine))["cause"]
+    assert DENIED.format("sagemaker:DescribeEndpoint") not in run(ask("Mine"), ("sagemaker:*", mine))["cause"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "statements"),
+    [
+        ("iam:PassRole", [("sagemaker:*", "*"), ("events:*", "*")]),
+        ("sagemaker:StopTrainingJob", [(["sagemaker:C*", "sagemaker:D*", "sagemaker:A*"], "*")]),
+        ("events:PutTargets", [("sagemaker:*", "*")]),
+        (
+            "sagemaker:AddTags",
+            [(["sagemaker:CreateTrainingJob", "sagemaker:D*", "sagemaker:S*"], "*"), ("events:*", "*")],
+        ),
+    ],
+)
+def test_a_job_needs_every_permission_that_its_integration_uses(
+    run: Any, training_request: Any, missing: str, statements: list[Any]
+) -> None:
+    request = training_request(Tags=[{"Key": "Project", "Value": "skyloop"}])
+    allowed = statements if missing == "iam:PassRole" else [*statements, ("iam:PassRole", "*")]
+    execution = run(task("sagemaker:createTrainingJob.sync", request), *allowed)
+    assert DENIED.format(missing) in execution["cause"]
+
+
+def test_a_role_is_passed_only_to_the_service_that_the_policy_names(run: Any, training_request: Any) -> None:
+    def passing_to(service: str) -> dict[str, Any]:
+        condition = {"StringEquals": {"iam:PassedToService": service}}
+        return {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", "Condition": condition}
+
+    everything = (("sagemaker:*", "*"), ("events:*", "*"))
+    refused = run(
+        task("sagemaker:createTrainingJob.sync", training_request()), *everything, passing_to("lambda.amazonaws.com")
+    )
+    assert DENIED.format("iam:PassRole") in refused["cause"]
+    allowed = run(
+        task("sagemaker:createTrainingJob.sync", training_request()), *everything, passing_to("sagemaker.amazonaws.com")
+    )
+    assert allowed["status"] == "SUCCEEDED"
+
+
+def test_a_client_may_pass_only_the_roles_that_it_may_pass(cloud: Cloud, caller: Any, training_request: Any) -> None:
+    client = cloud.client("sagemaker", **caller(("sagemaker:*", "*")))
+    with pytest.raises(ClientError, match="iam:PassRole"):
+        client.create_training_job(**training_request())
+    cloud.client("sagemaker", **caller(("sagemaker:*", "*"), ("iam:PassRole", "*"))).create_training_job(
+        **training_request()
+    )
+
+
+def test_invoke_endpoint_needs_its_permission(cloud: Cloud, caller: Any) -> None:
+    mine = cloud.arn("sagemaker", "endpoint/mine")
+    client = cloud.client("sagemaker-runtime", **caller(("sagemaker:InvokeEndpoint", mine)))
+    with pytest.raises(ClientError, match="sagemaker:InvokeEndpoint"):
+        client.invoke_endpoint(EndpointName="other", Body=b"x")
+    with pytest.raises(ClientError, match="not found"):
+        client.invoke_endpoint(EndpointName="mine", Body=b"x")
+
+
+def test_metrics_may_be_put_in_their_namespace_only(cloud: Cloud, caller: Any) -> None:
+    condition = {"Condition": {"StringEquals": {"cloudwatch:namespace": "Skyloop"}}}
+    client = cloud.client("cloudwatch", **caller(("cloudwatch:PutMetricData", "*", condition)))
+    client.put_metric_data(Namespace="Skyloop", MetricData=[{"MetricName": "Images", "Value": 1}])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.put_metric_data(Namespace="Other", MetricData=[{"MetricName": "Images", "Value": 1}])
+
+
+def test_loopback_counts_as_tls(cloud: Cloud, caller: Any) -> None:
+    # Every bucket and queue of the template refuses plain HTTP, which is what the laptop cloud speaks.
+    sqs, name = cloud.client("sqs"), cloud.name("queue")
+    arn = cloud.arn("sqs", name)
+    tls_only = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": arn,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [tls_only]})
+    url = sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+    assert sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"] == arn
+    cloud.client("sqs", **caller(("sqs:SendMessage", arn))).send_message(QueueUrl=url, MessageBody="x")
+
+
+def test_a_bucket_policy_is_obeyed(cloud: Cloud, caller: Any) -> None:
+    s3, bucket = cloud.client("s3"), cloud.name("bucket")
+    s3.create_bucket(Bucket=bucket)
+    mine = cloud.client("s3", **caller(("s3:PutObject", f"arn:aws:s3:::{bucket}/raw-images/*")))
+    mine.put_object(Bucket=bucket, Key="raw-images/a", Body=b"")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        mine.put_object(Bucket=bucket, Key="models/a", Body=b"")
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{bucket}/raw-images/*",
+    }
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        mine.put_object(Bucket=bucket, Key="raw-images/a", Body=b"")
+
+
+def test_what_is_refused_is_logged(cloud: Cloud, caller: Any) -> None:
+    bucket = cloud.name("bucket")
+    with pytest.raises(ClientError):
+        cloud.client("s3", **caller(("sqs:SendMessage", "*"))).create_bucket(Bucket=bucket)
+    log = cloud.home / "logs" / "server.log"
+    wait_until(lambda: f"s3:CreateBucket on arn:aws:s3:::{bucket}" in log.read_text())
