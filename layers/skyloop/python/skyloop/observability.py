@@ -41,5 +41,4 @@ def idempotency_config(key: str, *, hours: float = 1) -> IdempotencyConfig:
         event_key_jmespath=key,
         raise_on_no_idempotency_key=True,
         expires_after_seconds=int(hours * 3600),
-        use_local_cache=False,
     )
