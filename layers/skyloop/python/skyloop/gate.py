@@ -331,9 +331,9 @@ def _shared_classes(evaluation: Evaluation, champion: ModelScores, thresholds: T
 def _summary(failed: list[Rule], rules: list[Rule]) -> str:
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        return f"refused: {failed[0].sentence}{more}"
+        return failed[0].sentence + more
     told = {rule.name: rule for rule in rules}
-    return f"approved: {told['map50-floor'].sentence}; {told['not-worse-than-champion'].sentence}"
+    return f"{told['map50-floor'].sentence}; {told['not-worse-than-champion'].sentence}"
 
 
 def _interval(evaluation: Evaluation) -> tuple[float, float] | None:
