@@ -222,9 +222,10 @@ def _check_quota(instance_type: str, added: int) -> None:
     here = context.current()
     limit = here.settings().get("endpoint_instances", _INSTANCE_LIMIT)
     used = sum(
-        variant["CurrentInstanceCount"]
+        variant["InitialInstanceCount"]
         for record in here.store.all(KIND)
-        for variant in record.get("ProductionVariants", [])
+        if record["EndpointStatus"] != "Failed"
+        for variant in record["_config"]["ProductionVariants"]
     )
     if added and used + added > limit:
         raise errors.limit_exceeded(

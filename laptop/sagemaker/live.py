@@ -31,6 +31,7 @@ KIND = endpoint_view.KIND
 # Seconds, 60 s at least). `container_startup_seconds` in the home's sagemaker.json overrules both.
 _STARTUP_SECONDS = 60.0
 _HOUSEKEEPING_SECONDS = 0.25
+_RESTORE_SECONDS = 15.0
 
 _live: dict[str, LiveEndpoint] = {}
 _stopping = threading.Event()
@@ -66,7 +67,7 @@ def delete(name: str) -> None:
 
 
 def start() -> None:
-    """Bring back every endpoint as it should be after a stop or a crash of the cloud, and wait until they serve.
+    """Bring back every endpoint as it should be after a stop or a crash of the cloud; wait a while until they serve.
 
     An update that was under way is rolled back: the endpoint comes back on the config it had.
     """
@@ -92,8 +93,9 @@ def start() -> None:
                 threads.append(endpoint.run(endpoint.create))
             case _:
                 threads.append(endpoint.run(endpoint.restore))
+    deadline = time.monotonic() + _RESTORE_SECONDS
     for thread in threads:
-        thread.join()
+        thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def stop() -> None:
@@ -117,7 +119,7 @@ class LiveEndpoint:
         self.name = name
         self.folder = here.home / "endpoints" / name
         self.cancelled = threading.Event()
-        self.capture = capture.Capture(name, _put_object)
+        self.capture = capture.Capture(name, self._put_capture)
         self.fleet: Fleet | None = None
         self.traffic: router.Traffic | None = None
         self._thread: threading.Thread | None = None
@@ -161,12 +163,13 @@ class LiveEndpoint:
         self.change(None, PendingDeploymentSummary=None)
         try:
             fleet = self.build(self.record()["_config"])
-            self.serve(fleet)
-            fleet.wait_healthy(self.cancelled)
         except Unhealthy as error:
             self.change("Failed", FailureReason=str(error))
             return
+        self.serve(fleet)
         self.change("InService", **endpoint_view.in_service(fleet))
+        with contextlib.suppress(Unhealthy):  # as on AWS, one whose containers all crash is in service and answers 503
+            fleet.wait_healthy(self.cancelled)
 
     def deploy(self, config: Record, plan: deployment.Plan) -> None:
         """Blue/green: the outcome is the new config in service, or the old one again."""
@@ -288,6 +291,12 @@ class LiveEndpoint:
         file = here.home / "logs" / "endpoints" / self.name / f"{stream.replace('/', '-')}.log"
         return LogStream(lambda: here.client("logs"), f"/aws/sagemaker/Endpoints/{self.name}", stream, file)
 
+    def _put_capture(self, bucket: str, key: str, body: bytes) -> None:
+        """Write a capture file as SageMaker does: with the rights of the model's execution role."""
+        role = self.record()["_config"]["ProductionVariants"][0]["_role"]
+        s3 = context.current().client("s3", role)
+        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/x-jsonlines")
+
     def record(self) -> Record:
         """The endpoint's record. Raises KeyError when it is gone."""
         record = context.current().store.get(KIND, self.name)
@@ -329,10 +338,6 @@ def _fetch_model(url: str, role: str, folder: Path) -> None:
             f'Failed to extract model data archive for container "container_1" from URL "{url}". Please ensure that '
             "the object located at the URL is a valid tar.gz archive."
         ) from error
-
-
-def _put_object(bucket: str, key: str, body: bytes) -> None:
-    context.current().client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/x-jsonlines")
 
 
 def _publish(namespace: str, data: list[metrics.Datum]) -> None:

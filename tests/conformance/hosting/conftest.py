@@ -135,7 +135,8 @@ def make_hosting(cloud: Any) -> Hosting:
     cloud.client("s3").put_bucket_notification_configuration(
         Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
-    allowed = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    actions = ["s3:GetObject", "s3:PutObject"]
+    allowed = {"Effect": "Allow", "Action": actions, "Resource": f"arn:aws:s3:::{bucket}/*"}
     cloud.client("iam").put_role_policy(
         RoleName=role["RoleName"],
         PolicyName="read",
