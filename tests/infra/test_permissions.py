@@ -179,7 +179,7 @@ def test_machine_may_do_what_its_definition_does_and_no_more(name: str) -> None:
     for machine, _, state in wiring.tasks():
         if machine != name:
             continue
-        sdk, service, action, sync = re.fullmatch(
+        _, service, action, sync = re.fullmatch(
             r"arn:aws:states:::(aws-sdk:)?(\w+):(\w+)(\.sync)?", state["Resource"]
         ).groups()
         verb = action[0].upper() + action[1:]
