@@ -27,8 +27,8 @@ from skyloop.storage import Storage
 from skyloop.window import CaptureReader, Seen
 
 REPORTS = "monitoring/drift/"
-# A run that has claimed an announcement and not finished it after this long is taken to be dead.
-CLAIM_TIMEOUT = timedelta(minutes=2)
+# Longer than the function may run: who has claimed an announcement and not finished it by then is dead.
+CLAIM_TIMEOUT = timedelta(minutes=6)
 STRIDE = 5  # a window is judged anew when a fifth of it is new: each judgement is another chance of a false alarm
 
 
