@@ -153,6 +153,17 @@ def test_fit_sees_what_is_wrong() -> None:
         assert word in problems
 
 
+def test_dynamodb_expressions_name_what_they_are_given_and_nothing_else() -> None:
+    """DynamoDB refuses a name or value that no expression uses (in YAML, an unquoted `` #name`` is a comment)."""
+    for name, path, state in TASKS:
+        arguments = state["Arguments"]
+        if ":dynamodb:" in state["Resource"]:
+            text = " ".join(str(value) for key, value in arguments.items() if key.endswith("Expression"))
+            used = set(re.findall(r"[#:][a-z]\w*", text))
+            given = {*arguments.get("ExpressionAttributeNames", {}), *arguments.get("ExpressionAttributeValues", {})}
+            assert used == given, (name, path)
+
+
 PAYLOADS = {
     "SelectForLabelingFunctionArn": {"now", "force"},
     "ReleaseImagesFunctionArn": {"job_name", "reason"},
