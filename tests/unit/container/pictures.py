@@ -1,14 +1,9 @@
-"""Small pictures with known content, and a job's folder as SageMaker lays it out."""
+"""Small pictures with known content, laid out as a channel."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
-
-Job = Callable[..., Path]
 
 
 def draw(seed: int, size: int = 64) -> tuple[np.ndarray, list[tuple[int, float, float, float, float]]]:
@@ -35,21 +30,3 @@ def write_channel(folder: Path, seeds: range, job: str = "labels-1") -> Path:
         lines = [" ".join(str(value) for value in box) for box in boxes]
         (folder / job / "labels" / f"{seed:016x}.txt").write_text("\n".join(lines))
     return folder
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Job:
-    """Lay out a training job: `job(epochs=2)` returns the base folder."""
-
-    def lay_out(train: range = range(8), validation: range = range(100, 104), **hyperparameters: object) -> Path:
-        base = tmp_path / "ml"
-        write_channel(base / "input" / "data" / "train", train)
-        write_channel(base / "input" / "data" / "validation", validation)
-        values = {"categories": ["square"], "epochs": 2, "imgsz": 64, "batch": 4, "dataset_id": "ds-test"}
-        values |= hyperparameters
-        path = base / "input" / "config" / "hyperparameters.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}))
-        return base
-
-    return lay_out

@@ -1,0 +1,342 @@
+"""The edges of the container: paths, hyperparameters, channels, base models, the image, and clear failures."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from skyloop_container import base_model, hyperparameters
+from skyloop_container.dataset import link_for_ultralytics, read_channel, to_pixels
+from skyloop_container.environment import Environment, JobError, unpack_model
+from skyloop_container.hyperparameters import Hyperparameters
+
+CONTAINER = Path(__file__).parents[3] / "training_container"
+
+
+def wanted(**values: object) -> Hyperparameters:
+    return hyperparameters.parse({"categories": '["a"]'} | {name: str(value) for name, value in values.items()})
+
+
+# Environment
+
+
+def test_base_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAGEMAKER_BASE_DIR", raising=False)
+    assert Environment.current().model_dir == Path("/opt/ml/model")
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", "/elsewhere")
+    environment = Environment.current()
+    assert environment.checkpoint_dir == Path("/elsewhere/checkpoints")
+    assert environment.processing_input == Path("/elsewhere/processing/input")
+    assert environment.processing_output == Path("/elsewhere/processing/output")
+
+
+def test_an_empty_channel_is_no_channel(tmp_path: Path) -> None:
+    environment = Environment(tmp_path)
+    folder = tmp_path / "input" / "data" / "model"
+    assert environment.channel("model") is None
+    folder.mkdir(parents=True)
+    assert environment.channel("model") is None
+    (folder / "model.tar.gz").touch()
+    assert environment.channel("model") == folder
+
+
+def test_failure_and_message_fit_what_sagemaker_keeps(tmp_path: Path) -> None:
+    environment = Environment(tmp_path)
+    environment.write_training_failure("é" * 5000)
+    assert len((tmp_path / "output" / "failure").read_text(encoding="utf-8")) == 1024
+    environment.write_processing_message("xé" * 5000)
+    data = (tmp_path / "output" / "message").read_bytes()
+    assert 1022 <= len(data) <= 1024
+    assert data.decode("utf-8").startswith("xé")
+
+
+def test_scratch_is_made_when_needed_and_removed(tmp_path: Path) -> None:
+    environment = Environment(tmp_path)
+    environment.remove_scratch()
+    folder = environment.scratch
+    (folder / "file").touch()
+    assert not folder.is_relative_to(tmp_path)
+    environment.remove_scratch()
+    assert not folder.exists()
+
+
+# Hyperparameters
+
+
+def test_hyperparameters_are_strings() -> None:
+    parsed = hyperparameters.parse({"categories": '["tree", "車"]', "epochs": "7", "lr0": "0.01", "weights": "x.pt"})
+    assert (parsed.categories, parsed.epochs, parsed.lr0, parsed.weights) == (["tree", "車"], 7, 0.01, "x.pt")
+    assert parsed.imgsz == 640
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({}, "categories"),
+        ({"categories": "[]"}, "categories"),
+        ({"categories": "tree"}, "categories"),
+        ({"categories": '"tree"'}, "categories"),
+        ({"categories": '["a", "a"]'}, "twice"),
+        ({"categories": '["a"]', "epochs": "many"}, "epochs"),
+        ({"categories": '["a"]', "epochs": "0"}, "epochs"),
+        ({"categories": '["a"]', "imgsz": "100"}, "imgsz"),
+        ({"categories": '["a"]', "epoch": "3"}, "epoch"),
+        ({"categories": '["a"]', "optimizer": "Magic"}, "optimizer"),
+        ({"categories": '["a"]', "lr0": "nan"}, "lr0"),
+    ],
+)
+def test_bad_hyperparameters_are_named(values: dict[str, str], named: str) -> None:
+    with pytest.raises(JobError, match=named) as caught:
+        hyperparameters.parse(values)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 1024
+
+
+@pytest.mark.parametrize(("epochs", "closed"), [(100, 10), (50, 10), (20, 4), (10, 2), (4, 0), (1, 0)])
+def test_a_short_run_keeps_its_mosaic(epochs: int, closed: int) -> None:
+    assert wanted(epochs=epochs).effective_close_mosaic == closed
+
+
+def test_a_short_run_reaches_its_learning_rate() -> None:
+    assert wanted(epochs=100).effective_warmup_epochs == 3
+    assert wanted(epochs=5).effective_warmup_epochs == 1
+
+
+def test_the_readme_lists_every_hyperparameter() -> None:
+    assert hyperparameters.table() in (CONTAINER / "README.md").read_text(encoding="utf-8")
+
+
+# Channels
+
+
+def channel(folder: Path, labels: str | None) -> Path:
+    (folder / "job" / "images").mkdir(parents=True)
+    (folder / "job" / "labels").mkdir()
+    (folder / "job" / "images" / "a.JPG").touch()
+    if labels is not None:
+        (folder / "job" / "labels" / "a.txt").write_text(labels)
+    return folder
+
+
+def test_a_channel_is_read(tmp_path: Path) -> None:
+    (sample,) = read_channel(channel(tmp_path / "c", "1 0.5 0.5 0.2 0.1\n\n0 0.1 0.2 0.05 0.05\n"), 2)
+    assert sample.name == "job/images/a.JPG"
+    assert sample.boxes == ((1, 0.5, 0.5, 0.2, 0.1), (0, 0.1, 0.2, 0.05, 0.05))
+    assert to_pixels(sample.boxes[0], 100, 200) == pytest.approx((40, 90, 20, 20))
+
+
+@pytest.mark.parametrize("labels", ["", "\n", None])
+def test_a_true_negative_has_no_boxes(tmp_path: Path, labels: str | None) -> None:
+    assert read_channel(channel(tmp_path / "c", labels), 1)[0].boxes == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.5 0.5 0.2", "five numbers"),
+        ("tree 0.5 0.5 0.2 0.1", "five numbers"),
+        ("0 0.5 0.5 0.2 0.1 0.9", "five numbers"),
+        ("2 0.5 0.5 0.2 0.1", "Category mismatch: line 1 of the label file job/labels/a.txt names category 2"),
+        ("-1 0.5 0.5 0.2 0.1", "Category mismatch"),
+        ("0 50 0.5 0.2 0.1", "0..1"),
+        ("0 nan 0.5 0.2 0.1", "0..1"),
+        ("0 0.5 0.5 0 0.1", "0..1"),
+    ],
+)
+def test_a_bad_label_is_refused(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(JobError, match=reason):
+        read_channel(channel(tmp_path / "c", line), 2)
+
+
+def test_a_channel_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train" / "job" / "labels").mkdir(parents=True)
+    with pytest.raises(JobError, match="channel 'train' holds no images"):
+        read_channel(tmp_path / "train", 1)
+
+
+def test_equal_names_of_two_jobs_do_not_collide(tmp_path: Path) -> None:
+    for name, line in (("one", "0 0.5 0.5 0.1 0.1"), ("two", "0 0.2 0.2 0.3 0.3")):
+        channel(tmp_path / "train" / name, line)
+    samples = read_channel(tmp_path / "train", 1)
+    data = link_for_ultralytics({"train": samples, "val": samples[:1]}, ["a"], tmp_path / "scratch")
+    document = json.loads(data.read_text())
+    assert document["names"] == {"0": "a"}
+    images = sorted((Path(document["path"]) / document["train"]).iterdir())
+    assert [image.resolve() for image in images] == [sample.path.resolve() for sample in samples]
+    labels = [(p.parent.parent / "labels" / f"{p.stem}.txt").read_text() for p in images]
+    assert [line.split()[1] for line in labels] == ["0.50000000", "0.20000000"]
+    assert not list((tmp_path / "train").rglob("*.cache"))
+
+
+# Models
+
+
+def archive(path: Path, **files: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name.replace("__", "/").replace("_dot_", "."))
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_a_model_is_unpacked(tmp_path: Path) -> None:
+    archive(tmp_path / "in" / "model.tar.gz", model_dot_json=b"{}")
+    assert (unpack_model(tmp_path / "in", tmp_path / "out") / "model.json").read_bytes() == b"{}"
+
+
+def test_a_damaged_or_hostile_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "model.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(JobError, match="cannot be unpacked"):
+        unpack_model(tmp_path / "in", tmp_path / "out")
+    archive(tmp_path / "in" / "model.tar.gz", **{"..__escaped": b"x"})
+    with pytest.raises(JobError, match="cannot be unpacked"):
+        unpack_model(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_base_from_scratch_and_the_order_of_channels(tmp_path: Path) -> None:
+    environment = Environment(tmp_path)
+    assert base_model.choose(environment, wanted()).as_dict() == {
+        "kind": "scratch",
+        "detail": "yolo11n.yaml, random weights: as asked",
+    }
+    weights = tmp_path / "input" / "data" / "weights" / "given.pt"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert base_model.choose(environment, wanted(weights="other.pt")).kind == "weights"
+    card = b'{"training_job": "job-7", "dataset_id": "ds-7"}'
+    archive(tmp_path / "input" / "data" / "model" / "model.tar.gz", model_dot_pt=b"", model_dot_json=card)
+    chosen = base_model.choose(environment, wanted())
+    assert (chosen.kind, chosen.detail) == ("champion", "job-7 (dataset ds-7)")
+    environment.remove_scratch()
+
+
+def test_a_champion_without_weights_and_two_weights_are_refused(tmp_path: Path) -> None:
+    environment = Environment(tmp_path)
+    weights = tmp_path / "input" / "data" / "weights"
+    weights.mkdir(parents=True)
+    (weights / "a.pt").touch()
+    (weights / "b.pt").touch()
+    with pytest.raises(JobError, match=r"one \.pt file, and holds 2"):
+        base_model.choose(environment, wanted())
+    archive(tmp_path / "input" / "data" / "model" / "model.tar.gz", model_dot_json=b"{}")
+    with pytest.raises(JobError, match=r"no model\.pt"):
+        base_model.choose(environment, wanted())
+    environment.remove_scratch()
+
+
+def test_weights_by_name_lie_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    chosen = base_model.choose(Environment(tmp_path), wanted(weights="mine.pt"))
+    assert (chosen.kind, chosen.model) == ("name", str(tmp_path / "mine.pt"))
+
+
+def test_weights_that_cannot_be_had_mean_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the download fails (here: no network), the training goes on, and says why it starts from scratch."""
+    from skyloop_container.ultralytics_setup import prepare
+
+    prepare(tmp_path / "settings")
+    from ultralytics.utils import downloads
+
+    def offline(*_: object, **__: object) -> str:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(downloads, "attempt_download_asset", offline)
+    monkeypatch.chdir(tmp_path)
+    environment = Environment(tmp_path)
+    chosen = base_model.choose(environment, wanted(weights="yolo11n.pt"))
+    environment.remove_scratch()
+    assert (chosen.kind, chosen.model) == ("scratch", "yolo11n.yaml")
+    assert chosen.detail == "yolo11n.yaml, random weights: yolo11n.pt could not be downloaded (no network)"
+
+
+def test_weights_that_are_no_model_are_refused(tmp_path: Path) -> None:
+    from skyloop_container.ultralytics_setup import prepare
+
+    prepare(tmp_path / "settings")
+    bad = tmp_path / "bad.pt"
+    bad.write_bytes(b"not a checkpoint")
+    with pytest.raises(JobError, match=r"bad\.pt cannot be loaded"):
+        base_model.check_loadable(base_model.Base("weights", str(bad), "bad.pt"))
+
+
+# torchvision
+
+
+STAND_IN = """
+import sys, torch
+from skyloop_container.ultralytics_setup import import_torchvision
+native = import_torchvision()
+import torchvision
+boxes = torch.tensor([[0., 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]])
+kept = torchvision.ops.nms(boxes, torch.tensor([.5, .9, .1]), .5)
+print(native, kept.tolist(), torchvision.ops.nms.__module__)
+"""
+
+
+def run_python(code: str, *paths: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*paths, CONTAINER]))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_torchvision_works_with_and_without_its_native_operators() -> None:
+    native, kept, module = (
+        run_python(STAND_IN).split(maxsplit=1)[0],
+        *run_python(STAND_IN).split(" ", 1)[1].rsplit(" ", 1),
+    )
+    assert json.loads(kept) == [1, 2]
+    assert (native == "True") == (module.strip() != "skyloop_container.ultralytics_setup")
+
+
+def test_working_native_operators_are_left_alone(tmp_path: Path) -> None:
+    """A torchvision that imports is not touched: here one that only looks like it."""
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import ops\n")
+    (package / "ops.py").write_text("def nms(*_):\n    import torch\n    return torch.tensor([7])\n")
+    assert run_python(STAND_IN, tmp_path) == "True [7] torchvision.ops\n"
+
+
+def test_another_error_of_torchvision_is_not_hidden(tmp_path: Path) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text("raise RuntimeError('the disk is gone')\n")
+    with pytest.raises(AssertionError, match="the disk is gone"):
+        run_python(STAND_IN, tmp_path)
+
+
+# The image
+
+
+def test_entrypoint_and_working_folder() -> None:
+    lines = (CONTAINER / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    instructions = [line.split(maxsplit=1) for line in lines if line and line[0].isupper()]
+    entrypoints = [json.loads(rest) for name, rest in instructions if name == "ENTRYPOINT"]
+    assert entrypoints == [["python3", "-m", "skyloop_container"]]
+    assert [rest for name, rest in instructions if name == "WORKDIR"] == ["/opt/program"]
+    assert instructions[0] == ["ARG", "BASE_IMAGE=python:3.11-slim-bookworm"]
+    assert instructions[1] == ["FROM", "${BASE_IMAGE}"]
+    order = [rest.split()[0] for name, rest in instructions if name == "COPY"]
+    assert order == ["requirements.txt", "skyloop_container"]  # a change of code does not install again
+
+
+def test_serve_does_not_import_torch_or_ultralytics() -> None:
+    code = "import sys, skyloop_container.serve; print({'torch', 'ultralytics', 'mlflow'} & set(sys.modules))"
+    assert run_python(code) == "set()\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["tarin"], ["train", "now"]])
+def test_usage(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "skyloop_container", *arguments]
+    done = subprocess.run(command, cwd=CONTAINER, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "train|evaluate|serve" in done.stderr

@@ -1,0 +1,322 @@
+"""Train, evaluate and serve for real, tiny, through the image's ENTRYPOINT: what SageMaker does, and what it gets."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.unit.container.pictures import draw, write_channel
+
+CONTAINER = Path(__file__).parents[3] / "training_container"
+TIMEOUT = 240  # seconds; generous, for a machine that does other things
+
+
+def command(argument: str) -> list[str]:
+    """The Dockerfile's ENTRYPOINT with an argument, on this interpreter."""
+    entrypoint = re.search(r"^ENTRYPOINT (\[.*\])$", (CONTAINER / "Dockerfile").read_text(), re.MULTILINE)
+    assert entrypoint
+    program, *rest = json.loads(entrypoint[1])
+    assert program == "python3"
+    return [sys.executable, *rest, argument]
+
+
+def environment(base: Path, **values: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("YOLO_", "OMP_", "MLFLOW_"))}
+    return kept | {"SAGEMAKER_BASE_DIR": str(base), "TMPDIR": str(base.parent)} | values
+
+
+def start(argument: str, base: Path, **values: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(argument),
+        cwd=CONTAINER,
+        env=environment(base, **values),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(argument: str, base: Path, **values: str) -> tuple[int, str]:
+    process = start(argument, base, **values)
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    return process.returncode, output
+
+
+def lay_out(base: Path, train: range = range(12), **hyperparameters: object) -> Path:
+    write_channel(base / "input" / "data" / "train", train)
+    write_channel(base / "input" / "data" / "validation", range(100, 104))
+    values = {"categories": ["square"], "epochs": 2, "imgsz": 64, "batch": 4, "dataset_id": "ds-1"} | hyperparameters
+    path = base / "input" / "config" / "hyperparameters.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}))
+    return base
+
+
+def pack(model_dir: Path, archive: Path) -> None:
+    archive.parent.mkdir(parents=True)
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in model_dir.iterdir():
+            tar.add(path, path.name)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished training job: its base folder and its output."""
+    folder = tmp_path_factory.mktemp("trained")
+    base = lay_out(folder / "ml", correlation_id="batch-9")
+    before = sorted(path for path in (base / "input").rglob("*"))
+    code, output = run("train", base, TRAINING_JOB_NAME="job-1", MLFLOW_TRACKING_URI=f"file:{folder}/mlruns")
+    assert code == 0, output
+    assert sorted(path for path in (base / "input").rglob("*")) == before  # nothing is left among the inputs
+    assert sorted(path.name for path in folder.iterdir()) == ["ml", "mlruns"]  # nor in the temporary folder
+    return base, output
+
+
+def test_training_leaves_a_model(trained: tuple[Path, str]) -> None:
+    base, output = trained
+    assert sorted(path.name for path in (base / "model").iterdir()) == ["model.json", "model.onnx", "model.pt"]
+    card = json.loads((base / "model" / "model.json").read_text())
+    assert card["categories"] == ["square"]
+    assert card["imgsz"] == 64
+    assert (card["training_job"], card["dataset_id"], card["license"]) == ("job-1", "ds-1", "AGPL-3.0")
+    assert card["base"]["kind"] == "scratch"
+    assert 0 < card["confidence_default"] < 1
+    assert card["features"]["layer"] == 4
+    components = np.array(card["features"]["components"])
+    assert components.shape == (11, len(card["features"]["mean"]))  # 12 images span 11 directions
+    assert components @ components.T == pytest.approx(np.eye(11), abs=1e-4)
+    assert "base=scratch" in output
+    assert not (base / "output" / "failure").exists()
+
+
+def test_training_prints_its_metrics(trained: tuple[Path, str]) -> None:
+    _, output = trained
+    lines = re.findall(r"^epoch=(\d+) .*$", output, re.MULTILINE)
+    assert lines == ["1", "2"]
+    assert len(re.findall(r"map50=([0-9.]+)", output)) == len(re.findall(r"box_loss=([0-9.]+)", output)) == 2
+
+
+def test_training_is_tracked(trained: tuple[Path, str]) -> None:
+    base, output = trained
+    assert "MLflow" not in output  # it complains under that name
+    (run_folder,) = [path.parent for path in (base.parent / "mlruns").rglob("params")]
+    assert (run_folder / "tags" / "correlation_id").read_text() == "batch-9"
+    assert (run_folder / "tags" / "dataset_id").read_text() == "ds-1"
+    assert (run_folder / "params" / "epochs").read_text() == "2"
+    assert len((run_folder / "metrics" / "map50").read_text().splitlines()) == 2
+    assert (base / "checkpoints" / "mlflow-run-id").read_text() == run_folder.name
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished evaluation of the model against itself: its base folder."""
+    base = tmp_path_factory.mktemp("evaluated") / "ml"
+    inputs = base / "processing" / "input"
+    pack(trained[0] / "model", inputs / "candidate" / "model.tar.gz")
+    pack(trained[0] / "model", inputs / "champion" / "model.tar.gz")
+    write_channel(inputs / "test", range(200, 208))
+    write_channel(inputs / "reference", range(100, 104))
+    code, output = run(
+        "evaluate",
+        base,
+        SKYLOOP_CATEGORIES='["square"]',
+        SKYLOOP_DATASET_ID="ds-1",
+        SKYLOOP_TEST_SET_ID="test-1",
+        SKYLOOP_TRAINING_JOB="job-1",
+        SKYLOOP_TEST_PREFIX="s3://bucket/labeled-data/",
+    )
+    assert code == 0, output
+    return base
+
+
+def test_evaluation_documents(evaluated: Path) -> None:
+    output = evaluated / "processing" / "output"
+    evaluation = json.loads((output / "evaluation.json").read_text())
+    assert evaluation["images"] == 8
+    assert evaluation["boxes"] == sum(len(draw(seed)[1]) for seed in range(200, 208))
+    assert evaluation["candidate"] == evaluation["champion"]
+    assert evaluation["candidate"]["per_class"]["square"]["boxes"] == evaluation["boxes"]
+    assert evaluation["comparison"]["map50_difference"] == 0
+    assert evaluation["comparison"]["resamples"] == 500
+    assert evaluation["evaluator"].startswith("faster-coco-eval ")
+    baseline = json.loads((output / "baseline.json").read_text())
+    assert baseline["count"] == len(baseline["profiles"]) == len(baseline["features"]) == 4
+    assert len(baseline["profile_names"]) == len(baseline["profiles"][0]) == 7
+    answers = json.loads((output / "known-answers.json").read_text())
+    assert len(answers["answers"]) == 5
+    assert all(re.fullmatch(r"s3://bucket/labeled-data/labels-1/images/\w+\.png", a["uri"]) for a in answers["answers"])
+    assert "mAP50" in (evaluated / "output" / "message").read_text()
+    report = (output / "report.html").read_text()
+    assert "<polyline" in report or "data:image/jpeg" in report
+    assert "http" not in re.sub(r"data:image/jpeg;base64,[^']*", "", report)  # self-contained
+
+
+def test_evaluation_failure_is_one_sentence(evaluated: Path, tmp_path: Path) -> None:
+    inputs = tmp_path / "ml" / "processing" / "input"
+    write_channel(inputs / "test", range(2))
+    code, output = run("evaluate", tmp_path / "ml", SKYLOOP_CATEGORIES='["square"]')
+    assert code == 1
+    assert (tmp_path / "ml" / "output" / "message").read_text() == "The input 'candidate' is missing or empty."
+    assert "Traceback" not in output
+
+
+def test_warm_start_with_a_new_category(trained: tuple[Path, str], tmp_path: Path) -> None:
+    base = lay_out(tmp_path / "ml", epochs=1, categories=["square", "disc"], weights="yolo11n.pt")
+    pack(trained[0] / "model", base / "input" / "data" / "model" / "model.tar.gz")
+    code, output = run("train", base, TRAINING_JOB_NAME="job-2")
+    assert code == 0, output
+    card = json.loads((base / "model" / "model.json").read_text())
+    assert card["base"] == {"kind": "champion", "detail": "job-1 (dataset ds-1)"}
+    assert card["categories"] == ["square", "disc"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_training_goes_on(how: signal.Signals, tmp_path: Path) -> None:
+    epochs = 12
+    base = lay_out(tmp_path / "ml", epochs=epochs, val_period=epochs)
+    process = start("train", base)
+    assert process.stdout
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if line.startswith("epoch=3 "):
+            process.send_signal(how)
+            break
+    else:
+        pytest.fail(f"the training ended early:\n{seen}")
+    assert process.wait(TIMEOUT) == (143 if how == signal.SIGTERM else -signal.SIGKILL)
+    process.stdout.close()
+    assert not (base / "output" / "failure").exists()
+    assert not (base / "model").exists()
+    code, output = run("train", base)
+    assert code == 0, output
+    resumed = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
+    assert resumed
+    assert 3 <= int(resumed[1]) < epochs
+    trained_epochs = [int(n) for n in re.findall(r"^epoch=(\d+) ", output, re.MULTILINE)]
+    assert trained_epochs == list(range(int(resumed[1]) + 1, epochs + 1))
+    assert (base / "model" / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"train": range(0)}, "The channel 'train' holds no images"),
+        ({"epochs": "soon"}, "'epochs'"),
+        ({"learning_rate": "0.1"}, "'learning_rate'"),
+    ],
+)
+def test_a_training_failure_is_one_sentence(change: dict, reason: str, tmp_path: Path) -> None:
+    base = lay_out(tmp_path / "ml", **change)
+    code, output = run("train", base)
+    assert code == 1
+    failure = (base / "output" / "failure").read_text()
+    assert reason in failure
+    assert "\n" not in failure
+    assert "Traceback" not in output
+
+
+def test_training_without_a_single_box_is_refused(tmp_path: Path) -> None:
+    base = lay_out(tmp_path / "ml")
+    for path in (base / "input" / "data" / "train").rglob("*.txt"):
+        path.write_text("")
+    assert run("train", base)[0] == 1
+    assert "None of the 12 training images has a box" in (base / "output" / "failure").read_text()
+
+
+@pytest.fixture
+def endpoint(trained: tuple[Path, str]) -> Iterator[int]:
+    """A served model: its port on the loopback interface. Ends by SIGTERM, and must end well."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = start("serve", trained[0], SAGEMAKER_BIND_TO_PORT=str(port), SKYLOOP_BIND_HOST="127.0.0.1")
+    deadline = time.monotonic() + TIMEOUT
+    try:
+        while True:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline, "the endpoint does not answer"
+            try:
+                if request(port, "GET", "/ping")[0] == 200:
+                    break
+            except OSError:
+                continue
+        yield port
+        process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM, 143)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def request(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read() or b"{}")
+
+
+def test_the_endpoint_answers_as_evaluated(endpoint: int, evaluated: Path) -> None:
+    """The known answers, asked over HTTP, and an image's profile."""
+    answers = json.loads((evaluated / "processing" / "output" / "known-answers.json").read_text())["answers"]
+    for known in answers:
+        name = known["uri"].removeprefix("s3://bucket/labeled-data/")
+        body = (evaluated / "processing" / "input" / "test" / name).read_bytes()
+        status, answer = request(endpoint, "POST", "/invocations", body, Content_Type="image/png")
+        assert status == 200
+        assert answer["detections"] == known["detections"]
+        assert answer["image"] == {"width": 64, "height": 64}
+        assert answer["model"] == {"training_job": "job-1", "dataset_id": "ds-1"}
+        assert len(answer["profile"]["features"]) == 11
+    everything = request(
+        endpoint,
+        "POST",
+        "/invocations",
+        body,
+        Content_Type="image/*",
+        X_Amzn_SageMaker_Custom_Attributes="trace=7, confidence=0.0",
+    )[1]["detections"]
+    assert len(everything) >= len(answer["detections"])
+    assert {"category", "category_id", "confidence", "left", "top", "width", "height"} == set(everything[0])
+    assert all(d["left"] >= 0 and d["left"] + d["width"] <= 64.01 for d in everything)
+
+
+def test_the_endpoint_says_what_is_wrong(endpoint: int) -> None:
+    good = cv2.imencode(".jpg", draw(1)[0])[1].tobytes()
+    cases = [
+        (b"", {}, "empty"),
+        (b"hello", {}, "not an image"),
+        (good[: len(good) // 2], {}, "damaged or cut short"),
+        (good, {"Content_Type": "text/csv"}, "Send an image"),
+        (good, {"X_Amzn_SageMaker_Custom_Attributes": "confidence=high"}, "not a number"),
+        (good, {"X_Amzn_SageMaker_Custom_Attributes": "confidence=7"}, "0..1"),
+        (good, {"X_Amzn_SageMaker_Custom_Attributes": "confidence=nan"}, "0..1"),
+        (b"\0" * (25 * 1024 * 1024 + 1), {}, "larger than 25 MB"),
+    ]
+    for body, headers, reason in cases:
+        status, answer = request(endpoint, "POST", "/invocations", body, **headers)
+        assert status == 400
+        assert reason in answer["error"]
+    assert request(endpoint, "POST", "/invocations", good)[0] == 200  # and it is none the worse for it
+
+
+def test_serving_without_a_model_ends_with_a_reason(tmp_path: Path) -> None:
+    code, output = run("serve", tmp_path / "ml", SKYLOOP_BIND_HOST="127.0.0.1", SAGEMAKER_BIND_TO_PORT="1")
+    assert code == 1
+    assert "cannot be loaded" in output
+    assert "Traceback" not in output
