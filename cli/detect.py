@@ -163,7 +163,7 @@ def save_picture(answer: Answer, target: Path) -> None:
     try:
         picture = draw(upright(answer.path.read_bytes()), answer.detections)
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(target)
+        picture.save(target, quality=92, subsampling=0)  # thin lines keep their colour
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise CliError(
             f"{answer.path} cannot be drawn: {error}", "Use --json for the boxes without a picture."

@@ -1,0 +1,99 @@
+"""`python -m cli.reference` writes docs/cli.md from the commands themselves; a test fails when it is out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cli.main import EPILOG, app
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+HEAD = f"""# Command reference
+
+Made by `python -m cli.reference` from the commands themselves. {EPILOG}
+Every command takes `--json` (one JSON document on standard output, remarks and progress on standard error) and
+`--help`. Exit codes: 0 done, 1 refused or failed (two lines say what happened and what to do next), 2 wrong usage,
+130 interrupted. `skyloop` is `.venv/bin/skyloop`; `python -m cli` is the same.
+"""
+SHARED = {"profile", "region", "stack", "home", "as_json", "help"}
+
+
+def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every command of a group with its full name, groups opened."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def usage(name: str, command: Any) -> str:
+    """`skyloop drop [OPTIONS] PATH`."""
+    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    words = [item.name.upper() + ("..." if item.nargs == -1 else "") for item in arguments]
+    shown = [word if item.required else f"[{word}]" for word, item in zip(words, arguments, strict=True)]
+    return " ".join([name, "[OPTIONS]", *shown])
+
+
+VALUES = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
+
+
+def _value(item: Any) -> str:
+    """What stands for an option's value: its metavar, or a word for its type."""
+    return item.metavar or VALUES[item.type_descriptor.annotation]
+
+
+def _default(item: Any) -> str:
+    if item.default in (None, False, []) or item.required or not item.show_default:
+        return ""
+    if item.is_flag:
+        return " On unless turned off."
+    return f" Default: `{item.default}`."
+
+
+def _environment(item: Any) -> str:
+    names = [item.envvar] if isinstance(item.envvar, str) else item.envvar or []
+    return f" Environment: `{'`, `'.join(names)}`." if names else ""
+
+
+def section(name: str, command: Any) -> str:
+    """One command: what it does, how it is called, what it takes."""
+    lines = [f"## {name}", "", command.help.strip(), "", "```", usage(name, command), "```", ""]
+    for item in command.params:
+        if item.name in SHARED:
+            continue
+        said = (item.help or "").strip()
+        if item.param_type_name == "argument":
+            lines.append(f"- `{item.name.upper()}`: {said}")
+        else:
+            flags = "`, `".join([*item.opts, *item.secondary_opts])
+            value = "" if item.is_flag else f" {_value(item)}"
+            lines.append(f"- `{flags}{value}`: {said}{_default(item)}{_environment(item)}")
+    clouds = "--profile" if any(item.name == "profile" for item in command.params) else ""
+    shared = "`--profile`, `--region`, `--stack`, `--home`, `--json`" if clouds else "`--home`, `--json`"
+    lines += [f"- {shared}: as everywhere.", ""]
+    return "\n".join(lines)
+
+
+def text() -> str:
+    """The whole page."""
+    group = typer.main.get_command(app)
+    parts = [section(name, command) for name, command in commands(group, "skyloop")]
+    shared = [
+        "## Options of every command",
+        "",
+        "- `--profile NAME`, `--region NAME`: talk to AWS with this profile or in this region, not to the laptop.",
+        "- `--stack NAME`: the CloudFormation stack on AWS, `skyloop-dev` by default. Environment: `SKYLOOP_STACK`.",
+        "- `--home FOLDER`: the laptop cloud's folder, `.skyloop` in the repository by default. "
+        "Environment: `SKYLOOP_HOME`.",
+        "- `--json`: JSON for scripts.",
+        "",
+    ]
+    return "\n".join([HEAD, "\n".join(shared), *parts]).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text())
