@@ -29,8 +29,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     @tracer.capture_method(capture_response=False)
     def take(record: SQSRecord) -> None:
-        for upload in uploads_in(record.body):
-            result = intake.take(upload)
+        try:
+            results = [intake.take(upload) for upload in uploads_in(record.body)]
+        except Exception:
+            # The batch processor keeps it for a second try and says nothing; the reason would be lost.
+            logger.exception("upload not taken", message_id=record.message_id, body=record.body)
+            raise
+        for result in results:
             logger.set_correlation_id(result.correlation_id)
             logger.info("upload taken", outcome=result.outcome, key=result.key, reason=result.reason)
             metrics.add_metric(f"Images{result.outcome.capitalize()}", MetricUnit.Count, 1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from skyloop.images import MAX_BYTES, ImageRefused, eight_bit, examine, open_picture
 
-from tests.library import encoded, picture
+from tests.library import encoded, picture, shared_folder
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -240,3 +240,9 @@ def test_damaged_files_are_judged_and_never_crash(data):
         assert refused.code  # noqa: PT017
     else:
         assert facts.width * facts.height <= 100_000_000
+
+
+def test_real_drone_frames_are_images():
+    for path in sorted((shared_folder() / "data" / "hit-uav" / "day-60m" / "images").iterdir()):
+        facts = examine(path.read_bytes())
+        assert (facts.width, facts.height, facts.format) == (640, 512, "JPEG")

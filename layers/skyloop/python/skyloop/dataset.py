@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from skyloop.documents import SPLITS, LabeledImage, Split, SplitCounts
 from skyloop.keys import LABELED_DATA
@@ -22,18 +23,18 @@ class Dataset:
     pictures: Mapping[Split, tuple[LabeledImage, ...]]
     plan: Plan
 
-    @property
+    @cached_property
     def dataset_id(self) -> str:
         """`ds-<hash>` of what is trained on: the same labels in the same splits are the same dataset."""
         content = {split: [_content(picture) for picture in self.pictures[split]] for split in SPLITS}
         return f"ds-{_hash12([self.categories, content])}"
 
-    @property
+    @cached_property
     def test_set_id(self) -> str:
         """`test-<hash>` of the test split: two evaluations with the same id are comparable."""
         return f"test-{_hash12([self.categories, [_content(picture) for picture in self.pictures['test']]])}"
 
-    @property
+    @cached_property
     def counts(self) -> dict[Split, SplitCounts]:
         """Pictures and boxes in each split."""
         return {
@@ -41,7 +42,7 @@ class Dataset:
             for split, pictures in self.pictures.items()
         }
 
-    @property
+    @cached_property
     def class_boxes(self) -> dict[Split, dict[str, int]]:
         """Boxes of every category, zeros included, in each split."""
         answer: dict[Split, dict[str, int]] = {}
@@ -50,7 +51,7 @@ class Dataset:
             answer[split] = {category: found[category] for category in self.categories}
         return answer
 
-    @property
+    @cached_property
     def labeling_jobs(self) -> tuple[str, ...]:
         """The jobs whose labels are in it."""
         return tuple(sorted({picture.job_name for pictures in self.pictures.values() for picture in pictures}))
