@@ -69,12 +69,6 @@ class Instance:
         self._lock = threading.Lock()
         self._keeper = threading.Thread(target=self._keep, name=f"instance-{name}", daemon=True)
 
-    @property
-    def pid(self) -> int | None:
-        """Of the running process's supervisor; None between two lives."""
-        process = self._process
-        return process.pid if process and process.poll() is None else None
-
     def acquire(self) -> Instance:
         """Count one more request; returns the instance."""
         with self._counting:
@@ -116,7 +110,6 @@ class Instance:
                 self._live()
             except Exception:
                 logger.exception("instance %s could not be run", self.name)
-            self.ready.clear()
             self._drop_connections()
             if self._stopped.is_set():
                 return
@@ -153,6 +146,7 @@ class Instance:
             else:
                 self._stopped.wait(_PING_INTERVAL_SECONDS)
         process.wait()
+        self.ready.clear()
         reader.join(timeout=1.0)
 
     def _lay_out(self) -> None:
