@@ -170,7 +170,8 @@ def test_a_message_that_says_nothing_fails_alone_and_is_logged(catalogue, capsys
     event = created("raw-images/a/1.jpg", "raw-images/a/1.jpg")
     event["Records"][1]["body"] = "not json"
     assert invoke(event) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
-    (line,) = [entry for entry in map(json.loads, capsys.readouterr().out.splitlines()) if "exception" in entry]
+    printed = [line for line in capsys.readouterr().out.splitlines() if '"exception"' in line]
+    (line,) = map(json.loads, printed)
     assert (line["message_id"], line["body"]) == ("message-1", "not json")
     assert len(list(catalogue.by_status("PENDING"))) == 1
 
