@@ -11,8 +11,6 @@ import asyncio
 import concurrent.futures
 import contextvars
 import functools
-import importlib
-import importlib.util
 import json
 import logging
 import re
@@ -21,14 +19,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from laptop.sagemaker import context, errors, validation
+from laptop.sagemaker import (
+    autoscaling,
+    context,
+    errors,
+    hosting,
+    labeling,
+    models,
+    processing,
+    registry,
+    router,
+    tags,
+    training,
+    validation,
+)
 
 log = logging.getLogger("skyloop.sagemaker")
 
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 
 # A module may say SERVICE = "application-autoscaling"; without it, its operations are SageMaker's.
-_MODULES = ("tags", "labeling", "training", "processing", "registry", "models", "hosting", "autoscaling")
+_MODULES: tuple[ModuleType, ...] = (tags, labeling, training, processing, registry, models, hosting, autoscaling)
 _TARGETS = {"SageMaker": "sagemaker", "AnyScaleFrontendService": "application-autoscaling"}
 _RUNTIME_PATH = re.compile(r"^/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)$")
 
@@ -38,19 +49,10 @@ _pool = concurrent.futures.ThreadPoolExecutor(max_workers=16, thread_name_prefix
 
 
 @functools.cache
-def _modules() -> tuple[ModuleType, ...]:
-    return tuple(
-        importlib.import_module(f"laptop.sagemaker.{name}")
-        for name in _MODULES
-        if importlib.util.find_spec(f"laptop.sagemaker.{name}")
-    )
-
-
-@functools.cache
 def operations() -> dict[str, dict[str, Operation]]:
     """service -> operation -> function, merged from every module."""
     merged: dict[str, dict[str, Operation]] = {}
-    for module in _modules():
+    for module in _MODULES:
         merged.setdefault(getattr(module, "SERVICE", "sagemaker"), {}).update(module.OPERATIONS)
     return merged
 
@@ -62,7 +64,7 @@ def start(home: Path, endpoint_url: str, **options: Any) -> context.Context:
     and brings endpoints back. `options` are those of `Context`.
     """
     surroundings = context.configure(context.Context(home, endpoint_url, **options))
-    for module in _modules():
+    for module in _MODULES:
         if hasattr(module, "start"):
             module.start()
     return surroundings
@@ -73,7 +75,7 @@ def stop() -> None:
 
     A module that cannot stop what is its own keeps no other from it.
     """
-    for module in reversed(_modules()):
+    for module in reversed(_MODULES):
         if hasattr(module, "stop"):
             try:
                 module.stop()
@@ -98,8 +100,6 @@ async def handle_request(
 ) -> tuple[int, dict[str, str], bytes]:
     """Answer one HTTP request; the signature is the one MiniStack gives a service."""
     if _RUNTIME_PATH.match(path):
-        from laptop.sagemaker import router
-
         return await router.handle_request(method, path, headers, body, query)
     prefix, _, operation = headers.get("x-amz-target", "").partition(".")
     status, answer = await in_thread(_answer, _TARGETS.get(prefix), operation, body)

@@ -16,6 +16,9 @@ from laptop.sagemaker import context, errors, events, jobs, roles, tags, transfe
 from laptop.sagemaker.store import Record, page, select
 
 KIND = "training-job"
+# Checkpoints of tens of megabytes change every few seconds here, and their way to S3 takes the cores that train: at
+# most this share of the time goes to them while the program runs.
+_SYNCHRONISATION_SHARE = 0.05
 _IN_EVENT = (
     "TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus", "FailureReason", "HyperParameters",
     "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "VpcConfig",
@@ -104,6 +107,7 @@ class TrainingJob(jobs.Job):
         self._metrics = jobs.Metrics(request["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._output = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output"
         self._synchronised: dict[Path, tuple[int, int]] = {}
+        self._next_synchronisation = 0.0
 
     def work(self) -> None:
         algorithm = self._request["AlgorithmSpecification"]
@@ -194,7 +198,7 @@ class TrainingJob(jobs.Job):
         except (jobs.Stopped, jobs.TimedOut) as ended:
             return -15, ended
         finally:
-            self._synchronise()
+            self._synchronise(last=True)
         return status, None
 
     def _keep(self) -> None:
@@ -219,11 +223,17 @@ class TrainingJob(jobs.Job):
         local = self._request["CheckpointConfig"].get("LocalPath", "/opt/ml/checkpoints")
         return self.folder / local.removeprefix("/opt/ml").lstrip("/")
 
-    def _synchronise(self) -> None:
+    def _synchronise(self, last: bool = False) -> None:
         checkpoints = self._request.get("CheckpointConfig")
-        if checkpoints and self._checkpoints().is_dir() and not self.closing.is_set():
-            fresh = jobs.changed_files(self._checkpoints(), self._synchronised)
-            transfer.upload_folder(self._s3, self._checkpoints(), checkpoints["S3Uri"], fresh)
+        if not checkpoints or not self._checkpoints().is_dir() or self.closing.is_set():
+            return
+        started = time.monotonic()
+        if started < self._next_synchronisation and not last:
+            return
+        fresh = jobs.changed_files(self._checkpoints(), self._synchronised)
+        transfer.upload_folder(self._s3, self._checkpoints(), checkpoints["S3Uri"], fresh)
+        now = time.monotonic()
+        self._next_synchronisation = now + (now - started) / _SYNCHRONISATION_SHARE
 
 
 def start() -> None:
