@@ -1,6 +1,6 @@
 # Two commands: `make demo` plays a day in the life, `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench clean
+.PHONY: help setup demo test test-fast lint bench clean
 
 ready := .venv/.ready
 ready_test := .venv/.ready-test
@@ -17,6 +17,8 @@ $(ready_test): $(pins) requirements-test.txt scripts/setup-tools.sh
 	@scripts/setup-venv.sh requirements-test.txt
 	@scripts/setup-tools.sh
 	@touch $(ready) $@
+
+setup: $(ready_test) ## The environment alone: .venv with the `skyloop` command, and the checkers' tools
 
 demo: $(ready) ## A day in the life on real airborne images, on the laptop cloud
 	@.venv/bin/python -m demo $(DEMO_ARGS)
