@@ -84,23 +84,28 @@ def test_a_canary_splits_traffic_and_then_takes_it_all(hosting: Any, pair: Any, 
     assert {event["EndpointStatus"] for event in events} == {"UPDATING"}
 
 
-def test_an_alarm_in_the_bake_rolls_back_and_looks_like_success(hosting: Any, pair: Any) -> None:
-    name, old, _, old_model, _ = pair
+def make_alarm(hosting: Any, name: str, period: int = 10) -> str:
+    """An alarm on the 5XX rate of an endpoint; its name."""
     alarm = hosting.cloud.name("alarm")
-    dimensions = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}]
     hosting.cloud.client("cloudwatch").put_metric_alarm(
         AlarmName=alarm,
         Namespace="AWS/SageMaker",
         MetricName="Invocation5XXErrors",
-        Dimensions=dimensions,
+        Dimensions=[{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}],
         Statistic="Average",
-        Period=10,
+        Period=period,
         EvaluationPeriods=1,
         Threshold=0.1,
         ComparisonOperator="GreaterThanThreshold",
         TreatMissingData="notBreaching",
         ActionsEnabled=False,
     )
+    return alarm
+
+
+def test_an_alarm_in_the_bake_rolls_back_and_looks_like_success(hosting: Any, pair: Any) -> None:
+    name, old, _, old_model, _ = pair
+    alarm = make_alarm(hosting, name)
     bad = hosting.config(hosting.variant(hosting.model(BEHAVIOUR="fails"), count=2))
     hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=bad, DeploymentConfig=canary(60, alarm))
     failures = 0
@@ -120,6 +125,20 @@ def test_an_alarm_in_the_bake_rolls_back_and_looks_like_success(hosting: Any, pa
     assert not description.get("FailureReason")
     assert "PendingDeploymentSummary" not in description
     assert {hosting.invoke(name)["model"] for _ in range(10)} == {old_model}
+
+
+def test_an_alarm_set_by_hand_rolls_back_a_fleet_that_waits_to_be_ended(hosting: Any, pair: Any) -> None:
+    name, old, new, old_model, new_model = pair
+    alarm = make_alarm(hosting, name, period=60)
+    config = guardrails("ALL_AT_ONCE", 0, (alarm,))
+    config["BlueGreenUpdatePolicy"]["TerminationWaitInSeconds"] = 60
+    hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=config)
+    wait_until(lambda: hosting.invoke(name)["model"] == new_model)
+    hosting.cloud.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="by hand")
+    description = hosting.until(name, "InService")
+    assert description["EndpointConfigName"] == old
+    assert not description.get("FailureReason")
+    assert hosting.invoke(name)["model"] == old_model
 
 
 def test_a_fleet_that_never_gets_healthy_leaves_the_old_in_service(hosting: Any, pair: Any) -> None:
