@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ministack.services import cloudwatch
 
 from laptop import alarms
 
@@ -76,3 +77,62 @@ def test_points_fall_into_periods_that_end_now() -> None:
     points = [{"Timestamp": at} for at in (100.0, 95.0, 90.0, 89.9, 70.0, 101.0)]
     found = alarms.buckets(points, now=100.0, period=10.0, count=2)
     assert [[point["Timestamp"] for point in bucket] for bucket in found] == [[100.0, 95.0], [90.0, 89.9]]
+
+
+class Watched:
+    """One alarm in MiniStack's tables, and a Watch over it whose clock the tests move."""
+
+    def __init__(self, name: str) -> None:
+        self.now = 0.0
+        self.changes: list[tuple[str, str]] = []
+        self.watch = alarms.Watch(lambda _, old, new, __: self.changes.append((old, new)), clock=lambda: self.now)
+        self.alarm = {
+            **alarm(1, "notBreaching"),
+            "EvaluationPeriods": 1,
+            "AlarmName": name,
+            "AlarmArn": f"arn:aws:cloudwatch:us-east-1:000000000000:alarm:{name}",
+            "Namespace": name,
+            "MetricName": "Errors",
+            "Statistic": "Sum",
+            "Period": 60,
+            "Dimensions": [{"Name": "VariantName", "Value": "v"}],
+            "StateValue": "INSUFFICIENT_DATA",
+            "ActionsEnabled": False,
+        }
+
+    def put(self, value: float, variant: str = "v", unit: str = "None") -> str:
+        """A data point now; the state after it."""
+        cloudwatch.record_metric(self.alarm["Namespace"], "Errors", value, unit, {"VariantName": variant})
+        return self.look()
+
+    def look(self) -> str:
+        self.watch.look(self.alarm)
+        return self.alarm["StateValue"]
+
+
+def test_an_alarm_follows_its_own_metric_only() -> None:
+    watched = Watched("follows")
+    assert watched.look() == "OK"
+    assert watched.put(100, variant="other") == "OK"
+    assert watched.put(3) == "OK"
+    assert watched.put(3) == "ALARM"
+    assert watched.changes == [("INSUFFICIENT_DATA", "OK"), ("OK", "ALARM")]
+
+
+def test_a_unit_that_the_alarm_names_has_to_match() -> None:
+    watched = Watched("units")
+    watched.alarm["Unit"] = "Seconds"
+    assert watched.put(100, unit="Count") == "OK"
+    assert watched.put(100, unit="Seconds") == "ALARM"
+
+
+def test_a_state_set_by_hand_lasts_a_period_and_is_told_of() -> None:
+    watched = Watched("by-hand")
+    assert watched.look() == "OK"
+    watched.alarm["StateValue"] = "ALARM"  # what SetAlarmState does
+    assert watched.look() == "ALARM"
+    watched.now = 59.0
+    assert watched.look() == "ALARM"
+    watched.now = 60.0
+    assert watched.look() == "OK"
+    assert watched.changes == [("INSUFFICIENT_DATA", "OK"), ("OK", "ALARM"), ("ALARM", "OK")]
