@@ -53,6 +53,7 @@ class Timeline:
     cloud: Cloud
     now: Snapshot | None = None
     executions: dict[str, Execution] = field(default_factory=dict)
+    _catalogued: int = 0
     _events_seen: dict[str, int] = field(default_factory=dict)
     _steps_told: dict[str, set[str]] = field(default_factory=dict)
 
@@ -62,7 +63,14 @@ class Timeline:
         told = list(self._execution_news(first=before is None))
         if before is not None:
             told += compare(before, self.now)
+            told += self._newly_catalogued(self.now)
+        self._catalogued = max(self._catalogued, catalogued(self.now))
         return sorted(told, key=lambda happening: happening.at)
+
+    def _newly_catalogued(self, now: Snapshot) -> Iterator[Happening]:
+        # Images change their status while the statuses are counted one after the other: a dip is not a loss.
+        if (fresh := catalogued(now) - self._catalogued) > 0:
+            yield Happening(datetime.now(UTC), "catalogue", f"{fresh} images catalogued")
 
     def _execution_news(self, first: bool) -> Iterator[Happening]:
         for machine in snapshot.MACHINES:
@@ -103,11 +111,16 @@ def spoken(state: str) -> str:
     return words.replace("  ", " ").strip()
 
 
+def catalogued(now: Snapshot) -> int:
+    """How many usable images there are."""
+    return sum(count for status, count in now.images.items() if status != "QUARANTINED")
+
+
 def compare(before: Snapshot, after: Snapshot) -> list[Happening]:
-    """What changed from one snapshot to the next, apart from executions."""
+    """What changed from one snapshot to the next, apart from executions and the number of images."""
     moment = datetime.now(UTC)
     return [
-        *_images(before, after, moment),
+        *_quarantine(before, after, moment),
         *_jobs(before, after, moment),
         *_packages(before, after, moment),
         *_endpoint(before, after, moment),
@@ -115,12 +128,7 @@ def compare(before: Snapshot, after: Snapshot) -> list[Happening]:
     ]
 
 
-def _images(before: Snapshot, after: Snapshot, moment: datetime) -> Iterator[Happening]:
-    def total(counts: dict[str, int]) -> int:
-        return sum(count for status, count in counts.items() if status != "QUARANTINED")
-
-    if (fresh := total(after.images) - total(before.images)) > 0:
-        yield Happening(moment, "catalogue", f"{fresh} images catalogued")
+def _quarantine(before: Snapshot, after: Snapshot, moment: datetime) -> Iterator[Happening]:
     if (bad := after.images.get("QUARANTINED", 0) - before.images.get("QUARANTINED", 0)) > 0:
         reasons = {item.reason for item in after.quarantined} - {item.reason for item in before.quarantined}
         why = f": {'; '.join(sorted(reasons))}" if reasons else ""

@@ -223,6 +223,20 @@ def test_watch_ends_when_everything_is_at_rest(invoke, cloud: Cloud) -> None:
     assert "NotDeployed" in result.stdout
 
 
+def test_images_are_told_once_even_when_a_count_dips(cloud: Cloud) -> None:
+    follows = timeline.Timeline(cloud)
+    follows.look()
+    for number in range(3):
+        put_image(cloud, f"a{number}", "PENDING")
+    assert [happening.text for happening in follows.look()] == ["3 images catalogued"]
+    table = {"TableName": "skyloop-catalogue", "Key": {"image_id": {"S": "a0"}}}
+    cloud.client("dynamodb").delete_item(**table)
+    assert follows.look() == []
+    put_image(cloud, "a0", "LABELED")
+    put_image(cloud, "new", "PENDING")
+    assert [happening.text for happening in follows.look()] == ["1 images catalogued"]
+
+
 def snap(**changes: Any) -> Snapshot:
     values: dict[str, Any] = {
         "stack": "s",
@@ -253,7 +267,6 @@ def test_a_timeline_tells_what_changed() -> None:
     bad = snapshot.Quarantined("raw-images/f/a.jpg", "it is text")
     assert texts(snap(), snap()) == []
     assert texts(snap(), snap(images=counts, quarantined=[bad])) == [
-        "4 images catalogued",
         "1 images quarantined: it is text",
     ]
     moved = {"PENDING": 0, "LABELING": 4, "LABELED": 0, "QUARANTINED": 1}
