@@ -168,3 +168,24 @@ def test_executions_are_listed(cloud: Cloud, run: Any, machine: Any) -> None:
     arguments = {"StateMachineArn": other, "StatusFilter": "SUCCEEDED", "MaxResults": 10}
     output = run(task("aws-sdk:sfn:listExecutions", arguments), ("states:ListExecutions", other))["output"]
     assert [one["Name"] for one in output["Executions"]] == ["one"]
+
+
+def test_alarms_are_described(cloud: Cloud, run: Any) -> None:
+    names = [cloud.name("alarm") for _ in range(2)]
+    for name in names:
+        cloud.client("cloudwatch").put_metric_alarm(
+            AlarmName=name,
+            Namespace="N",
+            MetricName="M",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="ignore",
+        )
+    cloud.client("cloudwatch").set_alarm_state(AlarmName=names[0], StateValue="ALARM", StateReason="by hand")
+    for given, states in ((names, ["ALARM", "INSUFFICIENT_DATA"]), (names[:1], ["ALARM"])):
+        describe = task("aws-sdk:cloudwatch:describeAlarms", {"AlarmNames": given})
+        output = run(describe, ("cloudwatch:DescribeAlarms", "*"))["output"]
+        assert [alarm["StateValue"] for alarm in output["MetricAlarms"]] == states
