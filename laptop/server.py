@@ -105,6 +105,7 @@ class Cloud:
         await self._ministack(scope, receive, start_and_send)
 
     async def _start(self) -> None:
+        from laptop.hooks import executions
         from laptop.sagemaker import service
 
         while True:
@@ -120,15 +121,18 @@ class Cloud:
             self._status = f"failed: {error}"
         else:
             self._status = "ready"
+            executions.resume()
 
     async def stop(self) -> None:
         """End every process. To be called while the port still answers: they flush logs and captures through it."""
+        from laptop.hooks import executions
         from ministack.core import lambda_runtime
 
         from laptop.sagemaker import service
 
         if self._starting:
             await self._starting
+        executions.halt()
         try:
             await asyncio.to_thread(service.stop)
         except Exception:
@@ -190,10 +194,14 @@ def main() -> None:
     home = arguments.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     prepare_environment(home, arguments.port)
+    loop = asyncio.new_event_loop()
     try:
-        asyncio.run(_serve(home, arguments.port))
+        loop.run_until_complete(_serve(home, arguments.port))
     except OSError as error:
         sys.exit(f"The laptop cloud cannot listen on 127.0.0.1:{arguments.port}: {error.strerror or error}")
+    # The state is saved. Threads that wait in MiniStack for something that will not come must not keep this process.
+    logging.shutdown()
+    os._exit(0)
 
 
 if __name__ == "__main__":

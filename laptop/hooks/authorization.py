@@ -164,9 +164,11 @@ def _request_needs(
     query = {name: [value] for name, value in request.items() if isinstance(value, str)}
     path = f"/{arguments.get('Bucket')}/{arguments.get('Key', '')}" if service == "s3" else "/"
     arn = iam_actions.extract_resource_arn(service, "POST", path, headers, body, query, region, account)
-    context = iam_actions.dynamodb_service_context(body) if service == "dynamodb" else {}
-    namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)
-    return [(f"{namespace}:{operation}", arn, context or {}, denied)]
+    action = f"{iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)}:{operation}"
+    keys = iam_actions.request_tag_context(service, action, body, query)
+    if service == "dynamodb":
+        keys = {**keys, **(iam_actions.dynamodb_service_context(body) or {})}
+    return [(action, arn, keys, denied)]
 
 
 def _sagemaker_needs(
@@ -208,14 +210,30 @@ def pass_role_refusal(headers: dict[str, str], body: bytes) -> str | None:
 
 @hook(
     "core.iam_actions:request_tag_context",
-    because="MiniStack never fills in cloudwatch:namespace, so every policy that names it denies",
-    proof="test_authorization.py::test_metrics_may_be_put_in_their_namespace_only",
+    because="MiniStack never fills in cloudwatch:namespace, events:source and events:detail-type, so every policy that "
+    "names one denies",
+    proof="test_authorization.py::test_events_may_be_put_by_their_source_only",
 )
 def _condition_keys(original: Any, service: str, action: str, body: bytes, query: dict[str, Any]) -> dict[str, Any]:
     keys = original(service, action, body, query)
     if action == "cloudwatch:PutMetricData" and (namespace := _namespace(body, query)):
         keys = {**keys, "cloudwatch:namespace": namespace}
+    if action == "events:PutEvents":
+        keys = {**keys, **_event_keys(body)}
     return keys
+
+
+def _event_keys(body: bytes) -> dict[str, Any]:
+    """The keys that describe a PutEvents request; a list where its entries differ."""
+    try:
+        entries = json.loads(body)["Entries"]
+        found = {
+            "events:source": sorted({entry["Source"] for entry in entries}),
+            "events:detail-type": sorted({entry["DetailType"] for entry in entries}),
+        }
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
 def _namespace(body: bytes, query: dict[str, Any]) -> str:

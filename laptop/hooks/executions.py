@@ -58,6 +58,33 @@ def prepare() -> None:
     stepfunctions.time = _Clock()
 
 
+# Set once the cloud stops: executions then stay RUNNING, to begin again when the cloud does.
+_stopping = threading.Event()
+_interrupted: list[str] = []
+
+
+def halt() -> None:
+    """Leave every execution where it is; the cloud is about to save its state."""
+    _stopping.set()
+    for execution in list(_running.values()):
+        execution.ended.set()
+
+
+def resume() -> None:
+    """Begin the executions again that a stop interrupted, from their first state.
+
+    Step Functions itself would go on where they were; beginning again is the nearest to it that can be had here, and
+    is safe for machines that bear every event twice. To be called once the whole cloud answers.
+    """
+    from ministack.services import stepfunctions
+
+    for arn in _interrupted:
+        threading.Thread(
+            target=contextvars.copy_context().run, args=(stepfunctions._run_execution, arn), daemon=True
+        ).start()
+    _interrupted.clear()
+
+
 def failure(error: str, cause: str) -> Exception:
     """An error as MiniStack's interpreter raises it: Retry and Catch see ``error``."""
     from ministack.services import stepfunctions
@@ -113,6 +140,8 @@ def _run_execution(original: Any, arn: str) -> None:
     machine = stepfunctions._state_machines.get(record["stateMachineArn"]) if record else None
     if record is None or machine is None:
         return original(arn)
+    if _stopping.is_set():
+        return None
     execution = Execution(arn, machine["roleArn"])
     seconds = json.loads(machine["definition"]).get("TimeoutSeconds")
     context = contextvars.copy_context()
@@ -270,6 +299,35 @@ def check_size(output: Any, state_name: str) -> None:
         raise failure("States.DataLimitExceeded", f"{message} service limit.")
 
 
+@hook(
+    "services.stepfunctions:_restore_state",
+    because="in MiniStack an execution that a clean stop interrupts has failed after the next start, without a word",
+    proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
+)
+def _restore(original: Any, data: Any) -> None:
+    from ministack.services import stepfunctions
+
+    original(data)
+    for arn, record in stepfunctions._executions.items():
+        if record.get("error") == "States.ServiceRestart" and not record.get("mapRunArn"):
+            record.update(status="RUNNING", stopDate=None, events=record["events"][:1])
+            del record["error"], record["cause"]
+            _interrupted.append(arn)
+
+
+@hook(
+    "services.stepfunctions:_call_lambda",
+    because="a function that dies with the cloud is no failure of the execution that waits for it",
+    proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
+)
+def _call_lambda(original: Any, function: Any, event: Any) -> Any:
+    try:
+        return original(function, event)
+    finally:
+        if _stopping.is_set() and CURRENT.get() is not None:
+            raise SystemExit
+
+
 def wait_for(ready: Callable[[], Any], stop: Callable[[], Any], seconds: float = 0.05) -> Any:
     """Poll ``ready`` until it returns something; ``stop`` and leave if the execution or the task ends before."""
     execution, over = CURRENT.get(), TASK_OVER.get()
@@ -277,7 +335,8 @@ def wait_for(ready: Callable[[], Any], stop: Callable[[], Any], seconds: float =
         if (result := ready()) is not None:
             return result
         if (execution and execution.ended.wait(seconds)) or (over and over.is_set()):
-            stop()
+            if not _stopping.is_set():
+                stop()
             raise SystemExit
         if execution is None:
             time.sleep(seconds)

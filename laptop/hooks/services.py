@@ -122,13 +122,13 @@ def resource_of(service: str, operation: str, request: dict[str, Any], region: s
         # Scalable targets' own ARNs are random ids; policies name them by a wildcard (arn:…:scalable-target/*).
         scopable = operation.startswith(("Register", "Put", "Deregister", "Delete", "Tag", "Untag", "ListTags"))
         return f"arn:aws:application-autoscaling:{region}:{account}:scalable-target/*" if scopable else "*"
-    if operation.startswith(_UNSCOPED) and operation != "ListTags":
+    if operation.startswith(_UNSCOPED) and operation not in ("ListTags", "ListModelPackages"):
         return "*"
     base = f"arn:aws:sagemaker:{region}:{account}:"
     for member in ("ResourceArn", "ModelPackageArn"):
         if request.get(member):
             return str(request[member])
-    if "ModelPackage" in operation and "Group" not in operation:
+    if "ModelPackage" in operation and "Group" not in operation and operation != "ListModelPackages":
         if name := request.get("ModelPackageName"):
             return name if name.startswith("arn:") else f"{base}model-package/{name.lower()}"
         return f"{base}model-package/{_plain(request.get('ModelPackageGroupName', ''))}/*"

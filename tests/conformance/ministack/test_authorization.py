@@ -151,6 +151,26 @@ def test_metrics_may_be_put_in_their_namespace_only(cloud: Cloud, caller: Any) -
         client.put_metric_data(Namespace="Other", MetricData=[{"MetricName": "Images", "Value": 1}])
 
 
+def test_events_may_be_put_by_their_source_only(cloud: Cloud, caller: Any, run: Any) -> None:
+    condition = {"Condition": {"StringEquals": {"events:source": "skyloop"}}}
+    client = cloud.client("events", **caller(("events:PutEvents", "*", condition)))
+    entry = {"Source": "skyloop", "DetailType": "Images Catalogued", "Detail": "{}"}
+    client.put_events(Entries=[entry])
+    for entries in ([{**entry, "Source": "other"}],):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            client.put_events(Entries=entries)
+    allowed = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": "*", **condition}
+    assert run(task("events:putEvents", {"Entries": [entry]}), allowed)["status"] == "SUCCEEDED"
+
+
+def test_packages_are_listed_by_their_group(run: Any, cloud: Cloud) -> None:
+    ask = task("aws-sdk:sagemaker:listModelPackages", {"ModelPackageGroupName": "mine"})
+    group = cloud.arn("sagemaker", "model-package-group/mine")
+    refused = DENIED.format("sagemaker:ListModelPackages")
+    assert refused in run(ask, ("sagemaker:*", group + "-not"))["cause"]
+    assert refused not in run(ask, ("sagemaker:*", group)).get("cause", "")
+
+
 def test_loopback_counts_as_tls(cloud: Cloud, caller: Any) -> None:
     # Every bucket and queue of the template refuses plain HTTP, which is what the laptop cloud speaks.
     sqs, name = cloud.client("sqs"), cloud.name("queue")
