@@ -25,7 +25,9 @@ class Hyperparameters(BaseModel):
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of weights, order and augmentation")
     patience: int = Field(50, ge=1, description="stop after so many epochs without a better validation mAP")
     weights: str = Field("", description="base weights by file name when there is no weights channel; empty: scratch")
-    val_period: int = Field(1, ge=1, description="validate every n-th epoch, and the last one")
+    val_period: int = Field(
+        0, ge=0, description="validate every n-th epoch, and the last one; 0: some twenty times a run"
+    )
     optimizer: str = Field(
         "auto",
         pattern="^(auto|SGD|MuSGD|Adam|AdamW|Adamax|NAdam|RAdam|RMSprop)$",
@@ -50,6 +52,12 @@ class Hyperparameters(BaseModel):
         if len(set(value)) != len(value):
             raise ValueError("has a name twice")
         return value
+
+    @property
+    def effective_val_period(self) -> int:
+        """Every epoch of a short run; of a long one as often as tells its course, for a validation costs as much as a
+        good part of an epoch."""
+        return self.val_period or max(round(self.epochs / 20), 1)
 
     @property
     def effective_warmup_epochs(self) -> float:

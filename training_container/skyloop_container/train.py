@@ -79,7 +79,7 @@ def _fit(
     overrides = _ultralytics_arguments(wanted, str(checkpoint or model), data, environment.scratch / "run")
     if checkpoint:
         overrides["resume"] = str(checkpoint)
-    trainer = Trainer(overrides, environment.checkpoint_dir, wanted.val_period, report)
+    trainer = Trainer(overrides, environment.checkpoint_dir, wanted.effective_val_period, report)
     try:
         trainer.train()
     except RuntimeError as error:

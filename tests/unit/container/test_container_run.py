@@ -83,7 +83,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     code, output = run("train", base, TRAINING_JOB_NAME="job-1", MLFLOW_TRACKING_URI=f"file:{folder}/mlruns")
     assert code == 0, output
     assert sorted(path for path in (base / "input").rglob("*")) == before  # nothing is left among the inputs
-    assert sorted(path.name for path in folder.iterdir()) == ["ml", "mlruns"]  # nor in the temporary folder
+    left = {path.name for path in folder.iterdir() if path.name.startswith("skyloop-")}
+    assert not left  # nor in the temporary folder (what torch keeps there is its own affair)
     return base, output
 
 
