@@ -569,3 +569,30 @@ def test_record_keeps_where_a_rollback_goes(recorded: str, before: str, kept: st
     assert item["config"] == {"S": "skyloop-dev-v2"}
     assert item.get("previous_config") == ({"S": kept} if kept else None)
     assert ("previous_package_arn" in item) == bool(kept)
+
+
+@pytest.mark.parametrize(
+    ("previous", "instances", "scaling", "says"),
+    [
+        ("", 1, {}, []),
+        ("skyloop-dev-v1", 2, {}, ["skyloop-dev-v1 stays ready"]),
+        ("skyloop-dev-v1", 1, {}, ["cannot canary"]),
+        ("skyloop-dev-v1", 2, {"Error": "Denied", "Cause": "no role"}, ["Denied: no role"]),
+    ],
+)
+def test_deployed_tells_what_was_not_as_wished(previous: str, instances: int, scaling: Any, says: list[str]) -> None:
+    variables = {
+        "config": "skyloop-dev-v2",
+        "previous": previous,
+        "last_good": {"config": previous},
+        "endpoint": {"instances": instances},
+        "scaling": scaling,
+        "summary": "",
+        "package_arn": "package/2",
+        "known_answers_uri": "s3://data/known-answers.json",
+    }
+    alert = run(state("deploy", "Deployed")["Assign"]["alert"], variables)
+    text = json.dumps(alert)
+    assert [phrase for phrase in says if phrase not in text] == []
+    assert ("cannot canary" in text) == (instances < 2 and previous != "")
+    assert ("Mend" in alert["next_step"]) == bool(scaling)
