@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from skyloop.clients import client
+from skyloop.intake import Intake
+from skyloop.uploads import Upload
 
 from tests import library
 from tests.library import BUCKET, Context, encoded, picture
@@ -81,11 +83,12 @@ def test_the_same_picture_under_another_key_is_one_entry(catalogue, announced):
     assert announced() == []
 
 
-def test_two_at_once_make_one_entry(catalogue):
+def test_four_at_once_make_one_entry(storage, catalogue):
     put("raw-images/a/1.jpg", encoded(picture()))
+    intakes = [Intake(storage, catalogue) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(invoke, [created("raw-images/a/1.jpg")] * 4))
-    assert answers == [{"batchItemFailures": []}] * 4
+        taken = list(pool.map(lambda intake: intake.take(Upload(bucket=BUCKET, key="raw-images/a/1.jpg")), intakes))
+    assert sorted(result.outcome for result in taken) == ["known", "known", "known", "new"]
     (item,) = catalogue.by_status("PENDING")
     assert item.duplicate_keys == frozenset()
 

@@ -72,7 +72,7 @@ def collections(draw):
     return frames
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(collections(), st.randoms(use_true_random=False))
 def test_every_frame_is_placed_once_whatever_the_order(frames, shuffler):
     first = plan(frames, {})
@@ -83,7 +83,7 @@ def test_every_frame_is_placed_once_whatever_the_order(frames, shuffler):
     assert plan(shuffled, {}) == first
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(collections())
 def test_a_group_lies_in_one_split_and_no_split_is_empty_that_need_not_be(frames):
     placed = plan(frames, {})
@@ -98,7 +98,7 @@ def test_a_group_lies_in_one_split_and_no_split_is_empty_that_need_not_be(frames
     assert all(len(splits) == 1 for splits in by_place.values())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(collections(), collections())
 def test_what_was_placed_never_moves(before, after):
     """More flights, and more frames of the same ones: nobody changes sides; a frame may at most be left out."""
@@ -115,7 +115,7 @@ def test_what_was_placed_never_moves(before, after):
     assert (third.splits, third.groups, third.new) == (second.splits, second.groups, {})
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(collections(), collections())
 def test_what_was_tested_is_never_trained(before, after):
     first = plan(before, {})
@@ -223,10 +223,10 @@ def test_no_frames_no_plan():
     assert plan([], {}) == Plan({}, {}, {}, frozenset())
 
 
-def test_a_hundred_thousand_frames_are_placed():
-    frames = [f for number in range(100) for f in flight(f"flight-{number}", 1000)]
+def test_twenty_thousand_frames_are_placed():
+    frames = [f for number in range(20) for f in flight(f"flight-{number}", 1000)]
     random.Random(0).shuffle(frames)
-    assert sizes(plan(frames, {}))["train"] == 70_000
+    assert sizes(plan(frames, {}))["train"] == 14_000
 
 
 def test_the_real_night_flight():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
@@ -73,8 +75,16 @@ def test_another_buckets_uri_is_refused(storage):
 
 
 def test_listings_go_on_past_a_page(storage):
-    for number in range(1003):
-        storage.write(f"data/{number:04d}/x", b"")
+    def small_pages(params: dict[str, Any], **_: Any) -> None:
+        params["MaxKeys"] = 3
+
+    for number in range(8):
+        storage.write(f"data/{number}/x", b"")
     storage.write("data/loose", b"")
-    assert len(list(storage.listing("data/"))) == 1004
-    assert list(storage.folders("data/")) == [f"data/{number:04d}/" for number in range(1003)]
+    hooks = storage.client.meta.events
+    hooks.register("before-parameter-build.s3.ListObjectsV2", small_pages, unique_id="pages")
+    try:
+        assert len(list(storage.listing("data/"))) == 9
+        assert list(storage.folders("data/")) == [f"data/{number}/" for number in range(8)]
+    finally:
+        hooks.unregister("before-parameter-build.s3.ListObjectsV2", unique_id="pages")
