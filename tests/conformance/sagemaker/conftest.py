@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,46 +176,46 @@ TEMPLATE = """<script src="https://assets.crowd.aws/crowd-html-elements.js"></sc
 """
 
 
+def label(
+    sagemaker: SageMaker,
+    lines: list[dict[str, Any]] | str | None = None,
+    categories: list[str] | None = None,
+    workers: int = 1,
+    **members: Any,
+) -> dict[str, Any]:
+    """A CreateLabelingJob request; `lines` and `categories` are put to S3, other arguments replace members."""
+    name = sagemaker.cloud.name("label")
+    lines = lines if lines is not None else [{"source-ref": f"s3://{sagemaker.bucket}/raw-images/none/1.jpg"}]
+    text = lines if isinstance(lines, str) else "".join(json.dumps(line) + "\n" for line in lines)
+    manifest = sagemaker.put(f"ground-truth-jobs/{name}/input.manifest", text)
+    labels = [{"label": label} for label in categories or ["tree", "car"]]
+    config = json.dumps({"document-version": "2018-11-28", "labels": labels})
+    lambdas = "arn:aws:lambda:us-east-1:432418664414:function:"
+    request = {
+        "LabelingJobName": name,
+        "LabelAttributeName": "boxes",
+        "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": manifest}}},
+        "OutputConfig": {"S3OutputPath": f"s3://{sagemaker.bucket}/ground-truth-jobs/"},
+        "RoleArn": sagemaker.role,
+        "LabelCategoryConfigS3Uri": sagemaker.put(f"ground-truth-jobs/{name}/categories.json", config),
+        "HumanTaskConfig": {
+            "WorkteamArn": sagemaker.cloud.arn("sagemaker", "workteam/private-crowd/us"),
+            "UiConfig": {"UiTemplateS3Uri": sagemaker.put(f"ground-truth-jobs/{name}/instructions.liquid", TEMPLATE)},
+            "PreHumanTaskLambdaArn": f"{lambdas}PRE-BoundingBox",
+            "TaskTitle": "Draw boxes",
+            "TaskDescription": "Draw a box around each object",
+            "NumberOfHumanWorkersPerDataObject": workers,
+            "TaskTimeLimitInSeconds": 600,
+            "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": f"{lambdas}ACS-BoundingBox"},
+        },
+    }
+    return {**request, **members}
+
+
 @pytest.fixture
 def labeling_request(sagemaker: SageMaker) -> Callable[..., dict[str, Any]]:
-    """A CreateLabelingJob request; `lines` and `categories` are put to S3, other arguments replace members."""
-
-    def make(
-        lines: list[dict[str, Any]] | str | None = None,
-        categories: list[str] | None = None,
-        workers: int = 1,
-        **members: Any,
-    ) -> dict[str, Any]:
-        name = sagemaker.cloud.name("label")
-        lines = lines if lines is not None else [{"source-ref": f"s3://{sagemaker.bucket}/raw-images/none/1.jpg"}]
-        text = lines if isinstance(lines, str) else "".join(json.dumps(line) + "\n" for line in lines)
-        manifest = sagemaker.put(f"ground-truth-jobs/{name}/input.manifest", text)
-        labels = [{"label": label} for label in categories or ["tree", "car"]]
-        config = json.dumps({"document-version": "2018-11-28", "labels": labels})
-        lambdas = "arn:aws:lambda:us-east-1:432418664414:function:"
-        request = {
-            "LabelingJobName": name,
-            "LabelAttributeName": "boxes",
-            "InputConfig": {"DataSource": {"S3DataSource": {"ManifestS3Uri": manifest}}},
-            "OutputConfig": {"S3OutputPath": f"s3://{sagemaker.bucket}/ground-truth-jobs/"},
-            "RoleArn": sagemaker.role,
-            "LabelCategoryConfigS3Uri": sagemaker.put(f"ground-truth-jobs/{name}/categories.json", config),
-            "HumanTaskConfig": {
-                "WorkteamArn": sagemaker.cloud.arn("sagemaker", "workteam/private-crowd/us"),
-                "UiConfig": {
-                    "UiTemplateS3Uri": sagemaker.put(f"ground-truth-jobs/{name}/instructions.liquid", TEMPLATE)
-                },
-                "PreHumanTaskLambdaArn": f"{lambdas}PRE-BoundingBox",
-                "TaskTitle": "Draw boxes",
-                "TaskDescription": "Draw a box around each object",
-                "NumberOfHumanWorkersPerDataObject": workers,
-                "TaskTimeLimitInSeconds": 600,
-                "AnnotationConsolidationConfig": {"AnnotationConsolidationLambdaArn": f"{lambdas}ACS-BoundingBox"},
-            },
-        }
-        return {**request, **members}
-
-    return make
+    """`label` for the session's cloud."""
+    return partial(label, sagemaker)
 
 
 @pytest.fixture

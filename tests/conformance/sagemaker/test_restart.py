@@ -12,7 +12,15 @@ import pytest
 
 from laptop import lifecycle
 from tests.conformance.conftest import Cloud, wait_until
-from tests.conformance.sagemaker.conftest import CONTAINERS, WORKER, event_queue, make_role, settings_file
+from tests.conformance.sagemaker.conftest import (
+    CONTAINERS,
+    WORKER,
+    SageMaker,
+    event_queue,
+    label,
+    make_role,
+    settings_file,
+)
 
 
 def training(role: str) -> dict[str, Any]:
@@ -82,5 +90,25 @@ def test_a_killed_cloud_leaves_no_process_and_no_job_in_progress(tmp_path: Path)
         api = Cloud(running.endpoint_url, tmp_path).client("sagemaker")
         assert api.describe_training_job(TrainingJobName="lost")["TrainingJobStatus"] == "Failed"
         assert api.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"] == []
+    finally:
+        lifecycle.stop(process)
+
+
+def test_a_labeling_job_goes_on_after_a_restart(tmp_path: Path) -> None:
+    running, process = lifecycle.start(tmp_path, port=0)
+    cloud = Cloud(running.endpoint_url, tmp_path)
+    settings_file(cloud, "workforce", {"answer_delay": 600})
+    sagemaker = SageMaker(cloud, make_role(cloud, "SageMaker", ["s3:*"]), "data")
+    sagemaker.s3.create_bucket(Bucket="data")
+    request = label(sagemaker)
+    sagemaker.api.create_labeling_job(**request)
+    lifecycle.stop(process)
+
+    settings_file(cloud, "workforce", {"answer_delay": 0})
+    running, process = lifecycle.start(tmp_path, port=0)
+    try:
+        api = Cloud(running.endpoint_url, tmp_path).client("sagemaker")
+        job = {"LabelingJobName": request["LabelingJobName"]}
+        wait_until(lambda: api.describe_labeling_job(**job)["LabelingJobStatus"] == "Completed")
     finally:
         lifecycle.stop(process)
