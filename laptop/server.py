@@ -125,9 +125,9 @@ class Cloud:
 
     async def stop(self) -> None:
         """End every process. To be called while the port still answers: they flush logs and captures through it."""
-        from laptop.hooks import executions
         from ministack.core import lambda_runtime
 
+        from laptop.hooks import executions
         from laptop.sagemaker import service
 
         if self._starting:

@@ -1,0 +1,265 @@
+"""Up, down and up again: what `laptop.lifecycle` promises, with servers of these tests' own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+
+from laptop import deploy, lifecycle, preflight
+from tests.conformance.conftest import wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+MACHINE = """
+    QueryLanguage: JSONata
+    StartAt: Wait
+    States:
+      Wait: {Type: Wait, Seconds: "{% $states.input.seconds %}", Next: Store}
+      Store:
+        Type: Task
+        Resource: arn:aws:states:::lambda:invoke
+        Arguments: {FunctionName: "${Store}", Payload: "{% $states.input %}"}
+        Output: "{% $states.result.Payload %}"
+        End: true
+"""
+FUNCTION = """
+import boto3, os, time
+def handler(event, context):
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=os.environ["BUCKET"], Key=f"{event['name']}-begun", Body=str(os.getpid()).encode())
+    time.sleep(event.get("sleep", 0))
+    return event["name"]
+"""
+TEMPLATE = """
+    Transform: AWS::Serverless-2016-10-31
+    Parameters: {Days: {Type: Number, Default: 1, MaxValue: 30}}
+    Resources:
+      Bucket: {Type: AWS::S3::Bucket}
+      Logs: {Type: AWS::Logs::LogGroup, Properties: {RetentionInDays: !Ref Days}}
+      Queue: {Type: AWS::SQS::Queue}
+      Store:
+        Type: AWS::Serverless::Function
+        Properties:
+          Runtime: python3.13
+          Handler: app.handler
+          CodeUri: functions/
+          Timeout: 60
+          Environment: {Variables: {BUCKET: !Ref Bucket}}
+          Role: !GetAtt Role.Arn
+      Role:
+        Type: AWS::IAM::Role
+        Properties:
+          AssumeRolePolicyDocument:
+            Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: "sts:AssumeRole"}]
+          Policies:
+            - PolicyName: put
+              PolicyDocument:
+                Statement: [{Effect: Allow, Action: "s3:PutObject", Resource: !Sub "${Bucket.Arn}/*"}]
+      Machine:
+        Type: AWS::Serverless::StateMachine
+        Properties:
+          DefinitionUri: machine.asl.yaml
+          DefinitionSubstitutions: {Store: !GetAtt Store.Arn}
+          Policies: [{LambdaInvokePolicy: {FunctionName: !Ref Store}}]
+    Outputs:
+      Bucket: {Value: !Ref Bucket}
+      Logs: {Value: !Ref Logs}
+      Store: {Value: !Ref Store}
+      Machine: {Value: !Ref Machine}
+      Queue: {Value: !Ref Queue}
+"""
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    folder = tmp_path / "application"
+    (folder / "functions").mkdir(parents=True)
+    (folder / "functions" / "app.py").write_text(FUNCTION)
+    (folder / "machine.asl.yaml").write_text(textwrap.dedent(MACHINE))
+    (folder / "template.yaml").write_text(textwrap.dedent(TEMPLATE))
+    (folder / "samconfig.toml").write_text(
+        '[laptop.deploy.parameters]\nstack_name = "mine"\nparameter_overrides = ["Days=3"]\n'
+    )
+    return folder / "template.yaml"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    home = tmp_path / "home"
+    yield home
+    running = lifecycle.status(home)
+    lifecycle.down(home)
+    assert running is None or running.pid is None or not psutil.pid_exists(running.pid) or ended(running.pid)
+
+
+def ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.fixture
+def up(home: Path, template: Path) -> Callable[..., lifecycle.Running]:
+    def start(parameters: dict[str, object] | None = None, **options: Any) -> lifecycle.Running:
+        settings = {"template": template, "samconfig": template.parent / "samconfig.toml", "port": 0}
+        return lifecycle.up(home, parameters, **{**settings, **options})
+
+    return start
+
+
+def client(running: lifecycle.Running, service: str) -> Any:
+    return boto3.client(service, **lifecycle.client_settings(running.endpoint_url))
+
+
+def test_state_survives_a_stop_and_a_change_of_port(home: Path, up: Any) -> None:
+    first = up()
+    assert first.stack_name == "mine"
+    client(first, "s3").put_object(Bucket=first.outputs["Bucket"], Key="kept", Body=b"1" * 100_000)
+    client(first, "sqs").send_message(QueueUrl=first.outputs["Queue"], MessageBody="kept")
+    assert json.loads((home / "laptop.json").read_text())["pid"] == first.pid
+    assert lifecycle.down(home)
+    assert ended(first.pid)
+    stopped = lifecycle.status(home)
+    assert stopped.pid is None
+    assert stopped.outputs == first.outputs
+    assert lifecycle.down(home) is False, "stopping twice is no error"
+    second = up(port=0)
+    assert second.outputs == first.outputs
+    assert len(client(second, "s3").get_object(Bucket=second.outputs["Bucket"], Key="kept")["Body"].read()) == 100_000
+    [message] = client(second, "sqs").receive_message(QueueUrl=second.outputs["Queue"])["Messages"]
+    assert message["Body"] == "kept"
+
+
+def test_up_on_a_running_cloud_updates_its_stack(up: Any) -> None:
+    first = up()
+    assert first.parameters == {"Days": "3"}
+    second = up({"Days": 7})
+    assert (second.pid, second.outputs) == (first.pid, first.outputs)
+
+    def days(running: lifecycle.Running) -> int:
+        groups = client(running, "logs").describe_log_groups(logGroupNamePrefix=running.outputs["Logs"])["logGroups"]
+        return groups[0]["retentionInDays"]
+
+    assert days(second) == 7
+    third = up()
+    assert third.parameters == {"Days": "7"}, "what was given stays in force"
+    assert days(third) == 7
+
+
+def test_settings_are_merged_into_their_files(home: Path, up: Any) -> None:
+    up(settings={"workforce": {"error_rate": 0.1}})
+    up(settings={"workforce": {"jitter": 2}})
+    assert json.loads((home / "workforce.json").read_text()) == {"error_rate": 0.1, "jitter": 2}
+
+
+def test_an_execution_goes_on_after_a_clean_stop(home: Path, up: Any) -> None:
+    first = up()
+    states = client(first, "stepfunctions")
+    arn = first.outputs["Machine"]
+    waiting = states.start_execution(stateMachineArn=arn, name="waiting", input='{"seconds": 2, "name": "a"}')
+    working = states.start_execution(stateMachineArn=arn, name="work", input='{"seconds": 0, "name": "b", "sleep": 3}')
+
+    def keys(running: lifecycle.Running) -> list[str]:
+        listed = client(running, "s3").list_objects_v2(Bucket=running.outputs["Bucket"])
+        return [one["Key"] for one in listed.get("Contents", [])]
+
+    wait_until(lambda: "b-begun" in keys(first))
+    lifecycle.down(home)
+    second = up()
+    states = client(second, "stepfunctions")
+
+    def described(execution: Any) -> dict[str, Any] | None:
+        found = states.describe_execution(executionArn=execution["executionArn"])
+        return found if found["status"] != "RUNNING" else None
+
+    for execution, output in ((waiting, '"a"'), (working, '"b"')):
+        found = wait_until(lambda execution=execution: described(execution))
+        assert (found["status"], found.get("output")) == ("SUCCEEDED", output)
+
+
+def test_nothing_survives_a_cloud_that_is_killed(home: Path, up: Any) -> None:
+    running = up()
+    payload = json.dumps({"name": "x", "sleep": 60}).encode()
+    client(running, "lambda").invoke(FunctionName=running.outputs["Store"], Payload=payload, InvocationType="Event")
+
+    def children() -> list[psutil.Process]:
+        found = psutil.Process(running.pid).children(recursive=True)
+        return found if any("_worker.py" in " ".join(child.cmdline()) for child in found) else []
+
+    family = wait_until(children)
+    os.kill(running.pid, signal.SIGKILL)
+    wait_until(lambda: all(ended(child.pid) for child in family))
+    assert lifecycle.status(home).pid is None
+    assert up().pid != running.pid, "a stale pid is no obstacle"
+
+
+def test_a_stack_that_fails_leaves_no_server(home: Path, up: Any, template: Path) -> None:
+    template.write_text(template.read_text().replace("MaxValue: 30", "MaxValue: 30, AllowedPattern: '['"))
+    with pytest.raises(deploy.DeployError):
+        up({"Days": "31"})
+    assert lifecycle.status(home) is None
+    assert (home / "logs" / "server.log").exists()
+
+
+def test_what_cannot_work_is_refused_before_a_server_starts(home: Path, up: Any, template: Path) -> None:
+    with pytest.raises(deploy.DeployError, match=r"no parameter Dayz\. It has: Days"):
+        up({"Dayz": 1})
+    template.write_text(template.read_text().replace("AWS::SQS::Queue", "AWS::SQS::Cue"))
+    with pytest.raises(preflight.Refused, match="AWS::SQS::Cue"):
+        up()
+    assert not (home / "logs").exists()
+
+
+def test_an_interrupted_up_leaves_nothing(tmp_path: Path, template: Path) -> None:
+    home = tmp_path / "interrupted"
+    program = f"""
+import sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+from pathlib import Path
+from laptop import lifecycle
+print("go", flush=True)
+lifecycle.up(Path({str(home)!r}), template=Path({str(template)!r}), samconfig=Path("none"), port=0,
+             progress=lambda line: print(line, flush=True))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("The laptop cloud listens"):
+            break
+    [server] = [
+        child for child in psutil.Process(process.pid).children() if "laptop.server" in " ".join(child.cmdline())
+    ]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    wait_until(lambda: ended(server.pid))
+    assert not home.exists()
+
+
+def test_a_port_that_is_taken_is_not_fought_over(cloud: Any, home: Path, up: Any) -> None:
+    taken = int(cloud.endpoint_url.rpartition(":")[2])
+    running = up(port=taken)
+    assert running.port != taken
+    assert lifecycle.status(home).endpoint_url == running.endpoint_url
+
+
+def test_two_ups_at_once_do_not_race(home: Path, up: Any) -> None:
+    import fcntl
+
+    home.mkdir()
+    with (home / "lifecycle.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(lifecycle.LaptopError, match="Another"):
+            up()
