@@ -20,7 +20,7 @@ class Hyperparameters(BaseModel):
     )
     epochs: int = Field(100, ge=1, le=10_000, description="at most so many passes over the training images")
     imgsz: int = Field(640, ge=32, le=4096, multiple_of=32, description="side of the network's square input, pixels")
-    batch: int = Field(16, ge=1, le=1024, description="images a step, over all GPUs")
+    batch: int = Field(16, ge=1, le=1024, description="images a step")
     freeze: int = Field(0, ge=0, le=23, description="first n layers kept as they are; only sensible with a base model")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of weights, order and augmentation")
     patience: int = Field(50, ge=1, description="stop after so many epochs without a better validation mAP")

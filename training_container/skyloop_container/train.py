@@ -15,6 +15,8 @@ from .hyperparameters import Hyperparameters
 from .tracking import Tracker
 from .ultralytics_setup import available_cores, prepare
 
+CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most
+
 
 def run(environment: Environment) -> None:
     """Train as /opt/ml/input says.
@@ -64,10 +66,8 @@ def _fit(
     from .trainer import Trainer
 
     data = link_for_ultralytics(splits, wanted.categories, environment.scratch / "dataset")
-    checkpoint = _checkpoint_to_resume(environment.checkpoint_dir, wanted)
-    finished = 0
+    checkpoint, finished = _checkpoint_to_resume(environment.checkpoint_dir, wanted)
     if checkpoint:
-        finished = int(torch.load(checkpoint, map_location="cpu", weights_only=False)["epoch"]) + 1
         print(f"resumed after epoch={finished}", flush=True)
     if finished >= wanted.epochs:
         return _best(environment.checkpoint_dir)
@@ -76,7 +76,8 @@ def _fit(
         print(f"epoch={epoch} " + " ".join(f"{name}={value:.4f}" for name, value in values.items()), flush=True)
         tracker.epoch(epoch, values)
 
-    overrides = _ultralytics_arguments(wanted, str(checkpoint or model), data, environment.scratch / "run")
+    images = sum(len(samples) for samples in splits.values())
+    overrides = _ultralytics_arguments(wanted, str(checkpoint or model), data, images, environment.scratch / "run")
     if checkpoint:
         overrides["resume"] = str(checkpoint)
     trainer = Trainer(overrides, environment.checkpoint_dir, wanted.effective_val_period, report)
@@ -92,7 +93,9 @@ def _fit(
     return trainer.best if trainer.best.exists() else trainer.last
 
 
-def _ultralytics_arguments(wanted: Hyperparameters, model: str, data: Path, save_dir: Path) -> dict[str, Any]:
+def _ultralytics_arguments(
+    wanted: Hyperparameters, model: str, data: Path, images: int, save_dir: Path
+) -> dict[str, Any]:
     cuda = torch.cuda.is_available()
     return {
         "model": model,
@@ -112,8 +115,9 @@ def _ultralytics_arguments(wanted: Hyperparameters, model: str, data: Path, save
         "warmup_epochs": wanted.effective_warmup_epochs,
         "mosaic": wanted.mosaic,
         "close_mosaic": wanted.effective_close_mosaic,
-        "device": ",".join(str(i) for i in range(torch.cuda.device_count())) if cuda else "cpu",
+        "device": "0" if cuda else "cpu",  # one GPU: Ultralytics' multi-GPU mode starts other processes than this one
         "workers": min(8, available_cores()),
+        "cache": "ram" if images * wanted.imgsz**2 * 3 <= CACHE_BYTES else False,
         "amp": cuda,
         "deterministic": False,
         "plots": False,
@@ -122,21 +126,29 @@ def _ultralytics_arguments(wanted: Hyperparameters, model: str, data: Path, save
     }
 
 
-def _checkpoint_to_resume(folder: Path, wanted: Hyperparameters) -> Path | None:
-    """last.pt of an interrupted run of this very job. Checkpoints of another job are removed: SageMaker restores what
-    lies under the job's checkpoint prefix, and the prefix may have been used before."""
+def _checkpoint_to_resume(folder: Path, wanted: Hyperparameters) -> tuple[Path | None, int]:
+    """last.pt of an interrupted run of this very job, and how many epochs it has behind it; (None, 0) without one.
+
+    Checkpoints of another job, or damaged ones, are removed: SageMaker restores what lies under the job's checkpoint
+    prefix, and the prefix may have been used before.
+    """
+    from ultralytics.nn.tasks import torch_safe_load
+
     fingerprint = hashlib.sha256(wanted.model_dump_json(exclude={"correlation_id"}).encode()).hexdigest()
     marker, last = folder / "job.json", folder / "last.pt"
     known = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else {}
     if last.exists() and known.get("hyperparameters_sha256") == fingerprint:
-        return last
+        try:
+            return last, int(torch_safe_load(last)[0]["epoch"]) + 1
+        except Exception as error:  # whatever unpickling a damaged file may raise
+            print(f"checkpoint discarded: {type(error).__name__}: {error}", flush=True)
     if folder.exists():
         for path in folder.iterdir():
             if path.suffix in {".pt", ".part"} or path.name in {"job.json", "mlflow-run-id"}:
                 path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps({"hyperparameters_sha256": fingerprint}), encoding="utf-8")
-    return None
+    return None, 0
 
 
 def _best(checkpoint_dir: Path) -> Path:

@@ -77,6 +77,7 @@ def prepare(scratch: Path, threads: int | None = None) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("YOLO_CONFIG_DIR", str(scratch))
     os.environ.setdefault("MPLCONFIGDIR", str(scratch))
+    os.environ.setdefault("YOLO_OFFLINE", "true")  # no telemetry, no update check; base_model lifts it for a download
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_VERBOSE", "false")
     # weights_only loading: a checkpoint is data, never code to run.
