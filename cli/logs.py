@@ -1,4 +1,4 @@
-"""What the functions and state machines logged, from CloudWatch Logs."""
+"""What the functions, jobs and state machines logged, from CloudWatch Logs."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class Line:
         return asdict(self)
 
 
+# One group for all jobs of an account, a stream for each job:
+# https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
+JOB_GROUPS = frozenset({"/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs"})
+
+
 def parse(at: datetime, group: str, text: str) -> Line:
     """A log event as a Line: structured when it is JSON with a `message`, as it stands otherwise."""
     try:
@@ -44,7 +49,7 @@ def groups(cloud: Cloud, part: str | None) -> list[str]:
     """Log groups of this stack whose name contains `part`. CliError when there is none."""
     pages = cloud.client("logs").get_paginator("describe_log_groups").paginate()
     names = [item["logGroupName"] for page in pages for item in page["logGroups"]]
-    own = [name for name in names if cloud.prefix in name or cloud.stack_name in name]
+    own = [name for name in names if cloud.prefix in name or cloud.stack_name in name or name in JOB_GROUPS]
     found = [name for name in own if part is None or part in name]
     if not found:
         raise CliError(f"No log group of this stack contains {part!r}.", f"There are: {', '.join(own) or 'none'}.")
@@ -57,7 +62,8 @@ def lines(cloud: Cloud, part: str | None, find: str | None, since: float, limit:
     pattern = {"filterPattern": f'"{find}"'} if find else {}
     found: list[Line] = []
     for group in groups(cloud, part):
-        request = {"logGroupName": group, "startTime": int(since * 1000), **pattern}
+        ours = {"logStreamNamePrefix": f"{cloud.prefix}-"} if group in JOB_GROUPS else {}
+        request = {"logGroupName": group, "startTime": int(since * 1000), **ours, **pattern}
         try:
             pages = client.get_paginator("filter_log_events").paginate(**request)
             events = [event for page in pages for event in page["events"]]
@@ -65,7 +71,8 @@ def lines(cloud: Cloud, part: str | None, find: str | None, since: float, limit:
             if error_code(error) == "ResourceNotFoundException":
                 continue
             raise
+        stream = ours.get("logStreamNamePrefix", "")
         for event in events:
-            if find is None or find in event["message"]:
+            if event["logStreamName"].startswith(stream) and (find is None or find in event["message"]):
                 found.append(parse(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, event["message"]))
     return sorted(found, key=lambda line: line.at)[-limit:]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import sys
+import tarfile
 from contextlib import suppress
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,14 +89,15 @@ def ground_pictures(folder: Path) -> list[Picture]:
 
 
 def base_model(play: Play, job: str) -> str:
-    """What the first model was trained from, as its package says."""
-    package = next(
-        (item for item in (play.timeline.now.packages if play.timeline.now else []) if item.training_job == job), None
-    )
-    if package is None:
-        return "not trained"
-    detail = play.cloud.client("sagemaker").describe_model_package(ModelPackageName=package.arn)
-    return str(detail.get("CustomerMetadataProperties", {}).get("base_model", "not recorded"))
+    """What a model was really trained from, as the container wrote into it."""
+    key = f"model-artifacts/{job}/output/model.tar.gz"
+    body = play.cloud.client("s3").get_object(Bucket=play.cloud.bucket, Key=key)["Body"].read()
+    with tarfile.open(fileobj=BytesIO(body)) as archive:
+        card = next(member for member in archive if Path(member.name).name == "model.json")
+        content = archive.extractfile(card)
+        assert content is not None
+        base = json.load(content)["base"]
+    return f"{base['kind']} ({base['detail']})"
 
 
 def copy_artefacts(play: Play, folder: Path) -> dict[str, str]:

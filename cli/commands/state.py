@@ -96,14 +96,16 @@ def list_alerts(
 def show_logs(
     cloud: Cloud,
     out: Output,
-    function: Annotated[str | None, typer.Argument(help="Part of a function's name; all functions without it.")] = None,
+    group: Annotated[
+        str | None, typer.Argument(help="Part of a log group's name, such as catalogue or TrainingJobs.")
+    ] = None,
     find: Annotated[
         str | None, typer.Option("--find", help="Only lines with this text, for example a correlation id.")
     ] = None,
     minutes: Annotated[int, typer.Option("--minutes", min=1, max=43200, help="How far back.")] = 30,
     limit: Limit = 50,
 ) -> None:
-    """Show what the functions logged, oldest first."""
+    """Show what functions, jobs, endpoint and state machines logged, oldest first."""
     since = datetime.now(UTC).timestamp() - 60 * minutes
-    lines = logs.lines(cloud, function, find, since, limit)
+    lines = logs.lines(cloud, group, find, since, limit)
     out.result([line.as_document() for line in lines], lambda: render.log_lines(lines))

