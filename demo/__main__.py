@@ -114,12 +114,12 @@ def copy_artefacts(play: Play, folder: Path) -> dict[str, str]:
     return copied
 
 
-def perform(play: Play, narrator: Narrator) -> str:
-    """All acts; what the first model was trained from."""
+def perform(play: Play, narrator: Narrator) -> None:
+    """All acts."""
     play.timeline.look()
     first = acts.first_flights(play)
-    base = base_model(play, first.job)
-    narrator.say(f"v1 was trained from: {base}")
+    play.base = base_model(play, first.job)
+    narrator.say(f"v1 was trained from: {play.base}")
     narrator.act(acts.ACT_LOOK)
     acts.look_at_patrol(play, acts.ACT_LOOK, "v1")
     second = acts.more_flights(play)
@@ -127,7 +127,6 @@ def perform(play: Play, narrator: Narrator) -> str:
         acts.look_at_patrol(play, acts.ACT_TWO, "v2")
     acts.scrambled_labels(play)
     acts.other_sites(play)
-    return base
 
 
 def main(
@@ -152,7 +151,7 @@ def main(
     narrator = Narrator(console)
     pictures: list[Picture] = []
     play: Play | None = None
-    failure, base, code = None, "not trained", 0
+    failure, code = None, 0
     try:
         narrator.act(ACT_ZERO)
         folder = imagery.fetch(cache)
@@ -170,7 +169,7 @@ def main(
         play = Play(cloud, narrator, subscriber, dropped, Timeline(cloud))
         with Live(footer(None), console=console, refresh_per_second=4, transient=True) as live, translated():
             narrator.live = live
-            base = perform(play, narrator)
+            perform(play, narrator)
     except KeyboardInterrupt:
         failure, code = "interrupted", 130
     except (DemoFailed, imagery.ImageryError, CliError, TimeoutError) as error:
@@ -179,7 +178,7 @@ def main(
     finally:
         narrator.live = None
         if play is not None:
-            finish(play, pictures, report_folder, base, failure)
+            finish(play, pictures, report_folder, failure)
             play.subscriber.close()
         stop_cloud(home)
     if failure:
@@ -198,7 +197,7 @@ class _Told(Output):
         self.narrator.say(text, stage="cloud")
 
 
-def finish(play: Play, pictures: list[Picture], folder: Path, base: str, failure: str | None) -> None:
+def finish(play: Play, pictures: list[Picture], folder: Path, failure: str | None) -> None:
     """The table of what happened, and the page; best effort when the story was cut short."""
     console = play.narrator.console
     shutil.rmtree(folder, ignore_errors=True)
@@ -211,7 +210,7 @@ def finish(play: Play, pictures: list[Picture], folder: Path, base: str, failure
             play.rows,
             pictures + play.pictures,
             artefacts,
-            base=base,
+            base=play.base,
             failure=failure,
             made_at=datetime.now(),
         )

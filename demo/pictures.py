@@ -80,7 +80,7 @@ def boxed(image: Image.Image, boxes: list[Box], colour: str) -> Image.Image:
     return picture
 
 
-def flight_map(image: Image.Image, lines: dict[int, tuple[str, str]], height: int, wide: int = 900) -> Image.Image:
+def flight_map(image: Image.Image, lines: dict[int, tuple[str, str]], height: int, wide: int = 640) -> Image.Image:
     """An orthophoto with its flight lines tinted: `lines` maps a line's number to a colour and a caption."""
     picture = image.convert("RGBA")
     veil = Image.new("RGBA", picture.size)
@@ -88,7 +88,7 @@ def flight_map(image: Image.Image, lines: dict[int, tuple[str, str]], height: in
     for number, (colour, _) in lines.items():
         top = (number - 1) * height
         red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-        pen.rectangle((0, top, picture.width, top + height - 1), fill=(red, green, blue, 60), outline=colour, width=6)
+        pen.rectangle((0, top, picture.width, top + height - 1), fill=(red, green, blue, 40), outline=colour, width=6)
     picture = Image.alpha_composite(picture, veil).convert("RGB")
     picture.thumbnail((wide, wide * 2))
     scale = picture.height / image.height

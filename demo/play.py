@@ -72,6 +72,7 @@ class Play:
     subscriber: Subscriber
     drops: Drops
     timeline: Timeline
+    base: str = "not trained"  # what the first model was trained from
     rows: list[Row] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     artefacts: dict[str, str] = field(default_factory=dict)  # caption -> S3 key, copied beside the report
