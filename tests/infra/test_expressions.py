@@ -300,7 +300,7 @@ def test_deployment_of_version_2(status: str, config: str, last_good: str, force
         ("RollingBack", "skyloop-dev-v2", "skyloop-dev-v1", "Pause"),
         ("InService", "skyloop-dev-v2", "skyloop-dev-v1", "SmokeTest"),
         # A rollback looks like success.
-        ("InService", "skyloop-dev-v1", "skyloop-dev-v1", "Alert"),
+        ("InService", "skyloop-dev-v1", "skyloop-dev-v1", "Reject"),
         ("Failed", "skyloop-dev-v2", "", "DeleteFirstEndpoint"),
         ("Failed", "skyloop-dev-v2", "skyloop-dev-v1", "Broken"),
         ("UpdateRollbackFailed", "skyloop-dev-v2", "skyloop-dev-v1", "Broken"),
@@ -311,8 +311,19 @@ def test_how_a_deployment_ends(status: str, config: str, previous: str, goes: st
         "endpoint": {"status": status, "config": config, "reason": ""},
         "config": "skyloop-dev-v2",
         "previous": previous,
+        "refused": "",
     }
     assert which("deploy", "HowIsIt", variables) == goes
+    if goes == "Reject":
+        # What SageMaker would not even begin is not the package's fault.
+        assert which("deploy", "HowIsIt", {**variables, "refused": "quota"}) == "NotPrepared"
+        assert which("deploy", "WhatWasBefore", variables) == "Explain"
+
+
+@pytest.mark.parametrize(("previous", "goes"), [("", "DeleteFirstEndpoint"), ("skyloop-dev-v1", "PutBack")])
+def test_what_a_failed_smoke_test_leaves(previous: str, goes: str) -> None:
+    variables = {"endpoint": {"config": "skyloop-dev-v2"}, "previous": previous}
+    assert which("deploy", "WhatWasBefore", variables) == goes
 
 
 @pytest.mark.parametrize(
