@@ -1,0 +1,139 @@
+"""What the evaluation does with categories, baselines, known answers, and with nothing at all: with stub models."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from skyloop_container import evaluate
+from skyloop_container.environment import Environment, JobError
+from skyloop_container.evaluate import Settings
+from skyloop_container.images import decode
+from skyloop_container.inference import Answer, Detection
+from skyloop_container.profile import STATISTICS, image_statistics
+
+from tests.unit.container.pictures import draw, write_channel
+
+SETTINGS = {
+    "SKYLOOP_CATEGORIES": '["square", "disc"]',
+    "SKYLOOP_DATASET_ID": "ds-1",
+    "SKYLOOP_TEST_SET_ID": "test-1",
+    "SKYLOOP_TRAINING_JOB": "job-1",
+    "SKYLOOP_TEST_PREFIX": "s3://bucket/labeled-data",
+}
+
+
+class Stub:
+    """A model that finds the bright squares of `pictures.draw`, calling them `says`."""
+
+    def __init__(self, categories: list[str], says: str, confidence: float = 0.5) -> None:
+        self.categories, self.says, self.confidence = categories, says, confidence
+        self.card = {"training_job": f"job of {says}", "dataset_id": "ds", "versions": {"torch": "1"}}
+
+    def answer(self, image: np.ndarray, confidence: float | None = None) -> Answer:
+        bright = image[..., 0] > 200
+        detections = []
+        seed = next((s for s in range(300) if np.array_equal(draw(s)[0][..., ::-1], image)), None)
+        for _, x, y, w, h in draw(seed)[1] if seed is not None else []:
+            box = ((x - w / 2) * 64, (y - h / 2) * 64, w * 64, h * 64)
+            detections.append(Detection(self.says, self.categories.index(self.says), 0.9, *box))
+        return Answer(detections, [float(bright.mean()), 1.0])
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    inputs = tmp_path / "ml" / "processing" / "input"
+    write_channel(inputs / "test", range(200, 207))
+    write_channel(inputs / "reference", range(100, 103))
+    for model in ("candidate", "champion"):
+        (inputs / model).mkdir()
+        (inputs / model / "model.tar.gz").touch()
+    return tmp_path / "ml"
+
+
+def run(base: Path, monkeypatch: pytest.MonkeyPatch, **models: Stub) -> dict[str, Any]:
+    monkeypatch.setattr(evaluate, "_load", lambda _, name: models[name])
+    evaluate.run(Environment(base))
+    return json.loads((base / "processing" / "output" / "evaluation.json").read_text())
+
+
+def test_categories_are_matched_by_name(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The champion's list has another order: its class ids mean other things, its names do not."""
+    champion = Stub(["tower", "square"], "square")
+    result = run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"), champion=champion)
+    assert result["candidate"]["map50"] == result["champion"]["map50"] == 1
+    assert result["comparison"]["categories"] == ["square"]
+    assert result["comparison"]["map50_difference"] == 0
+    assert list(result["champion"]["per_class"]) == ["square"]
+    assert result["notes"] == ["The champion does not know disc: it is compared on square."]
+
+
+def test_a_champion_that_knows_nothing_of_it_is_not_compared(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"), champion=Stub(["car"], "car"))
+    assert result["champion"] is None
+    assert result["comparison"] is None
+    assert len(result["notes"]) == 2
+
+
+def test_a_worse_candidate_is_seen(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = Stub(["square", "disc"], "disc")  # sees everything, calls it by the wrong name
+    result = run(base, monkeypatch, candidate=candidate, champion=Stub(["square"], "square"))
+    assert result["candidate"]["map50"] == 0
+    assert result["comparison"]["map50_difference"] == -1
+    assert result["comparison"]["interval"] == [-1, -1]
+
+
+def test_baseline_and_known_answers(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (base / "processing" / "input" / "champion" / "model.tar.gz").unlink()
+    result = run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"))
+    assert result["champion"] is None
+    output = base / "processing" / "output"
+    baseline = json.loads((output / "baseline.json").read_text())
+    first = next((base / "processing" / "input" / "reference").rglob("*64.png"))  # seed 100
+    statistics = image_statistics(decode(first.read_bytes()))
+    assert baseline["profiles"][0] == pytest.approx([statistics[name] for name in STATISTICS], abs=1e-6)
+    assert baseline["count"] == 3
+    assert baseline["detections"]["per_category"]["square"] == sum(len(draw(seed)[1]) for seed in range(100, 103))
+    answers = json.loads((output / "known-answers.json").read_text())["answers"]
+    assert len(answers) == 5
+    assert all(answer["detections"] for answer in answers)
+
+
+def test_a_candidate_that_finds_nothing_still_has_known_answers(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blind = Stub(["square", "disc"], "square", confidence=0.95)
+    run(base, monkeypatch, candidate=blind, champion=blind)
+    answers = json.loads((base / "processing" / "output" / "known-answers.json").read_text())["answers"]
+    assert len(answers) == 5
+
+
+def test_a_candidate_without_a_category_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(JobError, match="does not know disc"):
+        run(base, monkeypatch, candidate=Stub(["square"], "square"))
+
+
+def test_a_test_set_without_boxes_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (base / "processing" / "input" / "test").rglob("*.txt"):
+        path.write_text("")
+    with pytest.raises(JobError, match="None of the 7 test images has a box"):
+        run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"), champion=Stub(["square"], "square"))
+
+
+@pytest.mark.parametrize("value", ["", "square", '{"square": 0}', "[]", "[1]"])
+def test_bad_settings_are_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKYLOOP_CATEGORIES", value)
+    with pytest.raises(JobError, match="SKYLOOP_CATEGORIES"):
+        Settings.current()
+
+
+def test_names_are_escaped_in_the_report(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKYLOOP_CATEGORIES", json.dumps(["square", "<script>"]))
+    candidate = Stub(["square", "<script>"], "square")
+    run(base, monkeypatch, candidate=candidate, champion=candidate)
+    report = (base / "processing" / "output" / "report.html").read_text()
+    assert "<script>" not in report
+    assert "&lt;script&gt;" in report
+    assert report.count("<polyline") == 2  # a curve for each model, for the one category with boxes
+    assert report.count("data:image/jpeg") == 6
