@@ -72,7 +72,8 @@ def _content_type(original: Any, service: str, status: int, headers: dict[str, s
 
 @hook(
     "core.iam_actions:extract_iam_action",
-    because="SageMaker's runtime names its operation by path, which MiniStack cannot read for a service it lacks",
+    because="SageMaker's runtime names its operation by path, which MiniStack cannot read for a service it lacks; "
+    "and it asks for sqs:SendMessageBatch, an action that does not exist",
     proof="test_authorization.py::test_invoke_endpoint_needs_its_permission",
 )
 def _iam_action(
@@ -82,7 +83,9 @@ def _iam_action(
         if _RUNTIME.match(path):
             return "sagemaker:InvokeEndpoint"
         return f"{service}:{headers.get('x-amz-target', '').partition('.')[2]}"
-    return original(service, method, path, headers, body, query)
+    action = original(service, method, path, headers, body, query)
+    # Service authorization reference, Amazon SQS: the batch operations are granted by the single ones' actions.
+    return action.removesuffix("Batch") if service == "sqs" and action else action
 
 
 @hook(

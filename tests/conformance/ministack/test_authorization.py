@@ -212,3 +212,12 @@ def test_what_is_refused_is_logged(cloud: Cloud, caller: Any) -> None:
         cloud.client("s3", **caller(("sqs:SendMessage", "*"))).create_bucket(Bucket=bucket)
     log = cloud.home / "logs" / "server.log"
     wait_until(lambda: f"s3:CreateBucket on arn:aws:s3:::{bucket}" in log.read_text())
+
+
+def test_a_batch_to_a_queue_needs_the_action_of_a_single_message(cloud: Cloud, caller: Any) -> None:
+    url = cloud.client("sqs").create_queue(QueueName=cloud.name("queue"))["QueueUrl"]
+    arn = cloud.arn("sqs", url.rpartition("/")[2])
+    entries = [{"Id": "1", "MessageBody": "one"}]
+    cloud.client("sqs", **caller(("sqs:SendMessage", arn))).send_message_batch(QueueUrl=url, Entries=entries)
+    with pytest.raises(ClientError, match=DENIED.format("sqs:SendMessage")):
+        cloud.client("sqs", **caller(("sqs:ReceiveMessage", arn))).send_message_batch(QueueUrl=url, Entries=entries)
