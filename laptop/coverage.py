@@ -8,7 +8,7 @@ depends on it there.
 from __future__ import annotations
 
 _STORAGE = "test_templates.py::test_storage_is_made_as_declared"
-_WIRING = "test_templates.py::test_wiring_is_made_as_declared"
+_WIRING = "test_wiring.py::test_wiring_is_made_as_declared"
 _SERVERLESS = "test_templates.py::test_a_serverless_application_runs"
 _GROUP = "test_templates.py::test_a_model_package_group_is_made_by_a_stack"
 _CONDITIONS = "test_templates.py::test_conditions_compute_with_strings"

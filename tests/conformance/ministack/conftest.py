@@ -6,11 +6,13 @@ import io
 import json
 import textwrap
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from laptop import deploy
 from tests.conformance.conftest import Cloud, wait_until
 from tests.conformance.sagemaker.conftest import (  # noqa: F401 (fixtures)
     labeling_request,
@@ -116,3 +118,17 @@ def ended(cloud: Cloud, execution_arn: str) -> dict[str, Any]:
     if execution["status"] == "SUCCEEDED":
         execution["output"] = json.loads(execution["output"])
     return execution
+
+
+@pytest.fixture
+def stack(cloud: Cloud, tmp_path: Path) -> Iterator[Callable[..., dict[str, str]]]:
+    """``stack(template, **parameters)`` -> outputs; the same stack each time within a test."""
+    name = cloud.name("stack")
+
+    def up(template: str, **parameters: str) -> dict[str, str]:
+        (tmp_path / "template.yaml").write_text(textwrap.dedent(template))
+        application = deploy.load(tmp_path / "template.yaml")
+        return deploy.deploy(cloud.endpoint_url, application, deploy.Configuration(name, parameters))
+
+    yield up
+    cloud.client("cloudformation").delete_stack(StackName=name)

@@ -141,10 +141,11 @@ def test_state_survives_a_stop_and_a_change_of_port(home: Path, up: Any) -> None
     assert message["Body"] == "kept"
 
 
-def test_up_on_a_running_cloud_updates_its_stack(up: Any) -> None:
-    first = up()
+def test_up_on_a_running_cloud_updates_its_stack_and_settings(home: Path, up: Any) -> None:
+    first = up(settings={"workforce": {"error_rate": 0.1}})
     assert first.parameters == {"Days": "3"}
-    second = up({"Days": 7})
+    second = up({"Days": 7}, settings={"workforce": {"jitter": 2}})
+    assert json.loads((home / "workforce.json").read_text()) == {"error_rate": 0.1, "jitter": 2}
     assert (second.pid, second.outputs) == (first.pid, first.outputs)
 
     def days(running: lifecycle.Running) -> int:
@@ -155,12 +156,6 @@ def test_up_on_a_running_cloud_updates_its_stack(up: Any) -> None:
     third = up()
     assert third.parameters == {"Days": "7"}, "what was given stays in force"
     assert days(third) == 7
-
-
-def test_settings_are_merged_into_their_files(home: Path, up: Any) -> None:
-    up(settings={"workforce": {"error_rate": 0.1}})
-    up(settings={"workforce": {"jitter": 2}})
-    assert json.loads((home / "workforce.json").read_text()) == {"error_rate": 0.1, "jitter": 2}
 
 
 def test_an_execution_goes_on_after_a_clean_stop(home: Path, up: Any) -> None:
