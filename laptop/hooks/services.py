@@ -90,7 +90,8 @@ def _iam_action(
 
 @hook(
     "core.iam_actions:extract_resource_arn",
-    because="MiniStack cannot know the resources of a service it lacks and would check every action against *",
+    because="MiniStack cannot know the resources of a service it lacks and would check every action against *; and it "
+    "does so with DescribeAlarms, which AWS checks on the alarms",
     proof="test_authorization.py::test_sagemaker_actions_are_checked_on_their_resource",
 )
 def _resource_arn(
@@ -104,11 +105,13 @@ def _resource_arn(
     region: str,
     account: str,
 ) -> str:
+    operation = headers.get("x-amz-target", "").rpartition(".")[2] or (query.get("Action") or [""])[0]
+    if (service, operation) == ("monitoring", "DescribeAlarms"):
+        return f"arn:aws:cloudwatch:{region}:{account}:alarm:*"
     if service not in _TARGETS:
         return original(service, method, path, headers, body, query, region, account)
     if endpoint := _RUNTIME.match(path):
         return f"arn:aws:sagemaker:{region}:{account}:endpoint/{unquote(endpoint[1]).lower()}"
-    operation = headers.get("x-amz-target", "").partition(".")[2]
     try:
         request = json.loads(body or b"{}")
     except ValueError:

@@ -171,6 +171,16 @@ def test_packages_are_listed_by_their_group(run: Any, cloud: Cloud) -> None:
     assert refused not in run(ask, ("sagemaker:*", group)).get("cause", "")
 
 
+def test_alarms_are_described_by_those_who_may(cloud: Cloud, caller: Any, run: Any) -> None:
+    alarms = cloud.arn("cloudwatch", "alarm:*")
+    cloud.client("cloudwatch", **caller(("cloudwatch:DescribeAlarms", alarms))).describe_alarms()
+    with pytest.raises(ClientError, match="AccessDenied"):
+        cloud.client("cloudwatch", **caller(("cloudwatch:PutMetricAlarm", alarms))).describe_alarms()
+    ask = task("aws-sdk:cloudwatch:describeAlarms", {"MaxRecords": 1})
+    assert run(ask, ("cloudwatch:DescribeAlarms", alarms))["status"] == "SUCCEEDED"
+    assert DENIED.format("cloudwatch:DescribeAlarms") in run(ask)["cause"]
+
+
 def test_loopback_counts_as_tls(cloud: Cloud, caller: Any) -> None:
     # Every bucket and queue of the template refuses plain HTTP, which is what the laptop cloud speaks.
     sqs, name = cloud.client("sqs"), cloud.name("queue")
