@@ -134,13 +134,15 @@ class Play:
             retrain = by_name.get(job)
             if retrain is None or retrain.status == "RUNNING":
                 return None
-            package = next((item for item in now.packages if item.training_job == job), None)
+            # Asked again: what `now` holds was fetched before the executions were, and may be from before their end.
+            registered = snapshot.packages(self.cloud, 20)
+            package = next((item for item in registered if item.training_job == job), None)
             if package is None or package.approval != "Approved":
                 return job, package, False
             deployment = by_name.get(f"{self.cloud.prefix}-v{package.version}")
             if deployment is None or deployment.status == "RUNNING":
                 return None
-            return job, package, now.endpoint.version == str(package.version)
+            return job, package, snapshot.endpoint(self.cloud).version == str(package.version)
 
         job, package, deployed = self.follow(ended, "the retrain to end", timeout)
         decision = self.document(f"model-artifacts/{job}/decision.json")
