@@ -1,6 +1,6 @@
 """Drift tests side by side on real images: how often each alarms for nothing, and how often it sees a real shift.
 
-    PYTHONPATH=layers/skyloop/python:training_container python bench/drift.py [--shared DIR] [--trials 60] [--json]
+    PYTHONPATH=layers/skyloop/python:training_container python bench/drift.py [--shared DIR] [--trials 40] [--json]
 
 Images: HIT-UAV (see the data's README): `night-60m` is what the model was judged on; `day-60m` and `night-120m` are
 real shifts. Profiles are computed by the container's own code, features by the network exported as the container
@@ -137,35 +137,49 @@ def kolmogorov(trial: Trial, *, effective: bool) -> bool:
     return min(holm(p_values)) < ALPHA
 
 
-def by_permutation(statistic: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Trial], bool]:
-    """A two-sample test of the features whose p-value comes from shuffling who belongs to which sample."""
+Split = Callable[[np.ndarray, np.ndarray], float]
+
+
+def by_permutation(prepare: Callable[[np.ndarray], Split]) -> Callable[[Trial], bool]:
+    """A two-sample test of the features whose p-value comes from shuffling who belongs to which sample.
+
+    `prepare` is given all rows and answers the statistic of two groups of their numbers.
+    """
 
     def alarms(trial: Trial) -> bool:
         random = np.random.default_rng(0)
-        both = np.concatenate([trial.reference.pooled, trial.window.pooled])
-        size = len(trial.reference.pooled)
-        found = statistic(both[:size], both[size:])
-        shuffled = (random.permutation(both) for _ in range(PERMUTATIONS))
-        larger = sum(statistic(one[:size], one[size:]) >= found for one in shuffled)
+        size, count = len(trial.reference.pooled), len(trial.reference.pooled) + len(trial.window.pooled)
+        statistic = prepare(np.concatenate([trial.reference.pooled, trial.window.pooled]))
+        found = statistic(np.arange(size), np.arange(size, count))
+        orders = (random.permutation(count) for _ in range(PERMUTATIONS))
+        larger = sum(statistic(order[:size], order[size:]) >= found for order in orders)
         return (larger + 1) / (PERMUTATIONS + 1) < ALPHA
 
     return alarms
 
 
-def hotelling(first: np.ndarray, second: np.ndarray) -> float:
+def hotelling(rows: np.ndarray) -> Split:
     """Hotelling's two-sample T^2 up to a constant: Mahalanobis distance of the means (Hotelling 1931)."""
-    centred = np.concatenate([first - first.mean(axis=0), second - second.mean(axis=0)])
-    difference = first.mean(axis=0) - second.mean(axis=0)
-    return float(difference @ np.linalg.solve(centred.T @ centred + 1e-9 * np.eye(first.shape[1]), difference))
+
+    def statistic(first: np.ndarray, second: np.ndarray) -> float:
+        means = rows[first].mean(axis=0), rows[second].mean(axis=0)
+        centred = np.concatenate([rows[first] - means[0], rows[second] - means[1]])
+        difference = means[0] - means[1]
+        return float(difference @ np.linalg.solve(centred.T @ centred + 1e-9 * np.eye(rows.shape[1]), difference))
+
+    return statistic
 
 
-def mmd(first: np.ndarray, second: np.ndarray) -> float:
+def mmd(rows: np.ndarray) -> Split:
     """Squared maximum mean discrepancy, Gaussian kernel at the median distance (Gretton et al., JMLR 13, 2012)."""
-    both = np.concatenate([first, second])
-    squares = ((both[:, None] - both[None]) ** 2).sum(axis=2)
+    squares = ((rows[:, None] - rows[None]) ** 2).sum(axis=2)
     kernel = np.exp(-squares / np.median(squares[squares > 0]))
-    n = len(first)
-    return float(kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean())
+
+    def statistic(first: np.ndarray, second: np.ndarray) -> float:
+        within = kernel[np.ix_(first, first)].mean() + kernel[np.ix_(second, second)].mean()
+        return float(within - 2 * kernel[np.ix_(first, second)].mean())
+
+    return statistic
 
 
 def novelty(part: str, left_out: float) -> Callable[[Trial], bool]:
@@ -229,7 +243,7 @@ def rates(images: dict[str, Images], by: str, size: int, window: int, trials: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--size", type=int, default=320, help="pixels the network sees")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
