@@ -22,6 +22,8 @@ class Tracker:
             return
         if uri.startswith("file:") or "://" not in uri:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3.7 and later refuse folders without it
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # the image has no git, and MLflow would say so
         self._attempt(lambda: self._start(name, tags, parameters, checkpoint_dir / "mlflow-run-id"))
 
     def epoch(self, number: int, values: dict[str, float]) -> None:

@@ -34,6 +34,7 @@ def run(environment: Environment) -> None:
     base_model.check_loadable(base)
     print(f"base={base.kind} ({base.detail})", flush=True)
     print(f"images: train={len(train)} validation={len(validation)}; threads={torch.get_num_threads()}", flush=True)
+    resume = _checkpoint_to_resume(environment.checkpoint_dir, wanted)
     tracker = Tracker(
         environment.training_job_name(),
         {"dataset_id": wanted.dataset_id, "correlation_id": wanted.correlation_id, "base": base.kind},
@@ -41,7 +42,7 @@ def run(environment: Environment) -> None:
         environment.checkpoint_dir,
     )
     try:
-        weights = _fit(environment, wanted, base.model, {"train": train, "val": validation}, tracker)
+        weights = _fit(environment, wanted, base.model, {"train": train, "val": validation}, resume, tracker)
         card = _export(environment, wanted, base, weights, train, validation)
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
@@ -60,13 +61,18 @@ def _read(environment: Environment, channel: str, wanted: Hyperparameters) -> li
 
 
 def _fit(
-    environment: Environment, wanted: Hyperparameters, model: str, splits: dict[str, list[Sample]], tracker: Tracker
+    environment: Environment,
+    wanted: Hyperparameters,
+    model: str,
+    splits: dict[str, list[Sample]],
+    resume: tuple[Path | None, int],
+    tracker: Tracker,
 ) -> Path:
     """Train, or go on where a checkpoint of the same job stopped. Returns the weights to export."""
     from .trainer import Trainer
 
     data = link_for_ultralytics(splits, wanted.categories, environment.scratch / "dataset")
-    checkpoint, finished = _checkpoint_to_resume(environment.checkpoint_dir, wanted)
+    checkpoint, finished = resume
     if checkpoint:
         print(f"resumed after epoch={finished}", flush=True)
     if finished >= wanted.epochs:

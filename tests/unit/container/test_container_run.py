@@ -186,32 +186,46 @@ def test_warm_start_with_a_new_category(trained: tuple[Path, str], tmp_path: Pat
     assert card["categories"] == ["square", "disc"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_training_goes_on(how: signal.Signals, tmp_path: Path) -> None:
-    epochs = 12
-    base = lay_out(tmp_path / "ml", epochs=epochs, val_period=epochs)
-    process = start("train", base)
+def interrupt(base: Path, after: int, how: signal.Signals, **values: str) -> tuple[int, str]:
+    """Start a training and send it a signal when it has done `after` epochs. Returns its exit code and output."""
+    process = start("train", base, **values)
     assert process.stdout
     seen = ""
-    for line in process.stdout:
-        seen += line
-        if line.startswith("epoch=3 "):
-            process.send_signal(how)
-            break
-    else:
-        pytest.fail(f"the training ended early:\n{seen}")
-    assert process.wait(TIMEOUT) == (143 if how == signal.SIGTERM else -signal.SIGKILL)
-    process.stdout.close()
+    try:
+        for line in process.stdout:
+            seen += line
+            if line.startswith(f"epoch={after} "):
+                process.send_signal(how)
+                return process.wait(TIMEOUT), seen
+    finally:
+        process.kill()
+        process.communicate()
+    pytest.fail(f"the training ended early:\n{seen}")
+
+
+def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
+    """Ended gently, then killed, then finished: one run, every epoch counted, one model."""
+    epochs = 14
+    base = lay_out(tmp_path / "ml", epochs=epochs, val_period=epochs)
+    tracking = {"MLFLOW_TRACKING_URI": f"file:{tmp_path}/mlruns"}
+    code, output = interrupt(base, 2, signal.SIGTERM, **tracking)
+    assert code == 143, output
+    code, output = interrupt(base, 6, signal.SIGKILL, **tracking)
+    assert code == -signal.SIGKILL, output
+    first = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
+    assert first
+    assert 2 <= int(first[1]) < 6
     assert not (base / "output" / "failure").exists()
     assert not (base / "model").exists()
-    code, output = run("train", base)
+    code, output = run("train", base, **tracking)
     assert code == 0, output
-    resumed = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
-    assert resumed
-    assert 3 <= int(resumed[1]) < epochs
+    second = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
+    assert second
+    assert 6 <= int(second[1]) < epochs
     trained_epochs = [int(n) for n in re.findall(r"^epoch=(\d+) ", output, re.MULTILINE)]
-    assert trained_epochs == list(range(int(resumed[1]) + 1, epochs + 1))
+    assert trained_epochs == list(range(int(second[1]) + 1, epochs + 1))
     assert (base / "model" / "model.onnx").exists()
+    assert len(list((tmp_path / "mlruns").rglob("params"))) == 1
 
 
 @pytest.mark.parametrize(
