@@ -40,12 +40,12 @@ PARAMETERS = {
     "Epochs": "30",
     "ImageSize": "160",
     "BatchSize": "4",
-    "LabelingBatchSize": "24",
+    "LabelingBatchSize": "40",
     "LabelingMaxWaitHours": "1",
     "MinMap50": "0.15",
     "MinClassBoxes": "20",
     "MaxMap50Drop": "0.02",
-    "DriftWindow": "24",
+    "DriftWindow": "36",
 }
 COLOURS = {"flight lines 1": "#32d7ff", "flight lines 2": "#30d158", "scrambled": "#ff375f", "patrol": "#ffd60a"}
 
@@ -83,7 +83,7 @@ def ground_pictures(folder: Path) -> list[Picture]:
         )
         for name, image, over in (
             (drops.DENSE, dense, lines(first, first, first)),
-            (drops.SPARSE, sparse, lines(second, second, bad, patrol, first, first, first)),
+            (drops.SPARSE, sparse, lines(second, first, bad, patrol, first, first, first)),
         )
     ]
 

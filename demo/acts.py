@@ -123,6 +123,8 @@ def other_sites(play: Play) -> None:
     """Traffic from other sites -> drift -> an alert reaches the subscriber -> those images head the queue."""
     play.narrator.act(ACT_DRIFT)
     received = len(play.subscriber.received)
+    play.drop(play.drops.patrol, labelled=False)
+    play.narrator.say("fewer than a batch: they wait in the labeling queue", stage="label")
     boxes = known_boxes(play.drops.visitors)
     paths = frames(play.drops.visitors)
     answers = play.detect(paths)
@@ -149,7 +151,7 @@ def other_sites(play: Play) -> None:
     def queued(now: Snapshot) -> list[dict[str, object]] | None:
         waiting = snapshot.images(play.cloud, "PENDING", 100) or snapshot.images(play.cloud, "LABELING", 100)
         head = [item for item in waiting if str(item["flight"]).startswith("drift-")]
-        return waiting if head else None
+        return waiting if head and len(waiting) > len(head) else None
 
     waiting = play.follow(queued, "the drifted images to be catalogued", DRIFT_SECONDS)
     ahead = 0

@@ -14,8 +14,8 @@ from demo.imagery import Box, Frame, Orthophoto, cut, read_orthophoto, scan
 FRAME = 345  # pixels, 34.5 m of ground: three lines fit the dense orthophoto, seven the other
 DENSE, SPARSE = "2019_YELL_2_541000_4977000_image_crop", "2019_YELL_2_528000_4978000_image_crop2"
 OTHER_SITES = ("OSBS_029", "SOAP_061", "SOAP_031")
-# Both steps make twelve frames of a line, the least that a drift baseline is made of.
-DENSE_STEP, SPARSE_STEP, SLOW_STEP = 82, 172, 43
+# Pixels from one frame of a line to the next. Each makes 23 frames of its orthophoto's lines; slow makes 46, fast 12.
+DENSE_STEP, SPARSE_STEP, SLOW_STEP, FAST_STEP = 41, 86, 43, 172
 SITE_FRAME, SITE_STEP = 256, 72  # nine frames a site
 CATEGORY = "tree"
 JPEG_QUALITY = 92
@@ -83,9 +83,9 @@ def prepare(imagery: Path, target: Path, seed: int = 0) -> Drops:
     def west_east(photo: Orthophoto, prefix: str, step: int, *lines: int) -> list[Frame]:
         return cut(photo, prefix, FRAME, step, lines)
 
-    first = west_east(dense, "yell-a", DENSE_STEP, 1, 2, 3) + west_east(sparse, "yell-b", SPARSE_STEP, 5, 6, 7)
-    second = west_east(sparse, "yell-b", SPARSE_STEP, 1, 2)
-    patrol = west_east(sparse, "yell-b", SPARSE_STEP, 4)
+    first = west_east(dense, "yell-a", DENSE_STEP, 1, 2, 3) + west_east(sparse, "yell-b", SPARSE_STEP, 2, 5, 6, 7)
+    second = west_east(sparse, "yell-b", SLOW_STEP, 1)
+    patrol = west_east(sparse, "yell-b", FAST_STEP, 4)
     scrambled = scramble(west_east(sparse, "yell-b", SLOW_STEP, 3), seed)
     sites = [read_orthophoto(imagery, name) for name in OTHER_SITES]
     visitors = [frame for site in sites for frame in scan(site, SITE_FRAME, SITE_STEP)]

@@ -110,10 +110,10 @@ class Play:
         metrics = {item["MetricName"]: item["Value"] for item in job.get("FinalMetricDataList", [])}
         return ", ".join(f"{name} {value:.3g}" for name, value in sorted(metrics.items()))
 
-    def drop(self, folder: Path) -> drop.DropReport:
-        """What `skyloop drop FOLDER --labels annotations.json` does; each flight keeps its own name."""
+    def drop(self, folder: Path, labelled: bool = True) -> drop.DropReport:
+        """What `skyloop drop FOLDER [--labels annotations.json]` does; each flight keeps its own name."""
         planned = flights.plan(folder)
-        labels = coco.read(folder / "annotations.json")
+        labels = coco.read(folder / "annotations.json") if labelled else None
         planned = _named_by_flight(planned)
         report = drop.drop(self.cloud, planned, labels, drop.new_correlation_id(), lambda items, *_: items)
         boxes = f" with {report.boxes} known boxes" if report.boxes else ""
