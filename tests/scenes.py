@@ -48,9 +48,16 @@ def frame(rng: np.random.Generator, size: int, brightness: float = 1.0) -> tuple
 
 
 def write_flight(
-    folder: Path, frames: int, seed: int, *, size: int = 128, brightness: float = 1.0, scrambled: bool = False
+    folder: Path,
+    frames: int,
+    seed: int,
+    *,
+    size: int = 128,
+    brightness: float = 1.0,
+    scrambled: bool = False,
+    names: Sequence[str] = (),
 ) -> Flight:
-    """Write a flight of `frames` frames; `scrambled` labels lie: every box is moved somewhere else."""
+    """Write a flight of `frames` frames, the first ones under `names`; `scrambled` labels lie: every box is moved."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     coco: dict[str, list] = {"images": [], "annotations": [], "categories": []}
@@ -58,7 +65,7 @@ def write_flight(
     images = []
     for index in range(frames):
         image, boxes = frame(rng, size, brightness)
-        path = folder / f"frame_{index:04d}.jpg"
+        path = folder / (names[index] if index < len(names) else f"frame_{index:04d}.jpg")
         image.save(path, quality=92)
         images.append(path)
         coco["images"].append({"id": index, "file_name": path.name, "width": size, "height": size})

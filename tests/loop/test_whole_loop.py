@@ -28,6 +28,7 @@ PARAMETERS = {
     "ImageSize": 128,
     "BatchSize": 4,
     "LabelingQuietSeconds": 1,
+    "LabelingMaxWaitHours": 24,
     "MinMap50": 0.05,
     "MaxMap50Drop": 0.5,
     "SweepRate": "rate(30 minutes)",  # the test sweeps by hand, when an event was lost
@@ -80,14 +81,11 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
 
     # -- dropped: images, twice over, among files that only pretend -----------------------------------------------
     flights = [write_flight(tmp_path / f"line-{number}", FRAMES, seed=number) for number in range(FLIGHTS)]
-    odd = write_flight(tmp_path / "odd", len(ODD_NAMES), seed=99)
-    for path, name in zip(odd.images, ODD_NAMES, strict=True):
-        path.rename(odd.folder / name)
+    odd = write_flight(tmp_path / "odd", len(ODD_NAMES), seed=99, names=ODD_NAMES)
     bad = unusable(flights[0].images[0])
     for name, content in bad.items():
         (odd.folder / name).write_bytes(content)
-    loop.command("drop", odd.folder)
-    for flight in flights:
+    for flight in (odd, *flights):
         drop(loop, flight)
     total = images + len(ODD_NAMES) + len(bad)
 
