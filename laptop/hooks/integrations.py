@@ -36,6 +36,12 @@ def prepare() -> None:
         "protocol": "json",
         "service_key": "application-autoscaling",
     }
+    # In XML, MiniStack's alarms lack members (StateUpdatedTimestamp for one) that its JSON has.
+    stepfunctions._AWS_SDK_SERVICE_MAP["cloudwatch"] = {
+        "target_prefix": "GraniteServiceVersion20100801",
+        "protocol": "json",
+        "service_key": "monitoring",
+    }
     # MiniStack's table holds the functions themselves: look them up at each call, so that the hooks below count.
     stepfunctions._SERVICE_DISPATCH["arn:aws:states:::sns:publish"] = lambda *given: stepfunctions._invoke_sns_publish(
         *given

@@ -191,3 +191,4 @@ def test_alarms_are_described(cloud: Cloud, run: Any) -> None:
         output = run(describe, ("cloudwatch:DescribeAlarms", "*"))["output"]
         found = {alarm["AlarmName"]: alarm["StateValue"] for alarm in output["MetricAlarms"]}
         assert found == {name: expected[name] for name in given}
+        assert all(alarm["StateUpdatedTimestamp"].endswith("Z") for alarm in output["MetricAlarms"])
