@@ -7,6 +7,7 @@ height] in pixels, `categories`. Everything else in the file is ignored.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -137,14 +138,18 @@ class Match(BaseModel):
     entries_without_image: list[str]
 
 
+def _same_name(name: str) -> str:
+    """Names as people compare them: some file systems take é apart, some tools write it whole."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _index(drop: Drop) -> tuple[dict[str, Image], dict[str, list[Image]]]:
     by_path: dict[str, Image] = {}
     by_name: dict[str, list[Image]] = defaultdict(list)
     for image in drop.images:
-        relative = image.path.relative_to(drop.root).as_posix()
-        by_path[relative] = image
-        by_path[f"{image.flight}/{image.name}"] = image
-        by_name[image.path.name].append(image)
+        by_path[_same_name(image.path.relative_to(drop.root).as_posix())] = image
+        by_path[_same_name(f"{image.flight}/{image.name}")] = image
+        by_name[_same_name(image.path.name)].append(image)
     return by_path, by_name
 
 
@@ -160,8 +165,7 @@ def match(coco: CocoFile, drop: Drop) -> Match:
     found: dict[int | str, Image] = {}
     missing: list[str] = []
     for entry in coco.images:
-        name = entry.file_name.replace("\\", "/")
-        name = name[2:] if name.startswith("./") else name
+        name = _same_name(entry.file_name.replace("\\", "/").removeprefix("./"))
         image = by_path.get(name)
         if image is None and len(same := by_name.get(PurePosixPath(name).name, [])) == 1:
             image = same[0]

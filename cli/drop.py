@@ -39,6 +39,8 @@ class DropReport:
     suspicious: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     boxes: int = 0
+    entries_without_image: list[str] = field(default_factory=list)
+    images_without_entry: int = 0
     categories_added: list[str] = field(default_factory=list)
     other_files: int = 0
     keys: list[str] = field(default_factory=list)
@@ -162,6 +164,8 @@ def drop(
                 f"Its file_name entries look like {matched.entries_without_image[:2]}, relative to the folder.",
             )
         report.boxes = matched.boxes
+        report.entries_without_image = matched.entries_without_image
+        report.images_without_entry = matched.images_without_entry
         report.categories_added = categories.add(cloud, coco.category_names)[1]
         put_known_boxes(s3, cloud.bucket, matched)
     with ThreadPoolExecutor(WORKERS) as pool:

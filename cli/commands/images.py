@@ -38,6 +38,10 @@ def drop(
     report = send(cloud, planned, boxes, new_correlation_id(), out.track)
     for name, why in report.suspicious.items():
         out.warn(f"{name} {why}; uploaded all the same, the pipeline will quarantine it with the reason")
+    if missing := report.entries_without_image:
+        out.warn(f"{len(missing)} entries of {labels} name no image here (or one of several), such as {missing[0]}")
+    if report.images_without_entry:
+        out.warn(f"{report.images_without_entry} images have no entry in {labels}: the workforce knows nothing of them")
     if report.other_files:
         out.note(f"{report.other_files} other files were left alone.")
     if labels is None and (beside := coco.find(path)):

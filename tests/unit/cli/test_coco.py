@@ -74,6 +74,13 @@ def test_entries_find_their_images(tmp_path: Path, picture: Picture) -> None:
     assert match.boxes == 3
 
 
+def test_a_name_may_be_composed_or_not(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "e\u0301t\u00e9.jpg")
+    file = coco.read(written(tmp_path / "labels.json", document("\u00e9te\u0301.jpg")))
+    match = coco.match(file, flights.plan(tmp_path / "f"))
+    assert match.by_flight["f"]["images"][0]["file_name"] == "e\u0301t\u00e9.jpg"
+
+
 def test_boxes_keep_their_category_by_name(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "f" / "1.jpg")
     file = coco.read(written(tmp_path / "labels.json", document("1.jpg")))

@@ -92,6 +92,17 @@ def test_unusable_files_are_uploaded_with_a_warning(invoke, cloud: Cloud, tmp_pa
     assert "good.jpg" not in said
 
 
+def test_labels_that_fit_some_images_say_which_not(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    picture(tmp_path / "f" / "2.jpg", 2)
+    result = invoke("drop", tmp_path / "f", "--labels", labels(tmp_path / "f", "1.jpg", "gone.jpg"))
+    assert result.exit_code == 0
+    said = " ".join(result.stdout.split())
+    assert "1 entries of" in said
+    assert "such as gone.jpg" in said
+    assert "1 images have no entry" in said
+
+
 def test_labels_that_fit_no_image_drop_nothing(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "f" / "1.jpg", 1)
     result = invoke("drop", tmp_path / "f", "--labels", labels(tmp_path / "f", "other.jpg"))
