@@ -16,7 +16,13 @@ from cli.cloud import Cloud
 from cli.snapshot import Execution, Snapshot
 
 Level = Literal["info", "good", "warning", "error"]
-ENTERED = {"TaskStateEntered", "MapStateEntered", "ParallelStateEntered"}
+MAPS = {"MapStateEntered", "ParallelStateEntered"}
+SCHEDULED = {
+    "TaskScheduled": "taskScheduledEventDetails",
+    "LambdaFunctionScheduled": "lambdaFunctionScheduledEventDetails",
+}
+# Looking something up or noting it down is no news to people; what it leads to is.
+UNTOLD_ACTIONS = ("describe", "get", "list", "query", "publish", "putItem", "updateItem", "deleteItem")
 ENDED = {"FAILED": "failed", "TIMED_OUT": "timed out", "ABORTED": "was stopped"}
 # Label runs once a batch of uploads and mostly finds nothing to do: its labeling jobs tell its story.
 TOLD_BY_STEPS = ("Retrain", "Deploy", "Rollback")
@@ -97,12 +103,29 @@ class Timeline:
         seen = self._events_seen.get(execution.arn, 0)
         self._events_seen[execution.arn] = len(events)
         told = self._steps_told.setdefault(execution.arn, set())
-        for event in events[seen:]:
-            detail = event.get("stateEnteredEventDetails")
-            if event["type"] not in ENTERED or not detail or detail["name"] in told:
-                continue
-            told.add(detail["name"])  # a waiting loop enters its states again and again
-            yield Happening(event["timestamp"], execution.machine, spoken(detail["name"]), subject=execution.name)
+        for number, name in steps(events):
+            if number >= seen and name not in told:
+                told.add(name)  # a waiting loop enters its states again and again
+                at = events[number]["timestamp"]
+                yield Happening(at, execution.machine, spoken(name), subject=execution.name)
+
+
+def steps(events: list[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    """Index and state name of every event of a history that begins work: a map, or a task that is no mere look-up."""
+    names: dict[int, str] = {}
+    last = ""
+    for number, event in enumerate(events):
+        if detail := event.get("stateEnteredEventDetails"):
+            names[event["id"]] = last = detail["name"]
+            if event["type"] in MAPS:
+                yield number, detail["name"]
+        elif key := SCHEDULED.get(event["type"]):
+            # Histories without the link have no parallel branches here: the state is the one entered last.
+            name = names.get(event.get("previousEventId", 0), last)
+            # `putItem` on AWS, the whole integration ARN elsewhere
+            action = event.get(key, {}).get("resource", "").rpartition(":")[2]
+            if not action.startswith(UNTOLD_ACTIONS):
+                yield number, name
 
 
 def spoken(state: str) -> str:

@@ -237,6 +237,35 @@ def test_images_are_told_once_even_when_a_count_dips(cloud: Cloud) -> None:
     assert [happening.text for happening in follows.look()] == ["1 images catalogued"]
 
 
+def entered(number: int, name: str, kind: str = "Task") -> dict[str, Any]:
+    return {"id": number, "type": f"{kind}StateEntered", "stateEnteredEventDetails": {"name": name}}
+
+
+def scheduled(number: int, resource: str, kind: str = "Task") -> dict[str, Any]:
+    key = f"{kind[0].lower()}{kind[1:]}ScheduledEventDetails"
+    return {"id": number, "previousEventId": number - 1, "type": f"{kind}Scheduled", key: {"resource": resource}}
+
+
+def test_steps_are_work_and_not_look_ups() -> None:
+    history = [
+        entered(1, "FindChampion"),
+        scheduled(2, "getItem"),
+        entered(3, "ConvertLabels", "Map"),
+        entered(4, "AssembleDataset"),
+        scheduled(5, "invoke"),
+        entered(6, "IsItEnough", "Choice"),
+        entered(7, "Train"),
+        scheduled(8, "arn:aws:states:::sagemaker:createTrainingJob.sync"),
+        entered(9, "LookAtTraining"),
+        scheduled(10, "arn:aws:states:::aws-sdk:sagemaker:describeTrainingJob"),
+        entered(11, "Gate"),
+        scheduled(12, "arn:aws:lambda:eu-west-1:1:function:gate-model", "LambdaFunction"),
+        entered(13, "Alert"),
+        scheduled(14, "publish"),
+    ]
+    assert [name for _, name in timeline.steps(history)] == ["ConvertLabels", "AssembleDataset", "Train", "Gate"]
+
+
 def snap(**changes: Any) -> Snapshot:
     values: dict[str, Any] = {
         "stack": "s",
