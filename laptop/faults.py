@@ -1,8 +1,9 @@
 """Faults of event delivery, for tests: EventBridge promises neither exactly one delivery nor any.
 
 Set with ``POST /_skyloop/faults`` and the JSON ``{"duplicate": true, "lose": ["Object Created", …]}``; an absent
-member is off. ``duplicate`` hands every event to every matching target twice. ``lose`` drops the first event of each
-detail-type named (one for each time the name is listed), before any rule sees it.
+member is off. ``duplicate`` hands every event to every matching target twice. ``lose`` keeps the first event of each
+detail-type named (one for each time the name is listed) from all of its targets; events that no rule waits for do not
+count.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ def current() -> dict[str, Any]:
 
 
 def loses(detail_type: str, event_id: str) -> bool:
-    """Whether this event is to be dropped; counts it if so."""
+    """Whether this event is to be dropped; counts it if so, once for all of its targets."""
     with _lock:
+        if any(event["id"] == event_id for event in _lost):
+            return True
         if detail_type not in _lose:
             return False
         _lose.remove(detail_type)
