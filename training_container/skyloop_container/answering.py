@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .dataset import Sample, to_pixels
+from .dataset import Sample, read_image, to_pixels
 from .images import decode
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import Judged, Truth
@@ -33,7 +33,7 @@ def judge(detector: Detector, sample: Sample, categories: list[str]) -> Judged:
     Args:
         categories: the names of the sample's category ids (the model may have another list).
     """
-    image = decode(sample.path.read_bytes())
+    image = read_image(sample)
     height, width = image.shape[:2]
     truth = [Truth(categories[box[0]], *to_pixels(box, width, height)) for box in sample.boxes]
     return Judged(sample.name, width, height, truth, detector.answer(image, EVALUATION_CONFIDENCE).detections)

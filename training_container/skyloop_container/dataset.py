@@ -4,7 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from .environment import JobError
+from .images import ImageError, decode
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -69,6 +72,14 @@ def _read_labels(path: Path, categories: int) -> tuple[Box, ...]:
             raise JobError(f"Fractions of the image in 0..1 expected in {where}: {line[:80]!r}.")
         boxes.append(box)
     return tuple(boxes)
+
+
+def read_image(sample: Sample) -> np.ndarray:
+    """The sample's picture as (height, width, 3) uint8 RGB. Raises JobError, naming the file, if it is none."""
+    try:
+        return decode(sample.path.read_bytes())
+    except ImageError as error:
+        raise JobError(f"The image {sample.name} cannot be used: {error}") from error
 
 
 def to_pixels(box: Box, width: int, height: int) -> tuple[float, float, float, float]:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from .answering import answer_image, judge
-from .dataset import Sample, read_channel
+from .dataset import Sample, read_channel, read_image
 from .environment import Environment, JobError, unpack_model
-from .images import decode
 from .inference import Detector
 from .metrics import EVALUATOR, Judged, compare, score
 from .profile import STATISTICS, image_statistics
@@ -137,7 +136,7 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
     profiles, features, groups, counts, confidences = [], [], [], [], []
     per_category = dict.fromkeys(settings.categories, 0)
     for sample in reference:
-        image = decode(sample.path.read_bytes())
+        image = read_image(sample)
         statistics, answer = image_statistics(image), detector.answer(image)
         profiles.append([round(statistics[name], 6) for name in STATISTICS])
         features.append([round(value, 5) for value in answer.features])

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from .answering import judge
-from .dataset import Sample
+from .dataset import Sample, read_image
 from .environment import JobError
-from .images import decode
 from .inference import Detector
 from .metrics import best_confidence
 
@@ -98,7 +97,7 @@ def export(
     detector = Detector(model_dir, torch.get_num_threads())
     _verify(detector, example.numpy(), expected)
     card["features"] |= fit_features(
-        np.stack([detector.run(decode(sample.path.read_bytes()))[1] for sample in _spread(train, FIT_IMAGES)])
+        np.stack([detector.run(read_image(sample))[1] for sample in _spread(train, FIT_IMAGES)])
     )
     judged = [judge(detector, sample, card["categories"]) for sample in _spread(validation, CONFIDENCE_IMAGES)]
     card["confidence_default"] = best_confidence(judged, card["categories"])

@@ -10,8 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .dataset import Sample
-from .images import decode
+from .dataset import Sample, read_image
 from .metrics import Judged, match, match_image
 
 PICTURES = 6
@@ -196,7 +195,7 @@ def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], judged: Seq
 
 
 def _picture(sample: Sample, judged: Judged, confidence: float) -> str:
-    image = decode(sample.path.read_bytes())
+    image = read_image(sample)
     scale = min(PICTURE_SIDE / max(image.shape[:2]), 1.0)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
     _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])

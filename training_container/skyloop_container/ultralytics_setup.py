@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
@@ -88,7 +89,11 @@ def prepare(scratch: Path, threads: int | None = None) -> None:
 
     import ultralytics.utils
     from ultralytics import settings
-    from ultralytics.utils import torch_utils
+    from ultralytics.utils import patches, torch_utils
+
+    # Ultralytics replaces Pillow's open() for the whole process by one that, for what is no image, wants a plugin and
+    # raises ModuleNotFoundError: a damaged image could not be told from a broken installation.
+    Image.open = patches._image_open
 
     # Ultralytics trains with cpu_count - 1 threads: one of two. select_device reads this name.
     ultralytics.utils.NUM_THREADS = torch_utils.NUM_THREADS = threads

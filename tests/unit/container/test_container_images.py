@@ -52,7 +52,7 @@ def test_orientation_is_applied(orientation: int, turns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"), [(b"", "empty"), (b"hello, I am text" * 9, "not an image"), (b"\xff\xd8\xff", "")]
+    ("body", "reason"), [(b"", "empty"), (b"hello, I am text" * 9, "not an image"), (b"\xff\xd8\xff", "image")]
 )
 def test_what_is_no_image_is_refused(body: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):

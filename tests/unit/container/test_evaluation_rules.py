@@ -121,6 +121,14 @@ def test_a_test_set_without_boxes_is_refused(base: Path, monkeypatch: pytest.Mon
         run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"), champion=Stub(["square"], "square"))
 
 
+def test_a_damaged_test_image_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = next((base / "processing" / "input" / "test").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:200])
+    candidate = Stub(["square", "disc"], "square")
+    with pytest.raises(JobError, match=f"{image.name} cannot be used: The image is damaged"):
+        run(base, monkeypatch, candidate=candidate, champion=candidate)
+
+
 @pytest.mark.parametrize("value", ["", "square", '{"square": 0}', "[]", "[1]"])
 def test_bad_settings_are_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKYLOOP_CATEGORIES", value)
