@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 
 COLOURS = {"train": "#2f6f9f", "validation": "#e0a030", "test": "#b8443c"}
 
-_ROW, _BAR, _LABELS, _WIDTH = 26, 16, 170, 640
+_ROW, _BAR, _LABELS, _WIDTH = 26, 16, 240, 920
 
 
 def stacked_bars(rows: Mapping[str, Mapping[str, int]]) -> str:
@@ -31,24 +32,27 @@ def stacked_bars(rows: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def histogram(values: Sequence[float], edges: Sequence[float], unit: str) -> str:
-    """Columns of how many values lie from each edge to the next; what is below or above counts at the ends."""
-    counts = [0] * (len(edges) - 1)
+    """Columns of how many values lie from each edge to the next, the last one from the last edge on.
+
+    What is below the first edge counts in the first column.
+    """
+    counts = [0] * len(edges)
     for value in values:
-        place = sum(value >= edge for edge in edges[1:-1])
-        counts[place] += 1
-    tallest, step, height = max(counts, default=0) or 1, _WIDTH / max(1, len(counts)), 150
+        counts[sum(value >= edge for edge in edges[1:])] += 1
+    spans = [f"{low:g}–{high:g}" for low, high in pairwise(edges)] + [f"≥ {edges[-1]:g}"]
+    tallest, step, height = max(counts) or 1, _WIDTH / len(counts), 150
     marks = []
-    for number, count in enumerate(counts):
+    for number, (span, count) in enumerate(zip(spans, counts, strict=True)):
         column = count / tallest * (height - 20)
         left = number * step
-        title = f"{edges[number]:g} to {edges[number + 1]:g} {unit}: {count:,}"
+        title = f"{span} {unit}: {count:,}"
         marks.append(
             f'<rect x="{left + 2:.1f}" y="{height - column:.1f}" width="{step - 4:.1f}" height="{column:.1f}"'
             f' fill="#5b7f95"><title>{escape(title)}</title></rect>'
         )
         if count:
             marks.append(_text(left + step / 2, height - column - 5, f"{count:,}", anchor="middle"))
-        marks.append(_text(left + step / 2, height + 16, f"{edges[number]:g}–{edges[number + 1]:g}", anchor="middle"))
+        marks.append(_text(left + step / 2, height + 16, span, anchor="middle"))
     return _svg(_WIDTH, height + 24, marks)
 
 
@@ -66,5 +70,5 @@ def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _short(name: str, length: int = 24) -> str:
+def _short(name: str, length: int = 28) -> str:
     return name if len(name) <= length else f"…{name[1 - length :]}"

@@ -10,16 +10,21 @@ import numpy as np
 from skyloop.drift import Judgement, StatisticEvidence
 from skyloop.profile import STATISTICS
 
-BINS = 24
+MOST_BINS = 24
 WIDTH, HEIGHT = 320, 110  # pixels of one histogram
 REFERENCE_COLOUR, WINDOW_COLOUR = "#8a99a8", "#d9622b"
 
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1d2833}
+body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1d2833;background:#fff;
+overflow-wrap:break-word}
 h1{font-size:1.4rem}.DRIFT{color:#b3400f}.OK{color:#2f7d4f}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(330px,1fr));gap:1rem}
-figure{margin:0;padding:.6rem;border:1px solid #dde3e8;border-radius:6px}figure.moved{border-color:#d9622b}
-figcaption{font-size:.85rem}table{border-collapse:collapse;font-size:.85rem}
+.facts{table-layout:fixed;width:100%}.facts td{text-align:left;overflow-wrap:anywhere}
+.facts td:first-child{width:9rem;color:#5b6b7a}.key span{margin-right:1.2rem}.lead{font-size:1.05rem}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr));gap:1rem}
+figure{margin:0;padding:.6rem;border:1px solid #dde3e8;border-radius:6px}figure.moved{border:2px solid #d9622b}
+figure svg{display:block;width:100%;height:auto;margin-bottom:.4rem}
+figcaption{font-size:.85rem}figcaption small{display:block;color:#5b6b7a}figcaption em{color:#b3400f;font-style:normal}
+table{border-collapse:collapse;font-size:.85rem}
 td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #dde3e8}
 td:first-child,th:first-child{text-align:left}
 """
@@ -41,12 +46,15 @@ def render(
         for e in judgement.novelty
     )
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
         f'<h1>{escape(title)}: <span class="{judgement.decision}">{judgement.decision}</span></h1>'
-        f"<p>p = {judgement.p_value:.2g} over all evidence, alarm below {judgement.alpha:g}.</p><ul>{reasons}</ul>"
-        f"<table>{lines}</table><h2>Image statistics</h2>"
-        f'<p><span style="color:{REFERENCE_COLOUR}">■</span> reference ({judgement.reference} images) '
-        f'<span style="color:{WINDOW_COLOUR}">■</span> window ({judgement.window} images)</p>'
+        f'<ul class="lead">{reasons}</ul>'
+        f"<p>p = {judgement.p_value:.2g} over all evidence, alarm below {judgement.alpha:g}.</p>"
+        f'<table class="facts">{lines}</table><h2>Image statistics</h2>'
+        '<p class="key">'
+        f'<span><b style="color:{REFERENCE_COLOUR}">■</b> reference ({judgement.reference} images)</span>'
+        f'<span><b style="color:{WINDOW_COLOUR}">■</b> window ({judgement.window} images)</span></p>'
         f'<div class="grid">{pictures}</div><h2>Unlike the reference as a whole</h2>'
         "<table><tr><th>evidence</th><th>D+</th><th>p</th><th>effective size</th><th>outside</th><th>alarms</th></tr>"
         f"{rows}</table></html>"
@@ -54,28 +62,30 @@ def render(
 
 
 def _figure(evidence: StatisticEvidence, meaning: str, reference: np.ndarray, window: np.ndarray) -> str:
-    caption = (
-        f"<b>{evidence.name}</b> ({meaning}): median {evidence.median_window:.3g} against "
-        f"{evidence.median_reference:.3g} ({evidence.shift:+.1f} sd), D = {evidence.ks:.2f}, "
-        f"p = {evidence.p_adjusted:.2g}, worth {evidence.effective_size:.0f} independent images"
-    )
     moved = ' class="moved"' if evidence.moved else ""
-    return f"<figure{moved}>{_histogram(reference, window)}<figcaption>{caption}</figcaption></figure>"
+    verdict = " <em>has moved</em>" if evidence.moved else ""
+    return (
+        f"<figure{moved}>{_histogram(reference, window)}<figcaption><b>{evidence.name}</b> ({meaning}){verdict}<br>"
+        f"median {evidence.median_window:.3g}, reference {evidence.median_reference:.3g}"
+        f"<small>shift {round(evidence.shift, 1) + 0.0:+.1f} sd, D = {evidence.ks:.2f}, p = {evidence.p_adjusted:.2g}, "
+        f"worth {evidence.effective_size:.0f} independent images</small></figcaption></figure>"
+    )
 
 
 def _histogram(reference: np.ndarray, window: np.ndarray) -> str:
-    """Both samples over common bins, each scaled to its own size."""
+    """Both samples over common bins, each scaled to its own size; few images get few bins."""
+    bins = int(np.clip(2 * min(len(reference), len(window)) ** 0.5, 6, MOST_BINS))
     low, high = float(min(reference.min(), window.min())), float(max(reference.max(), window.max()))
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
-    shares = [np.histogram(sample, BINS, (low, high))[0] / len(sample) for sample in (reference, window)]
+    shares = [np.histogram(sample, bins, (low, high))[0] / len(sample) for sample in (reference, window)]
     tallest = max(float(share.max()) for share in shares)
     bars = []
     for share, colour in zip(shares, (REFERENCE_COLOUR, WINDOW_COLOUR), strict=True):
         for index in np.flatnonzero(share):
             height = float(share[index]) / tallest * (HEIGHT - 20)
             bars.append(
-                f'<rect x="{index * WIDTH / BINS:.1f}" y="{HEIGHT - 16 - height:.1f}" width="{WIDTH / BINS - 1:.1f}" '
+                f'<rect x="{index * WIDTH / bins:.1f}" y="{HEIGHT - 16 - height:.1f}" width="{WIDTH / bins - 1:.1f}" '
                 f'height="{height:.1f}" fill="{colour}" fill-opacity="0.65"/>'
             )
     ends = (

@@ -13,6 +13,7 @@ from skyloop.charts import COLOURS, histogram, legend, stacked_bars
 from skyloop.dataset import Dataset
 from skyloop.documents import SPLITS, Check, DatasetDocument, LabeledImage, Split
 from skyloop.images import eight_bit, open_picture
+from skyloop.keys import RAW_IMAGES
 
 THUMBNAIL = 400
 """Pixels, the longer side."""
@@ -27,21 +28,22 @@ _MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+  overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 .lead { opacity: .75; margin-top: .2rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: right; padding: .25rem .6rem; }
 th:first-child, td:first-child { text-align: left; } tr { border-bottom: 1px solid var(--line); }
-svg text { font: 12px system-ui, sans-serif; fill: currentColor; } svg { width: 100%; height: auto; }
-svg { overflow: visible; }
-.legend span { margin-right: 1.2rem; } 
+svg { width: 100%; height: auto; overflow: visible; }
+svg text { font: 14px system-ui, sans-serif; fill: currentColor; }
+.legend span { margin-right: 1.2rem; }
 .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
 ul.checks { list-style: none; padding: 0; } .checks li { padding: .2rem 0 .2rem 2rem; position: relative; }
 .checks b { position: absolute; left: .3rem; } .error b { color: #c0392b; } .warning b { color: #c77d00; }
-.ok b { color: #2e8b57; } 
+.ok b { color: #2e8b57; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } figure svg { border-radius: 4px; background: #0002; }
-figcaption { font-size: .85rem; opacity: .8; }
+figcaption { font-size: .85rem; opacity: .8; overflow-wrap: anywhere; }
 """
 
 
@@ -83,7 +85,7 @@ def render(document: DatasetDocument, dataset: Dataset, examples: Sequence[Examp
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Dataset {escape(document.dataset_id)}</title><style>{_STYLE}</style>
 <h1>Dataset {escape(document.dataset_id)}</h1>
-<p class="lead">{verdict} · {document.created_at:%Y-%m-%d %H:%M} UTC · completed by labeling job
+<p class="lead"><b>{verdict}</b> · {document.created_at:%Y-%m-%d %H:%M} UTC · completed by labeling job
 {escape(document.labeling_job)} · correlation id {escape(document.correlation_id)}
 · test set {escape(document.test_set_id)}</p>
 <ul class="checks">{"".join(_finding(finding) for finding in document.checks)}</ul>
@@ -108,13 +110,18 @@ def _finding(finding: Check) -> str:
 
 
 def _counts(document: DatasetDocument) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("", "pictures", "boxes", *document.categories))
-    rows = []
-    for split in SPLITS:
-        counts = document.counts[split]
-        cells = [counts.images, counts.boxes, *(document.class_boxes[split][name] for name in document.categories)]
-        rows.append(f"<tr><td>{split}</td>{''.join(f'<td>{cell:,}</td>' for cell in cells)}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    """Splits side by side: three columns fit on any page, a column for each class would not."""
+    head = "".join(f"<th>{name}</th>" for name in ("", *SPLITS, "all"))
+    lines = [
+        ("pictures", [document.counts[split].images for split in SPLITS]),
+        ("boxes", [document.counts[split].boxes for split in SPLITS]),
+        *((f"· {name}", [document.class_boxes[split][name] for split in SPLITS]) for name in document.categories),
+    ]
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{cell:,}</td>' for cell in (*cells, sum(cells)))}</tr>"
+        for name, cells in lines
+    )
+    return f"<table><tr>{head}</tr>{rows}</table>"
 
 
 def _flights(dataset: Dataset) -> dict[str, dict[str, int]]:
@@ -136,13 +143,15 @@ def _flights(dataset: Dataset) -> dict[str, dict[str, int]]:
 def _figure(example: Example) -> str:
     picture, colour = example.picture, COLOURS[example.split]
     stroke = max(picture.width, picture.height) / 250
-    boxes = "".join(
+    rectangles = "".join(
         f'<rect x="{box.left:.1f}" y="{box.top:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" fill="none"'
         f' stroke="{colour}" stroke-width="{stroke:.2f}"><title>{escape(box.category)}</title></rect>'
         for box in picture.boxes
     )
+    boxes = "1 box" if len(picture.boxes) == 1 else f"{len(picture.boxes)} boxes"
+    file = escape(picture.source_key.removeprefix(RAW_IMAGES))
     return (
         f'<figure><svg viewBox="0 0 {picture.width} {picture.height}"><image href="{example.source}"'
-        f' width="{picture.width}" height="{picture.height}"/>{boxes}</svg>'
-        f"<figcaption>{example.split} · {escape(picture.source_key)} · {len(picture.boxes)} boxes</figcaption></figure>"
+        f' width="{picture.width}" height="{picture.height}"/>{rectangles}</svg>'
+        f"<figcaption>{example.split} · {file} · {boxes}</figcaption></figure>"
     )
