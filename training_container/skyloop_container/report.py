@@ -24,8 +24,10 @@ h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.15rem;margin-top:2.2rem}
 p.about{color:#495057;margin-top:.2rem}
 table{border-collapse:collapse}th,td{padding:.3rem .8rem;text-align:right;border-bottom:1px solid #dee2e6}
 th:first-child,td:first-child{text-align:left}
-.row{display:flex;flex-wrap:wrap;gap:1.2rem}figure{margin:0}figcaption{font-size:.85rem;color:#495057}
-img{max-width:100%;height:auto}.key b{padding:0 .3em}
+.row{display:flex;flex-wrap:wrap;gap:1.2rem}figure{margin:0}
+figcaption{font-size:.85rem;color:#495057;overflow-wrap:anywhere}
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:1.2rem}
+.pictures svg{display:block;width:100%;height:auto}.key b{margin-right:1em}.wide{overflow-x:auto}
 """
 
 
@@ -77,7 +79,7 @@ def _head(evaluation: dict[str, Any]) -> str:
 
 def _scores_table(evaluation: dict[str, Any]) -> str:
     models = [(name, evaluation[name]) for name in ("candidate", "champion") if evaluation[name]]
-    head = "".join(f"<th>{name} AP50<th>AP50–95" for name, _ in models)
+    head = "".join(f"<th>{name} AP50<th>{name} AP50–95" for name, _ in models)
     rows = []
     for category, scores in evaluation["candidate"]["per_class"].items():
         cells = "".join(
@@ -93,8 +95,8 @@ def _scores_table(evaluation: dict[str, Any]) -> str:
         for name, model in models
     )
     return (
-        f"<h2>Scores</h2><table><tr><th>Category<th>Boxes{head}{''.join(rows)}"
-        f"<tr><th>Mean<td>{evaluation['boxes']}{means}</table>{rates}"
+        f"<h2>Scores</h2><div class=wide><table><tr><th>Category<th>Boxes{head}{''.join(rows)}"
+        f"<tr><th>Mean<td>{evaluation['boxes']}{means}</table></div>{rates}"
     )
 
 
@@ -104,7 +106,7 @@ def _curves(evaluation: dict[str, Any], candidate: Sequence[Judged], champion: S
         if not scores["boxes"]:
             continue
         lines = []
-        for judged, colour in zip((candidate, champion), LINES, strict=True):
+        for judged, colour in ((champion, LINES[1]), (candidate, LINES[0])):  # the candidate on top, where they meet
             if judged is None or (judged is champion and category not in evaluation["champion"]["per_class"]):
                 continue
             precision, recall = match(judged, category).curve()
@@ -143,12 +145,15 @@ def _confusion(evaluation: dict[str, Any], judged: Sequence[Judged]) -> str:
     confidence = evaluation["candidate"]["confidence"]
     counts = confusion(judged, names, confidence)
     head = "".join(f"<th>{escape(name)}" for name in [*names, "missed"])
+    table = [[str(count) for count in row] for row in counts.tolist()]
+    table[-1][-1] = "–"  # nothing labelled and nothing detected: cannot be counted
     rows = "".join(
-        f"<tr><td>{escape(name)}" + "".join(f"<td>{count}" for count in row)
-        for name, row in zip([*names, "nothing there"], counts.tolist(), strict=True)
+        f"<tr><td>{escape(name)}" + "".join(f"<td>{cell}" for cell in row)
+        for name, row in zip([*names, "nothing there"], table, strict=True)
     )
     return (
-        f"<h2>Confusion at confidence {confidence}</h2><table><tr><th>Labelled \\ detected{head}{rows}</table>"
+        f"<h2>Confusion at confidence {confidence}</h2><div class=wide><table>"
+        f"<tr><th>Labelled \\ detected{head}{rows}</table></div>"
         "<p>The last column counts boxes that were missed, the last row detections where nothing was labelled.</p>"
     )
 
@@ -188,10 +193,10 @@ def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], judged: Seq
     confidence = evaluation["candidate"]["confidence"]
     figures = "".join(_picture(samples[i], judged[i], confidence) for i in chosen)
     key = (
-        f"<p class=key><b style='color:{TRUTH}'>labelled</b><b style='color:{RIGHT}'>detected, right</b>"
+        f"<p class=key><b style='color:{TRUTH}'>labelled (dashed)</b><b style='color:{RIGHT}'>detected, right</b>"
         f"<b style='color:{WRONG}'>detected, wrong</b></p>"
     )
-    return f"<h2>Test images</h2>{key}<div class=row>{figures}</div>"
+    return f"<h2>Test images</h2>{key}<div class=pictures>{figures}</div>"
 
 
 def _picture(sample: Sample, judged: Judged, confidence: float) -> str:
@@ -210,7 +215,7 @@ def _picture(sample: Sample, judged: Judged, confidence: float) -> str:
     width, height = judged.width, judged.height
     picture = base64.b64encode(data.tobytes()).decode("ascii")
     return (
-        f"<figure><svg viewBox='0 0 {width} {height}' width='{round(width * scale)}' height='{round(height * scale)}'>"
+        f"<figure><svg viewBox='0 0 {width} {height}'>"
         f"<image href='data:image/jpeg;base64,{picture}' width='{width}' height='{height}'/>{''.join(boxes)}</svg>"
         f"<figcaption>{escape(sample.name)}</figcaption></figure>"
     )
