@@ -1,6 +1,7 @@
 """`python3 -m skyloop_container train | evaluate | serve`: what the image's ENTRYPOINT runs."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -17,6 +18,8 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python3 -m skyloop_container {'|'.join(programs)}", file=sys.stderr)
         return 2
     environment = Environment.current()
+    # An exception, so that the scratch folder goes even then; trainer and endpoint put handlers of their own over it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         return programs[arguments[0]](environment)
     finally:

@@ -77,8 +77,10 @@ def parse(values: dict[str, str]) -> Hyperparameters:
     Raises:
         JobError: names every hyperparameter that is missing, unknown or out of bounds.
     """
+    # The SageMaker SDK and tuning jobs add names of their own, which are not ours to judge.
+    ours = {name: value for name, value in values.items() if not name.startswith(("sagemaker_", "_"))}
     try:
-        return Hyperparameters.model_validate(values)
+        return Hyperparameters.model_validate(ours)
     except (ValidationError, ValueError) as error:
         if not isinstance(error, ValidationError):
             raise JobError(f"Hyperparameter 'categories' is not JSON: {error}.") from error

@@ -46,7 +46,7 @@ class Trainer(DetectionTrainer):
             "on_train_start": self._on_train_start,
             "on_train_batch_end": self._on_batch_end,
             "on_fit_epoch_end": self._on_epoch_end,
-            "on_train_end": lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+            "on_train_end": self._on_train_end,
         }.items():
             self.add_callback(event, lambda _, callback=callback: callback())
 
@@ -91,7 +91,10 @@ class Trainer(DetectionTrainer):
 
     def _on_train_start(self) -> None:
         self._epoch_started = time.monotonic()
-        signal.signal(signal.SIGTERM, self._on_terminate)
+        self._previous_handler = signal.signal(signal.SIGTERM, self._on_terminate)
+
+    def _on_train_end(self) -> None:
+        signal.signal(signal.SIGTERM, self._previous_handler)
 
     def _on_terminate(self, *_: object) -> None:
         self._terminated = True  # acted on between batches: torch is in no state to be saved inside one

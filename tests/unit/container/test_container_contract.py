@@ -73,6 +73,10 @@ def test_hyperparameters_are_strings() -> None:
     assert parsed.imgsz == 640
 
 
+def test_names_that_sagemaker_adds_are_ignored() -> None:
+    wanted(sagemaker_region="eu-central-1", _tuning_objective_metric="map50")
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
