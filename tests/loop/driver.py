@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ class Loop:
     """One cloud, by its home folder."""
 
     home: Path
+    _cloud: Cloud | None = field(default=None, init=False, repr=False)
 
     def command(self, *arguments: object) -> Any:
         """Run `skyloop ARGUMENTS --json` and return its document. A non-zero exit fails with what it printed."""
@@ -40,11 +41,15 @@ class Loop:
 
     def up(self, **parameters: object) -> Any:
         """`skyloop up` with template parameters."""
+        self._cloud = None  # it may listen elsewhere after a restart
         return self.command("up", *(f"--parameter={name}={value}" for name, value in parameters.items()))
 
     @property
     def cloud(self) -> Cloud:
-        return laptop_cloud(self.home)
+        """The running cloud, with its clients made once: making them costs more than the calls they wait with."""
+        if self._cloud is None:
+            self._cloud = laptop_cloud(self.home)
+        return self._cloud
 
     def faults(self, **settings: object) -> Any:
         """Set the faults of event delivery; see laptop/faults.py."""
@@ -65,7 +70,7 @@ class Loop:
             if time.monotonic() > deadline:
                 state = json.dumps(snapshot.take(self.cloud, 20).as_document(), indent=1, default=str)
                 raise Overdue(f"waited {seconds} s for {what}\n{state}")
-            time.sleep(0.25)
+            time.sleep(0.5)
         return result
 
     def sweep(self) -> None:
