@@ -31,7 +31,7 @@ from rich.table import Table
 
 from laptop import lifecycle
 
-ECHO = '''
+ECHO = """
 import asyncio, os
 ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: 2\\r\\n\\r\\n{}"
 async def serve(reader, writer):
@@ -48,7 +48,7 @@ async def main():
     server = await asyncio.start_server(serve, "127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"]), limit=2**26)
     await server.serve_forever()
 asyncio.run(main())
-'''
+"""
 TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
 READ = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 
@@ -178,9 +178,9 @@ def main() -> None:
 
             def through() -> Callable[[], None]:
                 runtime = bench.client("sagemaker-runtime")
-                return lambda: runtime.invoke_endpoint(
-                    EndpointName="bench", Body=body, ContentType="image/jpeg"
-                )["Body"].read()
+                return lambda: runtime.invoke_endpoint(EndpointName="bench", Body=body, ContentType="image/jpeg")[
+                    "Body"
+                ].read()
 
             for clients in (1, 4):
                 for way, make in (("container", direct), ("endpoint", through)):

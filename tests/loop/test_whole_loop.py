@@ -133,7 +133,7 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     assert catalogued() == before
 
     # -- a second batch: compared with the champion, canaried -----------------------------------------------------
-    loop.up(LabelingBatchSize=FRAMES)
+    loop.up(LabelingBatchSize=FRAMES, Epochs=2)  # warm from version 1
     drop(loop, write_flight(tmp_path / "line-20", FRAMES, seed=20))
     loop.wait("version 2 in service", loop.in_service(2), 400)
     assert len(loop.executions("Retrain")) == len(loop.executions("Deploy")) == 2
@@ -146,7 +146,7 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     assert detections["image"] == {"width": 128, "height": 128}
 
     # -- by hand: back to version 1, and version 2 is not deployed again by the sweep ------------------------------
-    loop.command("rollback", "--yes")
+    loop.command("rollback")
     loop.wait("version 1 again", loop.in_service(1), 120)
     told(loop, "rolled-back")
     loop.sweep()
