@@ -157,8 +157,12 @@ def _check_template(text: str) -> None:
     element = re.search(r"<crowd-bounding-box\b[^>]*>", text.replace("\n", " "))
     if element is None:
         raise errors.validation("The UI template of a bounding box job must have a <crowd-bounding-box> element.")
-    if not re.search(r"""\bname\s*=\s*["']annotatedResult["']""", element[0]):
-        raise errors.validation('The <crowd-bounding-box> of the UI template must have name="annotatedResult".')
+    # The guide to bounding box jobs has the first, the reference of the element the second; workers' answers are kept
+    # under the first.
+    if not re.search(r"""\bname\s*=\s*["'](boundingBox|annotatedResult)["']""", element[0]):
+        raise errors.validation(
+            'The <crowd-bounding-box> of the UI template must have name="annotatedResult" or name="boundingBox".'
+        )
     if not re.search(r"task\.input\.taskObject\s*\|\s*grant_read_access", text):
         raise errors.validation("The UI template must show {{ task.input.taskObject | grant_read_access }}.")
     if not re.search(r"\blabels\s*=", element[0]):

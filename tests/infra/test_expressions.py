@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import botocore.session
@@ -39,6 +40,8 @@ SETTINGS = {
     "Seed": "0",
     "MlflowTrackingUri": "",
     "EndpointInstanceCount": "1",
+    "EndpointMaxInstanceCount": "1",
+    "PollSeconds": "20",
     "BakeSeconds": "300",
     "CanaryPercent": "25",
     "ErrorAlarmName": "skyloop-dev-endpoint-5xx",
@@ -208,10 +211,25 @@ def test_labels_of_a_failed_job_have_a_reason_and_no_place() -> None:
     assert (labels["status"], labels["failure"], labels["bucket"]) == ("Failed", "no workers", "")
 
 
-@pytest.mark.parametrize(("instances", "kind"), [(1, "ALL_AT_ONCE"), (2, "CANARY"), (7, "CANARY")])
-def test_update_is_a_canary_where_half_the_fleet_is_an_instance(instances: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("instances", "least", "most", "kind"),
+    [
+        # Without autoscaling the new config says how large the fleet is to be, whatever it is now.
+        (1, 1, 1, "ALL_AT_ONCE"),
+        (1, 2, 2, "CANARY"),
+        (2, 1, 1, "ALL_AT_ONCE"),
+        # With it, what it has made of the fleet is kept.
+        (1, 1, 4, "ALL_AT_ONCE"),
+        (3, 1, 4, "CANARY"),
+    ],
+)
+def test_update_is_a_canary_where_half_the_fleet_is_an_instance(
+    instances: int, least: int, most: int, kind: str
+) -> None:
     variables = {"endpoint": {"instances": instances}, "config": "skyloop-dev-v2"}
-    arguments = run(state("deploy", "UpdateEndpoint")["Arguments"], variables)
+    settings = {"EndpointInstanceCount": str(least), "EndpointMaxInstanceCount": str(most)}
+    arguments = run(state("deploy", "UpdateEndpoint", **settings)["Arguments"], variables)
+    assert arguments.get("RetainAllVariantProperties", False) is (most > least)
     accepted("sagemaker", "UpdateEndpoint", arguments)
     policy = arguments["DeploymentConfig"]["BlueGreenUpdatePolicy"]
     routing = policy["TrafficRoutingConfiguration"]
@@ -227,9 +245,36 @@ def test_update_is_a_canary_where_half_the_fleet_is_an_instance(instances: int, 
 @pytest.mark.parametrize("bake", ["0", "3600"])
 def test_every_bake_time_that_the_template_takes_fits(bake: str) -> None:
     variables = {"endpoint": {"instances": 2}, "config": "skyloop-dev-v2"}
-    accepted(
-        "sagemaker", "UpdateEndpoint", run(state("deploy", "UpdateEndpoint", BakeSeconds=bake)["Arguments"], variables)
-    )
+    update = state("deploy", "UpdateEndpoint", BakeSeconds=bake, EndpointMaxInstanceCount="2")
+    accepted("sagemaker", "UpdateEndpoint", run(update["Arguments"], variables))
+
+
+POLLS = [
+    (name, path, item)
+    for name in wiring.MACHINES
+    for path, item in wiring.states(wiring.machine(name))
+    if item["Type"] == "Wait" and "PollSeconds" in item["Seconds"]
+]
+# Step Functions ends an execution at its 25,000th event. One look is a wait (2), two tasks at most (5 each) and the
+# choices after them (2 each); what else an execution does takes far less than the rest.
+MOST_LOOKS = 25_000 * 0.9 / 16
+
+
+@pytest.mark.parametrize("poll", ["1", "20", "300"])
+@pytest.mark.parametrize(("machine", "name"), [(machine, name) for machine, name, _ in POLLS])
+def test_no_wait_outgrows_the_history(machine: str, name: str, poll: str) -> None:
+    seconds = state(machine, name, PollSeconds=poll)["Seconds"]
+    # Retrain's loops have one task and one choice a look: 9 events.
+    limit, passed, looks = MOST_LOOKS * (16 / 9 if machine == "retrain" else 1), 0.0, 0
+    while passed < wiring.machine(machine)["TimeoutSeconds"]:
+        started = datetime.now(UTC) - timedelta(seconds=passed)
+        context = {"Execution": {"StartTime": started.isoformat(timespec="milliseconds").replace("+00:00", "Z")}}
+        wait = wiring.evaluate(seconds, {}, {"context": context})
+        assert int(poll) <= wait <= max(int(poll), min(1800, passed / 100 + 1))
+        # It grows slowly, so it is asked for anew only when a twentieth of the time has passed again.
+        step = max(1, int(passed / 20 / wait))
+        passed, looks = passed + wait * step, looks + step
+    assert looks < limit
 
 
 @pytest.mark.parametrize(
@@ -543,7 +588,7 @@ def test_subject_is_a_line_that_mail_takes(machine: str) -> None:
     alert = {**ALERT, "subject": "x" * 300}
     subject = run(state(machine, "Alert")["Arguments"]["Subject"], {"alert": alert})
     assert subject.startswith("[skyloop-dev] training-failed: ")
-    assert len(subject) <= 100
+    assert len(subject) < 100
 
 
 def test_lock_is_released_only_when_nobody_asked_meanwhile_or_there_is_an_alert() -> None:

@@ -45,7 +45,9 @@ LOGS_AND_TRACES = {
 DISTRIBUTED_MAP = {f"states:{verb}Execution" for verb in ("Start", "Describe", "Stop", "Redrive")}
 MANAGED_RULE = {"events:PutTargets", "events:PutRule", "events:DescribeRule"}
 # Application Auto Scaling acts with the caller's permissions on the alarms and on its service-linked role.
+# https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
 AUTOSCALING = {
+    "sagemaker:UpdateEndpointWeightsAndCapacities",
     "iam:CreateServiceLinkedRole",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:PutMetricAlarm",
@@ -214,6 +216,22 @@ def test_machine_may_call_the_functions_and_machines_that_it_names_and_no_others
         # The children of its distributed map.
         machines = {"arn:aws:states:us-east-1:123456789012:stateMachine:skyloop-dev-retrain"}
     assert allowed["states:StartExecution"] == machines
+
+
+def test_map_runs_children_are_allowed_in_both_forms_of_their_names() -> None:
+    """AWS's example names ``execution:<machine>:*``; a child's own ARN is ``execution:<machine>/<label>:<id>``."""
+    (statement,) = (item for item in statements("RetrainMachineRole") if "states:StopExecution" in item["Action"])
+    executions = "arn:aws:states:us-east-1:123456789012:execution:skyloop-dev-retrain"
+    assert statement["Resource"] == [f"{executions}:*", f"{executions}/*"]
+
+
+def test_sagemaker_may_look_at_the_rollback_alarms() -> None:
+    """Without it, auto-rollback does not work and nothing says so.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    """
+    (statement,) = (item for item in statements("SageMakerRole") if "cloudwatch:DescribeAlarms" in item["Action"])
+    assert statement["Resource"] == ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:*"]
 
 
 # Client methods whose action has another name.

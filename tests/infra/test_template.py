@@ -76,7 +76,11 @@ def test_parameter_is_bounded_described_grouped_and_used(name: str) -> None:
         ("AlertEmail", ["", "me@example.org"], ["me", "me@here", "a b@example.org"]),
         ("AlertHttpsUrl", ["", "https://example.org/hook"], ["http://example.org", "example.org"]),
         ("SweepRate", ["rate(1 minute)", "rate(15 minutes)"], ["rate(1 minutes)", "rate(0 minutes)", "15 minutes"]),
-        ("BaseWeights", ["yolo11n.pt", "s3://bucket/a b/c.pt"], ["s3://bucket/c.bin", "a'b.pt", "../x/y.pt"]),
+        (
+            "BaseWeights",
+            ["yolo11n.pt", "s3://bucket/a b/c.pt"],
+            ["s3://bucket/c.bin", "a'b.pt", "../x/y.pt", "s3://bucket/a(1)!.pt"],
+        ),
         (
             "TrainingImageUri",
             [
@@ -90,7 +94,7 @@ def test_parameter_is_bounded_described_grouped_and_used(name: str) -> None:
             ["arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/pilots"],
             ["pilots", "arn:aws:sagemaker:us-east-1:1:workteam/private-crowd/pilots"],
         ),
-        ("MlflowTrackingUri", ["", "https://mlflow.example.org"], ["file:///tmp/x", "http://a'b"]),
+        ("MlflowTrackingUri", ["", "https://mlflow.example.org"], ["file:///tmp/x", "http://a'b", 'http://a"b']),
         ("EndpointInstanceType", ["ml.c6i.large", "ml.m5.2xlarge"], ["c6i.large", "ml.large"]),
     ],
 )
@@ -98,6 +102,19 @@ def test_patterns_take_what_is_good_and_refuse_what_is_not(name: str, good: list
     pattern = wiring.template()["Parameters"][name]["AllowedPattern"]
     assert [value for value in good if not re.fullmatch(pattern, value)] == []
     assert [value for value in bad if re.fullmatch(pattern, value)] == []
+
+
+def test_base_weights_fit_the_metadata_of_a_package() -> None:
+    """retrain.asl writes them into CustomerMetadataProperties, whose values have a pattern and a length."""
+    limits = botocore.session.get_session().get_service_model("sagemaker").shape_for("CustomerMetadataValue").metadata
+    bounds = wiring.template()["Parameters"]["BaseWeights"]
+    longest = f"s3://{'b' * 63}/{'k' * 180}.pt"
+    assert re.fullmatch(bounds["AllowedPattern"], longest)
+    assert len(longest) <= limits["max"]
+    taken = {
+        chr(code) for code in range(32, 127) if re.fullmatch(bounds["AllowedPattern"], f"s3://bucket/{chr(code)}.pt")
+    }
+    assert [character for character in taken if not (character.isalnum() or character in " _.:/=+-@")] == []
 
 
 def test_everything_taggable_is_tagged() -> None:
@@ -193,7 +210,9 @@ def test_the_data_bucket_is_closed_versioned_encrypted_and_told_of() -> None:
 def test_what_cannot_be_made_again_outlives_the_stack() -> None:
     for name in ("DataBucket", "CatalogueTable", "StateTable", "ModelPackageGroup"):
         resource = wiring.template()["Resources"][name]
-        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
+        # But not a stack that never came to be: its group would stand in the way of the next attempt.
+        assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
+        assert resource["UpdateReplacePolicy"] == "Retain", name
     for name, table in wiring.resources("AWS::DynamoDB::Table").items():
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True, name
         assert table["SSESpecification"]["SSEEnabled"] is True, name

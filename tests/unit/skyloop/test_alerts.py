@@ -70,8 +70,8 @@ def test_an_alert_nobody_could_filter_or_date_is_refused(changes):
         ("Überflug — Höhe\n120 m", "Uberflug ? Hohe 120 m"),
         ("  spread \t over \n lines ", "spread over lines"),
         ("\u0301", "Skyloop"),
-        ("x" * 101, "x" * 97 + "..."),
-        ("x" * 100, "x" * 100),
+        ("x" * 100, "x" * 96 + "..."),
+        ("x" * 99, "x" * 99),
     ],
 )
 def test_a_subject_becomes_what_sns_takes(subject, mailed):
@@ -81,7 +81,7 @@ def test_a_subject_becomes_what_sns_takes(subject, mailed):
 @given(st.text())
 def test_every_subject_can_be_mailed(subject):
     mailed = mail_subject(subject)
-    assert 1 <= len(mailed) <= 100
+    assert 1 <= len(mailed) < 100
     assert mailed.isascii()
     assert mailed.isprintable()
 

@@ -85,7 +85,8 @@ def test_a_batch_is_claimed_whole_and_its_manifest_written(stack, catalogue, sto
         for n in range(5)
     ]
     template = storage.read(storage.key_of(answer["ui_template_uri"])).body.decode()
-    assert "<crowd-bounding-box" in template
+    # The key of the boxes in a worker's answer, as in AWS's guide to bounding box jobs.
+    assert '<crowd-bounding-box\n    name="boundingBox"' in template
     assert "grant_read_access" in template
     held = list(catalogue.by_status("LABELING"))
     assert {item.labeling_job for item in held} == {job}

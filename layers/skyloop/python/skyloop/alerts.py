@@ -33,7 +33,7 @@ Event = Literal[
     "pipeline-failed",
 ]
 
-SUBJECT_LIMIT = 100  # characters SNS takes for an e-mail subject: printable ASCII, starting with a letter or digit
+SUBJECT_LIMIT = 99  # characters: SNS wants a subject "less than 100" long, starting with a letter or digit
 MESSAGE_LIMIT = 262_144  # bytes SNS takes for the whole message
 LONG_TEXT = 2_000  # characters kept of one explanation; a stack trace of a failed job can be far longer
 DOCUMENT_PROTOCOLS = ("lambda", "sqs", "http", "https")
@@ -62,7 +62,7 @@ class Alert(Document):
 
 
 def mail_subject(subject: str) -> str:
-    """`subject` as SNS takes it: printable ASCII on one line, at most 100 characters.
+    """`subject` as SNS takes it: printable ASCII on one line, less than 100 characters.
 
     Accents are dropped, what has no ASCII form becomes `?`, and a subject that is cut ends in `...`.
     """

@@ -20,7 +20,7 @@ TASK_TEMPLATE = """\
 <script src="https://assets.crowd.aws/crowd-html-elements.js"></script>
 <crowd-form>
   <crowd-bounding-box
-    name="annotatedResult"
+    name="boundingBox"
     src="{{ task.input.taskObject | grant_read_access }}"
     header="{{ task.input.header }}"
     labels="{{ task.input.labels | to_json | escape }}"
