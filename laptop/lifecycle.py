@@ -27,7 +27,7 @@ from laptop.server import DEFAULT_PORT, REGION
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEFAULT_HOME = REPOSITORY / ".skyloop"
-READY_SECONDS = 60
+READY_SECONDS = 180
 STOP_SECONDS = 90
 
 Progress = Callable[[str], None]

@@ -20,8 +20,11 @@ from laptop import lifecycle
 Result = TypeVar("Result")
 
 
-def wait_until(condition: Callable[[], Result], seconds: float = 30, what: str = "the condition") -> Result:
-    """The first true value of ``condition()``; fails the test when there was none within ``seconds``."""
+def wait_until(condition: Callable[[], Result], seconds: float = 120, what: str = "the condition") -> Result:
+    """The first true value of ``condition()``; fails the test when there was none within ``seconds``.
+
+    The deadline is for what will never come: a slow machine must not reach it.
+    """
     deadline = time.monotonic() + seconds
     while True:
         if result := condition():
@@ -64,37 +67,56 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     lifecycle.stop(process)
 
 
+def settings_file(cloud: Cloud, name: str, values: dict[str, Any]) -> None:
+    """Merge values into ``<home>/<name>.json``."""
+    file = cloud.home / f"{name}.json"
+    now = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps({**now, **values}))
+
+
+def event_queue(cloud: Cloud, pattern: dict[str, Any]) -> str:
+    """The URL of a queue that gets every event that matches, by a rule of the same name."""
+    name = cloud.name("events")
+    arn = cloud.arn("sqs", name)
+    service = {"Service": "events.amazonaws.com"}
+    allow = {"Effect": "Allow", "Principal": service, "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    url = cloud.client("sqs").create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+    events = cloud.client("events")
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+    return url
+
+
+def take(cloud: Cloud, url: str) -> list[dict[str, Any]]:
+    """The JSON bodies of all messages that wait in a queue. They are deleted: hidden ones would come again."""
+    sqs, bodies = cloud.client("sqs"), []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            bodies.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return bodies
+
+
 @pytest.fixture
 def caught_events(cloud: Cloud) -> Iterator[Callable[[dict[str, Any]], Callable[[], list[dict[str, Any]]]]]:
     """``catch = caught_events(pattern)``; ``catch()`` then returns every event so far that the pattern matches."""
-    sqs, events = cloud.client("sqs"), cloud.client("events")
-    made: list[tuple[str, str]] = []
+    urls: list[str] = []
 
     def start(pattern: dict[str, Any]) -> Callable[[], list[dict[str, Any]]]:
-        name = cloud.name("caught")
-        arn = cloud.arn("sqs", name)
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        url = sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
-        events.put_rule(Name=name, EventPattern=json.dumps(pattern))
-        events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
-        made.append((name, url))
+        url = event_queue(cloud, pattern)
+        urls.append(url)
         received: list[dict[str, Any]] = []
 
         def catch() -> list[dict[str, Any]]:
-            while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-                received.extend(json.loads(message["Body"]) for message in messages)
+            received.extend(take(cloud, url))
             return list(received)
 
         return catch
 
     yield start
-    for name, url in made:
-        events.remove_targets(Rule=name, Ids=["queue"])
-        events.delete_rule(Name=name)
-        sqs.delete_queue(QueueUrl=url)
+    for url in urls:
+        name = url.rpartition("/")[2]
+        cloud.client("events").remove_targets(Rule=name, Ids=["queue"])
+        cloud.client("events").delete_rule(Name=name)
+        cloud.client("sqs").delete_queue(QueueUrl=url)

@@ -13,17 +13,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conformance.conftest import wait_until
+from tests.conformance.conftest import event_queue, settings_file, take, wait_until
 
 CONTAINER = Path(__file__).parent / "container"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/hosting-container:1"
-
-
-def settings_file(home: Path, name: str, values: dict[str, Any]) -> None:
-    """Merge values into `<home>/<name>.json`."""
-    file = home / f"{name}.json"
-    now = json.loads(file.read_text()) if file.exists() else {}
-    file.write_text(json.dumps({**now, **values}))
 
 
 @dataclass
@@ -122,9 +115,9 @@ class Hosting:
 
 
 def make_hosting(cloud: Any) -> Hosting:
-    """Prepare a cloud for hosting: image, time limit, quota, role, bucket."""
-    settings_file(cloud.home, "images", {"hosting-container": str(CONTAINER)})
-    settings_file(cloud.home, "sagemaker", {"container_startup_seconds": 3, "endpoint_instances": 30})
+    """Prepare a cloud for hosting: image, quota, role, bucket."""
+    settings_file(cloud, "images", {"hosting-container": str(CONTAINER)})
+    settings_file(cloud, "sagemaker", {"endpoint_instances": 30})
     trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
     role = cloud.client("iam").create_role(
         RoleName=cloud.name("hosting"),
@@ -168,31 +161,13 @@ def _in_progress(hosting: Hosting, name: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def listener(cloud: Any) -> Iterator[Callable[[Callable[[dict[str, Any]], bool]], list[dict[str, Any]]]]:
+def listener(cloud: Any) -> Callable[[Callable[[dict[str, Any]], bool]], list[dict[str, Any]]]:
     """Every event of SageMaker and S3 since the session began: call it with a filter; oldest first."""
-    sqs, rules = cloud.client("sqs"), cloud.client("events")
-    queue = sqs.create_queue(QueueName=cloud.name("hosting-events"))["QueueUrl"]
-    rule = cloud.name("hosting-events")
-    rules.put_rule(Name=rule, EventPattern=json.dumps({"source": ["aws.sagemaker", "aws.s3"]}))
-    arn = cloud.arn("sqs", queue.rpartition("/")[2])
-    allow = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
-    rules.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+    queue = event_queue(cloud, {"source": ["aws.sagemaker", "aws.s3"]})
     seen: list[dict[str, Any]] = []
 
     def events(wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-            for message in messages:
-                seen.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        seen.extend(take(cloud, queue))
         return [event for event in seen if wanted(event)]
 
-    yield events
-    rules.remove_targets(Rule=rule, Ids=["queue"])
-    rules.delete_rule(Name=rule)
+    return events

@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conformance.conftest import wait_until
+from tests.conformance.conftest import settings_file, wait_until
 
 
 def test_an_endpoint_serves_its_model(hosting: Any) -> None:
@@ -60,6 +61,15 @@ def test_its_log_reaches_cloudwatch(hosting: Any) -> None:
     assert stream.startswith("AllTraffic/i-")
 
 
+@pytest.fixture
+def impatient(cloud: Any) -> Iterator[None]:
+    """Containers must be healthy within a second: AWS's shortest limit is a minute, a long wait for a sure end."""
+    settings_file(cloud, "sagemaker", {"container_startup_seconds": 1})
+    yield
+    settings_file(cloud, "sagemaker", {"container_startup_seconds": None})
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("behaviour", "count"), [("never healthy", 1), ("crashes", 2)])
 def test_an_endpoint_that_never_gets_healthy_fails(hosting: Any, behaviour: str, count: int) -> None:
     name = hosting.create(hosting.config(hosting.variant(hosting.model(BEHAVIOUR=behaviour), count=count)))

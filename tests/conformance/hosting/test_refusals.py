@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -252,6 +253,7 @@ def test_refused(ground: Ground, operation: str, request_of: Any, code: str, wor
     assert words in error["Message"]
 
 
+@cache
 def _unchecked(cloud: Any) -> Any:
     """A client that sends what it is given: the service has to find the mistake."""
     settings = Config(parameter_validation=False, retries={"total_max_attempts": 1})

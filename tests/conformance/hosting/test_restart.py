@@ -92,7 +92,7 @@ def test_an_update_that_the_cloud_did_not_survive_is_rolled_back(own: OwnCloud) 
     hosting, name, model = _prepared(own)
     old = hosting.describe(name)["EndpointConfigName"]
     new = hosting.config(hosting.variant(hosting.model(), count=2))
-    traffic: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 60}
+    traffic: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 600}
     policy = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": traffic}}
     hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=policy)
     wait_until(lambda: hosting.invoke(name)["model"] != model)

@@ -67,7 +67,7 @@ def function(cloud: Cloud, role: MakeRole) -> Callable[..., str]:
             Handler="app.handler",
             Role=role("lambda", *statements),
             Code={"ZipFile": zipped(source)},
-            **{"Timeout": 20, **settings},
+            **{"Timeout": 60, **settings},
         )["FunctionArn"]
 
     return make

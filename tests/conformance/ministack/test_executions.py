@@ -100,16 +100,14 @@ FAILING = {
 def test_retries_wait_no_longer_than_max_delay(run: Any) -> None:
     retry = {
         "ErrorEquals": ["DynamoDB.ResourceNotFoundException"],
-        "IntervalSeconds": 30,
+        "IntervalSeconds": 1_000_000,  # uncapped, the execution outlasts any deadline
         "BackoffRate": 10,
         "MaxDelaySeconds": 1,
         "MaxAttempts": 2,
         "JitterStrategy": "FULL",
     }
-    began = time.monotonic()
     execution = run({**FAILING, "Retry": [retry]}, ("dynamodb:GetItem", "*"))
     assert execution["error"] == "DynamoDB.ResourceNotFoundException"
-    assert time.monotonic() - began < 20
 
 
 def test_a_caught_error_is_seen_by_assign_and_the_next_state(run: Any) -> None:

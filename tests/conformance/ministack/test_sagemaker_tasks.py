@@ -34,7 +34,7 @@ def test_a_job_that_fails_fails_its_task(run: Any, training_request: Any) -> Non
 
 def test_a_job_that_outlives_its_task_is_stopped(cloud: Cloud, run: Any, training_request: Any) -> None:
     request = training_request(HyperParameters={"behave": "hang"})
-    execution = run(task("sagemaker:createTrainingJob.sync", request, TimeoutSeconds=1), *ROLE)
+    execution = run(task("sagemaker:createTrainingJob.sync", request, TimeoutSeconds=3), *ROLE)
     assert execution["error"] == "States.Timeout"
     wait_until(lambda: status(cloud, request) == "Stopped")
 

@@ -18,15 +18,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.conformance.conftest import event_queue, settings_file, take
+
 CONTAINERS = Path(__file__).parent / "containers"
 WORKER = "000000000000.dkr.ecr.us-east-1.amazonaws.com/conformance-worker:1"
-
-
-def settings_file(cloud: Any, name: str, values: dict[str, Any]) -> None:
-    """Merge values into `<home>/<name>.json`."""
-    file = cloud.home / f"{name}.json"
-    now = json.loads(file.read_text()) if file.exists() else {}
-    file.write_text(json.dumps({**now, **values}))
 
 
 def make_role(cloud: Any, name: str, actions: list[str], principal: str = "sagemaker.amazonaws.com") -> str:
@@ -40,20 +35,6 @@ def make_role(cloud: Any, name: str, actions: list[str], principal: str = "sagem
         RoleName=name, PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
     )
     return role["Arn"]
-
-
-def event_queue(cloud: Any, pattern: dict[str, Any]) -> str:
-    """The URL of a queue that gets every event that matches."""
-    name = cloud.name("events")
-    arn = cloud.arn("sqs", name)
-    service = {"Service": "events.amazonaws.com"}
-    allow = {"Effect": "Allow", "Principal": service, "Action": "sqs:SendMessage", "Resource": arn}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    queue = cloud.client("sqs").create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
-    events = cloud.client("events")
-    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
-    return queue
 
 
 @dataclass
@@ -103,11 +84,7 @@ class SageMaker:
 
     def events(self, arn: str, detail_type: str) -> list[dict[str, Any]]:
         """The events about a resource so far, oldest first."""
-        sqs = self.cloud.client("sqs")
-        while messages := sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", []):
-            for message in messages:
-                self._seen.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        self._seen.extend(take(self.cloud, self._queue))
         return [event for event in self._seen if event["resources"] == [arn] and event["detail-type"] == detail_type]
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.conformance.conftest import wait_until
-from tests.conformance.sagemaker.conftest import settings_file
+from tests.conformance.conftest import settings_file, wait_until
 
 Request = Callable[..., dict[str, Any]]
 SETTINGS = ("error_rate", "jitter", "wrong_class_rate", "unanswered_rate", "answer_delay", "seed")

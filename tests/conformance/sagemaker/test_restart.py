@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,8 @@ import psutil
 import pytest
 
 from laptop import lifecycle
-from tests.conformance.conftest import Cloud, wait_until
-from tests.conformance.sagemaker.conftest import (
-    CONTAINERS,
-    WORKER,
-    SageMaker,
-    event_queue,
-    label,
-    make_role,
-    settings_file,
-)
+from tests.conformance.conftest import Cloud, event_queue, settings_file, take, wait_until
+from tests.conformance.sagemaker.conftest import CONTAINERS, WORKER, SageMaker, label, make_role
 
 
 def training(role: str) -> dict[str, Any]:
@@ -72,9 +63,8 @@ def test_a_stopped_cloud_keeps_its_records_and_says_which_jobs_it_lost(tmp_path:
         assert api.list_tags(ResourceArn=group["ModelPackageGroupArn"])["Tags"] == tags
         with pytest.raises(api.exceptions.ResourceInUse):
             api.create_training_job(**training(job["RoleArn"]))
-        sqs = cloud.client("sqs")
-        (message,) = wait_until(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
-        assert json.loads(message["Body"])["detail"]["FailureReason"] == job["FailureReason"]
+        (event,) = wait_until(lambda: take(cloud, queue))
+        assert event["detail"]["FailureReason"] == job["FailureReason"]
     finally:
         lifecycle.stop(process)
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.conformance.conftest import wait_until
+from tests.conformance.sagemaker.conftest import make_role
 
 Request = Callable[..., dict[str, Any]]
 STATE_CHANGE = "SageMaker Training Job State Change"
@@ -189,8 +190,6 @@ def test_an_unknown_image_fails_the_job(sagemaker: Any, training_request: Reques
 
 
 def test_a_role_without_access_fails_the_job(sagemaker: Any, training_request: Request) -> None:
-    from tests.conformance.sagemaker.conftest import make_role
-
     uri = sagemaker.put("guarded/data.txt", "data")
     role = make_role(sagemaker.cloud, sagemaker.cloud.name("no-s3"), ["logs:*"])
     job = run(sagemaker, training_request(RoleArn=role, InputDataConfig=[channel("train", uri)]))
