@@ -202,7 +202,7 @@ def test_half_a_window_is_needed(window, needed):
     assert minimum_window(window) == needed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.floats(-10, 10), min_size=7, max_size=7), min_size=1, max_size=12))
 def test_every_window_gets_a_judgement_that_is_json(rows):
     random = np.random.default_rng(14)

@@ -72,7 +72,7 @@ def collections(draw):
     return frames
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(collections(), st.randoms(use_true_random=False))
 def test_every_frame_is_placed_once_whatever_the_order(frames, shuffler):
     first = plan(frames, {})
@@ -83,7 +83,7 @@ def test_every_frame_is_placed_once_whatever_the_order(frames, shuffler):
     assert plan(shuffled, {}) == first
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(collections())
 def test_a_group_lies_in_one_split_and_no_split_is_empty_that_need_not_be(frames):
     placed = plan(frames, {})
@@ -98,7 +98,7 @@ def test_a_group_lies_in_one_split_and_no_split_is_empty_that_need_not_be(frames
     assert all(len(splits) == 1 for splits in by_place.values())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(collections(), collections())
 def test_what_was_placed_never_moves(before, after):
     """More flights, and more frames of the same ones: nobody changes sides; a frame may at most be left out."""
@@ -115,7 +115,7 @@ def test_what_was_placed_never_moves(before, after):
     assert (third.splits, third.groups, third.new) == (second.splits, second.groups, {})
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(collections(), collections())
 def test_what_was_tested_is_never_trained(before, after):
     first = plan(before, {})
