@@ -288,7 +288,7 @@ print(native, kept.tolist(), torchvision.ops.nms.__module__)
 
 def run_python(code: str, *paths: Path) -> str:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*paths, CONTAINER]))}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -339,6 +339,6 @@ def test_serve_does_not_import_torch_or_ultralytics() -> None:
 @pytest.mark.parametrize("arguments", [[], ["tarin"], ["train", "now"]])
 def test_usage(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "skyloop_container", *arguments]
-    done = subprocess.run(command, cwd=CONTAINER, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=CONTAINER, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
     assert "train|evaluate|serve" in done.stderr

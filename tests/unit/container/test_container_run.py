@@ -22,6 +22,8 @@ from tests.unit.container.pictures import draw, write_channel
 CONTAINER = Path(__file__).parents[3] / "training_container"
 TIMEOUT = 240  # seconds; generous, for a machine that does other things
 
+pytestmark = pytest.mark.xdist_group("container run")  # one worker: what one test trained, the others use
+
 
 def command(argument: str) -> list[str]:
     """The Dockerfile's ENTRYPOINT with an argument, on this interpreter."""
@@ -273,14 +275,14 @@ def endpoint(trained: tuple[Path, str]) -> Iterator[int]:
                 continue
         yield port
         process.terminate()
-        assert process.wait(30) in (0, -signal.SIGTERM, 143)
+        assert process.wait(TIMEOUT) in (0, -signal.SIGTERM, 143)
     finally:
         process.kill()
         process.communicate()
 
 
 def request(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read() or b"{}")

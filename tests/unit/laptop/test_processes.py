@@ -16,6 +16,7 @@ import pytest
 from laptop import processes
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+DEADLINE = 120  # seconds, for what will never come: no slow machine may reach it
 # A program with a child in its own group and a daemonised grandchild in a session of its own.
 TREE = """
 import os, subprocess, sys, time
@@ -28,8 +29,8 @@ if sys.argv[1] == "stay":
 """
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.01)
@@ -54,27 +55,27 @@ def tree(tmp_path: Path, mode: str) -> tuple[subprocess.Popen[bytes], list[int]]
 
 def test_exit_status_output_and_folder_are_the_programs(tmp_path: Path) -> None:
     process = start(["sh", "-c", "pwd; exit 7"], tmp_path)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=DEADLINE)
     assert (process.returncode, output.decode().strip()) == (7, str(tmp_path))
 
 
 def test_death_by_signal_is_reported_as_popen_does(tmp_path: Path) -> None:
     process = start(["sh", "-c", "kill -SEGV $$"], tmp_path)
-    assert process.wait(timeout=20) == -signal.SIGSEGV
+    assert process.wait(timeout=DEADLINE) == -signal.SIGSEGV
 
 
 def test_a_program_that_does_not_exist_ends_127(tmp_path: Path) -> None:
     process = processes.spawn(
         ["no-such-program"], cwd=tmp_path, env=dict(os.environ), stdout=None, stderr=subprocess.PIPE
     )
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 127
     assert b"cannot start no-such-program" in errors
 
 
 def test_nothing_is_left_when_the_program_ends(tmp_path: Path) -> None:
     process, pids = tree(tmp_path, "end")
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=DEADLINE) == 0
     until(lambda: not any(map(alive, pids)))
 
 
@@ -121,7 +122,7 @@ time.sleep(600)
     supervisor = psutil.Process(pids[0]).ppid()
     assert all(map(alive, [*pids, supervisor]))
     cloud.kill()
-    cloud.wait(timeout=20)
+    cloud.wait(timeout=DEADLINE)
     until(lambda: not any(map(alive, [*pids, supervisor])))
 
 
@@ -130,7 +131,7 @@ def test_killing_the_supervisor_kills_the_program(tmp_path: Path) -> None:
     assert process.stdout
     pid = int(process.stdout.readline())
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=20)
+    process.wait(timeout=DEADLINE)
     if sys.platform.startswith("linux"):
         until(lambda: not alive(pid))
     else:

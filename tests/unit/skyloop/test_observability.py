@@ -46,7 +46,7 @@ def run(**environment: str) -> list[dict]:
         env={**kept, **ENVIRONMENT, "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
