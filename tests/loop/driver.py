@@ -18,6 +18,7 @@ from cli import alerts, snapshot
 from cli.cloud import Cloud, laptop_cloud
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE = 900  # seconds, for what will never come: a slow machine must not reach it
 Result = TypeVar("Result")
 
 
@@ -63,13 +64,13 @@ class Loop:
         with urllib.request.urlopen(f"{self.cloud.endpoint_url}/_skyloop/faults", timeout=10) as answer:
             return [event["detail-type"] for event in json.load(answer)["lost"]]
 
-    def wait(self, what: str, condition: Callable[[], Result], seconds: float = 240) -> Result:
-        """The first true value of `condition()`. Raises Overdue with a picture of the cloud after `seconds`."""
-        deadline = time.monotonic() + seconds
+    def wait(self, what: str, condition: Callable[[], Result]) -> Result:
+        """The first true value of `condition()`. Raises Overdue with a picture of the cloud after PATIENCE."""
+        deadline = time.monotonic() + PATIENCE
         while not (result := condition()):
             if time.monotonic() > deadline:
                 state = json.dumps(snapshot.take(self.cloud, 20).as_document(), indent=1, default=str)
-                raise Overdue(f"waited {seconds} s for {what}\n{state}")
+                raise Overdue(f"waited {PATIENCE} s for {what}\n{state}")
             time.sleep(0.5)
         return result
 
@@ -83,7 +84,7 @@ class Loop:
             found = client.describe_execution(executionArn=arn)
             return found if found["status"] != "RUNNING" else None
 
-        found = self.wait("the sweep to end", ended, 60)
+        found = self.wait("the sweep to end", ended)
         assert found["status"] == "SUCCEEDED", found.get("cause")
 
     def images(self, status: str) -> list[dict[str, Any]]:

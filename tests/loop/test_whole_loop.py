@@ -20,7 +20,7 @@ from tests.loop.bad_drops import ODD_NAMES, unusable
 from tests.loop.driver import Loop, overhead
 from tests.scenes import Flight, write_flight
 
-pytestmark = pytest.mark.loop
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(3600)]
 
 FLIGHTS, FRAMES = 5, 12
 PARAMETERS = {
@@ -51,7 +51,7 @@ def drop(loop: Loop, flight: Flight) -> dict[str, Any]:
 
 def told(loop: Loop, event: str, times: int = 1) -> list[dict[str, Any]]:
     """The alerts of one kind, once there are `times`; each says what, why, what was kept and what to do."""
-    alerts = loop.wait(f"{times} alerts {event}", lambda: (found := loop.alerts(event))[times - 1 :] and found, 120)
+    alerts = loop.wait(f"{times} alerts {event}", lambda: (found := loop.alerts(event))[times - 1 :] and found)
     assert len(alerts) == times, alerts
     for alert in alerts:
         assert all(alert[part].strip() for part in ("what", "why", "kept", "next_step", "correlation_id")), alert
@@ -92,10 +92,10 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     def catalogued() -> list[dict[str, Any]]:
         return [entry for status in ("PENDING", "LABELING", "LABELED", "QUARANTINED") for entry in loop.images(status)]
 
-    loop.wait("all uploads but the lost one", lambda: len(catalogued()) == total - 1, 60)
+    loop.wait("all uploads but the lost one", lambda: len(catalogued()) == total - 1)
     assert "Object Created" in loop.lost()
     loop.sweep()
-    loop.wait("the lost upload", lambda: len(catalogued()) == total, 60)
+    loop.wait("the lost upload", lambda: len(catalogued()) == total)
     quarantined = {Path(entry["key"]).name: entry["reason"] for entry in loop.images("QUARANTINED")}
     assert set(quarantined) == set(bad)
     assert all(quarantined.values())
@@ -105,13 +105,13 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     # -- labelled, trained, judged, registered, deployed, once each, though every event comes twice or never -----
     if not loop.jobs("list_labeling_jobs"):
         loop.sweep()
-    job = loop.wait("the labeling job", lambda: loop.jobs("list_labeling_jobs"), 60)[0]["LabelingJobName"]
-    loop.wait("its end", lambda: loop.jobs("list_labeling_jobs")[0]["LabelingJobStatus"] == "Completed", 60)
+    job = loop.wait("the labeling job", lambda: loop.jobs("list_labeling_jobs"))[0]["LabelingJobName"]
+    loop.wait("its end", lambda: loop.jobs("list_labeling_jobs")[0]["LabelingJobStatus"] == "Completed")
     loop.wait(
         "the labeling event to be lost", lambda: "SageMaker Ground Truth Labeling Job State Change" in loop.lost()
     )
     loop.sweep()
-    loop.wait("the first package", loop.packages, 400)
+    loop.wait("the first package", loop.packages)
     loop.wait("the approval event to be lost", lambda: "SageMaker Model Package State Change" in loop.lost())
     assert loop.endpoint().status == "NotDeployed"
     loop.sweep()
@@ -135,7 +135,7 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     # -- a second batch: compared with the champion, canaried -----------------------------------------------------
     loop.up(LabelingBatchSize=FRAMES, Epochs=2)  # warm from version 1
     drop(loop, write_flight(tmp_path / "line-20", FRAMES, seed=20))
-    loop.wait("version 2 in service", loop.in_service(2), 400)
+    loop.wait("version 2 in service", loop.in_service(2))
     assert len(loop.executions("Retrain")) == len(loop.executions("Deploy")) == 2
     assert len(loop.jobs("list_training_jobs")) == len(loop.jobs("list_labeling_jobs")) == 2
     second = next(item for item in loop.executions("Retrain") if item.name != job).name
@@ -147,7 +147,7 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
 
     # -- by hand: back to version 1, and version 2 is not deployed again by the sweep ------------------------------
     loop.command("rollback")
-    loop.wait("version 1 again", loop.in_service(1), 120)
+    loop.wait("version 1 again", loop.in_service(1))
     told(loop, "rolled-back")
     loop.sweep()
     assert loop.in_service(1)()
@@ -179,10 +179,10 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     for image in night.images:
         loop.detect(image)
     drift = the_alert(loop, "drift")
-    received = loop.wait("the subscriber's message", lambda: receive(loop, alert_queue), 60)
+    received = loop.wait("the subscriber's message", lambda: receive(loop, alert_queue))
     assert received["event"] == "drift"
     assert received["what"] == drift["what"]
-    queue = loop.wait("drifted images in the queue", lambda: loop.images("PENDING"), 60)
+    queue = loop.wait("drifted images in the queue", lambda: loop.images("PENDING"))
     assert queue[0]["queue_order"].startswith("0#")
     assert queue[0]["key"].startswith(f"raw-images/drift-{cloud.endpoint_name}-")
 
@@ -201,7 +201,7 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     loop.command("down")
     assert processes(loop.home) == []
     loop.up()
-    loop.wait("version 1 after a restart", loop.in_service(1), 60)
+    loop.wait("version 1 after a restart", loop.in_service(1))
     loop.detect(flights[0].images[0])
 
 
