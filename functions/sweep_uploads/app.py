@@ -1,4 +1,4 @@
-"""Find uploads without a catalogue entry and images held by labeling jobs that are gone. Called by sweep.asl."""
+"""Find uploads without an entry, images held by jobs that are gone, and refusals not yet told. Called by sweep.asl."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skyloop.sweep import Sweep
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """A SweepRequest in, a SweepAnswer out. Repeating it is harmless: cataloguing an upload twice changes nothing."""
+    """A SweepRequest in, a SweepAnswer out. Repeating it is harmless: what is known or told already changes nothing."""
     request, settings = SweepRequest.model_validate(event), Settings.from_environment()
     sweep = Sweep(
         Storage(client("s3"), settings.data_bucket),
@@ -26,10 +26,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         StateTable(client("dynamodb"), settings.state_table),
         client("sqs"),
         client("sagemaker"),
+        client("sns"),
         settings,
     )
     answer = sweep.sweep(request)
     metrics.add_metric("UploadsRequeued", MetricUnit.Count, answer.requeued)
     metrics.add_metric("ImagesReleased", MetricUnit.Count, answer.released)
+    metrics.add_metric("QuarantineTold", MetricUnit.Count, answer.quarantined)
     logger.info("swept", **answer.plain())
     return answer.plain()

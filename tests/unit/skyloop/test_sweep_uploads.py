@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from skyloop.clients import client
 from skyloop.documents import CatalogueItem
+from skyloop.keys import quarantine_id
 from skyloop.selection import queue_order
 from skyloop.sweep import SELECTION_LOCK
 
@@ -54,6 +55,33 @@ def queued(stack) -> Callable[[], list[dict[str, Any]]]:
     return read
 
 
+@pytest.fixture
+def alerts(stack) -> Callable[[], list[dict[str, Any]]]:
+    """The alerts that reached a subscriber since the last look, with their attributes."""
+    sqs, sns = client("sqs"), client("sns")
+    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=stack.alert_topic_arn, Protocol="sqs", Endpoint=arn)
+
+    def read() -> list[dict[str, Any]]:
+        found = []
+        while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in batch:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                body = json.loads(message["Body"])
+                attributes = {name: entry["Value"] for name, entry in body["MessageAttributes"].items()}
+                found.append({**json.loads(body["Message"]), "mail": body["Subject"], "attributes": attributes})
+        return found
+
+    return read
+
+
+def refused(number: int, reason: str = "it is not an image", **changes: Any) -> CatalogueItem:
+    key = f"raw-images/f/{number}.jpg"
+    facts = {"image_id": quarantine_id(key), "key": key, "status": "QUARANTINED", "labeling_job": None}
+    return item(number, "", **{**facts, "reason": reason, **changes})
+
+
 def sweep(now: datetime) -> dict[str, Any]:
     return library.load_handler("sweep_uploads").handler({"now": now.isoformat()}, Context())
 
@@ -74,18 +102,18 @@ def item(number: int, job: str, **changes: Any) -> CatalogueItem:
 
 
 def test_nothing_is_missing_where_there_is_nothing():
-    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 0}
+    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 0, "quarantined": 0}
 
 
 def test_a_forgotten_upload_is_queued_and_then_catalogued(storage, catalogue, queued):
     storage.write(ODD, encoded(picture()))
-    assert sweep(later()) == {"requeued": 1, "released": 0, "examined": 1}
+    assert sweep(later()) == {"requeued": 1, "released": 0, "examined": 1, "quarantined": 0}
     (message,) = queued()
     assert message["detail"]["object"]["key"] == ODD
     record = {**library.stored_event("sqs_batch")["Records"][0], "body": json.dumps(message)}
     library.load_handler("catalogue_images").handler({"Records": [record]}, Context())
     assert [entry.key for entry in catalogue.by_status("PENDING")] == [ODD]
-    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 1}
+    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 1, "quarantined": 0}
 
 
 def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
@@ -102,12 +130,12 @@ def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
         record = library.stored_event("sqs_batch")["Records"][0]
         records.append({**record, "messageId": str(number), "body": json.dumps(event)})
     library.load_handler("catalogue_images").handler({"Records": records}, Context())
-    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 3}
+    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 3, "quarantined": 1}
 
 
 def test_fresh_uploads_are_left_to_their_own_events(storage, queued):
     storage.write("raw-images/a/1.jpg", encoded(picture()))
-    assert sweep(later(0.5)) == {"requeued": 0, "released": 0, "examined": 1}
+    assert sweep(later(0.5)) == {"requeued": 0, "released": 0, "examined": 1, "quarantined": 0}
     assert queued() == []
 
 
@@ -174,3 +202,65 @@ def test_the_bucket_of_the_message_is_the_stacks(storage, queued):
     storage.write("raw-images/a/1.jpg", b"x")
     sweep(later())
     assert [message["detail"]["bucket"]["name"] for message in queued()] == [BUCKET]
+
+
+def test_a_bad_drop_is_one_alert_told_once(catalogue, alerts):
+    for number in range(30):
+        catalogue.add(refused(number))
+    catalogue.add(refused(30, "it is truncated"))
+    assert sweep(later())["quarantined"] == 31
+    (alert,) = alerts()
+    assert alert["attributes"] == {"event": "images-quarantined", "severity": "warning", "stage": "dev"}
+    assert alert["mail"] == "31 files of flight f cannot be used"
+    assert alert["why"] == (
+        "30 files such as raw-images/f/0.jpg: it is not an image; raw-images/f/30.jpg: it is truncated."
+    )
+    assert alert["correlation_id"] == "f"
+    assert alert["links"]["quarantine"] == f"s3://{BUCKET}/quarantine/"
+    assert sweep(later())["quarantined"] == 0
+    assert alerts() == []
+
+
+def test_news_after_the_alert_is_told_and_nothing_else(catalogue, alerts):
+    catalogue.add(refused(1))
+    catalogue.add(refused(2))
+    sweep(later())
+    alerts()
+    assert catalogue.add_refused(refused(2, "it is truncated"))  # dropped again, bad in another way
+    assert not catalogue.add_refused(refused(1))  # delivered again
+    # An image that nobody could label keeps its old place in the queue.
+    catalogue.add(item(3, "job"))
+    catalogue.give_up(f"{3:064x}", "job", "3 labeling jobs gave it back without labels")
+    assert sweep(later())["quarantined"] == 2
+    (alert,) = alerts()
+    assert "raw-images/f/2.jpg: it is truncated" in alert["why"]
+    assert "raw-images/f/3.jpg: 3 labeling jobs" in alert["why"]
+    assert "1.jpg" not in alert["why"]
+
+
+def test_many_reasons_are_counted_and_the_commonest_told(catalogue, alerts):
+    for number in range(9):
+        catalogue.add(refused(number, f"reason {min(number, 7)}", flight=f"f{number % 2}"))
+    sweep(later())
+    (alert,) = alerts()
+    assert alert["what"].startswith("9 files of 2 flights cannot be used")
+    assert alert["why"].startswith("2 files such as raw-images/f/7.jpg: reason 7; raw-images/f/0.jpg: reason 0;")
+    assert alert["why"].endswith("; 3 more for 3 other reasons.")
+
+
+def test_what_could_not_be_published_is_told_by_the_next_sweep(catalogue, alerts, stack, monkeypatch):
+    catalogue.add(refused(1))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("SKYLOOP_ALERT_TOPIC_ARN", f"{stack.alert_topic_arn}-gone")
+        with pytest.raises(Exception, match="does not exist"):
+            sweep(later())
+    assert sweep(later())["quarantined"] == 1
+    assert len(alerts()) == 1
+
+
+def test_an_entry_mended_while_the_alert_went_out_stays_as_it_is(catalogue):
+    now = later()
+    assert not catalogue.mark_told(quarantine_id("raw-images/f/1.jpg"), now)
+    assert catalogue.get(quarantine_id("raw-images/f/1.jpg")) is None
+    catalogue.add(item(2, "job"))
+    assert not catalogue.mark_told(f"{2:064x}", now)

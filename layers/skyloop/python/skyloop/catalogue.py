@@ -6,6 +6,7 @@ Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -160,6 +161,27 @@ class Catalogue:
             request["Limit"] = limit
         pages = self.client.get_paginator("query").paginate(**request)
         return islice((_item(raw) for page in pages for raw in page["Items"]), limit)
+
+    def untold(self) -> Iterator[CatalogueItem]:
+        """Quarantined entries that no alert told of yet, in queue order (eventually consistent)."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.table,
+            IndexName=STATUS_INDEX,
+            KeyConditionExpression="#status = :status",
+            FilterExpression="attribute_not_exists(told_at)",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":status": {"S": "QUARANTINED"}},
+        )
+        return (_item(raw) for page in pages for raw in page["Items"])
+
+    def mark_told(self, image_id: str, now: datetime) -> bool:
+        """An alert told of this quarantined entry. False: it is quarantined no more."""
+        return self._change(
+            image_id,
+            "SET told_at = :now",
+            "#status = :quarantined",
+            {":now": now.isoformat(), ":quarantined": "QUARANTINED"},
+        )
 
     def known_keys(self, status: ImageStatus) -> Iterator[str]:
         """Every S3 key that entries with `status` account for, duplicates included, read page by page."""

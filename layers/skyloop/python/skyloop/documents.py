@@ -70,6 +70,7 @@ class CatalogueItem(Document):
     longitude: float | None = None
     labeling_job: str | None = None
     reason: str | None = None
+    told_at: AwareDatetime | None = Field(default=None, description="when an alert told of its quarantine")
     duplicate_keys: frozenset[str] = frozenset()
 
 
@@ -262,3 +263,4 @@ class SweepAnswer(Document):
     requeued: int = Field(ge=0)
     released: int = Field(ge=0)
     examined: int = Field(ge=0)
+    quarantined: int = Field(ge=0, description="refused files that an alert told of, for the first time")

@@ -1,4 +1,7 @@
-"""Step 8 of the loop: find uploads and labeling jobs that no event told of. Nothing is lost, only late."""
+"""Step 8 of the loop: find uploads and labeling jobs that no event told of, and tell of refused files, once.
+
+Nothing is lost, only late.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, get_args
 
 from botocore.exceptions import ClientError
 
-from skyloop import keys
+from skyloop import keys, quarantine
 from skyloop.catalogue import Catalogue
 from skyloop.documents import ImageStatus, SweepAnswer, SweepRequest
 from skyloop.settings import Settings
@@ -26,7 +29,7 @@ _DEAD_JOB = {"Failed", "Stopped"}
 
 
 class Sweep:
-    """Joins everything that may disagree. `queue` and `sagemaker` are boto3 clients."""
+    """Joins everything that may disagree. `queue`, `sagemaker` and `sns` are boto3 clients."""
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class Sweep:
         state: StateTable,
         queue: Any,
         sagemaker: Any,
+        sns: Any,
         settings: Settings,
     ) -> None:
         self.storage = storage
@@ -42,12 +46,15 @@ class Sweep:
         self.state = state
         self.queue = queue
         self.sagemaker = sagemaker
+        self.sns = sns
         self.settings = settings
 
     def sweep(self, request: SweepRequest) -> SweepAnswer:
-        """Queue forgotten uploads again, and free the images of labeling jobs that will never finish."""
+        """Queue forgotten uploads again, free the images of labeling jobs that will never finish, tell of refusals."""
         examined, requeued = self._uploads(request.now)
-        return SweepAnswer(requeued=requeued, released=self._labeling(request.now), examined=examined)
+        released = self._labeling(request.now)
+        told = quarantine.tell(self.storage, self.catalogue, self.sns, self.settings, request.now)
+        return SweepAnswer(requeued=requeued, released=released, examined=examined, quarantined=told)
 
     def _uploads(self, now: datetime) -> tuple[int, int]:
         """(objects looked at, uploads queued again).
