@@ -106,12 +106,6 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cpu_has_fast_bf16() -> bool:
-    """Whether bfloat16 autocast pays on this CPU: AMX or AVX512-BF16 instructions, else torch emulates them slowly."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-
-
 def _place_font(config_dir: Path) -> None:
     """Ultralytics downloads Arial when it checks a dataset, even when it draws nothing: give it matplotlib's font."""
     import matplotlib
