@@ -52,6 +52,7 @@ def announce(new: list[Taken], catalogue: Catalogue, settings: Settings) -> None
     if not new:
         return
     detail = ImagesCatalogued(
+        stack=settings.prefix,
         new=len(new),
         pending_at_least=catalogue.count("PENDING", at_most=settings.labeling_batch_size),
         correlation_id=new[0].correlation_id or settings.prefix,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -593,8 +594,34 @@ def test_subject_is_a_line_that_mail_takes(machine: str) -> None:
 
 def test_lock_is_released_only_when_nobody_asked_meanwhile_or_there_is_an_alert() -> None:
     condition = state("label", "ReleaseLock")["Arguments"]["ConditionExpression"]
-    assert "asked_at" in run(condition, {"alert": {"event": "none"}})
-    assert "asked_at" not in run(condition, {"alert": {"event": "labeling-failed"}})
+    assert "asked_at" in run(condition, {"alert": {"event": "none"}, "tired": False})
+    assert "asked_at" not in run(condition, {"alert": {"event": "labeling-failed"}, "tired": False})
+    assert run(condition, {"alert": {"event": "none"}, "tired": True}) == "#owner = :me"
+
+
+@pytest.mark.parametrize(("looks", "hours", "tired"), [(0, 0, False), (799, 23, False), (800, 0, True), (1, 25, True)])
+def test_one_execution_does_not_label_for_ever(looks: int, hours: int, tired: bool) -> None:
+    """Uploads that never stop would outgrow its history or its time: it lets go, and a fresh one goes on."""
+    started = (datetime.now(UTC) - timedelta(hours=hours)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assign = state("label", "TakeLock")["Assign"]
+    context = {"Execution": {"StartTime": started}}
+    after = wiring.evaluate(assign, {"looks": looks}, {"context": context})
+    assert after == {"looks": looks + 1, "tired": tired}
+    selection = {"decision": "wait", "reason": "uploads are still arriving"}
+    variables = {**after, "selection": selection, "alert": {"event": "none"}}
+    assert which("label", "Decide", variables) == ("NothingToLabel" if tired else "WaitForUploads")
+    assert which("label", "DidItGoWell", variables) == ("Done" if tired else "TakeLock")
+    assert wiring.machine("label")["TimeoutSeconds"] > 86400 + 3600
+
+
+@pytest.mark.parametrize(("machine", "name"), [("deploy", "Reject"), ("rollback", "RejectPackage")])
+def test_the_registry_takes_every_reason_for_a_rejection(machine: str, name: str) -> None:
+    """An ApprovalDescription is one line of at most 1,024 characters; a container's last words are neither."""
+    words = "Traceback:\n\tFile x\r\n" + "y" * 2000
+    variables = {"package_arn": "p", "bad_package_arn": "p", "error": {"Error": "E", "Cause": words}, "reason": words}
+    text = run(state(machine, name)["Arguments"]["ApprovalDescription"], variables)
+    assert "Traceback: File x yyy" in text
+    assert re.fullmatch(".{1,1024}", text)
 
 
 @pytest.mark.parametrize(("wait", "seconds"), [(0, 1), (2.2, 3), (120, 120), (90000, 3600)])

@@ -225,6 +225,14 @@ def test_map_runs_children_are_allowed_in_both_forms_of_their_names() -> None:
     assert statement["Resource"] == [f"{executions}:*", f"{executions}/*"]
 
 
+def test_sagemaker_may_list_and_read_base_weights_where_they_lie() -> None:
+    allowed = {
+        (action, arn) for item in statements("SageMakerRole") for action in item["Action"] for arn in item["Resource"]
+    }
+    assert ("s3:ListBucket", "arn:aws:s3:::weights") in allowed
+    assert ("s3:GetObject", "arn:aws:s3:::weights/yolo11n.pt") in allowed
+
+
 def test_sagemaker_may_look_at_the_rollback_alarms() -> None:
     """Without it, auto-rollback does not work and nothing says so.
 
@@ -248,6 +256,7 @@ SERVICES = {
     "item": "dynamodb",
     "query": "dynamodb",
     "message": "sqs",
+    "attributes": "sqs",
     "events": "events",
     "publish": "sns",
     "endpoint": "sagemaker",

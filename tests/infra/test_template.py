@@ -193,6 +193,14 @@ def test_every_rule_has_dead_letters_that_take_its_events() -> None:
             assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["EventsDeadLetters", "Arn"]}}, name
 
 
+def test_every_event_is_that_of_this_stack() -> None:
+    """Several stages may share an account, and so its event bus: each pattern names something of its own stack."""
+    for name, rule in wiring.resources("AWS::Events::Rule").items():
+        if "EventPattern" in rule:
+            own = json.dumps(rule["EventPattern"])
+            assert "${Project}-${Stage}" in own or '"Ref": "' in own or '"Fn::GetAtt"' in own, name
+
+
 def test_the_data_bucket_is_closed_versioned_encrypted_and_told_of() -> None:
     bucket = wiring.resources("AWS::S3::Bucket")["DataBucket"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}

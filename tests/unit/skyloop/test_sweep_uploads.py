@@ -139,6 +139,16 @@ def test_fresh_uploads_are_left_to_their_own_events(storage, queued):
     assert queued() == []
 
 
+def test_uploads_that_may_still_wait_in_the_queue_are_not_queued_again(stack, storage):
+    """A large drop is worked on for longer than the quiet period: nothing of it is missing."""
+    storage.write("raw-images/a/1.jpg", encoded(picture()))
+    client("sqs").send_message(QueueUrl=stack.uploads_queue_url, MessageBody="{}")
+    assert sweep(later())["requeued"] == 0
+    client("sqs").receive_message(QueueUrl=stack.uploads_queue_url)  # being worked on
+    assert sweep(later())["requeued"] == 0
+    assert sweep(later(130))["requeued"] == 1  # but a queue that is never empty hides nothing for ever
+
+
 def test_more_uploads_than_a_message_batch(storage, queued):
     for number in range(23):
         storage.write(f"raw-images/a/{number}.jpg", b"x")

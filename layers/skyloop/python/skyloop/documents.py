@@ -89,6 +89,7 @@ class QuarantineRecord(Document):
 class ImagesCatalogued(Document):
     """Detail of the event `Images Catalogued` (source `skyloop`)."""
 
+    stack: str = Field(description="<project>-<stage>; an account's stages share its event bus")
     new: int = Field(ge=1)
     pending_at_least: int = Field(ge=0)
     correlation_id: str

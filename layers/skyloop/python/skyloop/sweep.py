@@ -22,6 +22,9 @@ from skyloop.uploads import object_created
 
 SELECTION_LOCK = "lock#labeling"
 QUEUE_BATCH = 10  # messages a SendMessageBatch takes
+QUEUE_COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+BACKLOG_SECONDS = 7200
+"""While messages wait, an upload may be among them. One that always fails is dead by then (5 times 12 minutes)."""
 
 # What DescribeLabelingJob answers for a name it never heard of.
 _UNKNOWN_JOB = {"ResourceNotFound", "ResourceNotFoundException"}
@@ -60,9 +63,10 @@ class Sweep:
         """(objects looked at, uploads queued again).
 
         The listing comes before the catalogue: what is catalogued in between is then known, not queued needlessly.
-        Uploads of the last quiet period are left to their own events.
+        Uploads of the last quiet period are left to their own events, those of the last hours to a queue that is busy.
         """
-        settled = now.timestamp() - self.settings.labeling_quiet_seconds
+        patience = self.settings.labeling_quiet_seconds + (BACKLOG_SECONDS if self._busy() else 0)
+        settled = now.timestamp() - patience
         listing = self.storage.listing(keys.RAW_IMAGES)
         uploads = [summary for summary in listing if not keys.is_folder_marker(summary.key)]
         candidates = [summary for summary in uploads if summary.modified <= settled]
@@ -73,6 +77,13 @@ class Sweep:
         for start in range(0, len(forgotten), QUEUE_BATCH):
             self._requeue(forgotten[start : start + QUEUE_BATCH])
         return len(uploads), len(forgotten)
+
+    def _busy(self) -> bool:
+        """Does the uploads queue hold messages, waiting or being worked on?"""
+        answer = self.queue.get_queue_attributes(
+            QueueUrl=self.settings.uploads_queue_url, AttributeNames=list(QUEUE_COUNTS)
+        )
+        return any(int(answer["Attributes"][name]) for name in QUEUE_COUNTS)
 
     def _requeue(self, summaries: list[ObjectSummary]) -> None:
         entries = [
