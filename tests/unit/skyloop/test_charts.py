@@ -1,10 +1,12 @@
-"""The charts of reports."""
+"""The charts of reports, and the order of their rows."""
 
 from __future__ import annotations
 
 import re
 
+import pytest
 from skyloop.charts import histogram, stacked_bars
+from skyloop.report import natural
 
 
 def texts(svg: str) -> list[str]:
@@ -30,3 +32,15 @@ def test_a_long_name_keeps_its_end_and_its_place():
 
 def test_names_are_text():
     assert "<b>" not in stacked_bars({"<b>": {"train": 1}})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["line-2", "line-10", "line-20a", "line-20b"],
+        ["2026-03-09", "2026-03-10-b", "field"],
+        ["", "7", "a", "a1", "a1-2", "a1-11", "b"],
+    ],
+)
+def test_flights_are_sorted_as_a_person_would(names):
+    assert natural(reversed(names)) == names

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -24,6 +25,7 @@ SIZE_EDGES = (0, 8, 16, 32, 64, 128, 256, 512)
 MOST_FLIGHTS = 40
 """Flights drawn one by one; the rest is summed up."""
 
+_RUNS = re.compile(r"(\D*)(\d*)")
 _MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 _STYLE = """
@@ -32,8 +34,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
   overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 .lead { opacity: .75; margin-top: .2rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: right; padding: .25rem .6rem; }
-th:first-child, td:first-child { text-align: left; } tr { border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: right; padding: .25rem .6rem; width: 6rem; }
+th:first-child, td:first-child { text-align: left; width: auto; } tr { border-bottom: 1px solid var(--line); }
 svg { width: 100%; height: auto; overflow: visible; }
 svg text { font: 14px system-ui, sans-serif; fill: currentColor; }
 .legend span { margin-right: 1.2rem; }
@@ -129,23 +131,28 @@ def _flights(dataset: Dataset) -> dict[str, dict[str, int]]:
     for split in SPLITS:
         for picture in dataset.pictures[split]:
             images[picture.flight][split].add(picture.image_id)
-    rows = {flight: {split: len(ids) for split, ids in images[flight].items()} for flight in sorted(images)}
+    rows = {flight: {split: len(ids) for split, ids in images[flight].items()} for flight in natural(images)}
     if len(rows) <= MOST_FLIGHTS:
         return dict(rows)
     largest = sorted(rows, key=lambda flight: -sum(rows[flight].values()))[:MOST_FLIGHTS]
     others: Counter[str] = Counter()
     for flight in rows.keys() - set(largest):
         others.update(rows[flight])
-    shown = {flight: dict(rows[flight]) for flight in sorted(largest)}
+    shown = {flight: dict(rows[flight]) for flight in natural(largest)}
     return {**shown, f"{len(rows) - len(largest)} others": {split: others[split] for split in SPLITS}}
+
+
+def natural(names: Iterable[str]) -> list[str]:
+    """Sorted as a person would: `line-2` before `line-10`."""
+    return sorted(names, key=lambda name: [(text, int(run or -1)) for text, run in _RUNS.findall(name)])
 
 
 def _figure(example: Example) -> str:
     picture, colour = example.picture, COLOURS[example.split]
-    stroke = max(picture.width, picture.height) / 250
     rectangles = "".join(
         f'<rect x="{box.left:.1f}" y="{box.top:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" fill="none"'
-        f' stroke="{colour}" stroke-width="{stroke:.2f}"><title>{escape(box.category)}</title></rect>'
+        f' stroke="{colour}" stroke-width="2" vector-effect="non-scaling-stroke">'
+        f"<title>{escape(box.category)}</title></rect>"
         for box in picture.boxes
     )
     boxes = "1 box" if len(picture.boxes) == 1 else f"{len(picture.boxes)} boxes"
