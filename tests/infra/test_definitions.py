@@ -258,6 +258,16 @@ def test_every_caught_error_leads_to_the_one_alert_and_a_failed_end(name: str) -
 
 
 @pytest.mark.parametrize("name", wiring.MACHINES)
+def test_no_alert_sends_people_to_redrive_what_would_fail_again(name: str) -> None:
+    """A machine that told of its failure ended in a Fail state, and redriving runs that state again, nothing else.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states
+    """
+    if name != "route":  # which tells of executions that were cut off, and those go on where they stopped
+        assert [text for text in wiring.strings(wiring.machine(name)) if "redrive" in text.lower()] == []
+
+
+@pytest.mark.parametrize("name", wiring.MACHINES)
 def test_every_state_can_be_reached(name: str) -> None:
     definition = wiring.machine(name)
     assert reachable(definition["States"], definition["StartAt"]) == set(definition["States"])
