@@ -48,18 +48,14 @@ def check(tags: list[dict[str, str]]) -> None:
 
 def _resource(arn: str) -> tuple[str, str, Record]:
     # A record names other resources too (its role, a model's package): its own ARN is the one that its kind ends.
-    found = context.current().store.find(
-        lambda kind, record: (
-            arn.lower() in (str(value).lower() for field, value in record.items() if field == f"{_camel(kind)}Arn")
-        )
-    )
+    def own(kind: str, record: Record) -> bool:
+        field = "".join(word.capitalize() for word in kind.split("-")) + "Arn"
+        return str(record.get(field)).lower() == arn.lower()
+
+    found = context.current().store.find(own)
     if found is None:
         raise errors.validation(f"Could not find resource with ARN {arn}.")
     return found
-
-
-def _camel(kind: str) -> str:
-    return "".join(word.capitalize() for word in kind.split("-"))
 
 
 OPERATIONS = {"AddTags": add_tags, "ListTags": list_tags, "DeleteTags": delete_tags}

@@ -308,7 +308,8 @@ def _check_channels(channels: list[dict[str, Any]], default_mode: str) -> None:
             raise errors.validation(f"Channel {name}: {source['S3DataType']} in {mode} mode is not available here.")
         if channel.get("CompressionType", "None") != "None":
             raise errors.validation(f"Channel {name}: CompressionType Gzip is supported with Pipe input mode only.")
-        _check_uri(source["S3Uri"], f"channel {name}")
+        if not source["S3Uri"].startswith("s3://"):
+            raise errors.validation(f"The S3 URI {source['S3Uri']} of channel {name} must start with s3://")
 
 
 def _check_machine(resources: dict[str, Any]) -> None:
@@ -327,11 +328,6 @@ def _check_machine(resources: dict[str, Any]) -> None:
             f"with current utilization of 0 Instances and a request delta of {resources['InstanceCount']} Instances. "
             "Please use AWS Service Quotas to request an increase for this quota."
         )
-
-
-def _check_uri(uri: str, where: str) -> None:
-    if not uri.startswith("s3://"):
-        raise errors.validation(f"The S3 URI {uri} of {where} must start with s3://")
 
 
 def _record(name: str) -> Record:
