@@ -34,6 +34,7 @@ app.command("logs", rich_help_panel=STATE)(state.show_logs)
 app.command("detect", rich_help_panel=MODELS)(models.detect_objects)
 app.command(rich_help_panel=MODELS)(models.approve)
 app.command(rich_help_panel=MODELS)(models.reject)
+app.command(rich_help_panel=MODELS)(models.retrain)
 app.command(rich_help_panel=MODELS)(models.deploy)
 app.command(rich_help_panel=MODELS)(models.rollback)
 

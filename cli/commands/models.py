@@ -1,4 +1,4 @@
-"""`approve`, `reject`, `deploy`, `rollback`, `detect`: the model that serves."""
+"""`approve`, `reject`, `retrain`, `deploy`, `rollback`, `detect`: the model that serves."""
 
 from __future__ import annotations
 
@@ -59,6 +59,28 @@ def _finish(cloud: Cloud, out: Output, started: dict[str, Any], wait: bool, what
             f"{what} {ended['status'].lower()}: {ended.get('error', '')} {ended.get('cause', '')}".strip(),
             "`skyloop alerts` says why and what was kept.",
         )
+
+
+@command
+def retrain(
+    cloud: Cloud,
+    out: Output,
+    labeling_job: Annotated[
+        str | None, typer.Argument(help="A labeling job's name; the newest completed one without it.")
+    ] = None,
+) -> None:
+    """Retrain again on a finished labeling job, for example after what made a training fail was mended."""
+    known = snapshot.labeling_jobs(cloud, 100)
+    finished = [job.name for job in known if job.status == "Completed"]
+    if labeling_job is None and not finished:
+        raise CliError("No labeling job is completed yet.", "`skyloop label --now` labels what is pending.")
+    if labeling_job is not None and labeling_job not in {job.name for job in known}:
+        raise CliError(f"There is no labeling job {labeling_job}.", f"Completed are: {', '.join(finished) or 'none'}.")
+    job = labeling_job or finished[0]
+    if any(run.machine == "retrain" for run in snapshot.running(cloud)):
+        out.warn("A retrain runs already; this one runs beside it.")
+    started = actions.start(cloud, "Retrain", job, json.dumps({"labeling_job_name": job}))
+    out.result(started, lambda: f"Started {started['name']}. `skyloop watch` follows it.")
 
 
 @command

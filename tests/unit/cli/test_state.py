@@ -77,6 +77,21 @@ def _no_labeling_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "labeling_jobs", lambda cloud, limit: [])
 
 
+def test_retrain_takes_the_newest_finished_labels(invoke, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [
+        snapshot.LabelingJob(name, status, 4, 4, NOW)
+        for name, status in (("j3", "InProgress"), ("j2", "Completed"), ("j1", "Completed"))
+    ]
+    assert "label --now" in invoke("retrain").stderr
+    monkeypatch.setattr(snapshot, "labeling_jobs", lambda cloud, limit: jobs)
+    assert invoke("retrain").exit_code == 0
+    assert invoke("retrain", "j1").exit_code == 0
+    assert sorted(item["labeling_job_name"] for item in started(cloud, "Retrain")) == ["j1", "j2"]
+    result = invoke("retrain", "nothing")
+    assert result.exit_code == 1
+    assert "j2, j1" in result.stderr
+
+
 @pytest.fixture(autouse=True)
 def _recent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "LOOK_BACK_DAYS", 36_500)
