@@ -156,9 +156,7 @@ def _check_sizes(routing: Mapping[str, Any], instance_counts: Mapping[str, int])
             )
 
 
-def carry_out(
-    deployment: Plan, stage: Stage, clock: Callable[[], float], pause: Callable[[float], None]
-) -> Outcome:
+def carry_out(deployment: Plan, stage: Stage, clock: Callable[[], float], pause: Callable[[float], None]) -> Outcome:
     """Walk the steps; on an alarm, a fleet that does not come up, or the time limit, roll back.
 
     `clock` gives seconds, `pause` waits that long and may raise Cancelled, which is passed on with nothing undone.

@@ -18,8 +18,10 @@ def alarm_states(names: list[str] | tuple[str, ...]) -> dict[str, str]:
     """State of the CloudWatch alarms (metric and composite) of these names that exist."""
     if not names:
         return {}
-    answer = context.current().client("cloudwatch").describe_alarms(
-        AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+    answer = (
+        context.current()
+        .client("cloudwatch")
+        .describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     )
     return {alarm["AlarmName"]: alarm["StateValue"] for alarm in answer["MetricAlarms"] + answer["CompositeAlarms"]}
 

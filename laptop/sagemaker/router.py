@@ -242,9 +242,7 @@ def _exchange(instance: Instance, headers: dict[str, str], body: bytes) -> _Answ
     return _Answer(status, content, response.getheader("Content-Type"), response.getheader(_ATTRIBUTES))
 
 
-def _send(
-    connection: http.client.HTTPConnection, headers: dict[str, str], body: bytes
-) -> http.client.HTTPResponse:
+def _send(connection: http.client.HTTPConnection, headers: dict[str, str], body: bytes) -> http.client.HTTPResponse:
     connection.request("POST", "/invocations", body, headers)
     if _QUICK_ACK is not None:
         # A server that writes its headers and its body in two pieces, as Python's own does, would wait 40 ms between

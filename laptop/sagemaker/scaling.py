@@ -122,14 +122,18 @@ def run(stopped: threading.Event) -> None:
 
 def _metric(endpoint: str, variant: str) -> float:
     now = time.time()
-    answer = context.current().client("cloudwatch").get_metric_statistics(
-        Namespace="AWS/SageMaker",
-        MetricName="InvocationsPerInstance",
-        Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
-        StartTime=now - _WINDOW_SECONDS,
-        EndTime=now,
-        Period=int(_WINDOW_SECONDS),
-        Statistics=["Sum"],
+    answer = (
+        context.current()
+        .client("cloudwatch")
+        .get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="InvocationsPerInstance",
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
+            StartTime=now - _WINDOW_SECONDS,
+            EndTime=now,
+            Period=int(_WINDOW_SECONDS),
+            Statistics=["Sum"],
+        )
     )
     return sum(point["Sum"] for point in answer["Datapoints"])
 
