@@ -6,6 +6,7 @@ height] in pixels, `categories`. Everything else in the file is ignored.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import unicodedata
 from collections import defaultdict
@@ -153,6 +154,15 @@ def _index(drop: Drop) -> tuple[dict[str, Image], dict[str, list[Image]]]:
     return by_path, by_name
 
 
+def _content(image: Image) -> dict[str, str]:
+    """The image's hash, by which its boxes are found when the same image comes again under another key."""
+    try:
+        with image.path.open("rb") as file:
+            return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    except OSError:  # told of when it is uploaded
+        return {}
+
+
 def match(coco: CocoFile, drop: Drop) -> Match:
     """Find each entry's image in the drop – by path under the dropped folder, else by a file name that occurs once.
 
@@ -186,7 +196,7 @@ def match(coco: CocoFile, drop: Drop) -> Match:
         )
         width, height = sizes[entry_id]
         size = {"width": width, "height": height} if width and height else {}
-        document["images"].append({"id": entry_id, "file_name": image.name, **size})
+        document["images"].append({"id": entry_id, "file_name": image.name, **size, **_content(image)})
     boxes = 0
     for number, annotation in enumerate(coco.annotations):
         image = found.get(annotation.image_id)

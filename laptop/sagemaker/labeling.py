@@ -28,6 +28,7 @@ KIND = "labeling-job"
 _TERMINAL = ("Completed", "Failed", "Stopped")
 _CHUNK = 64  # objects between two looks at the stop flag and two updates of the counters
 _READERS = 4
+_LOOK_AGAIN_SECONDS = 2  # between two looks whether the boxes of a job that nobody could do are known by now
 
 
 _stopping: dict[str, threading.Event] = {}
@@ -148,6 +149,8 @@ class _Task:
         counters = _counters(Unlabeled=len(lines))
         _update(self._record["LabelingJobName"], LabelCounters=counters)
         self._stopping.wait(self._settings.answer_delay)
+        while not self._anybody_knows(lines) and not self._stopping.wait(_LOOK_AGAIN_SECONDS):
+            pass
         limit = self._limit(len(lines))
         with ThreadPoolExecutor(_READERS) as pool:
             for start in range(0, len(lines), _CHUNK):
@@ -178,7 +181,7 @@ class _Task:
             return {}  # labelled by an earlier job of the chain
         uri = line["source-ref"]
         size = self._size(uri)
-        known = self._boxes(uri)
+        known = self._boxes(line)
         if size is None or known is None or not workforce.is_answered(uri, self._settings):
             return None
         width, height, depth = size
@@ -223,9 +226,15 @@ class _Task:
             log.info("Ground Truth cannot show %s: %s", uri, error)
             return None
 
-    def _boxes(self, uri: str) -> list[workforce.Box] | None:
-        bucket, key = transfer.split(uri)
-        return self._known.setdefault(bucket, workforce.KnownBoxes(bucket)).of(key)
+    def _anybody_knows(self, lines: list[Record]) -> bool:
+        """Whether there is anything to answer. Tasks that nobody can do stay open, as they would on AWS: boxes may
+        become known later, and images sent back unlabelled at once would only be asked about again."""
+        self._known.clear()
+        return not lines or any(self._attribute in line or self._boxes(line) is not None for line in lines)
+
+    def _boxes(self, line: Record) -> list[workforce.Box] | None:
+        bucket, key = transfer.split(line["source-ref"])
+        return self._known.setdefault(bucket, workforce.KnownBoxes(bucket)).of(key, line.get("image-id"))
 
     def _write(self, lines: list[Record]) -> str:
         name = self._record["LabelingJobName"]

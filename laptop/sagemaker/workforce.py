@@ -14,6 +14,7 @@ read anew for every job:
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
@@ -74,25 +75,44 @@ class Box:
         return shared / (self.width * self.height + other.width * other.height - shared)
 
 
+_KNOWN_BOXES = "ground-truth-jobs/known-boxes/"
+
+
 class KnownBoxes:
-    """What is known about the images of every flight, looked up by S3 key and read once."""
+    """What is known about the images of every flight, looked up by S3 key, else by content, and read once."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
         self._flights: dict[str, _Flight] = {}
 
-    def of(self, key: str) -> list[Box] | None:
-        """The boxes of the image at `raw-images/<flight>/<path>`; None when nothing is known about it."""
+    def of(self, key: str, content: str | None = None) -> list[Box] | None:
+        """The boxes of the image at `raw-images/<flight>/<path>`; None when nothing is known about it.
+
+        `content` is its SHA-256: an image that comes again under another key (one that a drift detector sent back, say)
+        is known by the flight it was told with.
+        """
         parts = key.split("/", 2)
-        if len(parts) < 3:
-            return None
-        flight, path = parts[1], parts[2]
+        found = self._flight(parts[1]).find(parts[1], parts[2]) if len(parts) == 3 else None
+        return self._by_content.get(content) if found is None and content else found
+
+    @functools.cached_property
+    def _by_content(self) -> dict[str, list[Box]]:
+        pages = context.current().client("s3").get_paginator("list_objects_v2")
+        keys = [
+            item["Key"]
+            for page in pages.paginate(Bucket=self._bucket, Prefix=_KNOWN_BOXES)
+            for item in page.get("Contents", [])
+        ]
+        flights = [self._flight(key.removeprefix(_KNOWN_BOXES).removesuffix(".json")) for key in keys]
+        return {content: boxes for flight in flights for content, boxes in flight.by_content.items()}
+
+    def _flight(self, flight: str) -> _Flight:
         if flight not in self._flights:
             self._flights[flight] = self._load(flight)
-        return self._flights[flight].find(flight, path)
+        return self._flights[flight]
 
     def _load(self, flight: str) -> _Flight:
-        uri = f"s3://{self._bucket}/ground-truth-jobs/known-boxes/{flight}.json"
+        uri = f"s3://{self._bucket}/{_KNOWN_BOXES}{flight}.json"
         try:
             return _Flight.parse(json.loads(transfer.read(context.current().client("s3"), uri)))
         except transfer.TransferError:
@@ -104,10 +124,11 @@ class KnownBoxes:
 
 @dataclass
 class _Flight:
-    """A COCO file, indexed by path and by bare file name."""
+    """A COCO file, indexed by path, by bare file name, and by the content that `skyloop drop` notes (`sha256`)."""
 
     by_path: dict[str, list[Box]] = field(default_factory=dict)
     by_name: dict[str, list[str]] = field(default_factory=dict)
+    by_content: dict[str, list[Box]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, coco: dict[str, Any]) -> _Flight:
@@ -119,6 +140,8 @@ class _Flight:
             paths[image["id"]] = path
             flight.by_path[path] = []
             flight.by_name.setdefault(path.rpartition("/")[2], []).append(path)
+            if content := image.get("sha256"):
+                flight.by_content[content] = flight.by_path[path]
         for item in coco["annotations"]:
             left, top, width, height = (float(number) for number in item["bbox"])
             if width > 0 and height > 0 and not item.get("iscrowd"):

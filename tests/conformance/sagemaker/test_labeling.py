@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -329,9 +330,11 @@ def test_a_stopping_condition_ends_the_job(sagemaker: Any, flight: Flight, label
 @pytest.mark.parametrize(("manifest", "status"), [(None, "Completed"), ("broken\n", "Failed")])
 @pytest.mark.usefixtures("workforce")
 def test_the_end_raises_an_event_that_says_only_the_status(
-    sagemaker: Any, labeling_request: Request, manifest: str | None, status: str
+    sagemaker: Any, flight: Flight, labeling_request: Request, manifest: str | None, status: str
 ) -> None:
-    job = run(sagemaker, labeling_request(manifest))
+    known = [flight.drop("empty.jpg", [])]
+    flight.tell()
+    job = run(sagemaker, labeling_request(manifest or known))
     (event,) = wait_until(
         lambda: sagemaker.events(job["LabelingJobArn"], "SageMaker Ground Truth Labeling Job State Change")
     )
@@ -340,8 +343,10 @@ def test_the_end_raises_an_event_that_says_only_the_status(
 
 
 @pytest.mark.usefixtures("workforce")
-def test_jobs_are_listed(sagemaker: Any, labeling_request: Request) -> None:
-    request = labeling_request(Tags=[{"Key": "CorrelationId", "Value": "flight-1"}])
+def test_jobs_are_listed(sagemaker: Any, flight: Flight, labeling_request: Request) -> None:
+    lines = [flight.drop("empty.jpg", [])]
+    flight.tell()
+    request = labeling_request(lines, Tags=[{"Key": "CorrelationId", "Value": "flight-1"}])
     job = run(sagemaker, request)
     assert job["Tags"] == [{"Key": "CorrelationId", "Value": "flight-1"}]
     listed = sagemaker.api.list_labeling_jobs(NameContains=request["LabelingJobName"], StatusEquals="Completed")
@@ -351,3 +356,27 @@ def test_jobs_are_listed(sagemaker: Any, labeling_request: Request) -> None:
     assert summary["LabelCounters"] == job["LabelCounters"]
     assert summary["InputConfig"] == request["InputConfig"]
     assert summary["LabelingJobOutput"] == job["LabelingJobOutput"]
+
+
+@pytest.mark.usefixtures("workforce")
+def test_a_job_that_nobody_can_do_stays_open_until_its_images_are_known(
+    sagemaker: Any, flight: Flight, labeling_request: Request
+) -> None:
+    body = picture((96, 64))
+    again = flight.drop("sent-back.jpg", None, body=body)
+    again["image-id"] = hashlib.sha256(body).hexdigest()
+    request = labeling_request([again])
+    sagemaker.api.create_labeling_job(**request)
+
+    def described() -> dict[str, Any]:
+        return sagemaker.api.describe_labeling_job(LabelingJobName=request["LabelingJobName"])
+
+    wait_until(lambda: described()["LabelCounters"]["Unlabeled"] == 1)
+    assert described()["LabelingJobStatus"] == "InProgress"
+    told = Flight(sagemaker)  # the same image, dropped with its boxes under another key
+    told.drop("first.jpg", [("car", [1, 1, 10, 10])], body=body)
+    told.coco["images"][0]["sha256"] = again["image-id"]
+    told.tell()
+    wait_until(lambda: described()["LabelingJobStatus"] == "Completed")
+    (line,) = output(sagemaker, described())
+    assert len(boxes(line)) == 1
