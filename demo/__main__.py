@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tarfile
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from io import BytesIO
@@ -37,17 +38,19 @@ ACT_ZERO = "0  A cloud on this machine"
 # What differs from samconfig.toml's [laptop]: small frames, so that three trainings fit the time; and a window of
 # drift, a batch and a floor that suit some hundred frames. See docs/demo.md for why each number is what it is.
 PARAMETERS = {
-    "Epochs": "30",
+    "Epochs": "25",
     "ImageSize": "160",
     "BatchSize": "4",
     "LabelingBatchSize": "40",
     "LabelingMaxWaitHours": "1",
-    "MinMap50": "0.15",
+    "MinMap50": "0.2",
     "MinClassBoxes": "20",
     "MaxMap50Drop": "0.02",
     "DriftWindow": "36",
 }
-COLOURS = {"flight lines 1": "#32d7ff", "flight lines 2": "#30d158", "scrambled": "#ff375f", "patrol": "#ffd60a"}
+# From then on trainings start from a model that knows trees already.
+WARM_PARAMETERS = {"Epochs": "8"}
+COLOURS = {"flight lines 1": "#32d7ff", "flight lines 2": "#30d158", "waiting": "#ffd60a"}
 
 
 def interrupted(*_: Any) -> None:
@@ -68,24 +71,17 @@ def stop_cloud(home: Path) -> None:
 
 def ground_pictures(folder: Path) -> list[Picture]:
     """The two orthophotos with the flight lines that the demo flies over them."""
-    first, second, bad, patrol = COLOURS.items()
-
-    def lines(*roles: tuple[str, str]) -> dict[int, tuple[str, str]]:
-        return {number: (colour, f"line {number}: {name}") for number, (name, colour) in enumerate(roles, start=1)}
-
-    dense = imagery.read_orthophoto(folder, drops.DENSE).image
-    sparse = imagery.read_orthophoto(folder, drops.SPARSE).image
-    return [
-        Picture(
-            ACT_ZERO,
-            f"{name}, 0.1 m a pixel. One frame is {drops.FRAME} pixels square.",
-            flight_map(image, over, drops.FRAME),
-        )
-        for name, image, over in (
-            (drops.DENSE, dense, lines(first, first, first)),
-            (drops.SPARSE, sparse, lines(second, first, bad, patrol, first, first, first)),
-        )
-    ]
+    flown = {
+        drops.DENSE: dict.fromkeys(range(1, 6), "flight lines 1"),
+        drops.SPARSE: {7: "flight lines 2", 8: "flight lines 2", 10: "waiting"},
+    }
+    pictures = []
+    for name, lines in flown.items():
+        marks = {number: (COLOURS[drop], f"line {number}: {drop}") for number, drop in lines.items()}
+        caption = f"{name}, 0.1 m a pixel. One frame is {drops.FRAME} pixels square."
+        ground = imagery.read_orthophoto(folder, name).image
+        pictures.append(Picture(ACT_ZERO, caption, flight_map(ground, marks, drops.FRAME)))
+    return pictures
 
 
 def base_model(play: Play, job: str) -> str:
@@ -114,17 +110,20 @@ def copy_artefacts(play: Play, folder: Path) -> dict[str, str]:
     return copied
 
 
-def perform(play: Play, narrator: Narrator) -> None:
-    """All acts."""
+def perform(play: Play, narrator: Narrator, warm: Callable[[], Any]) -> None:
+    """All acts; `warm` changes the stack's parameters once there is a model to start from."""
     play.timeline.look()
     first = acts.first_flights(play)
     play.base = base_model(play, first.job)
     narrator.say(f"v1 was trained from: {play.base}")
     narrator.act(acts.ACT_LOOK)
-    acts.look_at_patrol(play, acts.ACT_LOOK, "v1")
+    unseen = acts.unseen_frames(play, first)
+    acts.look(play, acts.ACT_LOOK, "v1", unseen)
+    narrator.act(acts.ACT_TWO)
+    warm()
     second = acts.more_flights(play)
     if second.deployed:
-        acts.look_at_patrol(play, acts.ACT_TWO, "v2")
+        acts.look(play, acts.ACT_TWO, "v2", unseen)
     acts.scrambled_labels(play)
     acts.other_sites(play)
 
@@ -160,7 +159,8 @@ def main(
         pictures += ground_pictures(folder)
         stop_cloud(home)
         shutil.rmtree(home, ignore_errors=True)
-        start_laptop(home, {**PARAMETERS, **parse_parameters(parameter or [])}, base_weights, {}, _Told(narrator))
+        given = parse_parameters(parameter or [])
+        start_laptop(home, {**PARAMETERS, **given}, base_weights, {}, _Told(narrator))
         cloud = laptop_cloud(home)
         subscriber = Subscriber(cloud.client("sns"), cloud.outputs["AlertTopicArn"])
         narrator.say(
@@ -169,7 +169,7 @@ def main(
         play = Play(cloud, narrator, subscriber, dropped, Timeline(cloud))
         with Live(footer(None), console=console, refresh_per_second=4, transient=True) as live, translated():
             narrator.live = live
-            perform(play, narrator)
+            perform(play, narrator, lambda: start_laptop(home, WARM_PARAMETERS | given, None, {}, _Told(narrator)))
     except KeyboardInterrupt:
         failure, code = "interrupted", 130
     except (DemoFailed, imagery.ImageryError, CliError, TimeoutError) as error:

@@ -11,24 +11,27 @@ from typing import Any
 
 from demo.imagery import Box, Frame, Orthophoto, cut, read_orthophoto, scan
 
-FRAME = 345  # pixels, 34.5 m of ground: three lines fit the dense orthophoto, seven the other
+FRAME = 207  # pixels, 20.7 m of ground: five lines fit the dense orthophoto, eleven the other
 DENSE, SPARSE = "2019_YELL_2_541000_4977000_image_crop", "2019_YELL_2_528000_4978000_image_crop2"
 OTHER_SITES = ("OSBS_029", "SOAP_061", "SOAP_031")
-# Pixels from one frame of a line to the next. Each makes 23 frames of its orthophoto's lines; slow makes 46, fast 12.
-DENSE_STEP, SPARSE_STEP, SLOW_STEP, FAST_STEP = 41, 86, 43, 172
-SITE_FRAME, SITE_STEP = 256, 72  # nine frames a site
+# Pixels from one frame of a line to the next: 27 frames of a dense line, 21 or 11 of the other's.
+DENSE_STEP, SPARSE_STEP, FAST_STEP = 40, 100, 200
+# The dense lines are flown once more for the scrambled batch, all as one flight and a little further along. Lines 3 and
+# 5 are left out: the split by flight puts them into validation and test, whose ground nothing that trains may share.
+AGAIN_STEP, AGAIN_LINES = 43, (1, 2, 4)
+SITE_FRAME, SITE_STEP = 207, 96  # nine frames a site
 CATEGORY = "tree"
 JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
 class Drops:
-    """One folder a drop. `patrol` is ground of the same site that no model is trained on, `visitors` other sites."""
+    """One folder a drop. `waiting` is dropped without labels, `visitors` are other sites and only asked about."""
 
     first: Path
     second: Path
     scrambled: Path
-    patrol: Path
+    waiting: Path
     visitors: Path
 
 
@@ -83,16 +86,14 @@ def prepare(imagery: Path, target: Path, seed: int = 0) -> Drops:
     def west_east(photo: Orthophoto, prefix: str, step: int, *lines: int) -> list[Frame]:
         return cut(photo, prefix, FRAME, step, lines)
 
-    first = west_east(dense, "yell-a", DENSE_STEP, 1, 2, 3) + west_east(sparse, "yell-b", SPARSE_STEP, 2, 5, 6, 7)
-    second = west_east(sparse, "yell-b", SLOW_STEP, 1)
-    patrol = west_east(sparse, "yell-b", FAST_STEP, 4)
-    scrambled = scramble(west_east(sparse, "yell-b", SLOW_STEP, 3), seed)
+    again = [
+        replace(frame, flight="yell-a-again") for frame in west_east(dense, "yell-a-again", AGAIN_STEP, *AGAIN_LINES)
+    ]
     sites = [read_orthophoto(imagery, name) for name in OTHER_SITES]
-    visitors = [frame for site in sites for frame in scan(site, SITE_FRAME, SITE_STEP)]
     return Drops(
-        first=write(target / "flight-lines-1", first),
-        second=write(target / "flight-lines-2", second),
-        scrambled=write(target / "scrambled", scrambled),
-        patrol=write(target / "patrol", patrol),
-        visitors=write(target / "other-sites", visitors),
+        first=write(target / "flight-lines-1", west_east(dense, "yell-a", DENSE_STEP, 1, 2, 3, 4, 5)),
+        second=write(target / "flight-lines-2", west_east(sparse, "yell-b", SPARSE_STEP, 7, 8)),
+        scrambled=write(target / "scrambled", scramble(again, seed)),
+        waiting=write(target / "waiting", west_east(sparse, "yell-b", FAST_STEP, 10)),
+        visitors=write(target / "other-sites", [f for site in sites for f in scan(site, SITE_FRAME, SITE_STEP)]),
     )

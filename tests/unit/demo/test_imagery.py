@@ -155,3 +155,19 @@ def test_boxes_are_read_from_voc(tmp_path: Path) -> None:
 def test_coco_of_frames_is_json(tmp_path: Path) -> None:
     document = drops.coco_of(cut(ortho(), "a", 100, 50))
     assert json.loads(json.dumps(document)) == document
+
+
+def test_no_ground_of_the_test_set_is_flown_again() -> None:
+    """The split by flight is frozen and deterministic: which dense lines are held out follows from their names."""
+    from skyloop.splits import Frame, plan
+
+    frozen: dict[str, dict[str, object]] = {}
+    dense = [Frame(f"a{line}-{n}", f"yell-a-line-{line}", f"a-{n:03d}.jpg") for line in range(1, 6) for n in range(27)]
+    first = plan(dense, frozen)
+    frozen |= first.new
+    held_out = {flight for flight, split in first.groups.items() if split != "train"}
+    assert not held_out & {f"yell-a-line-{line}" for line in drops.AGAIN_LINES}
+    more = [Frame(f"b{line}-{n}", f"yell-b-line-{line}", f"b-{n:03d}.jpg") for line in (7, 8) for n in range(21)]
+    frozen |= plan(dense + more, frozen).new
+    again = [Frame(f"c-{n}", "yell-a-again", f"c-{n:03d}.jpg") for n in range(75)]
+    assert plan(dense + more + again, frozen).groups["yell-a-again"] == "train"
