@@ -14,7 +14,7 @@ import ultralytics.engine.trainer as ultralytics_trainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import strip_optimizer
 
-from .arithmetic import bf16_pays
+from .arithmetic import fastest
 from .environment import Interrupted
 
 EpochReport = Callable[[int, dict[str, float]], None]
@@ -35,6 +35,7 @@ class Trainer(DetectionTrainer):
         self._report = report
         self._validated = False
         self._terminated = False
+        self._layout = torch.contiguous_format
         checkpoint_dir.mkdir(parents=True, exist_ok=True)
         super().__init__(overrides=overrides)
         if (checkpoint_dir / "best.pt").exists() and self.resume:
@@ -48,21 +49,22 @@ class Trainer(DetectionTrainer):
             self.add_callback(event, lambda _, callback=callback: callback())
 
     def setup_model(self) -> Any:
-        """Build the model; on a CPU, train it in bfloat16 on channels-last tensors where that costs less. Ultralytics
-        does either on CUDA only; mAP is the same."""
+        """Build the model; on a CPU, train it in the arithmetic that is fastest there. Ultralytics has bfloat16 and
+        channels-last tensors on CUDA only; mAP is the same."""
         checkpoint = super().setup_model()
-        self._bf16 = self.device.type == "cpu" and bf16_pays(self.model, self.args.imgsz, self.args.batch)
-        if self._bf16:
-            self.model = self.model.to(memory_format=torch.channels_last)
-            ultralytics_trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
         if self.device.type == "cpu":
-            print(f"arithmetic={'bfloat16, channels-last' if self._bf16 else 'float32'}", flush=True)
+            chosen = fastest(self.model, self.args.imgsz, self.args.batch)
+            print(f"arithmetic={chosen}", flush=True)
+            torch.set_num_threads(chosen.threads)
+            if chosen.bf16:
+                self._layout = torch.channels_last
+                self.model = self.model.to(memory_format=self._layout)
+                ultralytics_trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
         return checkpoint
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch = super().preprocess_batch(batch)
-        if self._bf16:
-            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        batch["img"] = batch["img"].contiguous(memory_format=self._layout)
         return batch
 
     def validate(self) -> tuple[dict[str, float], float | None]:
