@@ -38,7 +38,7 @@ ACT_ZERO = "0  A cloud on this machine"
 # What differs from samconfig.toml's [laptop]: small frames, so that three trainings fit the time; and a window of
 # drift, a batch and a floor that suit some hundred frames. See docs/demo.md for why each number is what it is.
 PARAMETERS = {
-    "Epochs": "25",
+    "Epochs": "12",
     "ImageSize": "160",
     "BatchSize": "4",
     "LabelingBatchSize": "40",

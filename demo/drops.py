@@ -16,9 +16,9 @@ DENSE, SPARSE = "2019_YELL_2_541000_4977000_image_crop", "2019_YELL_2_528000_497
 OTHER_SITES = ("OSBS_029", "SOAP_061", "SOAP_031")
 # Pixels from one frame of a line to the next: 27 frames of a dense line, 21 or 11 of the other's.
 DENSE_STEP, SPARSE_STEP, FAST_STEP = 40, 100, 200
-# The dense lines are flown once more for the scrambled batch, all as one flight and a little further along. Lines 3 and
+# The dense lines are flown once more for the scrambled batch, all as one flight and a little offset. Lines 3 and
 # 5 are left out: the split by flight puts them into validation and test, whose ground nothing that trains may share.
-AGAIN_STEP, AGAIN_LINES = 43, (1, 2, 4)
+AGAIN_START, AGAIN_LINES = 20, (1, 2, 4)
 SITE_FRAME, SITE_STEP = 207, 96  # nine frames a site
 CATEGORY = "tree"
 JPEG_QUALITY = 92
@@ -86,14 +86,13 @@ def prepare(imagery: Path, target: Path, seed: int = 0) -> Drops:
     def west_east(photo: Orthophoto, prefix: str, step: int, *lines: int) -> list[Frame]:
         return cut(photo, prefix, FRAME, step, lines)
 
-    again = [
-        replace(frame, flight="yell-a-again") for frame in west_east(dense, "yell-a-again", AGAIN_STEP, *AGAIN_LINES)
-    ]
+    again = cut(dense, "yell-a-again", FRAME, DENSE_STEP, AGAIN_LINES, AGAIN_START)
+    scrambled = scramble([replace(frame, flight="yell-a-again") for frame in again], seed)
     sites = [read_orthophoto(imagery, name) for name in OTHER_SITES]
     return Drops(
         first=write(target / "flight-lines-1", west_east(dense, "yell-a", DENSE_STEP, 1, 2, 3, 4, 5)),
         second=write(target / "flight-lines-2", west_east(sparse, "yell-b", SPARSE_STEP, 7, 8)),
-        scrambled=write(target / "scrambled", scramble(again, seed)),
+        scrambled=write(target / "scrambled", scrambled),
         waiting=write(target / "waiting", west_east(sparse, "yell-b", FAST_STEP, 10)),
         visitors=write(target / "other-sites", [f for site in sites for f in scan(site, SITE_FRAME, SITE_STEP)]),
     )

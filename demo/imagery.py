@@ -151,18 +151,20 @@ def scan(photo: Orthophoto, size: int, step: int) -> list[Frame]:
     return frames
 
 
-def cut(photo: Orthophoto, prefix: str, size: int, step: int, lines: Iterable[int] | None = None) -> list[Frame]:
+def cut(
+    photo: Orthophoto, prefix: str, size: int, step: int, lines: Iterable[int] | None = None, start: int = 0
+) -> list[Frame]:
     """Frames along west-east flight lines, as a drone takes them: they overlap along a line, never between lines.
 
-    A frame is `size` pixels square, the next one `step` pixels further. Lines are `size` pixels high and share no
-    ground, so a split by flight shares none either; what is left at the bottom and in the east is left out. `lines`
-    counts from 1 in the north, None for all.
+    A frame is `size` pixels square, the first one `start` pixels from the west, the next `step` pixels further. Lines are
+    `size` pixels high and share no ground, so a split by flight shares none either; what is left at the bottom and in
+    the east is left out. `lines` counts from 1 in the north, None for all.
     """
     width, height = photo.image.size
     frames = []
     for line in lines or range(1, height // size + 1):
         top = (line - 1) * size
-        for number, left in enumerate(range(0, width - size + 1, step)):
+        for number, left in enumerate(range(start, width - size + 1, step)):
             window = (left, top, left + size, top + size)
             frames.append(
                 Frame(
