@@ -112,7 +112,9 @@ def scrambled_labels(play: Play) -> Outcome:
     boxes = known_boxes(play.drops.scrambled)
     shown = frames(play.drops.scrambled)[5::10][:SHOWN]
     images = [boxed(detect.upright(path.read_bytes()), boxes[path.name], "#ff375f") for path in shown]
-    play.pictures.append(Picture(ACT_SCRAMBLED, "What the workers answered: boxes at random places.", sheet(images, 4)))
+    play.pictures.append(
+        Picture(ACT_SCRAMBLED, "What the workers answered: every box slipped off its tree.", sheet(images, 4))
+    )
     play.drop(play.drops.scrambled)
     outcome = play.outcome(before, RETRAIN_SECONDS)
     _keep_decision(play, "scrambled", outcome)

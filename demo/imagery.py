@@ -156,9 +156,9 @@ def cut(
 ) -> list[Frame]:
     """Frames along west-east flight lines, as a drone takes them: they overlap along a line, never between lines.
 
-    A frame is `size` pixels square, the first one `start` pixels from the west, the next `step` pixels further. Lines are
-    `size` pixels high and share no ground, so a split by flight shares none either; what is left at the bottom and in
-    the east is left out. `lines` counts from 1 in the north, None for all.
+    A frame is `size` pixels square, the first one `start` pixels from the west, the next `step` pixels further. Lines
+    are `size` pixels high and share no ground, so a split by flight shares none either; what is left at the bottom and
+    in the east is left out. `lines` counts from 1 in the north, None for all.
     """
     width, height = photo.image.size
     frames = []
