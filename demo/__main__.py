@@ -93,7 +93,7 @@ def base_model(play: Play, job: str) -> str:
         content = archive.extractfile(card)
         assert content is not None
         base = json.load(content)["base"]
-    return f"{base['kind']} ({base['detail']})"
+    return f"{base['kind']}: {base['detail'].partition(' (')[0]}"
 
 
 def copy_artefacts(play: Play, folder: Path) -> dict[str, str]:

@@ -8,10 +8,11 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw
 
-from cli.detect import Detection, draw
+from cli.detect import Detection
 from demo.imagery import Box
 
-KNOWN = "#ffffff"
+KNOWN, DETECTED = "#ffffff", "#ffd60a"
+ENLARGED = 2
 SAME_TREE = 0.5  # intersection over union, as in mAP50
 
 
@@ -50,25 +51,15 @@ def found(detections: list[Detection], boxes: list[Box]) -> int:
 
 
 def compared(image: Image.Image, detections: list[Detection], boxes: list[Box]) -> Image.Image:
-    """Detections in colour over the known boxes in white, enlarged twice so that both can be told apart."""
-    factor = 2
-    large = image.resize((image.width * factor, image.height * factor), Image.Resampling.LANCZOS)
+    """Detections in yellow over the known boxes in white, enlarged so that both can be told apart."""
+    large = image.resize((image.width * ENLARGED, image.height * ENLARGED), Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(large)
     for box in boxes:
-        pen.rectangle([value * factor for value in box], outline=KNOWN, width=1)
-    scaled = [
-        Detection(
-            item.category,
-            item.category_id,
-            item.confidence,
-            item.left * factor,
-            item.top * factor,
-            item.width * factor,
-            item.height * factor,
-        )
-        for item in detections
-    ]
-    return draw(large, scaled, labels=False)
+        pen.rectangle([value * ENLARGED for value in box], outline=KNOWN, width=1)
+    for item in detections:
+        corners = (item.left, item.top, item.left + item.width, item.top + item.height)
+        pen.rectangle([value * ENLARGED for value in corners], outline=DETECTED, width=3)
+    return large
 
 
 def boxed(image: Image.Image, boxes: list[Box], colour: str) -> Image.Image:

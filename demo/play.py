@@ -118,7 +118,7 @@ class Play:
         report = drop.drop(self.cloud, planned, labels, drop.new_correlation_id(), lambda items, *_: items)
         boxes = f" with {report.boxes} known boxes" if report.boxes else ""
         self.narrator.say(
-            f"dropped {report.uploaded} frames of {len(report.flights)} flight lines{boxes} ({report.correlation_id})"
+            f"dropped {report.uploaded} frames of {len(report.flights)} flights{boxes} ({report.correlation_id})"
         )
         return report
 
