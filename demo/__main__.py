@@ -46,7 +46,7 @@ PARAMETERS = {
     "MinMap50": "0.2",
     "MinClassBoxes": "20",
     "MaxMap50Drop": "0.02",
-    "DriftWindow": "36",
+    "DriftWindow": "24",
 }
 # From then on trainings start from a model that knows trees already.
 WARM_PARAMETERS = {"Epochs": "8"}
