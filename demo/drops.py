@@ -18,7 +18,7 @@ OTHER_SITES = ("OSBS_029", "SOAP_061", "SOAP_031")
 DENSE_STEP, SPARSE_STEP, FAST_STEP = 40, 100, 200
 # The dense lines are flown once more for the scrambled batch, all as one flight and a little offset. Lines 3 and
 # 5 are left out: the split by flight puts them into validation and test, whose ground nothing that trains may share.
-AGAIN_START, AGAIN_LINES = 20, (1, 2, 4)
+AGAIN_START, AGAIN_STEP, AGAIN_LINES = 21, 34, (1, 2, 4)
 SITE_FRAME, SITE_STEP = 207, 96  # nine frames a site
 CATEGORY = "tree"
 JPEG_QUALITY = 92
@@ -67,22 +67,23 @@ def write(folder: Path, frames: list[Frame]) -> Path:
 
 
 def scramble(frames: list[Frame], seed: int) -> list[Frame]:
-    """The same frames with labels out of register: every box slipped off its tree, down and to the right, by 40 to 80 %
-    of its size.
+    """The same frames with labels out of scale: every box around its tree, but about three times too large.
 
     Boxes at random places would be the milder mistake: they are noise, which training averages out, and the gate finds
-    nothing wrong with the model – rightly. Boxes that are all wrong in the same way teach something wrong.
+    nothing wrong with the model – rightly. So is a common shift, which teaches other places of the picture. Boxes of a
+    wrong size teach the very places that know better, and the model answers with something in between.
     """
     chance = random.Random(seed)
-    return [replace(frame, boxes=_slipped(frame, chance)) for frame in frames]
+    return [replace(frame, boxes=_blown_up(frame, chance)) for frame in frames]
 
 
-def _slipped(frame: Frame, chance: random.Random) -> list[Box]:
-    moved = []
+def _blown_up(frame: Frame, chance: random.Random) -> list[Box]:
+    grown = []
     for left, top, right, bottom in frame.boxes:
-        across, down = chance.uniform(0.4, 0.8) * (right - left), chance.uniform(0.4, 0.8) * (bottom - top)
-        moved.append((left + across, top + down, right + across, bottom + down))
-    return visible_boxes(moved, (0, 0, *frame.image.size))
+        factor = chance.uniform(2.5, 3.5)
+        across, down = (factor - 1) / 2 * (right - left), (factor - 1) / 2 * (bottom - top)
+        grown.append((left - across, top - down, right + across, bottom + down))
+    return visible_boxes(grown, (0, 0, *frame.image.size), least=0)
 
 
 def prepare(imagery: Path, target: Path, seed: int = 0) -> Drops:
@@ -93,7 +94,7 @@ def prepare(imagery: Path, target: Path, seed: int = 0) -> Drops:
     def west_east(photo: Orthophoto, prefix: str, step: int, *lines: int) -> list[Frame]:
         return cut(photo, prefix, FRAME, step, lines)
 
-    again = cut(dense, "yell-a-again", FRAME, DENSE_STEP, AGAIN_LINES, AGAIN_START)
+    again = cut(dense, "yell-a-again", FRAME, AGAIN_STEP, AGAIN_LINES, AGAIN_START)
     scrambled = scramble([replace(frame, flight="yell-a-again") for frame in again], seed)
     sites = [read_orthophoto(imagery, name) for name in OTHER_SITES]
     return Drops(
