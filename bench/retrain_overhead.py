@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import tempfile
 from pathlib import Path
@@ -55,7 +56,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON too")
     arguments = parser.parse_args()
     console = Console()
-    table = Table("retrain", "wall s", "jobs' own s", "orchestration s", title=f"{platform.processor()} 2 retrains")
+    title = f"two retrains on {platform.machine()}, {os.cpu_count()} cores"
+    table = Table("retrain", "wall s", "jobs' own s", "orchestration s", title=title)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         loop = Loop(Path(folder) / "home")
@@ -72,12 +74,12 @@ def main() -> None:
                 def finished(count: int = version) -> bool:
                     return len(loop.executions("Retrain", "SUCCEEDED")) == count
 
-                loop.wait(f"retrain {version}", finished, 600)
+                loop.wait(f"retrain {version}", finished)
                 name = loop.executions("Retrain")[0].name
                 wall, jobs, rest = overhead(loop, name)
                 rows.append({"wall": wall, "jobs": jobs, "orchestration": rest})
                 table.add_row(f"{version}", f"{wall:.1f}", f"{jobs:.1f}", f"{rest:.1f}")
-                loop.wait("the deployment", lambda: not loop.executions("Deploy", "RUNNING"), 120)
+                loop.wait("the deployment", lambda: not loop.executions("Deploy", "RUNNING"))
             states = Table("state", "s", title="the last retrain, state by state")
             for state, seconds in state_seconds(loop, name):
                 states.add_row(state, f"{seconds:.2f}")
