@@ -70,3 +70,16 @@ def unknown_operation(operation: str) -> ServiceError:
 def unsupported_operation(operation: str) -> ServiceError:
     """A real SageMaker operation that this one does not offer: refused aloud rather than accepted in silence."""
     return ServiceError("UnsupportedOperationException", f"{operation} is not implemented by the local SageMaker.", 501)
+
+
+def job_name_taken(job: str, arn: str) -> ServiceError:
+    """A second job of one name; `job` is training, processing or labeling."""
+    return resource_in_use(
+        f"{job.capitalize()} job names must be unique within an AWS account and region, and a {job} job with this "
+        f"name already exists ({arn})"
+    )
+
+
+def job_not_running(job: str, status: str) -> ServiceError:
+    """A request to stop a job that is stopping or has ended."""
+    return validation(f"The request was rejected because the {job} job is in status {status}.")

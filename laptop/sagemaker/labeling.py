@@ -52,10 +52,7 @@ def create_job(request: dict[str, Any]) -> dict[str, Any]:
     try:
         surroundings.store.create(KIND, name, record)
     except KeyError as taken:
-        raise errors.resource_in_use(
-            "Labeling job names must be unique within an AWS account and region, and a labeling job with this name "
-            f"already exists ({arn})"
-        ) from taken
+        raise errors.job_name_taken("labeling", arn) from taken
     _open(name)
     return {"LabelingJobArn": arn}
 
@@ -85,7 +82,7 @@ def stop_job(request: dict[str, Any]) -> dict[str, Any]:
     with context.current().store.lock:
         status = _record(name)["LabelingJobStatus"]
         if status != "InProgress":
-            raise errors.validation(f"The request was rejected because the labeling job is in status {status}.")
+            raise errors.job_not_running("labeling", status)
         _update(name, LabelingJobStatus="Stopping")
     if flag := _stopping.get(name):
         flag.set()

@@ -42,10 +42,7 @@ def create_job(request: dict[str, Any]) -> dict[str, Any]:
     try:
         surroundings.store.create(KIND, name, record)
     except KeyError as taken:
-        raise errors.resource_in_use(
-            "Processing job names must be unique within an AWS account and region, and a processing job with this "
-            f"name already exists ({arn})"
-        ) from taken
+        raise errors.job_name_taken("processing", arn) from taken
     _emit(record)
     jobs.submit(ProcessingJob(name))
     return {"ProcessingJobArn": arn}
@@ -69,7 +66,7 @@ def stop_job(request: dict[str, Any]) -> dict[str, Any]:
     with context.current().store.lock:
         status = _record(name)["ProcessingJobStatus"]
         if status != "InProgress":
-            raise errors.validation(f"The request was rejected because the processing job is in status {status}.")
+            raise errors.job_not_running("processing", status)
         _update(name, ProcessingJobStatus="Stopping")
     jobs.request_stop(KIND, name)
     return {}

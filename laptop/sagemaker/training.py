@@ -58,10 +58,7 @@ def create_job(request: dict[str, Any]) -> dict[str, Any]:
     try:
         surroundings.store.create(KIND, name, record)
     except KeyError as taken:
-        raise errors.resource_in_use(
-            "Training job names must be unique within an AWS account and region, and a training job with this name "
-            f"already exists ({arn})"
-        ) from taken
+        raise errors.job_name_taken("training", arn) from taken
     _emit(record)
     jobs.submit(TrainingJob(name))
     return {"TrainingJobArn": arn}
@@ -86,7 +83,7 @@ def stop_job(request: dict[str, Any]) -> dict[str, Any]:
     with store.lock:
         status = _record(name)["TrainingJobStatus"]
         if status != "InProgress":
-            raise errors.validation(f"The request was rejected because the training job is in status {status}.")
+            raise errors.job_not_running("training", status)
         _advance(name, "Stopping", TrainingJobStatus="Stopping")
     jobs.request_stop(KIND, name)
     return {}
