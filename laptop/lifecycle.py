@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from laptop import deploy, preflight
-from laptop.server import DEFAULT_PORT, REGION
+from laptop.server import REGION
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEFAULT_HOME = REPOSITORY / ".skyloop"
+DEFAULT_PORT = 4566
 READY_SECONDS = 180
 STOP_SECONDS = 90
 
@@ -91,7 +92,7 @@ def up(
         try:
             if running is None:
                 _refuse_if_hung(previous, home)
-                running, started = start(home, port or (previous.port if previous else None))
+                running, started = start(home, previous.port if port is None and previous else port)
                 progress(f"The laptop cloud listens on {running.endpoint_url}")
             outputs = deploy.deploy(running.endpoint_url, application, configuration, progress=progress)
             running = Running(
@@ -147,20 +148,21 @@ def start(home: Path, port: int | None = None) -> tuple[Running, subprocess.Pope
     home.mkdir(parents=True, exist_ok=True)
     logs = home / "logs"
     logs.mkdir(exist_ok=True)
-    chosen = _free_port(DEFAULT_PORT if port is None else port)
     log = logs / "server.log"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with log.open("ab") as output:
+    # The server inherits the socket: a port that is only looked up could be another's by the time it is opened.
+    with _listen(DEFAULT_PORT if port is None else port) as listener, log.open("ab") as output:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = subprocess.Popen(
-            [sys.executable, "-m", "laptop.server", "--home", str(home), "--port", str(chosen)],
+            [sys.executable, "-m", "laptop.server", "--home", str(home), "--socket", str(listener.fileno())],
             cwd=REPOSITORY,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=[listener.fileno()],
         )
-    url = f"http://127.0.0.1:{chosen}"
     try:
         deadline = time.monotonic() + READY_SECONDS
         while (state := _health(url).get("status")) != "ready":
@@ -255,12 +257,11 @@ def _ended(pid: int) -> bool:
     return False
 
 
-def _free_port(wanted: int) -> int:
+def _listen(wanted: int) -> socket.socket:
+    """A socket that listens on ``wanted`` of 127.0.0.1, or on a free port where that is taken."""
     for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return probe.getsockname()[1]
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
     raise LaptopError("No port of 127.0.0.1 can be opened.")
 
 

@@ -1,7 +1,8 @@
 """The laptop cloud as one process: MiniStack with its gaps closed, and the local SageMaker, on one port of 127.0.0.1.
 
-``python -m laptop.server --home DIR [--port N]``. State lives under DIR and survives a clean stop (SIGTERM or
-SIGINT); child processes live under :mod:`laptop.processes` and do not survive the server, however it ends.
+``python -m laptop.server --home DIR --socket FD``; FD is an inherited socket that listens. State lives under DIR and
+survives a clean stop (SIGTERM or SIGINT); child processes live under :mod:`laptop.processes` and do not survive the
+server, however it ends.
 :mod:`laptop.lifecycle` starts and stops it for people.
 """
 
@@ -15,14 +16,13 @@ import logging
 import os
 import shutil
 import signal
-import sys
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
 ACCOUNT_ID = "000000000000"
 REGION = "us-east-1"
-DEFAULT_PORT = 4566
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -166,7 +166,7 @@ class Cloud:
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
-async def _serve(home: Path, port: int) -> None:
+async def _serve(home: Path, descriptor: int, port: int) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
@@ -174,7 +174,7 @@ async def _serve(home: Path, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = Config()
-    config.bind = [f"127.0.0.1:{port}"]
+    config.bind = [f"fd://{descriptor}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     config.shutdown_timeout = 60
@@ -191,16 +191,14 @@ async def _serve(home: Path, port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The laptop cloud")
     parser.add_argument("--home", type=Path, required=True, help="folder of the cloud's state")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument("--socket", type=int, required=True, help="file descriptor of the listening socket")
     arguments = parser.parse_args()
     home = arguments.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    prepare_environment(home, arguments.port)
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(_serve(home, arguments.port))
-    except OSError as error:
-        sys.exit(f"The laptop cloud cannot listen on 127.0.0.1:{arguments.port}: {error.strerror or error}")
+    listener = socket.socket(fileno=arguments.socket)
+    port = listener.getsockname()[1]
+    prepare_environment(home, port)
+    asyncio.new_event_loop().run_until_complete(_serve(home, listener.detach(), port))
     # The state is saved. Threads that wait in MiniStack for something that will not come must not keep this process.
     logging.shutdown()
     os._exit(0)

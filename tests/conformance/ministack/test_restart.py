@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +139,7 @@ def test_state_survives_a_stop_and_a_change_of_port(home: Path, up: Any) -> None
     assert stopped.outputs == first.outputs
     assert lifecycle.down(home) is False, "stopping twice is no error"
     second = up(port=0)
+    assert second.port not in (first.port, lifecycle.DEFAULT_PORT)
     assert second.outputs == first.outputs
     assert len(client(second, "s3").get_object(Bucket=second.outputs["Bucket"], Key="kept")["Body"].read()) == 100_000
     [message] = client(second, "sqs").receive_message(QueueUrl=second.outputs["Queue"])["Messages"]
@@ -266,3 +270,19 @@ def test_two_ups_at_once_do_not_race(home: Path, up: Any) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(lifecycle.LaptopError, match="Another"):
             up()
+
+
+def test_clouds_that_start_together_do_not_share_a_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        wanted = probe.getsockname()[1]
+    homes = [tmp_path / name for name in ("a", "b", "c")]
+    with ThreadPoolExecutor() as pool:
+        started = list(pool.map(lambda home: lifecycle.start(home, wanted), homes))
+    try:
+        assert len({running.port for running, _ in started}) == len(homes)
+        for home, (running, process) in zip(homes, started, strict=True):
+            with urllib.request.urlopen(f"{running.endpoint_url}/_skyloop/health") as answer:
+                assert json.load(answer) == {"status": "ready", "pid": process.pid, "home": str(home)}
+    finally:
+        for _, process in started:
+            lifecycle.stop(process)
