@@ -84,7 +84,7 @@ def test_integration_exists_and_its_arguments_fit_the_service(name: str, path: s
     shape = model.operation_model(action[0].upper() + action[1:]).input_shape
     arguments = state["Arguments"]
     if isinstance(arguments, str):
-        # One expression makes them all: test_expressions.py evaluates it and checks what it makes.
+        # One expression makes them all: test_retrain_expressions.py evaluates it and checks what it makes.
         assert arguments.startswith("{%")
         return
     arguments = dict(arguments)

@@ -1,0 +1,157 @@
+"""What retrain's JSONata makes of sample inputs is what the services take and what people read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.infra import wiring
+from tests.infra.expressions import accepted, run, state
+
+JOB = "skyloop-dev-0123456789ab"
+
+
+DATASET = {
+    "dataset_id": "ds-0123456789ab",
+    "dataset_uri": "s3://data/processed-data/ds-0123456789ab/dataset.json",
+    "train_manifest_uri": "s3://data/processed-data/ds-0123456789ab/train.manifest",
+    "validation_manifest_uri": "s3://data/processed-data/ds-0123456789ab/validation.manifest",
+    "test_manifest_uri": "s3://data/processed-data/ds-0123456789ab/test.manifest",
+    "categories": ["tree"],
+    "test_set_id": "ts-0123456789ab",
+}
+
+
+CHAMPION = {
+    "package_arn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/skyloop-dev/1",
+    "config": "skyloop-dev-v1",
+    "model_uri": "s3://data/model-artifacts/skyloop-dev-111111111111/output/model.tar.gz",
+}
+
+
+def train(champion: wiring.JSON, **settings: str) -> wiring.JSON:
+    """The arguments of the training job."""
+    variables = {"champion": champion, "dataset": DATASET, "labeling_job": JOB, "correlation_id": "flight-7"}
+    variables["training"] = run(state("retrain", "PlanTraining", **settings)["Assign"]["training"], variables)
+    arguments = run(state("retrain", "Train", **settings)["Arguments"], variables)
+    accepted("sagemaker", "CreateTrainingJob", arguments)
+    return arguments
+
+
+def channels(arguments: wiring.JSON) -> dict[str, tuple[str, str]]:
+    found = {}
+    for channel in arguments["InputDataConfig"]:
+        source = channel["DataSource"]["S3DataSource"]
+        found[channel["ChannelName"]] = (source["S3DataType"], source["S3Uri"])
+    return found
+
+
+SPLITS = {
+    "train": ("ManifestFile", DATASET["train_manifest_uri"]),
+    "validation": ("ManifestFile", DATASET["validation_manifest_uri"]),
+}
+
+
+def test_first_training_takes_weights_by_name() -> None:
+    arguments = train({})
+    assert channels(arguments) == SPLITS
+    assert arguments["HyperParameters"] == {
+        "epochs": "100",
+        "imgsz": "640",
+        "batch": "16",
+        "freeze": "0",
+        "seed": "0",
+        "categories": '["tree"]',
+        "dataset_id": "ds-0123456789ab",
+        "correlation_id": "flight-7",
+        "weights": "yolo11n.pt",
+    }
+    assert arguments["Environment"] == {"SKYLOOP_CORRELATION_ID": "flight-7"}
+
+
+def test_first_training_takes_weights_from_s3_as_a_channel() -> None:
+    arguments = train({}, BaseWeights="s3://elsewhere/base/yolo11n_coco.pt")
+    assert channels(arguments) == {**SPLITS, "weights": ("S3Prefix", "s3://elsewhere/base/yolo11n_coco.pt")}
+    assert "weights" not in arguments["HyperParameters"]
+
+
+@pytest.mark.parametrize("weights", ["yolo11n.pt", "s3://elsewhere/base/yolo11n_coco.pt"])
+def test_later_training_starts_from_the_champion_whatever_the_base_weights(weights: str) -> None:
+    arguments = train(CHAMPION, BaseWeights=weights)
+    assert channels(arguments) == {**SPLITS, "model": ("S3Prefix", CHAMPION["model_uri"])}
+    assert "weights" not in arguments["HyperParameters"]
+
+
+def test_on_demand_training_asks_for_nothing_of_spot() -> None:
+    arguments = train({})
+    assert arguments["EnableManagedSpotTraining"] is False
+    assert arguments["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
+    assert "CheckpointConfig" not in arguments
+
+
+def test_spot_training_waits_as_long_again_and_resumes_from_its_checkpoints() -> None:
+    arguments = train({}, UseSpot="true")
+    assert arguments["EnableManagedSpotTraining"] is True
+    assert arguments["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
+    assert arguments["CheckpointConfig"] == {
+        "S3Uri": f"s3://data/model-artifacts/{JOB}/checkpoints/",
+        "LocalPath": "/opt/ml/checkpoints",
+    }
+
+
+def test_training_reports_to_mlflow_when_there_is_a_server() -> None:
+    environment = train({}, MlflowTrackingUri="https://mlflow.example.org")["Environment"]
+    assert environment["MLFLOW_TRACKING_URI"] == "https://mlflow.example.org"
+
+
+@pytest.mark.parametrize("champion", [{}, CHAMPION])
+def test_evaluation_gets_the_champion_when_there_is_one(champion: wiring.JSON) -> None:
+    variables = {
+        "champion": champion,
+        "dataset": DATASET,
+        "labeling_job": JOB,
+        "correlation_id": "flight-7",
+        "model_uri": "s3://data/model-artifacts/x/output/model.tar.gz",
+    }
+    arguments = run(state("retrain", "Evaluate")["Arguments"], variables)
+    accepted("sagemaker", "CreateProcessingJob", arguments)
+    inputs = {item["InputName"]: item["S3Input"] for item in arguments["ProcessingInputs"]}
+    assert set(inputs) == {"candidate", "test", "reference"} | ({"champion"} if champion else set())
+    assert all(item["LocalPath"] == f"/opt/ml/processing/input/{name}" for name, item in inputs.items())
+    # The reference of the drift baseline is not what the candidate is judged by.
+    assert inputs["test"]["S3Uri"] == DATASET["test_manifest_uri"]
+    assert inputs["reference"]["S3Uri"] == DATASET["validation_manifest_uri"]
+    assert arguments["Environment"]["SKYLOOP_CATEGORIES"] == '["tree"]'
+
+
+@pytest.mark.parametrize(
+    ("batches", "images", "boxes"), [([], 0, 0), ([[5, 40, 1, 2]], 5, 40), ([[5, 40, 1, 2], [3, 9, 0, 0]], 8, 49)]
+)
+def test_converted_batches_are_summed(batches: list[list[int]], images: int, boxes: int) -> None:
+    total = run(state("retrain", "ConvertLabels")["Assign"]["converted"], result=batches)
+    assert (total["images"], total["boxes"]) == (images, boxes)
+
+
+@pytest.mark.parametrize(
+    ("tags", "correlation"),
+    [([], JOB), ([{"Key": "Project", "Value": "x"}, {"Key": "CorrelationId", "Value": "f"}], "f")],
+)
+def test_labels_are_found_by_their_uri_and_carry_the_batch(tags: list[Any], correlation: str) -> None:
+    assign = state("retrain", "DescribeLabels")["Assign"]
+    result = {
+        "LabelingJobStatus": "Completed",
+        "LabelAttributeName": "boxes",
+        "LabelingJobOutput": {"OutputDatasetS3Uri": "s3://data/ground-truth-jobs/j/manifests/output/output.manifest"},
+        "Tags": tags,
+    }
+    variables = {"labeling_job": JOB}
+    labels = run(assign["labels"], variables, result=result)
+    assert (labels["bucket"], labels["key"]) == ("data", "ground-truth-jobs/j/manifests/output/output.manifest")
+    assert run(assign["correlation_id"], variables, result=result) == correlation
+
+
+def test_labels_of_a_failed_job_have_a_reason_and_no_place() -> None:
+    result = {"LabelingJobStatus": "Failed", "FailureReason": "no workers"}
+    labels = run(state("retrain", "DescribeLabels")["Assign"]["labels"], {"labeling_job": JOB}, result=result)
+    assert (labels["status"], labels["failure"], labels["bucket"]) == ("Failed", "no workers", "")

@@ -1,0 +1,84 @@
+"""What route's JSONata makes of sample inputs is what the services take and what people read."""
+
+from __future__ import annotations
+
+from tests.infra import wiring
+from tests.infra.expressions import EXECUTION, SETTINGS, run, state, which
+
+JOB = "skyloop-dev-0123456789ab"
+
+
+def routed(event: wiring.JSON) -> wiring.JSON:
+    for rule in state("route", "WhatHappened")["Choices"]:
+        if run(rule["Condition"], input=event):
+            return {"next": rule["Next"], **run(rule["Assign"], input=event)}
+    return {"next": state("route", "WhatHappened")["Default"]}
+
+
+def test_finished_labels_start_retrain_under_the_jobs_name() -> None:
+    event = {
+        "detail-type": "SageMaker Ground Truth Labeling Job State Change",
+        "time": "2026-11-23T10:00:00Z",
+        "resources": [f"arn:aws:sagemaker:us-east-1:123456789012:labeling-job/{JOB}"],
+        "detail": {"LabelingJobStatus": "Completed"},
+    }
+    assign = routed(event)
+    assert (assign["machine"], assign["name"]) == (SETTINGS["RetrainStateMachineArn"], JOB)
+    assert assign["request"] == {"labeling_job_name": JOB}
+
+
+def test_approved_package_starts_deploy_under_its_version() -> None:
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/skyloop-dev/3"
+    event = {
+        "detail-type": "SageMaker Model Package State Change",
+        "time": "2026-11-23T10:00:00Z",
+        "detail": {"ModelPackageArn": arn, "ModelPackageVersion": 3, "ModelPackageGroupName": "skyloop-dev"},
+    }
+    assign = routed(event)
+    assert (assign["name"], assign["request"]) == ("skyloop-dev-v3", {"model_package_arn": arn})
+
+
+def test_alarm_and_sweep_name_the_rollback_alike() -> None:
+    alarm = "skyloop-dev-endpoint-5xx"
+    event = {
+        "detail-type": "CloudWatch Alarm State Change",
+        "time": "2026-11-23T10:00:07Z",
+        "detail": {"alarmName": alarm, "state": {"value": "ALARM", "reason": "3 datapoints"}},
+    }
+    assign = routed(event)
+    assert assign["request"]["endpoint_name"] == "skyloop-dev"
+    listed = {"AlarmName": alarm, "StateUpdatedTimestamp": "2026-11-23T10:00:07.871Z", "StateReason": "3 datapoints"}
+    swept = run(state("sweep", "ListRingingAlarms")["Assign"]["ringing"], result={"MetricAlarms": [listed]})
+    assert [item["name"] for item in swept] == [assign["name"]]
+    assert len(assign["name"]) <= 80
+
+
+def test_event_of_an_unknown_kind_is_left_alone() -> None:
+    assert routed({"detail-type": "Object Created"}) == {"next": "NotForUs"}
+
+
+def test_execution_that_timed_out_without_an_error_is_told() -> None:
+    event = {
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {
+            "executionArn": EXECUTION,
+            "stateMachineArn": SETTINGS["RetrainStateMachineArn"],
+            "name": "x",
+            "status": "TIMED_OUT",
+            "error": None,
+            "cause": None,
+        },
+    }
+    alert = routed(event)["alert"]
+    assert alert["what"] == "The execution x of skyloop-dev-retrain ended TIMED_OUT."
+    assert alert["why"] == "It gave no error."
+
+
+def test_approving_again_after_the_first_deployment_ended_is_news_and_a_second_delivery_is_not() -> None:
+    variables = {"machine": SETTINGS["DeployStateMachineArn"], "status": "SUCCEEDED"}
+    times = {"ended_at": "2026-11-23T10:05:00.123Z"}
+    later, same = {"happened_at": "2026-11-23T11:00:00Z"}, {"happened_at": "2026-11-23T10:00:00Z"}
+    assert which("route", "IsItNews", {**variables, **times, **later}) == "StartAgain"
+    assert which("route", "IsItNews", {**variables, **times, **same}) == "Routed"
+    assert which("route", "IsItNews", {**variables, "status": "RUNNING", "ended_at": "", **later}) == "Routed"
+    assert which("route", "IsItNews", {**variables, **times, **later, "machine": "retrain"}) == "Routed"
