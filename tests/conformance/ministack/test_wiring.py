@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.conformance.conftest import Cloud, wait_until
 
 
@@ -173,9 +175,46 @@ def test_a_queue_feeds_a_function_and_a_rule_may_invoke_it(cloud: Cloud, stack: 
     assert policy["Statement"][0]["Principal"] == {"Service": "events.amazonaws.com"}
     sqs = cloud.client("sqs")
     sqs.send_message(QueueUrl=made["Queue"], MessageBody="x")
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    wait_until(
-        lambda: (
-            set(sqs.get_queue_attributes(QueueUrl=made["Queue"], AttributeNames=names)["Attributes"].values()) == {"0"}
+    wait_until(lambda: left(cloud, made["Queue"]) == {"0"})
+
+
+def test_a_queue_wakes_no_more_functions_at_once_than_its_source_allows(cloud: Cloud, function: Any) -> None:
+    sqs = cloud.client("sqs")
+    queue = sqs.create_queue(QueueName=cloud.name("burst"))["QueueUrl"]
+    for start in range(0, 40, 10):
+        sqs.send_message_batch(
+            QueueUrl=queue, Entries=[{"Id": str(number), "MessageBody": "x"} for number in range(start, start + 10)]
         )
+    name = function("import time\ndef handler(event, context): time.sleep(0.2)").rpartition(":")[2]
+    cloud.client("lambda").create_event_source_mapping(
+        FunctionName=name,
+        EventSourceArn=cloud.arn("sqs", queue.rpartition("/")[2]),
+        BatchSize=5,
+        ScalingConfig={"MaximumConcurrency": 2},
     )
+    most = 0
+
+    def empty() -> bool:
+        nonlocal most
+        most = max(most, sum(f"lambda-{name}-" in line for line in workers(cloud)))
+        return left(cloud, queue) == {"0"}
+
+    wait_until(empty)
+    assert most == 2
+
+
+def workers(cloud: Cloud) -> list[str]:
+    """Command lines of the processes below this test's server that run functions."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if str(cloud.home) in line and "_worker.py" in line and "supervisor.py" not in line:
+            found.append(line)
+    return found
+
+
+def left(cloud: Cloud, queue: str) -> set[str]:
+    """The numbers of waiting and of taken messages: {"0"} once all are dealt with."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)
+    return set(answer["Attributes"].values())
