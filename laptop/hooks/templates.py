@@ -1,4 +1,4 @@
-"""CloudFormation resource types of the services that MiniStack does not have."""
+"""CloudFormation: resource types of the services that MiniStack does not have, and what it misreads in templates."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from laptop.hooks.registry import hook
 
 _GROUP = "AWS::SageMaker::ModelPackageGroup"
 _OURS = (_GROUP,)
+
+# Integers that MiniStack takes as they come, by the resource reference of their type.
+_INTEGERS = {
+    "AWS::Lambda::EventSourceMapping": {"BatchSize", "MaximumBatchingWindowInSeconds", "MaximumConcurrency"},
+}
 
 
 def prepare() -> None:
@@ -32,6 +37,48 @@ def prepare() -> None:
 )
 def _on_worker_thread(original: Any, resource_type: str) -> bool:
     return resource_type in _OURS or original(resource_type)
+
+
+@hook(
+    "services.cloudformation.stacks:_provision_resource",
+    because="a number that comes from a parameter stays text in MiniStack, and an event source then never polls",
+    proof="test_templates.py::test_numbers_of_parameters_arrive_as_numbers",
+)
+def _provision(
+    original: Any, resource_type: str, logical_id: str, properties: dict[str, Any], *rest: Any, **named: Any
+) -> Any:
+    return original(resource_type, logical_id, _with_numbers(resource_type, properties), *rest, **named)
+
+
+@hook(
+    "services.cloudformation.stacks:_update_resource",
+    because="a number that comes from a parameter stays text in MiniStack, and an event source then never polls",
+    proof="test_templates.py::test_numbers_of_parameters_arrive_as_numbers",
+)
+def _update(
+    original: Any,
+    resource_type: str,
+    physical_id: str,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    *rest: Any,
+    **named: Any,
+) -> Any:
+    before, after = _with_numbers(resource_type, before), _with_numbers(resource_type, after)
+    return original(resource_type, physical_id, before, after, *rest, **named)
+
+
+def _with_numbers(resource_type: str, properties: Any) -> Any:
+    """The properties with those that CloudFormation's schema calls integers as integers, at any depth."""
+    names = _INTEGERS.get(resource_type)
+    if not names:
+        return properties
+    if isinstance(properties, dict):
+        return {
+            name: int(value) if name in names and isinstance(value, str) else _with_numbers(resource_type, value)
+            for name, value in properties.items()
+        }
+    return properties
 
 
 def _call(operation: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -132,3 +132,10 @@ def stack(cloud: Cloud, tmp_path: Path) -> Iterator[Callable[..., dict[str, str]
 
     yield up
     cloud.client("cloudformation").delete_stack(StackName=name)
+
+
+def left(cloud: Cloud, queue: str) -> set[str]:
+    """The numbers of waiting and of taken messages: {"0"} once all are dealt with."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)
+    return set(answer["Attributes"].values())

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from laptop import deploy
-from tests.conformance.conftest import Cloud
+from tests.conformance.conftest import Cloud, wait_until
+from tests.conformance.ministack.conftest import left
 
 
 def test_a_model_package_group_is_made_by_a_stack(cloud: Cloud, stack: Any) -> None:
@@ -231,3 +232,32 @@ def test_a_serverless_application_runs(cloud: Cloud, stack: Any, tmp_path: Path)
     assert stack(template)["Machine"] == arn
     execution = client.start_execution(stateMachineArn=arn, input='{"who": "you"}')["executionArn"]
     assert ended(cloud, execution)["output"] == "Hello dear you in dev"
+
+
+def test_numbers_of_parameters_arrive_as_numbers(cloud: Cloud, stack: Any, function: Any) -> None:
+    template = f"""
+        Parameters:
+          Size: {{Type: Number, Default: 5}}
+          Window: {{Type: Number, Default: 0}}
+          Most: {{Type: Number, Default: 2}}
+        Resources:
+          Queue: {{Type: AWS::SQS::Queue}}
+          Feed:
+            Type: AWS::Lambda::EventSourceMapping
+            Properties:
+              EventSourceArn: !GetAtt Queue.Arn
+              FunctionName: {function("def handler(event, context): pass")}
+              BatchSize: !Ref Size
+              MaximumBatchingWindowInSeconds: !Ref Window
+              ScalingConfig: {{MaximumConcurrency: !Ref Most}}
+        Outputs: {{Queue: {{Value: !Ref Queue}}, Feed: {{Value: !Ref Feed}}}}
+    """
+
+    def numbers(made: dict[str, str]) -> tuple[Any, Any, Any]:
+        source = cloud.client("lambda").get_event_source_mapping(UUID=made["Feed"])
+        cloud.client("sqs").send_message(QueueUrl=made["Queue"], MessageBody="x")
+        wait_until(lambda: left(cloud, made["Queue"]) == {"0"}, what="the message to be taken")
+        return source["BatchSize"], source["MaximumBatchingWindowInSeconds"], source["ScalingConfig"]
+
+    assert numbers(stack(template)) == (5, 0, {"MaximumConcurrency": 2})
+    assert numbers(stack(template, Size="1", Most="3")) == (1, 0, {"MaximumConcurrency": 3})

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from tests.conformance.conftest import Cloud, wait_until
+from tests.conformance.ministack.conftest import left
 
 
 def test_wiring_is_made_as_declared(cloud: Cloud, stack: Any) -> None:
@@ -211,10 +212,3 @@ def workers(cloud: Cloud) -> list[str]:
         if str(cloud.home) in line and "_worker.py" in line and "supervisor.py" not in line:
             found.append(line)
     return found
-
-
-def left(cloud: Cloud, queue: str) -> set[str]:
-    """The numbers of waiting and of taken messages: {"0"} once all are dealt with."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    answer = cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)
-    return set(answer["Attributes"].values())
