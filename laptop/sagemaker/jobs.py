@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from laptop import processes
-from laptop.sagemaker import context, images
+from laptop.sagemaker import context, errors, images
 from laptop.sagemaker.logs import LogStream
 from laptop.sagemaker.store import Record
 
@@ -252,6 +252,28 @@ class _Slots:
 
 _slots = _Slots()
 _running: dict[tuple[str, str], Job] = {}
+
+
+def check_machine(cluster: dict[str, Any], where: str, kind: str) -> None:
+    """One machine, said in full, though the model lets its members be absent. `where` is the cluster's path.
+
+    Raises ValidationException or ResourceLimitExceeded.
+    """
+    for member in ("InstanceType", "InstanceCount", "VolumeSizeInGB"):
+        if member not in cluster:
+            raise errors.validation(
+                f"1 validation error detected: Value null at '{where}.{member[0].lower()}{member[1:]}' failed to "
+                "satisfy constraint: Member must not be null"
+            )
+    count = cluster["InstanceCount"]
+    if count < 1:
+        raise errors.validation("InstanceCount must be at least 1.")
+    if count > 1:
+        raise errors.limit_exceeded(
+            f"The account-level service limit '{cluster['InstanceType']} for {kind} job usage' is 1 Instances, "
+            f"with current utilization of 0 Instances and a request delta of {count} Instances. "
+            "Please use AWS Service Quotas to request an increase for this quota."
+        )
 
 
 def submit(job: Job) -> None:

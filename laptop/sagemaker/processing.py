@@ -175,13 +175,9 @@ def stop() -> None:
 def _check(request: dict[str, Any]) -> None:
     """The rules that the service model cannot say."""
     tags.check(request.get("Tags", []))
-    cluster = request["ProcessingResources"]["ClusterConfig"]
-    if cluster["InstanceCount"] > 1:
-        raise errors.limit_exceeded(
-            f"The account-level service limit '{cluster['InstanceType']} for processing job usage' is 1 Instances, "
-            f"with current utilization of 0 Instances and a request delta of {cluster['InstanceCount']} Instances. "
-            "Please use AWS Service Quotas to request an increase for this quota."
-        )
+    jobs.check_machine(
+        request["ProcessingResources"]["ClusterConfig"], "processingResources.clusterConfig", "processing"
+    )
     inputs = request.get("ProcessingInputs", [])
     outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
     for what, field, items in (("input", "InputName", inputs), ("output", "OutputName", outputs)):

@@ -259,7 +259,7 @@ def _check(request: dict[str, Any]) -> None:
             )
     _check_algorithm(request["AlgorithmSpecification"])
     _check_channels(request.get("InputDataConfig", []), request["AlgorithmSpecification"]["TrainingInputMode"])
-    _check_machine(request["ResourceConfig"])
+    jobs.check_machine(request["ResourceConfig"], "resourceConfig", "training")
     stopping, spot = request["StoppingCondition"], request.get("EnableManagedSpotTraining", False)
     wait, runtime = stopping.get("MaxWaitTimeInSeconds"), stopping.get("MaxRuntimeInSeconds", 86400)
     if spot and (wait is None or wait < runtime):
@@ -307,24 +307,6 @@ def _check_channels(channels: list[dict[str, Any]], default_mode: str) -> None:
             raise errors.validation(f"Channel {name}: CompressionType Gzip is supported with Pipe input mode only.")
         if not source["S3Uri"].startswith("s3://"):
             raise errors.validation(f"The S3 URI {source['S3Uri']} of channel {name} must start with s3://")
-
-
-def _check_machine(resources: dict[str, Any]) -> None:
-    for field in ("InstanceType", "InstanceCount", "VolumeSizeInGB"):
-        if field not in resources:
-            where = field[0].lower() + field[1:]
-            raise errors.validation(
-                f"1 validation error detected: Value null at 'resourceConfig.{where}' failed to satisfy constraint: "
-                "Member must not be null"
-            )
-    if resources["InstanceCount"] < 1:
-        raise errors.validation("InstanceCount must be at least 1.")
-    if resources["InstanceCount"] > 1:
-        raise errors.limit_exceeded(
-            f"The account-level service limit '{resources['InstanceType']} for training job usage' is 1 Instances, "
-            f"with current utilization of 0 Instances and a request delta of {resources['InstanceCount']} Instances. "
-            "Please use AWS Service Quotas to request an increase for this quota."
-        )
 
 
 def _record(name: str) -> Record:

@@ -309,6 +309,14 @@ PROCESSING = of(
     invalid("no image", drop("AppSpecification.ImageUri"), null("appSpecification.imageUri")),
     invalid("no machine", drop("ProcessingResources"), null("processingResources")),
     invalid("no cluster", drop("ProcessingResources.ClusterConfig"), null("processingResources.clusterConfig")),
+    *(
+        invalid(
+            f"no {member}",
+            drop(f"ProcessingResources.ClusterConfig.{member}"),
+            null(f"processingResources.clusterConfig.{member[0].lower()}{member[1:]}"),
+        )
+        for member in ("InstanceType", "InstanceCount", "VolumeSizeInGB")
+    ),
     invalid(
         "11 inputs",
         put("ProcessingInputs", [{"InputName": f"i{n}"} for n in range(11)]),
