@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from rich import box
@@ -17,6 +18,7 @@ from cli.drop import DropReport
 from cli.logs import Line
 from cli.snapshot import Endpoint, Execution, LabelingJob, Package, Snapshot
 
+WHY_LENGTH = 240  # characters of a reason in a table; `alerts` gives it whole
 STYLES = {
     "Approved": "green",
     "PendingManualApproval": "yellow",
@@ -106,11 +108,13 @@ def packages_table(packages: list[Package], serving: str = "") -> Table:
 
 
 def alerts_table(alerts: list[dict[str, Any]]) -> Table:
-    made = table("at", "alert", "subject", "what happened, and what to do")
+    made = table("at", "alert", "subject", "what happened, why, and what to do")
     for item in alerts:
         text = Text(str(item.get("what", "")))
-        if item.get("severity") != "info" and item.get("next_step"):
-            text.append(f"\nnext: {item['next_step']}", style="dim")
+        if item.get("severity") != "info":
+            for member, title in (("why", "why"), ("next_step", "next")):
+                if item.get(member):
+                    text.append(f"\n{title}: {shorten(str(item[member]), WHY_LENGTH, placeholder=' …')}", style="dim")
         label = Text(str(item.get("event", "")), style=STYLES.get(str(item.get("severity")), ""))
         made.add_row(at(str(item.get("at", ""))), label, escape(str(item.get("subject", ""))), text)
     return made

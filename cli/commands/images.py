@@ -46,6 +46,11 @@ def drop(
         out.note(f"{report.other_files} other files were left alone.")
     if labels is None and (beside := coco.find(path)):
         out.note(f"{beside} was not used; `--labels {beside}` gives its boxes to the workforce.")
+    if boxes is None and not categories.read(cloud.client("s3"), cloud.bucket)[0]:
+        out.warn(
+            "there are no label categories yet, so nothing can be labelled: name them with `skyloop categories add "
+            "NAME ...`, or drop again with --labels"
+        )
     out.result(report.as_document(), lambda: render.drop_report(report))
     if report.different:
         raise CliError(

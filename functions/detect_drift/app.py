@@ -93,10 +93,7 @@ def _watch(settings: Settings) -> DriftWatch:
         reader=_reader(storage.client, storage.bucket),
         sagemaker=client("sagemaker"),
         sns=client("sns"),
-        topic_arn=settings.alert_topic_arn,
-        stage=settings.stage,
-        window=settings.drift_window,
-        alpha=settings.drift_alpha,
+        settings=settings,
     )
 
 

@@ -121,6 +121,13 @@ def test_boxes_that_lie_beside_are_mentioned_and_not_used(
     assert keys(cloud, "ground-truth-jobs/") == []
 
 
+def test_a_drop_says_when_nobody_knows_what_to_look_for(invoke, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    assert "skyloop categories add" in invoke("drop", tmp_path / "f").stdout
+    invoke("categories", "add", "tree")
+    assert "categories" not in invoke("drop", tmp_path / "f").stdout
+
+
 def test_many_images_one_report(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
     for number in range(40):
         picture(tmp_path / "f" / f"{number:03d}.jpg", number)

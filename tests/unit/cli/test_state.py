@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from cli import alerts, snapshot, timeline
+from cli import alerts, render, snapshot, timeline
 from cli.cloud import Cloud
 from cli.snapshot import Endpoint, Snapshot
 
@@ -128,6 +130,16 @@ def test_only_the_config_in_service_names_its_version(invoke, cloud: Cloud) -> N
     put_endpoint(cloud, "skyloop-dev-v1")
     put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v2", package_arn="arn:x/skyloop-dev/2")
     assert snapshot.endpoint(cloud).version == ""
+
+
+def test_a_table_of_alerts_says_why_and_what_to_do_unless_all_is_well() -> None:
+    text = {"subject": "s", "what": "what", "why": "a reason " * 90, "next_step": "do this"}
+    shown = io.StringIO()
+    console = Console(file=shown, width=1000)
+    console.print(render.alerts_table([{**text, "event": "gate-refused", "severity": "warning"}]))
+    console.print(render.alerts_table([{**text, "event": "deployed", "severity": "info"}]))
+    assert shown.getvalue().count("why: a reason") == shown.getvalue().count("next: do this") == 1
+    assert "…" in shown.getvalue()
 
 
 def test_alerts_newest_first_and_by_event(invoke, cloud: Cloud) -> None:

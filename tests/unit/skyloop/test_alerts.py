@@ -20,7 +20,7 @@ def alert(**changes) -> Alert:
         "event": "drift",
         "severity": "warning",
         "stage": "dev",
-        "subject": "[dev] Drift on skyloop-dev",
+        "subject": "skyloop-dev",
         "what": "Images are darker.",
         "why": "p = 0.001",
         "kept": "The model serves on.",
@@ -40,15 +40,19 @@ def test_the_text_is_what_a_person_reads():
 
 
 def test_programs_get_the_document_and_people_the_text():
-    message = json.loads(sns_message(alert())["Message"])
+    message = json.loads(sns_message(alert(), "skyloop-dev")["Message"])
     assert message["default"] == alert().text()
     for protocol in ("lambda", "sqs", "http", "https"):
         assert Alert.model_validate_json(message[protocol]) == alert()
     assert set(message) == {"default", "lambda", "sqs", "http", "https"}
 
 
+def test_a_mail_says_which_stack_what_and_about_what():
+    assert sns_message(alert(), "skyloop-dev")["Subject"] == "[skyloop-dev] drift: skyloop-dev"
+
+
 def test_a_subscriber_can_filter():
-    assert sns_message(alert())["MessageAttributes"] == {
+    assert sns_message(alert(), "skyloop-dev")["MessageAttributes"] == {
         "event": {"DataType": "String", "StringValue": "drift"},
         "severity": {"DataType": "String", "StringValue": "warning"},
         "stage": {"DataType": "String", "StringValue": "dev"},
@@ -88,14 +92,14 @@ def test_every_subject_can_be_mailed(subject):
 
 @given(st.text(min_size=0, max_size=9_000))
 def test_a_long_explanation_is_cut_and_the_message_fits(why):
-    message = sns_message(alert(why=why * 3, what="\U0001f332" * 9_000))
+    message = sns_message(alert(why=why * 3, what="\U0001f332" * 9_000), "skyloop-dev")
     assert len(message["Message"].encode()) <= 262_144
     json.loads(json.loads(message["Message"])["sqs"])
 
 
 def test_too_many_links_are_an_error_not_a_refusal_by_sns():
     with pytest.raises(ValueError, match="too many links"):
-        sns_message(alert(links={str(number): "s3://bucket/" + "k" * 900 for number in range(100)}))
+        sns_message(alert(links={str(number): "s3://bucket/" + "k" * 900 for number in range(100)}), "skyloop-dev")
 
 
 def test_published_alerts_reach_a_filtering_subscriber(monkeypatch):
@@ -108,8 +112,8 @@ def test_published_alerts_reach_a_filtering_subscriber(monkeypatch):
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         policy = json.dumps({"event": ["drift"]})
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"FilterPolicy": policy})
-        publish(sns, topic, alert())
-        publish(sns, topic, alert(event="deployed", severity="info"))
+        publish(sns, topic, alert(), "skyloop-dev")
+        publish(sns, topic, alert(event="deployed", severity="info"), "skyloop-dev")
         messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
     [message] = messages
     assert json.loads(json.loads(message["Body"])["Message"])["event"] == "drift"

@@ -34,7 +34,7 @@ def test_an_alert_is_kept_once_however_often_it_is_delivered():
     kept = json.loads(client("s3").get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
     assert kept["alert"]["what"] == "images are darker"
     assert kept["attributes"] == {"event": "drift", "severity": "warning", "stage": "dev"}
-    assert kept["mail_subject"] == "[dev] Drift on skyloop-dev"
+    assert kept["mail_subject"] == "[skyloop-dev] drift: skyloop-dev"
 
 
 def test_plain_text_on_the_topic_is_kept():

@@ -221,7 +221,7 @@ def test_a_bad_drop_is_one_alert_told_once(catalogue, alerts):
     assert sweep(later())["quarantined"] == 31
     (alert,) = alerts()
     assert alert["attributes"] == {"event": "images-quarantined", "severity": "warning", "stage": "dev"}
-    assert alert["mail"] == "31 files of flight f cannot be used"
+    assert alert["mail"] == "[skyloop-dev] images-quarantined: 31 files of flight f"
     assert alert["why"] == (
         "30 files such as raw-images/f/0.jpg: it is not an image; raw-images/f/30.jpg: it is truncated."
     )

@@ -45,7 +45,7 @@ class Alert(Document):
     event: Event
     severity: Severity
     stage: str
-    subject: str = Field(min_length=1)
+    subject: str = Field(min_length=1, description="what it is about: a job, an endpoint, a flight")
     what: str
     why: str
     kept: str
@@ -85,8 +85,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONG_TEXT else text[:LONG_TEXT] + f" … ({len(text) - LONG_TEXT} characters more)"
 
 
-def sns_message(alert: Alert) -> dict[str, Any]:
-    """The arguments of sns:Publish without the topic: text for mail, the document for programs, and attributes."""
+def sns_message(alert: Alert, prefix: str) -> dict[str, Any]:
+    """The arguments of sns:Publish without the topic: text for mail, the document for programs, and attributes.
+
+    `prefix` names the stack (`<project>-<stage>`) in the mail's subject, as the state machines' alerts do.
+    """
     short = shortened(alert)
     document = json.dumps(short.plain(), ensure_ascii=False, sort_keys=True)
     message = {"default": short.text(), **{protocol: document for protocol in DOCUMENT_PROTOCOLS}}
@@ -95,16 +98,16 @@ def sns_message(alert: Alert) -> dict[str, Any]:
         raise ValueError(f"the alert has {len(body.encode())} bytes, SNS takes {MESSAGE_LIMIT}: it has too many links")
     attributes = {"event": alert.event, "severity": alert.severity, "stage": alert.stage}
     return {
-        "Subject": mail_subject(alert.subject),
+        "Subject": mail_subject(f"[{prefix}] {alert.event}: {alert.subject}"),
         "MessageStructure": "json",
         "Message": body,
         "MessageAttributes": {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
     }
 
 
-def publish(client: Any, topic_arn: str, alert: Alert) -> str:
+def publish(client: Any, topic_arn: str, alert: Alert, prefix: str) -> str:
     """Publish to the topic and return SNS's message id. `client` is a boto3 SNS client; its errors pass through."""
-    return client.publish(TopicArn=topic_arn, **sns_message(alert))["MessageId"]
+    return client.publish(TopicArn=topic_arn, **sns_message(alert, prefix))["MessageId"]
 
 
 def archive_key(message_id: str, published_at: str) -> str:

@@ -22,6 +22,7 @@ from skyloop.drift import BaselineTooSmall, Judgement, judge, minimum_window
 from skyloop.drift_images import MAX_IMAGES, Asked, SentBack, flight_prefix, most_unusual, send_back
 from skyloop.drift_report import render
 from skyloop.profile import Baseline
+from skyloop.settings import Settings
 from skyloop.state import StateTable
 from skyloop.storage import Storage
 from skyloop.window import CaptureReader, Seen
@@ -102,10 +103,7 @@ class DriftWatch:
         reader: CaptureReader,
         sagemaker: Any,
         sns: Any,
-        topic_arn: str,
-        stage: str,
-        window: int,
-        alpha: float,
+        settings: Settings,
     ) -> None:
         self.storage = storage
         self.states = states
@@ -113,10 +111,7 @@ class DriftWatch:
         self.reader = reader
         self.sagemaker = sagemaker
         self.sns = sns
-        self.topic_arn = topic_arn
-        self.stage = stage
-        self.size = window
-        self.alpha = alpha
+        self.settings = settings
 
     def look(self, endpoint: str, *, now: datetime, eager: bool) -> Outcome:
         """Judge the endpoint's newest window if there is enough new in it, and act on what it says.
@@ -139,13 +134,13 @@ class DriftWatch:
         metadata = self._package_metadata(serving.package_arn)
         window = self.reader.window(
             endpoint,
-            size=self.size,
+            size=self.settings.drift_window,
             since=serving.deployed_at.replace(microsecond=0),  # captured times have whole seconds
             now=now,
             training_job=metadata.get("training_job"),
         )
         counts = {"window": len(window.seen), "unusable": window.unusable, "state": before.state}
-        needed = minimum_window(self.size)
+        needed = minimum_window(self.settings.drift_window)
         if len(window.seen) < needed:
             return Outcome(f"{len(window.seen)} of {needed} images seen since {serving.deployed_at}", **counts)
         digest = _digest(serving.config, window.seen)
@@ -154,7 +149,7 @@ class DriftWatch:
             return Outcome("too little is new since the last judgement", **counts)
         baseline = self._baseline(metadata, serving.package_arn)
         try:
-            judgement = judge(baseline, [seen.profile for seen in window.seen], alpha=self.alpha)
+            judgement = judge(baseline, [seen.profile for seen in window.seen], alpha=self.settings.drift_alpha)
         except BaselineTooSmall as error:
             # No message can be delivered again into a larger baseline, so this is an answer and no failure.
             return Outcome(str(error), unjudgeable=True, **counts)
@@ -182,7 +177,7 @@ class DriftWatch:
         if before.judged == digest:
             return False
         new = sum(before.judged_through is None or one.time > before.judged_through for one in seen)
-        return eager or before.judged is None or new >= max(1, self.size // STRIDE)
+        return eager or before.judged is None or new >= max(1, self.settings.drift_window // STRIDE)
 
     def _package_metadata(self, package_arn: str) -> dict[str, str]:
         package = self.sagemaker.describe_model_package(ModelPackageName=package_arn)
@@ -279,7 +274,7 @@ class DriftWatch:
             alert = self._drift_alert(state, report, sent, now)
         else:
             sent, alert = SentBack(0, 0, 0), self._cleared_alert(state, report, now)
-        publish(self.sns, self.topic_arn, alert)
+        publish(self.sns, self.settings.alert_topic_arn, alert, self.settings.prefix)
         announced = _counting(state, sent).model_copy(update={"announced": True, "claimed_at": None})
         # Whoever took the claim over meanwhile has announced it too and keeps the count.
         return self._change(endpoint, state, announced) or announced
@@ -305,8 +300,8 @@ class DriftWatch:
         return Alert(
             event="drift",
             severity="warning",
-            stage=self.stage,
-            subject=f"[{self.stage}] Drift on {report.endpoint}: {judgement.reasons[0]}",
+            stage=self.settings.stage,
+            subject=report.endpoint,
             what=f"The images that {report.endpoint} is asked about have drifted from those that its model was judged "
             f"on: {'; '.join(judgement.reasons)}.",
             why=f"p = {judgement.p_value:.2g} for the {judgement.window} newest requests "
@@ -326,8 +321,8 @@ class DriftWatch:
         return Alert(
             event="drift-cleared",
             severity="info",
-            stage=self.stage,
-            subject=f"[{self.stage}] Drift on {report.endpoint} is over",
+            stage=self.settings.stage,
+            subject=report.endpoint,
             what=f"The images that {report.endpoint} is asked about are again like those that its model was judged on.",
             why=f"p = {judgement.p_value:.2g} for the {judgement.window} newest requests against {judgement.reference} "
             f"reference images of dataset {report.dataset_id}, under {report.config}.",

@@ -27,7 +27,7 @@ def tell(storage: Storage, catalogue: Catalogue, sns: Any, settings: Settings, n
     """
     untold = sorted(catalogue.untold(), key=lambda item: item.key)
     if untold:
-        publish(sns, settings.alert_topic_arn, quarantine_alert(untold, storage, settings.stage, now))
+        publish(sns, settings.alert_topic_arn, quarantine_alert(untold, storage, settings.stage, now), settings.prefix)
         with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
             list(pool.map(lambda item: catalogue.mark_told(item.image_id, now), untold))
     return len(untold)
@@ -50,7 +50,7 @@ def quarantine_alert(items: Sequence[CatalogueItem], storage: Storage, stage: st
         event="images-quarantined",
         severity="warning",
         stage=stage,
-        subject=f"{files} of {where} cannot be used",
+        subject=f"{files} of {where}",
         what=f"{files} of {where} cannot be used and will not be labeled or trained on.",
         why="; ".join(reasons) + ".",
         kept="Every file where it was dropped, and a copy of what could not be read; all other images go on.",
