@@ -108,7 +108,7 @@ def packages_table(packages: list[Package], serving: str = "") -> Table:
 
 
 def alerts_table(alerts: list[dict[str, Any]]) -> Table:
-    made = table("at", "alert", "subject", "what happened, why, and what to do")
+    made = table("at", "alert", "what happened, why, and what to do")
     for item in alerts:
         text = Text(str(item.get("what", "")))
         if item.get("severity") != "info":
@@ -116,7 +116,8 @@ def alerts_table(alerts: list[dict[str, Any]]) -> Table:
                 if item.get(member):
                     text.append(f"\n{title}: {shorten(str(item[member]), WHY_LENGTH, placeholder=' …')}", style="dim")
         label = Text(str(item.get("event", "")), style=STYLES.get(str(item.get("severity")), ""))
-        made.add_row(at(str(item.get("at", ""))), label, escape(str(item.get("subject", ""))), text)
+        label.append(f"\n{item.get('subject', '')}", style="not bold dim default")
+        made.add_row(at(str(item.get("at", ""))), label, text)
     return made
 
 
