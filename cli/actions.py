@@ -1,15 +1,17 @@
-"""What a person may set going: approve, reject, deploy, roll back, label now."""
+"""What a person may set going: approve, reject, retrain, deploy, roll back, label, relabel."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from cli import snapshot
 from cli.cloud import Cloud
 from cli.errors import CliError
-from cli.snapshot import Package, packages
+from cli.snapshot import Package
 
 SEARCHED_PACKAGES = 100
+SEARCHED_JOBS = 100
 
 
 def find_package(cloud: Cloud, version: str | None, approval: str | None = None) -> Package:
@@ -17,7 +19,7 @@ def find_package(cloud: Cloud, version: str | None, approval: str | None = None)
 
     CliError when there is none.
     """
-    known = packages(cloud, SEARCHED_PACKAGES)
+    known = snapshot.packages(cloud, SEARCHED_PACKAGES)
     if version is None:
         for package in known:
             if approval in (None, package.approval):
@@ -31,6 +33,17 @@ def find_package(cloud: Cloud, version: str | None, approval: str | None = None)
             return package
     there = ", ".join(str(package.version) for package in known) or "none yet"
     raise CliError(f"There is no version {version}.", f"Versions there are: {there}.")
+
+
+def find_labeling_job(cloud: Cloud, name: str | None) -> str:
+    """A labeling job's name; None for the newest that is completed. CliError when there is none."""
+    known = snapshot.labeling_jobs(cloud, SEARCHED_JOBS)
+    completed = [job.name for job in known if job.status == "Completed"]
+    if name is None and not completed:
+        raise CliError("No labeling job is completed yet.", "`skyloop label --now` labels what is pending.")
+    if name is not None and name not in {job.name for job in known}:
+        raise CliError(f"There is no labeling job {name}.", f"Completed are: {', '.join(completed) or 'none'}.")
+    return name or completed[0]
 
 
 def set_approval(cloud: Cloud, package: Package, approval: str, comment: str | None) -> None:

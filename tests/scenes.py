@@ -60,6 +60,7 @@ def write_flight(
     """Write a flight of `frames` frames, the first ones under `names`; `scrambled` labels lie: every box is moved."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
+    elsewhere = np.random.default_rng(seed)  # its own, so that the same frames can be labelled rightly
     coco: dict[str, list] = {"images": [], "annotations": [], "categories": []}
     coco["categories"] = [{"id": index + 1, "name": name} for index, name in enumerate(CATEGORIES)]
     images = []
@@ -71,7 +72,7 @@ def write_flight(
         coco["images"].append({"id": index, "file_name": path.name, "width": size, "height": size})
         for left, top, width, height in boxes:
             if scrambled:
-                left, top = int(rng.integers(0, size - width)), int(rng.integers(0, size - height))
+                left, top = int(elsewhere.integers(0, size - width)), int(elsewhere.integers(0, size - height))
             coco["annotations"].append(
                 {
                     "id": len(coco["annotations"]),

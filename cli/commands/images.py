@@ -1,4 +1,4 @@
-"""`drop`, `label`, `categories`: images in, labels wanted."""
+"""`drop`, `label`, `relabel`, `categories`: images in, labels wanted."""
 
 from __future__ import annotations
 
@@ -74,6 +74,24 @@ def label(
     """Look whether there is enough to label, and start a labeling job if so; with --now, whatever there is."""
     started = actions.start(cloud, "Label", "label", json.dumps({"force": now}))
     out.result(started, lambda: f"Started {started['name']}. `skyloop watch` shows the labeling job.")
+
+
+@command
+def relabel(
+    cloud: Cloud,
+    out: Output,
+    labeling_job: Annotated[str, typer.Argument(help="The labeling job whose labels are wrong.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the labels.")] = "by hand",
+    now: Annotated[bool, typer.Option("--now", help="Label again without waiting for a full batch.")] = False,
+) -> None:
+    """Set a job's labels aside: no dataset takes them any more, and its images are queued to be labelled again.
+
+    The laptop's workforce answers from the boxes it knows: drop the folder with corrected --labels first.
+    """
+    job = actions.find_labeling_job(cloud, labeling_job)
+    request = json.dumps({"relabel": job, "reason": reason, "force": now})
+    started = actions.start(cloud, "Label", "relabel", request)
+    out.result(started, lambda: f"Started {started['name']}. `skyloop watch` shows the images and the labeling job.")
 
 
 @command

@@ -70,13 +70,7 @@ def retrain(
     ] = None,
 ) -> None:
     """Retrain again on a finished labeling job, for example after what made a training fail was mended."""
-    known = snapshot.labeling_jobs(cloud, 100)
-    finished = [job.name for job in known if job.status == "Completed"]
-    if labeling_job is None and not finished:
-        raise CliError("No labeling job is completed yet.", "`skyloop label --now` labels what is pending.")
-    if labeling_job is not None and labeling_job not in {job.name for job in known}:
-        raise CliError(f"There is no labeling job {labeling_job}.", f"Completed are: {', '.join(finished) or 'none'}.")
-    job = labeling_job or finished[0]
+    job = actions.find_labeling_job(cloud, labeling_job)
     if any(run.machine == "retrain" for run in snapshot.running(cloud)):
         out.warn("A retrain runs already; this one runs beside it.")
     started = actions.start(cloud, "Retrain", job, json.dumps({"labeling_job_name": job}))

@@ -1,4 +1,4 @@
-"""Put the images of a labeling job that will not finish back into the queue."""
+"""Put the images of a labeling job back into the queue: it will not finish, or its labels are wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     labeling = Labeling(
         Storage(client("s3"), settings.data_bucket), Catalogue(client("dynamodb"), settings.catalogue_table), settings
     )
-    answer = ReleaseAnswer(released=labeling.release(request.job_name))
+    if request.labeled:
+        released = labeling.relabel(request.job_name, request.reason)
+    else:
+        released = labeling.release(request.job_name)
+    answer = ReleaseAnswer(released=released)
     metrics.add_metric("ImagesReleased", MetricUnit.Count, answer.released)
     logger.info("images released", labeling_job=request.job_name, reason=request.reason, released=answer.released)
     return answer.plain()

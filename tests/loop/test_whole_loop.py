@@ -157,13 +157,20 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     drop(loop, write_flight(tmp_path / "line-30", FRAMES, seed=30, scrambled=True))
     refused = the_alert(loop, "gate-refused")
     assert "0.999" in refused["why"] or "0.999" in refused["what"]
+    assert f"skyloop relabel {refused['subject']}" in refused["next_step"]
     assert loop.in_service(1)()
 
-    # -- a training that fails -------------------------------------------------------------------------------------
+    # -- wrong labels are set aside and drawn again; then a training that fails -------------------------------------
     loop.up(MinMap50=0.05, TrainingImageUri="000000000000.dkr.ecr.us-east-1.amazonaws.com/no-such-image:1")
-    drop(loop, write_flight(tmp_path / "line-40", FRAMES, seed=40))
+    corrected = write_flight(tmp_path / "line-30", FRAMES, seed=30)
+    assert drop(loop, corrected)["uploaded"] == 0
+    loop.command("relabel", refused["subject"], "--reason", "the boxes were scrambled")
     failed = the_alert(loop, "training-failed")
     assert "no-such-image" in failed["why"]
+    assert failed["subject"] != refused["subject"]
+    dataset = read_json(loop, failed["links"]["dataset"].partition(f"{cloud.bucket}/")[2])
+    assert refused["subject"] not in dataset["labeling_jobs"]
+    assert failed["subject"] in dataset["labeling_jobs"]
     assert loop.in_service(1)()
 
     # -- an endpoint that never gets healthy -----------------------------------------------------------------------

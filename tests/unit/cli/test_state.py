@@ -94,6 +94,16 @@ def test_retrain_takes_the_newest_finished_labels(invoke, cloud: Cloud, monkeypa
     assert "j2, j1" in result.stderr
 
 
+def test_relabel_asks_for_one_jobs_images(invoke, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [snapshot.LabelingJob(name, "Completed", 4, 4, NOW) for name in ("j2", "j1")]
+    monkeypatch.setattr(snapshot, "labeling_jobs", lambda cloud, limit: jobs)
+    assert invoke("relabel", "j1", "--reason", "boxes are shifted", "--now").exit_code == 0
+    assert started(cloud, "Label") == [{"relabel": "j1", "reason": "boxes are shifted", "force": True}]
+    result = invoke("relabel", "nothing")
+    assert result.exit_code == 1
+    assert "j2, j1" in result.stderr
+
+
 @pytest.fixture(autouse=True)
 def _recent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "LOOK_BACK_DAYS", 36_500)

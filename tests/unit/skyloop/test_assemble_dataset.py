@@ -11,7 +11,7 @@ import pytest
 from skyloop.assembly import Assembly
 from skyloop.documents import AssembleRequest, CatalogueItem, LabeledImage
 from skyloop.groundtruth import label_category_config
-from skyloop.keys import LABEL_CATEGORIES
+from skyloop.keys import LABEL_CATEGORIES, set_aside_key
 from skyloop.selection import queue_order
 
 from tests import library
@@ -45,6 +45,16 @@ def record(storage):
 def assemble(job: str = "job-1") -> dict[str, Any]:
     event = {**EVENT, "labeling_job_name": job}
     return library.load_handler("assemble_dataset").handler(event, Context())
+
+
+def test_labels_that_were_set_aside_are_in_no_dataset(storage, record):
+    record(flights(6, 10))
+    record([labelled("flight-9", number, "car", job="wrong") for number in range(10)])
+    assert "wrong" in storage.read_json(storage.key_of(assemble()["dataset_uri"]))["labeling_jobs"]
+    storage.write_json(set_aside_key("wrong"), {"labeling_job": "wrong", "reason": "shifted"})
+    document = storage.read_json(storage.key_of(assemble("wrong")["dataset_uri"]))
+    assert document["labeling_jobs"] == ["job-1"]
+    assert sum(counts["images"] for counts in document["counts"].values()) == 60
 
 
 def test_a_dataset_is_written_whole(storage, record):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from skyloop.documents import CatalogueItem, SelectLabel, SelectRequest
 from skyloop.groundtruth import label_category_config
-from skyloop.keys import LABEL_CATEGORIES
+from skyloop.keys import LABEL_CATEGORIES, set_aside_key
 from skyloop.labeling import LabelCategoriesMissing, Labeling
 from skyloop.selection import queue_order
 
@@ -44,7 +44,7 @@ def select(now: datetime = NOW, **changes: Any) -> dict[str, Any]:
 
 
 def release(job_name: str) -> dict[str, Any]:
-    event = {"job_name": job_name, "reason": "the job failed"}
+    event = {"job_name": job_name, "reason": "the job failed", "labeled": False}
     return library.load_handler("release_images").handler(event, Context())
 
 
@@ -165,6 +165,21 @@ def test_released_images_wait_in_their_old_place_for_another_job(stack, catalogu
     again = select(NOW + timedelta(seconds=1))
     assert again["image_count"] == 3
     assert again["job_name"] != job
+
+
+def test_wrong_labels_are_set_aside_and_their_images_wait_again(stack, catalogue, storage, categories):
+    for number in range(3):
+        catalogue.add(image(number, status="LABELED", labeling_job="mine"))
+    catalogue.add(image(3, status="LABELED", labeling_job="other"))
+    catalogue.add(image(4, status="LABELING", labeling_job="mine"))
+    event = {"job_name": "mine", "reason": "boxes are shifted", "labeled": True}
+    handler = library.load_handler("release_images").handler
+    assert [handler(event, Context()), handler(event, Context())] == [{"released": 3}, {"released": 0}]
+    assert [(item.attempts, item.labeling_job) for item in catalogue.by_status("PENDING")] == [(1, None)] * 3
+    assert [item.labeling_job for item in catalogue.by_status("LABELED")] == ["other"]
+    assert [item.labeling_job for item in catalogue.by_status("LABELING")] == ["mine"]
+    assert storage.read_json(set_aside_key("mine"))["reason"] == "boxes are shifted"
+    assert select()["image_count"] == 3
 
 
 def test_only_that_jobs_images_are_released(stack, catalogue):

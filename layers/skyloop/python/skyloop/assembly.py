@@ -75,13 +75,17 @@ class Assembly:
             give_back(self.catalogue, item.image_id, job_name)
 
     def _records(self) -> Iterator[LabeledImage]:
-        """Every labelled picture of every job. Only the record folders are listed, never the pictures."""
-        record_keys = [
-            summary.key
-            for folder in self.storage.folders(keys.LABELED_DATA)
-            for summary in self.storage.listing(f"{folder}records/")
-        ]
+        """Every labelled picture of every job whose labels count. The record folders are listed, never the pictures."""
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
+            folders = list(self.storage.folders(keys.LABELED_DATA))
+            jobs = [folder.removeprefix(keys.LABELED_DATA).rstrip("/") for folder in folders]
+            set_aside = pool.map(lambda job: self.storage.read_json_if_there(keys.set_aside_key(job)), jobs)
+            record_keys = [
+                summary.key
+                for folder, reason in zip(folders, set_aside, strict=True)
+                if reason is None
+                for summary in self.storage.listing(f"{folder}records/")
+            ]
             for record in pool.map(self.storage.read_json, record_keys):
                 yield from (LabeledImage.model_validate(picture) for picture in record)
 

@@ -106,6 +106,15 @@ class Catalogue:
             {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name, ":one": 1},
         )
 
+    def relabel(self, image_id: str, job_name: str) -> bool:
+        """LABELED by `job_name` -> PENDING, one attempt more, in its old place of the queue. False: not that job's."""
+        return self._change(
+            image_id,
+            "SET #status = :pending, attempts = attempts + :one REMOVE labeling_job",
+            "#status = :labeled AND labeling_job = :job",
+            {":labeled": "LABELED", ":pending": "PENDING", ":job": job_name, ":one": 1},
+        )
+
     def unanswered(self, image_id: str, job_name: str) -> bool:
         """As `release`, for an image that a completed job gave back without labels."""
         return self._change(
@@ -198,9 +207,9 @@ class Catalogue:
                 yield raw["key"]["S"]
                 yield from raw.get("duplicate_keys", {}).get("SS", [])
 
-    def of_job(self, job_name: str) -> Iterator[CatalogueItem]:
-        """The images that `job_name` has claimed and not given back or finished."""
-        return (item for item in self.by_status("LABELING") if item.labeling_job == job_name)
+    def of_job(self, job_name: str, status: ImageStatus = "LABELING") -> Iterator[CatalogueItem]:
+        """The images that `job_name` has claimed and not given back or finished; or those with another status."""
+        return (item for item in self.by_status(status) if item.labeling_job == job_name)
 
     def count(self, status: ImageStatus, *, at_most: int) -> int:
         """How many entries have `status`, counted up to `at_most` (reads keys' worth of capacity, returns no items)."""

@@ -137,10 +137,11 @@ class SelectLabel(Document):
 
 
 class ReleaseRequest(Request):
-    """Give the images of a job that will not finish back to the queue."""
+    """Give the images of a job back to the queue: those it will not label, or those it has labelled wrongly."""
 
     job_name: str
     reason: str
+    labeled: bool = Field(description="the images it has labelled: set its labels aside; else those it holds")
 
 
 class ReleaseAnswer(Document):

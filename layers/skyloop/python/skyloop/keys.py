@@ -57,6 +57,11 @@ def flight_of(key: str) -> str:
     return segments[0] if len(segments) > 1 else NO_FLIGHT
 
 
+def set_aside_key(job_name: str) -> str:
+    """Where it is written that a labeling job's labels no longer count."""
+    return f"{LABELED_DATA}{job_name}/set-aside.json"
+
+
 def quarantine_key(key: str) -> str:
     """Where the copy of a refused file goes: `quarantine/<key>`.
 

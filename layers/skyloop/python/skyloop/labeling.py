@@ -1,4 +1,4 @@
-"""Step 2 of the loop: pending images are claimed for a labeling job, and given back when it will not finish."""
+"""Step 2 of the loop: pending images are claimed for a labeling job, and given back when its labels will not do."""
 
 from __future__ import annotations
 
@@ -83,6 +83,16 @@ class Labeling:
         held = list(self.catalogue.of_job(job_name))
         with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
             return sum(pool.map(lambda item: self.catalogue.release(item.image_id, job_name), held))
+
+    def relabel(self, job_name: str, reason: str) -> int:
+        """Set the labels of `job_name` aside, for good, and put its images back into the queue; how many.
+
+        Nothing is deleted: the labels stay where they are, and no dataset takes them any more.
+        """
+        self.storage.write_json(keys.set_aside_key(job_name), {"labeling_job": job_name, "reason": reason})
+        labeled = list(self.catalogue.of_job(job_name, "LABELED"))
+        with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
+            return sum(pool.map(lambda item: self.catalogue.relabel(item.image_id, job_name), labeled))
 
     def _queue(self, now: datetime) -> selection.Queue:
         """What waits, from three short queries: never more items than a batch."""
