@@ -49,7 +49,7 @@ PARAMETERS = {
     "DriftWindow": "24",
 }
 # From then on trainings start from a model that knows trees already.
-WARM_PARAMETERS = {"Epochs": "8"}
+WARM_PARAMETERS = {"Epochs": "10"}
 COLOURS = {"flight lines 1": "#32d7ff", "flight lines 2": "#30d158", "waiting": "#ffd60a"}
 
 

@@ -31,7 +31,7 @@ class Hyperparameters(BaseModel):
     optimizer: str = Field(
         "auto",
         pattern="^(auto|SGD|MuSGD|Adam|AdamW|Adamax|NAdam|RAdam|RMSprop)$",
-        description="auto: Ultralytics chooses, and lr0 with it",
+        description="auto: Ultralytics chooses, and lr0 with it; from a champion AdamW, the slower the fewer epochs",
     )
     lr0: float = Field(0.002, gt=0, le=1, description="initial learning rate; ignored with optimizer=auto")
     warmup_epochs: float = Field(3.0, ge=0, description="learning rate rises over so many; at most a fifth of all")

@@ -15,6 +15,7 @@ from .hyperparameters import Hyperparameters
 from .tracking import Tracker
 from .ultralytics_setup import available_cores, prepare
 
+WHOLE_RATE_EPOCHS = 16  # a run from a champion that is as long as this may learn as fast as one from nothing
 CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most
 
 
@@ -42,7 +43,7 @@ def run(environment: Environment) -> None:
         environment.checkpoint_dir,
     )
     try:
-        weights = _fit(environment, wanted, base.model, {"train": train, "val": validation}, resume, tracker)
+        weights = _fit(environment, wanted, base, {"train": train, "val": validation}, resume, tracker)
         card = _export(environment, wanted, base, weights, train, validation)
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
@@ -63,7 +64,7 @@ def _read(environment: Environment, channel: str, wanted: Hyperparameters) -> li
 def _fit(
     environment: Environment,
     wanted: Hyperparameters,
-    model: str,
+    base: base_model.Base,
     splits: dict[str, list[Sample]],
     resume: tuple[Path | None, int],
     tracker: Tracker,
@@ -83,7 +84,10 @@ def _fit(
         tracker.epoch(epoch, values)
 
     images = sum(len(samples) for samples in splits.values())
-    overrides = _ultralytics_arguments(wanted, str(checkpoint or model), data, images, environment.scratch / "run")
+    overrides = _ultralytics_arguments(wanted, str(checkpoint or base.model), data, images, environment.scratch / "run")
+    if base.kind == "champion" and wanted.optimizer == "auto":
+        overrides |= champion_arguments(len(wanted.categories), wanted.epochs)
+        print(f"optimizer={overrides['optimizer']} lr0={overrides['lr0']}", flush=True)
     if checkpoint:
         overrides["resume"] = str(checkpoint)
     trainer = Trainer(overrides, environment.checkpoint_dir, wanted.effective_val_period, report)
@@ -130,6 +134,16 @@ def _ultralytics_arguments(
         "verbose": False,
         "exist_ok": True,
     }
+
+
+def champion_arguments(categories: int, epochs: int) -> dict[str, Any]:
+    """Arguments for going on from a champion: what Ultralytics chooses for a small dataset (`Trainer.build_optimizer`:
+    AdamW, this learning rate), slower the shorter the run. The first epochs at the whole rate undo much of what the
+    champion knows, and a short run ends before it is learnt again.
+    """
+    rate = 0.002 * 5 / (4 + categories)
+    share = min(1.0, max(0.25, epochs / WHOLE_RATE_EPOCHS))
+    return {"optimizer": "AdamW", "lr0": round(rate * share, 6), "momentum": 0.9, "warmup_bias_lr": 0.0}
 
 
 def _checkpoint_to_resume(folder: Path, wanted: Hyperparameters) -> tuple[Path | None, int]:

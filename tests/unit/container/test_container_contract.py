@@ -13,6 +13,7 @@ from skyloop_container import base_model, hyperparameters
 from skyloop_container.dataset import link_for_ultralytics, read_channel, to_pixels
 from skyloop_container.environment import Environment, JobError, unpack_model
 from skyloop_container.hyperparameters import Hyperparameters
+from skyloop_container.train import champion_arguments
 
 CONTAINER = Path(__file__).parents[3] / "training_container"
 
@@ -342,3 +343,8 @@ def test_usage(arguments: list[str]) -> None:
     done = subprocess.run(command, cwd=CONTAINER, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
     assert "train|evaluate|serve" in done.stderr
+
+
+@pytest.mark.parametrize(("epochs", "rate"), [(1, 0.0005), (4, 0.0005), (8, 0.001), (16, 0.002), (100, 0.002)])
+def test_a_champion_is_changed_the_more_slowly_the_shorter_the_run(epochs: int, rate: float) -> None:
+    assert champion_arguments(1, epochs)["lr0"] == rate

@@ -186,6 +186,7 @@ def test_warm_start_with_a_new_category(trained: tuple[Path, str], tmp_path: Pat
     card = json.loads((base / "model" / "model.json").read_text())
     assert card["base"] == {"kind": "champion", "detail": "job-1 (dataset ds-1)"}
     assert card["categories"] == ["square", "disc"]
+    assert "optimizer=AdamW lr0=0.000417" in output  # a quarter of what Ultralytics would choose for two categories
 
 
 def interrupt(base: Path, after: int, how: signal.Signals, **values: str) -> tuple[int, str]:
