@@ -1,10 +1,11 @@
 """Drift tests side by side on real images: how often each alarms for nothing, and how often it sees a real shift.
 
-    PYTHONPATH=layers/skyloop/python:training_container python bench/drift.py [--shared DIR] [--trials 40] [--json]
+    PYTHONPATH=training_container python bench/drift.py IMAGES WEIGHTS [--trials 40] [--json]
 
-Images: HIT-UAV (see the data's README): `night-60m` is what the model was judged on; `day-60m` and `night-120m` are
-real shifts. Profiles are computed by the container's own code, features by the network exported as the container
-exports it, the PCA fitted on images of its own.
+IMAGES holds frames of HIT-UAV (Suo et al., Scientific Data 2023) in folders `night-60m`, what the model was judged on,
+and `day-60m` and `night-120m`, real shifts; each with its frames in `images`. WEIGHTS is a YOLO11n checkpoint.
+Profiles are computed by the container's own code, features by the network exported as the container exports it, the PCA
+fitted on images of its own.
 
 A trial draws a fold for the PCA, a reference and a window, none sharing a frame. The reference is drawn frame by frame
 (`frames`) or in blocks of neighbouring frames (`blocks`: what a leak-free split makes of few flights). Windows of the
@@ -66,7 +67,7 @@ class Trial:
     window: Images
 
 
-def measure(shared: Path, size: int) -> dict[str, Images]:
+def measure(folders: Path, weights: Path, size: int) -> dict[str, Images]:
     """Profile every image of the three folders, and of `night-60m` a darker copy."""
     from skyloop_container.dataset import Sample
     from skyloop_container.export import export
@@ -75,10 +76,7 @@ def measure(shared: Path, size: int) -> dict[str, Images]:
     from skyloop_container.profile import image_statistics
     from skyloop_container.ultralytics_setup import prepare
 
-    paths = {
-        name: sorted((shared / "data/hit-uav" / name / "images").glob("*.jpg"))
-        for name in ("night-60m", "day-60m", "night-120m")
-    }
+    paths = {name: sorted((folders / name / "images").glob("*.jpg")) for name in ("night-60m", "day-60m", "night-120m")}
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder) / "ultralytics")
         some = [Sample(path.name, path, ()) for path in paths["night-60m"][:4]]
@@ -88,7 +86,7 @@ def measure(shared: Path, size: int) -> dict[str, Images]:
             "training_job": "",
             "dataset_id": "",
         }
-        export(shared / "weights/yolo11n_coco.pt", Path(folder) / "model", card, some, some)
+        export(weights, Path(folder) / "model", card, some, some)
         detector = Detector(Path(folder) / "model", 2)
 
         def profile(pictures: list[np.ndarray]) -> Images:
@@ -242,14 +240,15 @@ def rates(images: dict[str, Images], by: str, size: int, window: int, trials: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("images", type=Path)
+    parser.add_argument("weights", type=Path)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--size", type=int, default=320, help="pixels the network sees")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if not (options.shared / "data/hit-uav").is_dir():
         parser.exit(1, f"{options.shared} does not hold data/hit-uav: give its place with --shared\n")
-    images = measure(options.shared, options.size)
+    images = measure(options.images, options.weights, options.size)
     settings = (("frames", 50, 50), ("frames", 50, 20), ("blocks", 40, 50), ("blocks", 80, 50))
     rows = [row for by, size, window in settings for row in rates(images, by, size, window, options.trials)]
     if options.json:
