@@ -29,4 +29,4 @@ def unusable(good: Path) -> dict[str, bytes]:
     }
 
 
-ODD_NAMES = ("with space.jpg", "a+b.jpg", "percent%2Fslash.jpg", "überflug-写真.jpg", "up..down.jpg")
+ODD_NAMES = ("with space.jpg", "a+b.jpg", "percent%2Fslash.jpg", "überflug-写真.jpg", "up..down.jpg", "new\nline.jpg")

@@ -231,3 +231,15 @@ def test_a_batch_to_a_queue_needs_the_action_of_a_single_message(cloud: Cloud, c
     cloud.client("sqs", **caller(("sqs:SendMessage", arn))).send_message_batch(QueueUrl=url, Entries=entries)
     with pytest.raises(ClientError, match=DENIED.format("sqs:SendMessage")):
         cloud.client("sqs", **caller(("sqs:ReceiveMessage", arn))).send_message_batch(QueueUrl=url, Entries=entries)
+
+
+@pytest.mark.parametrize("key", ["f/new\nline.jpg", "f/last\n", "f/[x]*?.jpg", "f/ü 写.jpg"])
+def test_a_wildcard_covers_every_key(cloud: Cloud, caller: Any, key: str) -> None:
+    bucket = cloud.name("keys")
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    for name in (key, "other/x.jpg"):
+        cloud.client("s3").put_object(Bucket=bucket, Key=name, Body=b"1")
+    s3 = cloud.client("s3", **caller(("s3:GetObject", f"arn:aws:s3:::{bucket}/f/*")))
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"1"
+    with pytest.raises(ClientError, match=DENIED.format("s3:GetObject")):
+        s3.get_object(Bucket=bucket, Key="other/x.jpg")
