@@ -176,7 +176,8 @@ def match(coco: CocoFile, drop: Drop) -> Match:
     missing: list[str] = []
     for entry in coco.images:
         name = _same_name(entry.file_name.replace("\\", "/").removeprefix("./"))
-        image = by_path.get(name)
+        # As it is first: on most systems a file's name may hold a backslash.
+        image = by_path.get(_same_name(entry.file_name)) or by_path.get(name)
         if image is None and len(same := by_name.get(PurePosixPath(name).name, [])) == 1:
             image = same[0]
         if image is None:

@@ -74,6 +74,13 @@ def test_entries_find_their_images(tmp_path: Path, picture: Picture) -> None:
     assert match.boxes == 3
 
 
+def test_a_backslash_divides_folders_or_is_part_of_a_name(tmp_path: Path, picture: Picture) -> None:
+    for number, name in enumerate(("a\\b.jpg", "c/d.jpg")):
+        picture(tmp_path / "f" / name, number)
+    labels = coco.read(written(tmp_path / "annotations.json", document("a\\b.jpg", "c\\d.jpg")))
+    assert coco.match(labels, flights.plan(tmp_path / "f")).entries_without_image == []
+
+
 def test_a_name_may_be_composed_or_not(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "f" / "e\u0301t\u00e9.jpg")
     file = coco.read(written(tmp_path / "labels.json", document("\u00e9te\u0301.jpg")))
