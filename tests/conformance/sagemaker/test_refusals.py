@@ -14,7 +14,8 @@ import pytest
 
 from tests.conformance.conftest import wait_until
 from tests.conformance.sagemaker.conftest import make_role
-from tests.conformance.sagemaker.refusals import CASES, Case, Request
+from tests.conformance.sagemaker.refusals import CASES
+from tests.conformance.sagemaker.refusals.case import Case, Request
 
 NAMES = {
     "CreateTrainingJob": ("TrainingJobName", "ListTrainingJobs", "TrainingJobSummaries"),

@@ -97,22 +97,13 @@ class Catalogue:
             {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name},
         )
 
-    def release(self, image_id: str, job_name: str) -> bool:
-        """LABELING by `job_name` -> PENDING, one attempt more, in its old place of the queue. False: not that job's."""
+    def release(self, image_id: str, job_name: str, status: ImageStatus = "LABELING") -> bool:
+        """`status` by `job_name` -> PENDING, one attempt more, in its old place of the queue. False: not that job's."""
         return self._change(
             image_id,
             "SET #status = :pending, attempts = attempts + :one REMOVE labeling_job",
-            "#status = :labeling AND labeling_job = :job",
-            {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name, ":one": 1},
-        )
-
-    def relabel(self, image_id: str, job_name: str) -> bool:
-        """LABELED by `job_name` -> PENDING, one attempt more, in its old place of the queue. False: not that job's."""
-        return self._change(
-            image_id,
-            "SET #status = :pending, attempts = attempts + :one REMOVE labeling_job",
-            "#status = :labeled AND labeling_job = :job",
-            {":labeled": "LABELED", ":pending": "PENDING", ":job": job_name, ":one": 1},
+            "#status = :before AND labeling_job = :job",
+            {":before": status, ":pending": "PENDING", ":job": job_name, ":one": 1},
         )
 
     def unanswered(self, image_id: str, job_name: str) -> bool:

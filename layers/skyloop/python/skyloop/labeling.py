@@ -92,7 +92,7 @@ class Labeling:
         self.storage.write_json(keys.set_aside_key(job_name), {"labeling_job": job_name, "reason": reason})
         labeled = list(self.catalogue.of_job(job_name, "LABELED"))
         with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
-            return sum(pool.map(lambda item: self.catalogue.relabel(item.image_id, job_name), labeled))
+            return sum(pool.map(lambda item: self.catalogue.release(item.image_id, job_name, "LABELED"), labeled))
 
     def _queue(self, now: datetime) -> selection.Queue:
         """What waits, from three short queries: never more items than a batch."""
