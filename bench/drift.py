@@ -246,8 +246,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=320, help="pixels the network sees")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if not (options.shared / "data/hit-uav").is_dir():
-        parser.exit(1, f"{options.shared} does not hold data/hit-uav: give its place with --shared\n")
+    if not (options.images / "night-60m" / "images").is_dir():
+        parser.exit(1, f"{options.images} does not hold night-60m/images\n")
     images = measure(options.images, options.weights, options.size)
     settings = (("frames", 50, 50), ("frames", 50, 20), ("blocks", 40, 50), ("blocks", 80, 50))
     rows = [row for by, size, window in settings for row in rates(images, by, size, window, options.trials)]

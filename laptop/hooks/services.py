@@ -135,8 +135,8 @@ def resource_of(service: str, operation: str, request: dict[str, Any], region: s
         if request.get(member):
             return str(request[member])
     if "ModelPackage" in operation and "Group" not in operation and operation != "ListModelPackages":
-        if name := request.get("ModelPackageName"):
-            return str(name) if str(name).startswith("arn:") else f"{base}model-package/{str(name).lower()}"
+        if name := str(request.get("ModelPackageName") or ""):
+            return name if name.startswith("arn:") else f"{base}model-package/{name.lower()}"
         return f"{base}model-package/{_plain(request.get('ModelPackageGroupName', ''))}/*"
     kinds = dict(_SAGEMAKER_RESOURCES)
     wanted = _SAGEMAKER_MAIN_RESOURCE.get(operation)

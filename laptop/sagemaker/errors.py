@@ -30,6 +30,13 @@ def validation(message: str) -> ServiceError:
     return ServiceError("ValidationException", message)
 
 
+def missing(path: str) -> ServiceError:
+    """A member that the service model lets be absent and the service does not; worded as the model's own checks."""
+    return validation(
+        f"1 validation error detected: Value null at '{path}' failed to satisfy constraint: Member must not be null"
+    )
+
+
 def serialization(message: str) -> ServiceError:
     """A request whose JSON has the wrong type somewhere; AWS answers this before it validates anything."""
     return ServiceError("SerializationException", message)

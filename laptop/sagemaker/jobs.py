@@ -261,10 +261,7 @@ def check_machine(cluster: dict[str, Any], where: str, kind: str) -> None:
     """
     for member in ("InstanceType", "InstanceCount", "VolumeSizeInGB"):
         if member not in cluster:
-            raise errors.validation(
-                f"1 validation error detected: Value null at '{where}.{member[0].lower()}{member[1:]}' failed to "
-                "satisfy constraint: Member must not be null"
-            )
+            raise errors.missing(f"{where}.{member[0].lower()}{member[1:]}")
     count = cluster["InstanceCount"]
     if count < 1:
         raise errors.validation("InstanceCount must be at least 1.")

@@ -252,11 +252,7 @@ def _check(request: dict[str, Any]) -> None:
     tags.check(request.get("Tags", []))
     for field in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
         if field not in request:
-            where = field[0].lower() + field[1:]
-            raise errors.validation(
-                f"1 validation error detected: Value null at '{where}' failed to satisfy constraint: "
-                "Member must not be null"
-            )
+            raise errors.missing(field[0].lower() + field[1:])
     _check_algorithm(request["AlgorithmSpecification"])
     _check_channels(request.get("InputDataConfig", []), request["AlgorithmSpecification"]["TrainingInputMode"])
     jobs.check_machine(request["ResourceConfig"], "resourceConfig", "training")
