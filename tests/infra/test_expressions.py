@@ -116,8 +116,8 @@ def test_the_registry_takes_every_reason_for_a_rejection(machine: str, name: str
 def test_an_id_makes_no_new_reason(machine: str) -> None:
     """What the sweep meets again on every round is told once."""
 
-    def reason(why: str) -> str:
-        arguments = run(state(machine, "WasItTold")["Arguments"], {"alert": {**ALERT, "why": why}})
+    def reason(why: str, what: str = "Images could not be selected.") -> str:
+        arguments = run(state(machine, "WasItTold")["Arguments"], {"alert": {**ALERT, "what": what, "why": why}})
         accepted("dynamodb", "PutItem", arguments)
         assert arguments["ExpressionAttributeValues"][":why"] == arguments["Item"]["why"]
         return arguments["Item"]["why"]["S"]
@@ -125,3 +125,4 @@ def test_an_id_makes_no_new_reason(machine: str) -> None:
     causes = [f"no workteam of skyloop-dev-{job} (Request ID: {job}-4a4d-b3fa)" for job in ("0123456789ab", "ba98fedc")]
     assert reason(causes[0]) == reason(causes[1])
     assert reason("AccessDenied: s3:GetObject") != reason("AccessDenied: s3:PutObject")
+    assert reason("States.Timeout") != reason("States.Timeout", "The labels could not be set aside.")
