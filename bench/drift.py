@@ -8,7 +8,7 @@ Profiles are computed by the container's own code, features by the network expor
 fitted on images of its own.
 
 A trial draws a fold for the PCA, a reference and a window, none sharing a frame. The reference is drawn frame by frame
-(`frames`) or in blocks of neighbouring frames (`blocks`: what a leak-free split makes of few flights). Windows of the
+(`frames`) or in blocks of neighboring frames (`blocks`: what a leak-free split makes of few flights). Windows of the
 same kind are drawn frame by frame (`same, shuffled`) or as consecutive frames (`same, consecutive`): an alarm there is
 false. `darker` is the latter at 85 % of the light. Windows of the shifts are consecutive.
 """
@@ -38,7 +38,7 @@ from skyloop.drift_tests import (
 from skyloop.profile import STATISTIC_NAMES, Baseline, Profile
 
 ALPHA = 0.01
-BLOCK = 13  # neighbouring frames that stay together
+BLOCK = 13  # neighboring frames that stay together
 FOLD = 100  # frames the PCA is fitted on
 COMPONENTS = 16
 PERMUTATIONS = 199
@@ -161,9 +161,9 @@ def hotelling(rows: np.ndarray) -> Split:
 
     def statistic(first: np.ndarray, second: np.ndarray) -> float:
         means = rows[first].mean(axis=0), rows[second].mean(axis=0)
-        centred = np.concatenate([rows[first] - means[0], rows[second] - means[1]])
+        centered = np.concatenate([rows[first] - means[0], rows[second] - means[1]])
         difference = means[0] - means[1]
-        return float(difference @ np.linalg.solve(centred.T @ centred + 1e-9 * np.eye(rows.shape[1]), difference))
+        return float(difference @ np.linalg.solve(centered.T @ centered + 1e-9 * np.eye(rows.shape[1]), difference))
 
     return statistic
 

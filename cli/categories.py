@@ -67,7 +67,7 @@ def appended(names: list[str], wanted: list[str]) -> list[str]:
 
 
 def read(s3: Any, bucket: str) -> tuple[list[str], str | None]:
-    """Names and the object's ETag; ([], None) when nothing was ever labelled."""
+    """Names and the object's ETag; ([], None) when nothing was ever labeled."""
     try:
         answer = s3.get_object(Bucket=bucket, Key=KEY)
     except ClientError as error:

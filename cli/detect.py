@@ -145,15 +145,15 @@ def draw(image: Image.Image, detections: list[Detection], labels: bool = True) -
     line = max(1, round(max(picture.size) / 400))
     font = _font(max(10, round(max(picture.size) / 60)))
     for item in sorted(detections, key=lambda item: item.confidence):
-        colour = PALETTE[item.category_id % len(PALETTE)]
+        color = PALETTE[item.category_id % len(PALETTE)]
         corners = (item.left, item.top, item.left + item.width, item.top + item.height)
-        pen.rectangle(corners, outline=colour, width=line)
+        pen.rectangle(corners, outline=color, width=line)
         if labels:
             text = f"{item.category} {item.confidence:.2f}"
             left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
             y = item.top - (bottom - top) - 2 * line
             y = y if y >= 0 else item.top + line
-            pen.rectangle((item.left, y, item.left + right - left + 2 * line, y + bottom - top + 2 * line), fill=colour)
+            pen.rectangle((item.left, y, item.left + right - left + 2 * line, y + bottom - top + 2 * line), fill=color)
             pen.text((item.left + line - left, y + line - top), text, fill="black", font=font)
     return picture
 
@@ -163,7 +163,7 @@ def save_picture(answer: Answer, target: Path) -> None:
     try:
         picture = draw(upright(answer.path.read_bytes()), answer.detections)
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(target, quality=92, subsampling=0)  # thin lines keep their colour
+        picture.save(target, quality=92, subsampling=0)  # thin lines keep their color
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise CliError(
             f"{answer.path} cannot be drawn: {error}", "Use --json for the boxes without a picture."

@@ -37,7 +37,7 @@ STYLES = {
 
 
 def styled(value: str) -> Text:
-    """A status word in its colour."""
+    """A status word in its color."""
     return Text(value, style=STYLES.get(value, "cyan" if value.endswith("ing") else ""))
 
 
@@ -85,7 +85,7 @@ def endpoint_line(endpoint: Endpoint, drift: dict[str, Any]) -> Text:
 
 
 def jobs_table(jobs: list[LabelingJob]) -> Table:
-    made = table("labeling job", "status", ">labelled", ">of", "created")
+    made = table("labeling job", "status", ">labeled", ">of", "created")
     for job in jobs:
         made.add_row(job.name, styled(job.status), str(job.labeled), str(job.total), at(job.created))
     return made
@@ -193,16 +193,16 @@ def alerts_in_full(found: list[dict[str, Any]]) -> RenderableType:
 
 
 def log_lines(lines: list[Line]) -> RenderableType:
-    """Log lines, one each, levels in colour."""
+    """Log lines, one each, levels in color."""
     if not lines:
         return Text("Nothing was logged.", style="dim")
-    colours = {"ERROR": "red", "CRITICAL": "bold red", "WARNING": "yellow"}
+    colors = {"ERROR": "red", "CRITICAL": "bold red", "WARNING": "yellow"}
     return Group(
         *(
             Text.assemble(
                 (f"{line.at.astimezone():%H:%M:%S} ", "dim"),
                 (f"{line.group.rpartition('/')[2]} ", "cyan"),
-                (line.message, colours.get(line.level, "")),
+                (line.message, colors.get(line.level, "")),
             )
             for line in lines
         )

@@ -101,7 +101,7 @@ class Snapshot:
 
     @property
     def idle(self) -> bool:
-        """Nothing moves: no upload waits, no image is being labelled, nothing runs, the endpoint is at rest.
+        """Nothing moves: no upload waits, no image is being labeled, nothing runs, the endpoint is at rest.
 
         Pending images do not count: below the batch size they wait for more.
         """

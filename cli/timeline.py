@@ -165,7 +165,7 @@ def _jobs(before: Snapshot, after: Snapshot, moment: datetime) -> Iterator[Happe
             yield Happening(moment, "label", f"labeling job {job.name} started, {job.total} images", subject=job.name)
         if known.get(job.name) != job.status and job.status in {"Completed", "Failed", "Stopped"}:
             level: Level = "info" if job.status == "Completed" else "error"
-            text = f"labeling job {job.name} {job.status.lower()}, {job.labeled} of {job.total} labelled"
+            text = f"labeling job {job.name} {job.status.lower()}, {job.labeled} of {job.total} labeled"
             yield Happening(moment, "label", text, level, job.name)
 
 

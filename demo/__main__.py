@@ -50,7 +50,7 @@ PARAMETERS = {
 }
 # From then on trainings start from a model that knows trees already.
 WARM_PARAMETERS = {"Epochs": "10"}
-COLOURS = {"flight lines 1": "#32d7ff", "flight lines 2": "#30d158", "waiting": "#ffd60a"}
+COLORS = {"flight lines 1": "#32d7ff", "flight lines 2": "#30d158", "waiting": "#ffd60a"}
 
 
 def interrupted(*_: Any) -> None:
@@ -77,7 +77,7 @@ def ground_pictures(folder: Path) -> list[Picture]:
     }
     pictures = []
     for name, lines in flown.items():
-        marks = {number: (COLOURS[drop], f"line {number}: {drop}") for number, drop in lines.items()}
+        marks = {number: (COLORS[drop], f"line {number}: {drop}") for number, drop in lines.items()}
         caption = f"{name}, 0.1 m a pixel. One frame is {drops.FRAME} pixels square."
         ground = imagery.read_orthophoto(folder, name).image
         pictures.append(Picture(ACT_ZERO, caption, flight_map(ground, marks, drops.FRAME)))
@@ -96,11 +96,11 @@ def base_model(play: Play, job: str) -> str:
     return f"{base['kind']}: {base['detail'].partition(' (')[0]}"
 
 
-def copy_artefacts(play: Play, folder: Path) -> dict[str, str]:
+def copy_artifacts(play: Play, folder: Path) -> dict[str, str]:
     """Copy the documents that the report names beside it; caption -> path relative to the page."""
     s3 = play.cloud.client("s3")
     copied = {}
-    for caption, key in play.artefacts.items():
+    for caption, key in play.artifacts.items():
         with suppress(s3.exceptions.NoSuchKey):
             body = s3.get_object(Bucket=play.cloud.bucket, Key=key)["Body"].read()
             target = folder / "documents" / key.replace("/", "_")
@@ -155,7 +155,7 @@ def main(
         narrator.act(ACT_ZERO)
         folder = imagery.fetch(cache)
         dropped = drops.prepare(folder, cache / "drops")
-        narrator.say(f"imagery ready. {imagery.LICENCE}")
+        narrator.say(f"imagery ready. {imagery.LICENSE}")
         pictures += ground_pictures(folder)
         stop_cloud(home)
         shutil.rmtree(home, ignore_errors=True)
@@ -204,12 +204,12 @@ def finish(play: Play, pictures: list[Picture], folder: Path, failure: str | Non
     folder.mkdir(parents=True)
     with suppress(CliError):
         with translated():
-            artefacts = copy_artefacts(play, folder)
+            artifacts = copy_artifacts(play, folder)
         page = report.render(
             play.narrator,
             play.rows,
             pictures + play.pictures,
-            artefacts,
+            artifacts,
             base=play.base,
             failure=failure,
             made_at=datetime.now(),

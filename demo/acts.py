@@ -58,7 +58,7 @@ def first_flights(play: Play) -> Outcome:
 def unseen_frames(play: Play, outcome: Outcome) -> list[Path]:
     """Frames that no model is ever trained on: some of the frozen test set, as the dataset's manifest names them.
 
-    Neighbours overlap, and the drift detector is not to judge so little traffic from one place: every third will do.
+    Neighbors overlap, and the drift detector is not to judge so little traffic from one place: every third will do.
     """
     manifest = play.document(f"processed-data/{outcome.decision['dataset_id']}/test.manifest")
     named = {Path(entry).stem for entry in manifest or [] if isinstance(entry, str)}
@@ -134,7 +134,7 @@ def other_sites(play: Play) -> None:
     """Traffic from other sites -> drift -> an alert reaches the subscriber -> those images head the queue."""
     play.narrator.act(ACT_DRIFT)
     received = len(play.subscriber.received)
-    play.drop(play.drops.waiting, labelled=False)
+    play.drop(play.drops.waiting, labeled=False)
     play.narrator.say("fewer than a batch: they wait in the labeling queue", stage="label")
     boxes = known_boxes(play.drops.visitors)
     paths = frames(play.drops.visitors)
@@ -156,7 +156,7 @@ def other_sites(play: Play) -> None:
     play.narrator.say(f"the subscriber received: {alert['what']} {alert['why']}", "good", "alert")
     drift = snapshot.state_item(play.cloud, f"drift#{play.cloud.endpoint_name}")
     report = str(drift.get("report_key", ""))
-    play.artefacts["What drifted, with pictures"] = report.removesuffix(".json") + ".html"
+    play.artifacts["What drifted, with pictures"] = report.removesuffix(".json") + ".html"
     play.row("traffic from other sites", "drift; the SNS alert reached its subscriber over HTTP", report)
 
     def queued(now: Snapshot) -> list[dict[str, object]] | None:
@@ -191,7 +191,7 @@ def _show_queue(play: Play, keys: list[str]) -> None:
 
 def _keep_decision(play: Play, name: str, outcome: Outcome) -> None:
     folder = f"model-artifacts/{outcome.job}"
-    play.artefacts[f"{name}: the gate's decision"] = f"{folder}/decision.json"
-    play.artefacts[f"{name}: the evaluation"] = f"{folder}/evaluation/report.html"
+    play.artifacts[f"{name}: the gate's decision"] = f"{folder}/decision.json"
+    play.artifacts[f"{name}: the evaluation"] = f"{folder}/evaluation/report.html"
     if dataset := outcome.decision.get("dataset_id"):
-        play.artefacts[f"{name}: the dataset"] = f"processed-data/{dataset}/report.html"
+        play.artifacts[f"{name}: the dataset"] = f"processed-data/{dataset}/report.html"

@@ -7,7 +7,7 @@ What it holds: NEON Airborne Observation Platform camera mosaics (product DP3.30
   NEON asks to be cited.
 - Boxes: Weinstein et al., "A benchmark dataset for canopy crown detection and delineation in co-registered airborne
   RGB, LiDAR and hyperspectral imagery", PLoS Comput Biol 17(7): e1009180 (2021). They reach us inside the deepforest
-  2.1.0 wheel, which is MIT (Copyright 2019 Ben Weinstein) and names no other licence for its sample data.
+  2.1.0 wheel, which is MIT (Copyright 2019 Ben Weinstein) and names no other license for its sample data.
 
 Nothing of it lies in this repository: the wheel is downloaded once, checked against the SHA-256 below, and cached.
 """
@@ -39,7 +39,7 @@ MEMBERS = {
     "SOAP_061.png": "256508f1a62149bec4a80879077a865caf50e8cace095e6564c76befa480d424",
     "SOAP_061.xml": "4833280af75fd9c47965a93e38945282835e9e725cac412bdb9469d63480947c",
 }
-LICENCE = (
+LICENSE = (
     "Images: NEON Airborne Observation Platform, CC0 1.0. "
     "Boxes: Weinstein et al. 2021, from the deepforest 2.1.0 wheel (MIT)."
 )

@@ -62,33 +62,33 @@ def compared(image: Image.Image, detections: list[Detection], boxes: list[Box]) 
     return large
 
 
-def boxed(image: Image.Image, boxes: list[Box], colour: str) -> Image.Image:
-    """An image with boxes of one colour."""
+def boxed(image: Image.Image, boxes: list[Box], color: str) -> Image.Image:
+    """An image with boxes of one color."""
     picture = image.copy()
     pen = ImageDraw.Draw(picture)
     for box in boxes:
-        pen.rectangle(box, outline=colour, width=2)
+        pen.rectangle(box, outline=color, width=2)
     return picture
 
 
 def flight_map(image: Image.Image, lines: dict[int, tuple[str, str]], height: int, wide: int = 640) -> Image.Image:
-    """An orthophoto with its flight lines tinted: `lines` maps a line's number to a colour and a caption."""
+    """An orthophoto with its flight lines tinted: `lines` maps a line's number to a color and a caption."""
     picture = image.convert("RGBA")
     veil = Image.new("RGBA", picture.size)
     pen = ImageDraw.Draw(veil)
-    for number, (colour, _) in lines.items():
+    for number, (color, _) in lines.items():
         top = (number - 1) * height
-        red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-        pen.rectangle((0, top, picture.width, top + height - 1), fill=(red, green, blue, 40), outline=colour, width=6)
+        red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+        pen.rectangle((0, top, picture.width, top + height - 1), fill=(red, green, blue, 40), outline=color, width=6)
     picture = Image.alpha_composite(picture, veil).convert("RGB")
     picture.thumbnail((wide, wide * 2))
     scale = picture.height / image.height
     pen = ImageDraw.Draw(picture)
-    for number, (colour, caption) in lines.items():
+    for number, (color, caption) in lines.items():
         x, y = 8, (number - 1) * height * scale + 6
         pen.rectangle(
             (*pen.textbbox((x, y), caption, font_size=16)[:2], *pen.textbbox((x, y), caption, font_size=16)[2:]),
-            fill=colour,
+            fill=color,
         )
         pen.text((x, y), caption, fill="black", font_size=16)
     return picture

@@ -75,7 +75,7 @@ class Play:
     base: str = "not trained"  # what the first model was trained from
     rows: list[Row] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
-    artefacts: dict[str, str] = field(default_factory=dict)  # caption -> S3 key, copied beside the report
+    artifacts: dict[str, str] = field(default_factory=dict)  # caption -> S3 key, copied beside the report
 
     def follow(self, done: Callable[[Snapshot], Found | None], what: str, timeout: float) -> Found:
         """Tell what happens until `done` gives something. DemoFailed when it does not within `timeout` seconds."""
@@ -110,10 +110,10 @@ class Play:
         metrics = {item["MetricName"]: item["Value"] for item in job.get("FinalMetricDataList", [])}
         return ", ".join(f"{name} {value:.3g}" for name, value in sorted(metrics.items()))
 
-    def drop(self, folder: Path, labelled: bool = True) -> drop.DropReport:
+    def drop(self, folder: Path, labeled: bool = True) -> drop.DropReport:
         """What `skyloop drop FOLDER [--labels annotations.json]` does; each flight keeps its own name."""
         planned = flights.plan(folder)
-        labels = coco.read(folder / "annotations.json") if labelled else None
+        labels = coco.read(folder / "annotations.json") if labeled else None
         planned = _named_by_flight(planned)
         report = drop.drop(self.cloud, planned, labels, drop.new_correlation_id(), lambda items, *_: items)
         boxes = f" with {report.boxes} known boxes" if report.boxes else ""

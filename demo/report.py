@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from demo.imagery import LICENCE
+from demo.imagery import LICENSE
 from demo.narrator import Narrator
 from demo.pictures import Picture
 from demo.play import Row
@@ -19,13 +19,13 @@ def render(
     narrator: Narrator,
     rows: list[Row],
     pictures: list[Picture],
-    artefacts: dict[str, str],
+    artifacts: dict[str, str],
     *,
     base: str,
     failure: str | None,
     made_at: datetime,
 ) -> str:
-    """The page as HTML. `artefacts` maps captions to paths relative to the page; `failure`: why the story stopped."""
+    """The page as HTML. `artifacts` maps captions to paths relative to the page; `failure`: why the story stopped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -43,10 +43,10 @@ def render(
             for act in narrator.acts
         ],
         rows=rows,
-        artefacts=artefacts,
+        artifacts=artifacts,
         base=base,
         failure=failure,
         made_at=made_at.strftime("%Y-%m-%d %H:%M"),
         seconds=round(narrator.elapsed),
-        licence=LICENCE,
+        license=LICENSE,
     )

@@ -153,7 +153,7 @@ INERT = {
 
 ATTRIBUTES = ("Condition", "DeletionPolicy", "DependsOn", "Metadata", "Properties", "Type", "UpdateReplacePolicy")
 
-# Targets of rules, and what of them is honoured.
+# Targets of rules, and what of them is honored.
 TARGETS = {
     "Arn": _WIRING,
     "Id": _WIRING,

@@ -1,6 +1,6 @@
 """Package a SAM template as ``sam build`` and ``sam package`` do, and deploy it through CloudFormation.
 
-Nothing is rewired on the way: folders become zips and state machine definitions become JSON, both in an artefact
+Nothing is rewired on the way: folders become zips and state machine definitions become JSON, both in an artifact
 bucket that only the laptop cloud has, and the template is rewritten to point at them. SAM's transform and the stack
 are the cloud's own. ``AWS::Serverless::LayerVersion`` folders are zipped as they are, without installing anything: the
 layer of requirements is empty here, because Lambdas run on the interpreter of this virtual environment, whose pins
@@ -28,7 +28,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-ARTEFACT_BUCKET = "skyloop-laptop-artefacts"
+ARTIFACT_BUCKET = "skyloop-laptop-artifacts"
 DEPLOY_SECONDS = 300
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
@@ -177,8 +177,8 @@ def deploy(
     _make_bucket(s3)
 
     def upload(key: str, content: bytes) -> str:
-        s3.put_object(Bucket=ARTEFACT_BUCKET, Key=key, Body=content)
-        return f"s3://{ARTEFACT_BUCKET}/{key}"
+        s3.put_object(Bucket=ARTIFACT_BUCKET, Key=key, Body=content)
+        return f"s3://{ARTIFACT_BUCKET}/{key}"
 
     template = package(application, upload)
     body = json.dumps(template, ensure_ascii=False)
@@ -196,9 +196,9 @@ def deploy(
 
 def _make_bucket(s3: BaseClient) -> None:
     try:
-        s3.head_bucket(Bucket=ARTEFACT_BUCKET)
+        s3.head_bucket(Bucket=ARTIFACT_BUCKET)
     except ClientError:
-        s3.create_bucket(Bucket=ARTEFACT_BUCKET)
+        s3.create_bucket(Bucket=ARTIFACT_BUCKET)
 
 
 def _create_or_update(

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 CATEGORIES = ("car",)
-CAR_COLOURS = ((235, 60, 50), (240, 235, 225), (60, 90, 235))
+CAR_COLORS = ((235, 60, 50), (240, 235, 225), (60, 90, 235))
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def frame(rng: np.random.Generator, size: int, brightness: float = 1.0) -> tuple
         left, top = int(rng.integers(0, size - width)), int(rng.integers(0, size - height))
         if any(overlaps((left, top, width, height), box) for box in boxes):
             continue
-        ground[top : top + height, left : left + width] = CAR_COLOURS[rng.integers(len(CAR_COLOURS))]
+        ground[top : top + height, left : left + width] = CAR_COLORS[rng.integers(len(CAR_COLORS))]
         ground[top + 3 : top + height - 3, left + 4 : left + width - 4] *= 0.75
         boxes.append([left, top, width, height])
     return Image.fromarray(np.clip(ground * brightness, 0, 255).astype(np.uint8)), boxes
@@ -60,7 +60,7 @@ def write_flight(
     """Write a flight of `frames` frames, the first ones under `names`; `scrambled` labels lie: every box is moved."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    elsewhere = np.random.default_rng(seed)  # its own, so that the same frames can be labelled rightly
+    elsewhere = np.random.default_rng(seed)  # its own, so that the same frames can be labeled rightly
     coco: dict[str, list] = {"images": [], "annotations": [], "categories": []}
     coco["categories"] = [{"id": index + 1, "name": name} for index, name in enumerate(CATEGORIES)]
     images = []

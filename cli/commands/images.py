@@ -48,7 +48,7 @@ def drop(
         out.note(f"{beside} was not used; `--labels {beside}` gives its boxes to the workforce.")
     if boxes is None and not categories.read(cloud.client("s3"), cloud.bucket)[0]:
         out.warn(
-            "there are no label categories yet, so nothing can be labelled: name them with `skyloop categories add "
+            "there are no label categories yet, so nothing can be labeled: name them with `skyloop categories add "
             "NAME ...`, or drop again with --labels"
         )
     out.result(report.as_document(), lambda: render.drop_report(report))
@@ -84,7 +84,7 @@ def relabel(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the labels.")] = "by hand",
     now: Annotated[bool, typer.Option("--now", help="Label again without waiting for a full batch.")] = False,
 ) -> None:
-    """Set a job's labels aside: no dataset takes them any more, and its images are queued to be labelled again.
+    """Set a job's labels aside: no dataset takes them any more, and its images are queued to be labeled again.
 
     The laptop's workforce answers from the boxes it knows: drop the folder with corrected --labels first.
     """

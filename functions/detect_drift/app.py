@@ -72,9 +72,9 @@ def _look(watch: DriftWatch, endpoint: str, now: datetime, *, eager: bool) -> Ou
     _count(endpoint, "DriftWindow", MetricUnit.Count, outcome.window)
     _count(endpoint, "DriftUnjudgeable", MetricUnit.Count, int(outcome.unjudgeable))
     _count(endpoint, "CaptureLinesUnusable", MetricUnit.Count, outcome.unusable)
-    if outcome.judgement:
-        _count(endpoint, "DriftPValue", MetricUnit.NoUnit, outcome.judgement.p_value)
-        _count(endpoint, "DriftDetected", MetricUnit.Count, int(outcome.judgement.decision == "DRIFT"))
+    if outcome.judgment:
+        _count(endpoint, "DriftPValue", MetricUnit.NoUnit, outcome.judgment.p_value)
+        _count(endpoint, "DriftDetected", MetricUnit.Count, int(outcome.judgment.decision == "DRIFT"))
         _count(endpoint, "DriftImagesSent", MetricUnit.Count, outcome.images_sent)
     return outcome
 

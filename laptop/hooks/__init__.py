@@ -1,4 +1,4 @@
-"""Everything that reaches into MiniStack 1.5.33: the services it lacks and the behaviour it gets wrong.
+"""Everything that reaches into MiniStack 1.5.33: the services it lacks and the behavior it gets wrong.
 
 One module a subject; :func:`install` is the only entry. See :mod:`laptop.hooks.registry` for the form of a hook.
 """

@@ -2,7 +2,7 @@
 
 A job waits for one of the cloud's slots (`concurrent_jobs` in the home's `sagemaker.json`, 1 by default: a laptop's
 cores are better spent on one training than on two halves), runs its image's program, and is watched until it ends:
-its log is followed for metrics and for CloudWatch Logs, its checkpoints are synchronised, its time is limited.
+its log is followed for metrics and for CloudWatch Logs, its checkpoints are synchronized, its time is limited.
 """
 
 from __future__ import annotations

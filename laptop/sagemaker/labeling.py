@@ -175,7 +175,7 @@ class _Task:
     def _label(self, line: Record) -> Record | None:
         """The attribute and its metadata for one object; None when nobody answered or its image cannot be shown."""
         if self._attribute in line:
-            return {}  # labelled by an earlier job of the chain
+            return {}  # labeled by an earlier job of the chain
         uri = line["source-ref"]
         size = self._size(uri)
         known = self._boxes(line)
@@ -225,7 +225,7 @@ class _Task:
 
     def _anybody_knows(self, lines: list[Record]) -> bool:
         """Whether there is anything to answer. Tasks that nobody can do stay open, as they would on AWS: boxes may
-        become known later, and images sent back unlabelled at once would only be asked about again."""
+        become known later, and images sent back unlabeled at once would only be asked about again."""
         self._known.clear()
         return not lines or any(self._attribute in line or self._boxes(line) is not None for line in lines)
 

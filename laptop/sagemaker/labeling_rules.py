@@ -91,7 +91,7 @@ def _check_attribute(name: str) -> None:
             f"LabelAttributeName {name} must not end with -ref: only semantic segmentation and video jobs have one."
         )
     if name == "source":
-        raise errors.validation("LabelAttributeName must not be source, which names the object to be labelled.")
+        raise errors.validation("LabelAttributeName must not be source, which names the object to be labeled.")
 
 
 def _check_task(task: dict[str, Any]) -> None:

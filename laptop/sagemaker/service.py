@@ -1,7 +1,7 @@
 """The front of the local SageMaker: one door for HTTP (JSON 1.1) and one for the cloud's own integrations.
 
 Every resource module names its operations in a dict `OPERATIONS` {operation: function(request) -> answer}. A function
-gets a request that has been checked against botocore's model and normalised, and may return whole records: the answer
+gets a request that has been checked against botocore's model and normalized, and may return whole records: the answer
 is cut down to what the operation's output shape has members for.
 """
 

@@ -18,7 +18,7 @@ from laptop.sagemaker.store import Record, page, select
 KIND = "training-job"
 # Checkpoints of tens of megabytes change every few seconds here, and their way to S3 takes the cores that train: at
 # most this share of the time goes to them while the program runs.
-_SYNCHRONISATION_SHARE = 0.05
+_SYNCHRONIZATION_SHARE = 0.05
 _IN_EVENT = (
     "TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus", "FailureReason", "HyperParameters",
     "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "VpcConfig",
@@ -103,8 +103,8 @@ class TrainingJob(jobs.Job):
         self._s3 = context.current().client("s3", self._role)
         self._metrics = jobs.Metrics(request["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._output = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output"
-        self._synchronised: dict[Path, tuple[int, int]] = {}
-        self._next_synchronisation = 0.0
+        self._synchronized: dict[Path, tuple[int, int]] = {}
+        self._next_synchronization = 0.0
 
     def work(self) -> None:
         algorithm = self._request["AlgorithmSpecification"]
@@ -174,7 +174,7 @@ class TrainingJob(jobs.Job):
             (config / f"{name}.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         if checkpoints := self._request.get("CheckpointConfig"):
             transfer.download_if_any(self._s3, checkpoints["S3Uri"], self._checkpoints())
-            jobs.changed_files(self._checkpoints(), self._synchronised)
+            jobs.changed_files(self._checkpoints(), self._synchronized)
 
     def _train(self, program: Any, algorithm: Record) -> tuple[int, Exception | None]:
         try:
@@ -190,12 +190,12 @@ class TrainingJob(jobs.Job):
                 },
                 limit_seconds=self._request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400),
                 on_line=self._metrics.read,
-                on_tick=self._synchronise,
+                on_tick=self._synchronize,
             )
         except (jobs.Stopped, jobs.TimedOut) as ended:
             return -15, ended
         finally:
-            self._synchronise(last=True)
+            self._synchronize(last=True)
         return status, None
 
     def _keep(self) -> None:
@@ -220,17 +220,17 @@ class TrainingJob(jobs.Job):
         local = self._request["CheckpointConfig"].get("LocalPath", "/opt/ml/checkpoints")
         return self.folder / local.removeprefix("/opt/ml").lstrip("/")
 
-    def _synchronise(self, last: bool = False) -> None:
+    def _synchronize(self, last: bool = False) -> None:
         checkpoints = self._request.get("CheckpointConfig")
         if not checkpoints or not self._checkpoints().is_dir() or self.closing.is_set():
             return
         started = time.monotonic()
-        if started < self._next_synchronisation and not last:
+        if started < self._next_synchronization and not last:
             return
-        fresh = jobs.changed_files(self._checkpoints(), self._synchronised)
+        fresh = jobs.changed_files(self._checkpoints(), self._synchronized)
         transfer.upload_folder(self._s3, self._checkpoints(), checkpoints["S3Uri"], fresh)
         now = time.monotonic()
-        self._next_synchronisation = now + (now - started) / _SYNCHRONISATION_SHARE
+        self._next_synchronization = now + (now - started) / _SYNCHRONIZATION_SHARE
 
 
 def start() -> None:

@@ -44,7 +44,7 @@ def operation_model(service: str, operation: str) -> OperationModel:
 
 
 def validate(service: str, operation: str, params: Any) -> dict[str, Any]:
-    """Check a request and return it normalised: nulls dropped, whole floats as ints, times as epoch seconds.
+    """Check a request and return it normalized: nulls dropped, whole floats as ints, times as epoch seconds.
 
     Raises SerializationException for a wrong type and ValidationException for everything else.
     AWS ignores members it does not know; this service refuses them, because a misspelt member that is silently

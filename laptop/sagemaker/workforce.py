@@ -118,7 +118,7 @@ class KnownBoxes:
         except transfer.TransferError:
             return _Flight()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("Known boxes at %s cannot be read, its images stay unlabelled: %r", uri, error)
+            log.warning("Known boxes at %s cannot be read, its images stay unlabeled: %r", uri, error)
             return _Flight()
 
 

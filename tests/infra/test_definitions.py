@@ -142,12 +142,12 @@ def test_fit_sees_what_is_wrong() -> None:
     shape = botocore.session.get_session().get_service_model("sagemaker").operation_model("UpdateEndpoint").input_shape
     wrong = {
         "EndpointName": "a",
-        "Colour": "blue",
+        "Color": "blue",
         "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "Weight"}],
         "DeploymentConfig": {"BlueGreenUpdatePolicy": {"TerminationWaitInSeconds": 9999}},
     }
     problems = "\n".join(fit(wrong, shape, "call"))
-    for word in ("unknown Colour", "without EndpointConfigName", "'Weight'", "out of range", "TrafficRouting"):
+    for word in ("unknown Color", "without EndpointConfigName", "'Weight'", "out of range", "TrafficRouting"):
         assert word in problems
 
 

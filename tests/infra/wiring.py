@@ -65,7 +65,7 @@ def translated() -> JSON:
     for resource in source["Resources"].values():
         for member in ("CodeUri", "ContentUri", "DefinitionUri"):
             if member in resource.get("Properties", {}):
-                resource["Properties"][member] = "s3://artefacts/content.zip"
+                resource["Properties"][member] = "s3://artifacts/content.zip"
     parameters = {name: str(value.get("Default", "x")) for name, value in source["Parameters"].items()}
     session = boto3.session.Session(region_name="us-east-1")
     result = Translator({}, Parser(), boto_session=session).translate(source, parameter_values=parameters)

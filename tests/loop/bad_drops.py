@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def png(width: int, height: int, rows: bytes) -> bytes:
-    """A PNG whose header claims `width`×`height` grey pixels and whose data inflates to `rows`."""
+    """A PNG whose header claims `width`×`height` gray pixels and whose data inflates to `rows`."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

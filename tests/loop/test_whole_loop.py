@@ -102,7 +102,7 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     shown = {Path(entry["key"]).name: entry["reason"] for entry in loop.command("status")["quarantined"]}
     assert shown == quarantined
 
-    # -- labelled, trained, judged, registered, deployed, once each, though every event comes twice or never -----
+    # -- labeled, trained, judged, registered, deployed, once each, though every event comes twice or never -----
     if not loop.jobs("list_labeling_jobs"):
         loop.sweep()
     job = loop.wait("the labeling job", lambda: loop.jobs("list_labeling_jobs"))[0]["LabelingJobName"]
@@ -253,7 +253,7 @@ def receive(loop: Loop, queue: str) -> dict[str, Any] | None:
 
 
 def approve_a_broken_package(loop: Loop) -> None:
-    """Register, as a person might, an artefact that is no model, and approve it."""
+    """Register, as a person might, an artifact that is no model, and approve it."""
     cloud, sagemaker = loop.cloud, loop.cloud.client("sagemaker")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:

@@ -28,7 +28,7 @@ def answer_image(detector: Detector, data: bytes, confidence: float | None) -> d
 
 
 def judge(detector: Detector, sample: Sample, categories: list[str]) -> Judged:
-    """Answer one labelled image down to nearly no confidence, and set the answer beside the truth.
+    """Answer one labeled image down to nearly no confidence, and set the answer beside the truth.
 
     Args:
         categories: the names of the sample's category ids (the model may have another list).

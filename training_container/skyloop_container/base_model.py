@@ -27,7 +27,7 @@ def choose(environment: Environment, wanted: Hyperparameters) -> Base:
     """Choose the base model: channel `model`, else channel `weights`, else hyperparameter `weights`, else scratch.
 
     A champion with other categories is a base all the same: Ultralytics keeps the head's rows of categories whose
-    names match and initialises the others.
+    names match and initializes the others.
 
     Raises:
         JobError: a channel is there but holds no usable model.

@@ -12,7 +12,7 @@ from .images import ImageError, decode
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
-Box = tuple[int, float, float, float, float]  # category id; centre x, centre y, width, height as fractions of the image
+Box = tuple[int, float, float, float, float]  # category id; center x, center y, width, height as fractions of the image
 
 
 @dataclass(frozen=True, slots=True)

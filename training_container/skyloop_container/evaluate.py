@@ -118,17 +118,17 @@ def _compare(
 ) -> None:
     """Score the champion on the categories it knows, by name: its list may be another one, in another order."""
     shared = [name for name in settings.categories if name in champion.categories]
-    labelled = [name for name in shared if evaluation["candidate"]["per_class"][name]["boxes"]]
+    labeled = [name for name in shared if evaluation["candidate"]["per_class"][name]["boxes"]]
     unknown = [name for name in settings.categories if name not in champion.categories]
     if unknown:
         evaluation["notes"].append(
             f"The champion does not know {', '.join(unknown)}: it is compared on {', '.join(shared) or 'nothing'}."
         )
-    if not labelled:
+    if not labeled:
         evaluation["notes"].append("The test set has no box of a category that the champion knows: no comparison.")
         return
     evaluation["champion"] = _scores(champion, theirs, shared)
-    evaluation["comparison"] = compare(ours, theirs, labelled)
+    evaluation["comparison"] = compare(ours, theirs, labeled)
 
 
 def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -> dict[str, Any]:

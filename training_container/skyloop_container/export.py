@@ -123,7 +123,7 @@ def fit_features(pooled: np.ndarray) -> dict[str, list]:
 
 
 def _verify(detector: Detector, example: np.ndarray, expected: list[np.ndarray]) -> None:
-    """The artefact is what the gate judges and the endpoint serves: compare it with the trained network first."""
+    """The artifact is what the gate judges and the endpoint serves: compare it with the trained network first."""
     outputs = detector.raw(example)
     for name, ours, theirs in zip(("detections", "pooled"), outputs, expected, strict=True):
         # Boxes are in pixels, up to imgsz: relative where large, absolute where small.

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_PIXELS = 100_000_000  # Ground Truth's own limit: what could not be labelled is not answered either
+MAX_PIXELS = 100_000_000  # Ground Truth's own limit: what could not be labeled is not answered either
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # JPEG includes MPO, which many drone cameras write
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow warns above it and raises above twice that; decode() refuses both
@@ -27,7 +27,7 @@ def decode(data: bytes) -> np.ndarray:
         data: the content of a JPEG, PNG, WebP, BMP or TIFF file (its first picture).
 
     Returns:
-        (height, width, 3) uint8, contiguous. 16-bit grey is scaled to 8 bits; transparency is dropped.
+        (height, width, 3) uint8, contiguous. 16-bit gray is scaled to 8 bits; transparency is dropped.
 
     Raises:
         ImageError: empty, unknown format, truncated, damaged, or more than 100 megapixels. The size is judged from the
@@ -49,7 +49,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I;16"):  # Pillow would clip, not scale, 16-bit grey (thermal cameras)
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
+    if image.mode.startswith("I;16"):  # Pillow would clip, not scale, 16-bit gray (thermal cameras)
+        gray = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.ascontiguousarray(np.repeat(gray[..., None], 3, axis=2))
     return np.array(image.convert("RGB"))

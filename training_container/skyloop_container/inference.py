@@ -14,7 +14,7 @@ import onnxruntime
 
 from .environment import JobError
 
-PAD = 114  # grey of the letterbox border, as in Ultralytics' training
+PAD = 114  # gray of the letterbox border, as in Ultralytics' training
 NMS_IOU = 0.7
 MAX_DETECTIONS = 300
 EVALUATION_CONFIDENCE = 0.001  # keep nearly every box: average precision needs the whole curve
@@ -89,7 +89,7 @@ def select_boxes(
     """Take the boxes worth keeping out of a YOLO11 head's output: one category each, suppressed per category.
 
     Args:
-        output: (4 + categories, anchors): centre x, centre y, width, height in input pixels, then a score a category.
+        output: (4 + categories, anchors): center x, center y, width, height in input pixels, then a score a category.
         confidence: boxes scoring below it are dropped.
         iou: of two boxes of one category that overlap more than this, the less confident is dropped.
         limit: at most so many boxes.

@@ -1,4 +1,4 @@
-"""How good a detector is on labelled images: COCO's average precision, and how sure one can be of a difference.
+"""How good a detector is on labeled images: COCO's average precision, and how sure one can be of a difference.
 
 The scores are faster-coco-eval's (which agrees with pycocotools to the last digit). What it does not hand out – which
 box of which image was right, needed to resample images – is matched here by the same rules, at IoU 0.5.
@@ -21,7 +21,7 @@ EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """One labelled box, in pixels of the displayed image."""
+    """One labeled box, in pixels of the displayed image."""
 
     category: str
     left: float

@@ -18,25 +18,25 @@ def image_statistics(image: np.ndarray) -> dict[str, float]:
         image: (height, width, 3) uint8 RGB.
 
     Returns:
-        brightness: mean grey / 255, in [0, 1]
-        contrast: standard deviation of grey / 255, in [0, 0.5]
-        sharpness: natural logarithm of the variance of the Laplacian of grey (+1e-6, so a flat image is finite)
+        brightness: mean gray / 255, in [0, 1]
+        contrast: standard deviation of gray / 255, in [0, 0.5]
+        sharpness: natural logarithm of the variance of the Laplacian of gray (+1e-6, so a flat image is finite)
         saturation: mean S of HSV / 255, in [0, 1]
-        entropy: of the 256-bin grey histogram, in bits, in [0, 8]
-        p05, p95: 5th and 95th percentile of grey / 255, in [0, 1]
+        entropy: of the 256-bin gray histogram, in bits, in [0, 8]
+        p05, p95: 5th and 95th percentile of gray / 255, in [0, 1]
     """
     scale = LONG_SIDE / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     saturation = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1]
-    frequency = np.bincount(grey.reshape(-1), minlength=256) / grey.size
+    frequency = np.bincount(gray.reshape(-1), minlength=256) / gray.size
     occupied = frequency[frequency > 0]
-    p05, p95 = np.percentile(grey, (5, 95))
+    p05, p95 = np.percentile(gray, (5, 95))
     return {
-        "brightness": float(grey.mean() / 255),
-        "contrast": float(grey.std() / 255),
-        "sharpness": float(np.log(cv2.Laplacian(grey, cv2.CV_64F).var() + 1e-6)),
+        "brightness": float(gray.mean() / 255),
+        "contrast": float(gray.std() / 255),
+        "sharpness": float(np.log(cv2.Laplacian(gray, cv2.CV_64F).var() + 1e-6)),
         "saturation": float(saturation.mean() / 255),
         "entropy": float(-(occupied * np.log2(occupied)).sum() + 0.0),  # + 0.0: no negative zero for a flat image
         "p05": float(p05 / 255),

@@ -106,23 +106,23 @@ def _curves(evaluation: dict[str, Any], candidate: Sequence[Judged], champion: S
         if not scores["boxes"]:
             continue
         lines = []
-        for judged, colour in ((champion, LINES[1]), (candidate, LINES[0])):  # the candidate on top, where they meet
+        for judged, color in ((champion, LINES[1]), (candidate, LINES[0])):  # the candidate on top, where they meet
             if judged is None or (judged is champion and category not in evaluation["champion"]["per_class"]):
                 continue
             precision, recall = match(judged, category).curve()
-            lines.append(_polyline(precision, recall, colour))
+            lines.append(_polyline(precision, recall, color))
         figures.append(f"<figure>{_axes(''.join(lines))}<figcaption>{escape(category)}</figcaption></figure>")
     key = f"<p class=key><b style='color:{LINES[0]}'>candidate</b>"
     key += f"<b style='color:{LINES[1]}'>champion</b></p>" if champion else "</p>"
     return f"<h2>Precision over recall, IoU 0.5</h2>{key}<div class=row>{''.join(figures)}</div>"
 
 
-def _polyline(precision: np.ndarray, recall: np.ndarray, colour: str) -> str:
+def _polyline(precision: np.ndarray, recall: np.ndarray, color: str) -> str:
     if len(precision) > 200:  # more points than pixels say nothing more
         chosen = np.unique(np.linspace(0, len(precision) - 1, 200).astype(int))
         precision, recall = precision[chosen], recall[chosen]
     points = " ".join(f"{40 + 200 * r:.1f},{210 - 200 * p:.1f}" for p, r in zip(precision, recall, strict=True))
-    return f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='2'/>"
+    return f"<polyline points='{points}' fill='none' stroke='{color}' stroke-width='2'/>"
 
 
 def _axes(content: str) -> str:
@@ -146,23 +146,23 @@ def _confusion(evaluation: dict[str, Any], judged: Sequence[Judged]) -> str:
     counts = confusion(judged, names, confidence)
     head = "".join(f"<th>{escape(name)}" for name in [*names, "missed"])
     table = [[str(count) for count in row] for row in counts.tolist()]
-    table[-1][-1] = "–"  # nothing labelled and nothing detected: cannot be counted
+    table[-1][-1] = "–"  # nothing labeled and nothing detected: cannot be counted
     rows = "".join(
         f"<tr><td>{escape(name)}" + "".join(f"<td>{cell}" for cell in row)
         for name, row in zip([*names, "nothing there"], table, strict=True)
     )
     return (
         f"<h2>Confusion at confidence {confidence}</h2><div class=wide><table>"
-        f"<tr><th>Labelled \\ detected{head}{rows}</table></div>"
-        "<p>The last column counts boxes that were missed, the last row detections where nothing was labelled.</p>"
+        f"<tr><th>Labeled \\ detected{head}{rows}</table></div>"
+        "<p>The last column counts boxes that were missed, the last row detections where nothing was labeled.</p>"
     )
 
 
 def confusion(judged: Sequence[Judged], names: Sequence[str], confidence: float) -> np.ndarray:
-    """Count labelled boxes by the category they were detected as.
+    """Count labeled boxes by the category they were detected as.
 
     Returns:
-        (n + 1, n + 1) integers: rows are labelled categories and "nothing", columns detected ones and "missed".
+        (n + 1, n + 1) integers: rows are labeled categories and "nothing", columns detected ones and "missed".
     """
     counts = np.zeros((len(names) + 1, len(names) + 1), dtype=int)
     index = {name: i for i, name in enumerate(names)}
@@ -193,7 +193,7 @@ def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], judged: Seq
     confidence = evaluation["candidate"]["confidence"]
     figures = "".join(_picture(samples[i], judged[i], confidence) for i in chosen)
     key = (
-        f"<p class=key><b style='color:{TRUTH}'>labelled (dashed)</b><b style='color:{RIGHT}'>detected, right</b>"
+        f"<p class=key><b style='color:{TRUTH}'>labeled (dashed)</b><b style='color:{RIGHT}'>detected, right</b>"
         f"<b style='color:{WRONG}'>detected, wrong</b></p>"
     )
     return f"<h2>Test images</h2>{key}<div class=pictures>{figures}</div>"
@@ -221,10 +221,10 @@ def _picture(sample: Sample, judged: Judged, confidence: float) -> str:
     )
 
 
-def _rectangle(box: Any, colour: str, dashes: str) -> str:
+def _rectangle(box: Any, color: str, dashes: str) -> str:
     return (
         f"<rect x='{box.left:.1f}' y='{box.top:.1f}' width='{box.width:.1f}' height='{box.height:.1f}' fill='none' "
-        f"stroke='{colour}' stroke-width='2' vector-effect='non-scaling-stroke' stroke-dasharray='{dashes}'>"
+        f"stroke='{color}' stroke-width='2' vector-effect='non-scaling-stroke' stroke-dasharray='{dashes}'>"
         f"<title>{escape(box.category)}</title></rect>"
     )
 

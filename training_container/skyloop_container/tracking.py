@@ -1,4 +1,4 @@
-"""MLflow, when MLFLOW_TRACKING_URI says where: parameters, metrics an epoch, the artefacts, and the batch's tags.
+"""MLflow, when MLFLOW_TRACKING_URI says where: parameters, metrics an epoch, the artifacts, and the batch's tags.
 
 A tracking server that is away must not cost a training: its failures are printed, once, and the job goes on.
 """
@@ -31,10 +31,10 @@ class Tracker:
         if self._mlflow:
             self._attempt(lambda: self._mlflow.log_metrics(values, step=number))
 
-    def finish(self, artefacts: list[Path], metrics: dict[str, float]) -> None:
+    def finish(self, artifacts: list[Path], metrics: dict[str, float]) -> None:
         """Log the files and final metrics and end the run as FINISHED."""
         if self._mlflow:
-            self._attempt(lambda: [self._mlflow.log_artifact(str(path)) for path in artefacts])
+            self._attempt(lambda: [self._mlflow.log_artifact(str(path)) for path in artifacts])
             self._attempt(lambda: self._mlflow.log_metrics(metrics))
             self.end("FINISHED")
 

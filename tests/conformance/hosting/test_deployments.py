@@ -123,7 +123,7 @@ def ring(hosting: Any, alarm: str) -> None:
 def test_an_alarm_in_the_bake_rolls_back_and_looks_like_success(hosting: Any, pair: Any) -> None:
     name, old, _, old_model, _ = pair
     alarm = make_alarm(hosting, name)
-    bad = hosting.config(hosting.variant(hosting.model(BEHAVIOUR="fails"), count=2))
+    bad = hosting.config(hosting.variant(hosting.model(BEHAVIOR="fails"), count=2))
     hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=bad, DeploymentConfig=canary(LONG, alarm))
     failures = 0
 
@@ -160,7 +160,7 @@ def test_an_alarm_set_by_hand_rolls_back_a_fleet_that_waits_to_be_ended(hosting:
 
 def test_a_fleet_that_never_gets_healthy_leaves_the_old_in_service(hosting: Any, pair: Any) -> None:
     name, old, _, old_model, _ = pair
-    bad = hosting.config(hosting.variant(hosting.model(BEHAVIOUR="crashes"), count=2))
+    bad = hosting.config(hosting.variant(hosting.model(BEHAVIOR="crashes"), count=2))
     hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=bad)
     description = hosting.until(name, "InService")
     assert description["EndpointConfigName"] == old

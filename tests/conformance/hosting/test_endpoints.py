@@ -70,9 +70,9 @@ def impatient(cloud: Any) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(("behaviour", "count"), [("never healthy", 1), ("crashes", 2)])
-def test_an_endpoint_that_never_gets_healthy_fails(hosting: Any, behaviour: str, count: int) -> None:
-    name = hosting.create(hosting.config(hosting.variant(hosting.model(BEHAVIOUR=behaviour), count=count)))
+@pytest.mark.parametrize(("behavior", "count"), [("never healthy", 1), ("crashes", 2)])
+def test_an_endpoint_that_never_gets_healthy_fails(hosting: Any, behavior: str, count: int) -> None:
+    name = hosting.create(hosting.config(hosting.variant(hosting.model(BEHAVIOR=behavior), count=count)))
     description = hosting.until(name, "Failed")
     assert description["FailureReason"] == (
         "The primary container for production variant AllTraffic did not pass the ping health check. "

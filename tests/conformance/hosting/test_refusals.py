@@ -61,7 +61,7 @@ def ground(prepared: Any) -> Any:
     model = prepared.model()
     config = prepared.config(prepared.variant(model, count=2))
     endpoint = prepared.in_service(prepared.create(config))
-    failed = prepared.create(prepared.config(prepared.variant(prepared.model(BEHAVIOUR="crashes"))))
+    failed = prepared.create(prepared.config(prepared.variant(prepared.model(BEHAVIOR="crashes"))))
     prepared.until(failed, "Failed")
     prepared.endpoints.clear()  # these live as long as the module
     yield Ground(prepared, prepared.role, model, config, endpoint, failed, package, untrusting)

@@ -191,9 +191,9 @@ def test_known_boxes_are_found_by_path_or_unique_name(
 @pytest.mark.usefixtures("workforce")
 def test_workers_see_the_stored_pixels(sagemaker: Any, flight: Flight, labeling_request: Request) -> None:
     turned = flight.drop("turned.jpg", [("car", [150, 50, 100, 100])], body=picture((200, 100), orientation=6))
-    grey = flight.drop("grey.jpg", [], body=picture((64, 32), mode="L"))
+    gray = flight.drop("gray.jpg", [], body=picture((64, 32), mode="L"))
     flight.tell()
-    first, second = output(sagemaker, run(sagemaker, labeling_request([turned, grey])))
+    first, second = output(sagemaker, run(sagemaker, labeling_request([turned, gray])))
     assert first["boxes"]["image_size"] == [{"width": 200, "height": 100, "depth": 3}]
     assert boxes(first) == [(1, 150, 50, 50, 50)], "cut at the image's edge"
     assert second["boxes"]["image_size"] == [{"width": 64, "height": 32, "depth": 1}]
@@ -265,7 +265,7 @@ def test_a_chain_passes_labels_on_and_can_adjust_them(
     flight.tell()
     (first,) = output(sagemaker, run(sagemaker, labeling_request([line])))
     (again,) = output(sagemaker, run(sagemaker, labeling_request([first])))
-    assert again == first, "labelled already under this attribute"
+    assert again == first, "labeled already under this attribute"
     first["boxes"]["annotations"][0]["left"] = 3
     request = labeling_request([first, again], LabelAttributeName="adjusted-boxes")
     task = request["HumanTaskConfig"]

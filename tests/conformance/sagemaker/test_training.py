@@ -44,7 +44,7 @@ def channel(name: str, uri: str, data_type: str = "S3Prefix") -> dict[str, Any]:
 
 
 def test_a_job_gets_what_its_container_expects(sagemaker: Any, training_request: Request) -> None:
-    request = training_request(HyperParameters={"epochs": "3", "name": "Größe"}, Environment={"COLOUR": "green"})
+    request = training_request(HyperParameters={"epochs": "3", "name": "Größe"}, Environment={"COLOR": "green"})
     job = run(sagemaker, request)
     assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Completed"
     given = report(sagemaker, job)
@@ -53,7 +53,7 @@ def test_a_job_gets_what_its_container_expects(sagemaker: Any, training_request:
     assert given["config"]["hyperparameters"] == {"epochs": "3", "name": "Größe"}
     assert given["config"]["resourceconfig"]["current_host"] == "algo-1"
     environment = given["environment"]
-    assert environment["COLOUR"] == "green"
+    assert environment["COLOR"] == "green"
     assert environment["GREETING"] == "from the image"
     assert environment["PROGRAM_FOLDER"] == given["working_directory"]
     assert environment["TRAINING_JOB_NAME"] == request["TrainingJobName"]

@@ -339,7 +339,7 @@ def test_a_timeline_tells_what_changed() -> None:
     assert texts(snap(images=counts), snap(images=moved)) == []
     assert texts(snap(), snap(labeling_jobs=[job])) == ["labeling job skyloop-dev-1 started, 4 images"]
     assert texts(snap(labeling_jobs=[job]), snap(labeling_jobs=[done])) == [
-        "labeling job skyloop-dev-1 completed, 3 of 4 labelled"
+        "labeling job skyloop-dev-1 completed, 3 of 4 labeled"
     ]
     assert texts(snap(), snap(packages=[waits])) == ["version 1 registered, pending manual approval, mAP50 0.412"]
     assert texts(snap(packages=[waits]), snap(packages=[approved])) == ["version 1 approved, mAP50 0.412"]

@@ -34,7 +34,7 @@ def test_every_mode_becomes_rgb(photo: Image.Image, mode: str) -> None:
     assert decode(encode(photo.convert(mode), kind)).shape == (48, 64, 3)
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+def test_sixteen_bit_gray_is_scaled_not_clipped() -> None:
     thermal = (np.arange(64 * 48).reshape(48, 64) * 21).astype(np.uint16)
     pixels = decode(encode(Image.fromarray(thermal), "PNG"))
     assert np.array_equal(pixels[..., 0], (thermal >> 8).astype(np.uint8))

@@ -9,7 +9,7 @@ from skyloop_container.profile import STATISTICS, image_statistics
 
 
 def picture(*rows: list[int]) -> np.ndarray:
-    """A grey picture of the given pixel rows."""
+    """A gray picture of the given pixel rows."""
     return np.repeat(np.array(rows, dtype=np.uint8)[..., None], 3, axis=2)
 
 
@@ -17,7 +17,7 @@ def test_order_and_names() -> None:
     assert tuple(image_statistics(picture([0, 255]))) == STATISTICS
 
 
-def test_a_flat_grey_image() -> None:
+def test_a_flat_gray_image() -> None:
     values = image_statistics(np.full((40, 50, 3), 102, dtype=np.uint8))
     assert values["brightness"] == pytest.approx(102 / 255)
     assert values["contrast"] == 0
@@ -36,16 +36,16 @@ def test_half_black_half_white() -> None:
     assert (values["p05"], values["p95"]) == (0, 1)
 
 
-def test_entropy_of_every_grey_is_eight_bits() -> None:
+def test_entropy_of_every_gray_is_eight_bits() -> None:
     values = image_statistics(np.arange(256, dtype=np.uint8).reshape(16, 16)[..., None].repeat(3, axis=2))
     assert values["entropy"] == pytest.approx(8.0)
 
 
-def test_saturation_of_pure_colours() -> None:
+def test_saturation_of_pure_colors() -> None:
     red = np.zeros((8, 8, 3), dtype=np.uint8)
     red[..., 0] = 255
     assert image_statistics(red)["saturation"] == 1
-    red[:4] = 128  # half the image grey
+    red[:4] = 128  # half the image gray
     assert image_statistics(red)["saturation"] == pytest.approx(0.5)
 
 

@@ -34,7 +34,7 @@ def test_letterbox_is_ultralytics_letterbox(tmp_path) -> None:
 
 
 def head(*boxes: tuple[float, ...]) -> np.ndarray:
-    """A head's output for boxes (centre x, centre y, width, height, score of category 0, of category 1)."""
+    """A head's output for boxes (center x, center y, width, height, score of category 0, of category 1)."""
     return np.array(boxes, dtype=np.float32).T
 
 
@@ -89,8 +89,8 @@ def random_boxes(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", range(5))
 def test_selection_is_greedy_suppression(seed: int) -> None:
     boxes, scores = random_boxes(seed)
-    centres = np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]])
-    output = np.vstack([centres.T, scores]).astype(np.float32)
+    centers = np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]])
+    output = np.vstack([centers.T, scores]).astype(np.float32)
     _, kept, _ = select_boxes(output, 0.0, iou=0.5)
     assert kept.tolist() == pytest.approx(scores[brute_force(boxes, scores, 0.5)].tolist())
 

@@ -88,7 +88,7 @@ def test_categories_do_not_mix_and_empty_ones_do_not_count() -> None:
     assert result["map50"] == 0
 
 
-def test_nothing_labelled_is_not_a_number() -> None:
+def test_nothing_labeled_is_not_a_number() -> None:
     assert score([image([], [found(0, 0.9)])], ["a"], 0.5)["map50"] is None
 
 

@@ -44,7 +44,7 @@ def test_patterns_mean_what_they_mean_in_java(pattern: str, good: str, bad: str)
     assert not compiled.fullmatch(bad)
 
 
-def test_a_good_request_comes_back_normalised() -> None:
+def test_a_good_request_comes_back_normalized() -> None:
     request = {
         "CreationTimeAfter": "2026-11-23T10:00:00Z",
         "CreationTimeBefore": dt.datetime(2026, 11, 24, tzinfo=dt.UTC),

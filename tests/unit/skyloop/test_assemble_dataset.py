@@ -16,7 +16,7 @@ from skyloop.selection import queue_order
 
 from tests import library
 from tests.library import BUCKET, Context, encoded, picture
-from tests.unit.skyloop.labelled import flights, labelled
+from tests.unit.skyloop.labeled import flights, labeled
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EVENT = {"labeling_job_name": "job-1", "correlation_id": "north", "now": NOW.isoformat()}
@@ -33,9 +33,9 @@ def record(storage):
 
     def write(pictures: list[LabeledImage], name: str = "0123456789ab") -> None:
         by_job = defaultdict(list)
-        for labelled_picture in pictures:
-            by_job[labelled_picture.job_name].append(labelled_picture)
-            storage.write(labelled_picture.image_key, encoded(picture(), quality=30))
+        for labeled_picture in pictures:
+            by_job[labeled_picture.job_name].append(labeled_picture)
+            storage.write(labeled_picture.image_key, encoded(picture(), quality=30))
         for job, members in by_job.items():
             storage.write_json(f"labeled-data/{job}/records/{name}.json", [member.plain() for member in members])
 
@@ -49,7 +49,7 @@ def assemble(job: str = "job-1") -> dict[str, Any]:
 
 def test_labels_that_were_set_aside_are_in_no_dataset(storage, record):
     record(flights(6, 10))
-    record([labelled("flight-9", number, "car", job="wrong") for number in range(10)])
+    record([labeled("flight-9", number, "car", job="wrong") for number in range(10)])
     assert "wrong" in storage.read_json(storage.key_of(assemble()["dataset_uri"]))["labeling_jobs"]
     storage.write_json(set_aside_key("wrong"), {"labeling_job": "wrong", "reason": "shifted"})
     document = storage.read_json(storage.key_of(assemble("wrong")["dataset_uri"]))
@@ -93,7 +93,7 @@ def test_the_test_set_keeps_its_flights_when_others_join(storage, state, record)
     record(flights(6, 10))
     first = assemble()
     groups = storage.read_json(storage.key_of(first["dataset_uri"]))["groups"]
-    record([labelled(f"new-{n}", m, "car", job="job-2") for n in range(4) for m in range(10)])
+    record([labeled(f"new-{n}", m, "car", job="job-2") for n in range(4) for m in range(10)])
     second = assemble("job-2")
     assert second["dataset_id"] != first["dataset_id"]
     later = storage.read_json(storage.key_of(second["dataset_uri"]))["groups"]
@@ -143,7 +143,7 @@ def test_somebody_else_freezes_first(stack, storage, catalogue, state, record, m
 
 
 def test_one_dominant_flight_is_frozen_by_blocks(storage, state, record):
-    record([labelled("night", number, "car") for number in range(100)])
+    record([labeled("night", number, "car") for number in range(100)])
     first = assemble()
     assert first["decision"] == "train"
     assert state.get("split#night")["split"] == "blocks"
@@ -204,7 +204,7 @@ class Page(HTMLParser):
 
 def test_the_report_is_one_page_that_fetches_nothing(storage, record):
     odd = "<script>alert(1)</script> & é"
-    record([*flights(6, 10), *(labelled(odd, number, "car") for number in range(3))])
+    record([*flights(6, 10), *(labeled(odd, number, "car") for number in range(3))])
     answer = assemble()
     page = Page(storage.read(storage.key_of(answer["report_uri"])).body.decode())
     assert page.open == []

@@ -49,8 +49,8 @@ def test_an_image_goes_through_its_states_once(catalogue):
     assert catalogue.label(one.image_id, "job")
     assert catalogue.label(one.image_id, "job")
     assert not catalogue.release(one.image_id, "job")
-    labelled = catalogue.get(one.image_id)
-    assert (labelled.status, labelled.labeling_job, labelled.attempts) == ("LABELED", "job", 0)
+    labeled = catalogue.get(one.image_id)
+    assert (labeled.status, labeled.labeling_job, labeled.attempts) == ("LABELED", "job", 0)
 
 
 def test_unanswered_images_are_counted_apart(catalogue):

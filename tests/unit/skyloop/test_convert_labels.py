@@ -50,7 +50,7 @@ def dropped(storage, catalogue):
     return drop
 
 
-def labelled(line: dict[str, Any], *boxes: tuple[int, float, float, float, float], **metadata: Any) -> dict[str, Any]:
+def labeled(line: dict[str, Any], *boxes: tuple[int, float, float, float, float], **metadata: Any) -> dict[str, Any]:
     names = ("class_id", "left", "top", "width", "height")
     annotations = [dict(zip(names, box, strict=True)) for box in boxes]
     return {
@@ -73,10 +73,10 @@ def convert(*items: Any) -> dict[str, Any]:
     return library.load_handler("convert_labels").handler(event, Context())
 
 
-def test_labels_are_written_by_name_and_the_image_is_labelled(storage, catalogue, dropped):
+def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue, dropped):
     body = encoded(picture())
     line = dropped("raw-images/north é+/a b.jpg", body)
-    answer = convert(labelled(line, (0, 8, 12, 16, 24), (7, 0, 0, 6, 6)))
+    answer = convert(labeled(line, (0, 8, 12, 16, 24), (7, 0, 0, 6, 6)))
     record_key = answer.pop("record_key")
     assert answer == {"converted": 1, "boxes": 2, "quarantined": 0, "unlabeled": 0}
 
@@ -95,7 +95,7 @@ def test_labels_are_written_by_name_and_the_image_is_labelled(storage, catalogue
 def test_nothing_on_it_is_training_data_and_no_answer_is_not(storage, catalogue, dropped):
     nothing = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
     skipped = dropped("raw-images/f/2.jpg", encoded(picture(seed=2)))
-    answer = convert(labelled(nothing), skipped)
+    answer = convert(labeled(nothing), skipped)
     assert (answer["converted"], answer["boxes"], answer["unlabeled"]) == (1, 0, 1)
     (record,) = storage.read_json(answer["record_key"])
     assert storage.read(record["label_key"]).body == b""
@@ -112,13 +112,13 @@ def test_an_image_nobody_answers_for_is_put_aside_in_the_end(catalogue, dropped)
 
 
 def test_bad_lines_are_put_aside_and_the_others_go_on(storage, catalogue, dropped):
-    good = labelled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
-    unknown = labelled(
+    good = labeled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
+    unknown = labeled(
         dropped("raw-images/f/2.jpg", encoded(picture(seed=2))), (0, 1, 1, 5, 5), **{"class-map": {"0": "boat"}}
     )
-    outside = labelled(dropped("raw-images/f/3.jpg", encoded(picture(seed=3))), (0, 500, 1, 5, 5))
-    gone = labelled({"source-ref": f"s3://{BUCKET}/raw-images/f/gone.jpg"}, (0, 1, 1, 5, 5))
-    foreign = labelled({"source-ref": "s3://elsewhere/f.jpg"}, (0, 1, 1, 5, 5))
+    outside = labeled(dropped("raw-images/f/3.jpg", encoded(picture(seed=3))), (0, 500, 1, 5, 5))
+    gone = labeled({"source-ref": f"s3://{BUCKET}/raw-images/f/gone.jpg"}, (0, 1, 1, 5, 5))
+    foreign = labeled({"source-ref": "s3://elsewhere/f.jpg"}, (0, 1, 1, 5, 5))
     answer = convert("text", unknown, good, outside, gone, foreign, *library.stored_lines("unusable"))
     assert answer["converted"] == 1
     assert answer["quarantined"] == 5 + len(library.stored_lines("unusable"))
@@ -139,19 +139,19 @@ def test_bad_lines_are_put_aside_and_the_others_go_on(storage, catalogue, droppe
 def test_a_picture_replaced_meanwhile_is_not_given_the_old_ones_labels(storage, dropped):
     line = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
     storage.write("raw-images/f/1.jpg", encoded(picture(seed=2)))
-    assert convert(labelled(line, (0, 1, 1, 5, 5)))["quarantined"] == 1
+    assert convert(labeled(line, (0, 1, 1, 5, 5)))["quarantined"] == 1
 
 
 def test_an_imported_line_without_an_id_is_known_by_its_content(storage, dropped):
     line = dropped("raw-images/f/1.jpg", encoded(picture()))
     del line["image-id"], line["flight"]
-    answer = convert(labelled(line, (0, 1, 1, 5, 5)))
+    answer = convert(labeled(line, (0, 1, 1, 5, 5)))
     assert answer["converted"] == 1
     assert storage.read_json(answer["record_key"])[0]["flight"] == "f"
 
 
 def test_a_batch_converted_twice_leaves_the_same(storage, dropped):
-    lines = [labelled(dropped(f"raw-images/f/{n}.jpg", encoded(picture(seed=n))), (0, 1, 1, 5, 5)) for n in range(2)]
+    lines = [labeled(dropped(f"raw-images/f/{n}.jpg", encoded(picture(seed=n))), (0, 1, 1, 5, 5)) for n in range(2)]
     first = convert(*lines, "text")
     before = {summary.key: storage.read(summary.key).body for summary in storage.listing("")}
     assert convert(*lines, "text") == first
@@ -159,7 +159,7 @@ def test_a_batch_converted_twice_leaves_the_same(storage, dropped):
 
 
 def test_large_pictures_become_tiles(storage, dropped):
-    line = labelled(dropped("raw-images/f/1.png", encoded(picture(1500, 900), "PNG")), (0, 1200, 100, 20, 20))
+    line = labeled(dropped("raw-images/f/1.png", encoded(picture(1500, 900), "PNG")), (0, 1200, 100, 20, 20))
     del line["boxes"]["image_size"]
     answer = convert(line)
     records = storage.read_json(answer["record_key"])

@@ -10,7 +10,7 @@ from skyloop.dataset import Dataset, assemble, frames_of, manifest, newest_label
 from skyloop.documents import LabeledImage
 from skyloop.splits import plan
 
-from tests.unit.skyloop.labelled import flights, labelled
+from tests.unit.skyloop.labeled import flights, labeled
 
 CATEGORIES = ("person", "car")
 
@@ -24,15 +24,15 @@ def findings(dataset: Dataset, at_least: int = 1) -> dict[str, str]:
 
 
 def test_the_newest_labels_of_an_image_win_with_all_their_tiles():
-    old = [labelled("f", 1, "car", name=f"x_{left}_0", job="old", labeled_at="2026-01-01") for left in (0, 9, 18)]
-    new = [labelled("f", 1, "person", name=f"x_{left}_0", job="new", labeled_at="2026-01-02") for left in (0, 18)]
-    other = labelled("f", 2)
+    old = [labeled("f", 1, "car", name=f"x_{left}_0", job="old", labeled_at="2026-01-01") for left in (0, 9, 18)]
+    new = [labeled("f", 1, "person", name=f"x_{left}_0", job="new", labeled_at="2026-01-02") for left in (0, 18)]
+    other = labeled("f", 2)
     kept = newest_labels([*new, *old, other, *new])
     assert sorted(kept, key=lambda p: p.name) == sorted([*new, other], key=lambda p: p.name)
 
 
 def test_labels_of_the_same_moment_are_told_apart_by_their_job():
-    pictures = [labelled("f", 1, job="b"), labelled("f", 1, job="a")]
+    pictures = [labeled("f", 1, job="b"), labeled("f", 1, job="a")]
     assert newest_labels(pictures) == newest_labels(pictures[::-1]) == [pictures[0]]
 
 
@@ -47,8 +47,8 @@ def test_a_dataset_is_named_by_its_content():
     assert len(first.dataset_id) == 15
 
     trained = first.pictures["train"][0]
-    relabelled = [p if p is not trained else p.model_copy(update={"boxes": p.boxes[:1]}) for p in pictures]
-    other = dataset_of(relabelled)
+    relabeled = [p if p is not trained else p.model_copy(update={"boxes": p.boxes[:1]}) for p in pictures]
+    other = dataset_of(relabeled)
     assert other.dataset_id != first.dataset_id
     assert other.test_set_id == first.test_set_id
     assert dataset_of(pictures, ("person", "car", "boat")).dataset_id != first.dataset_id
@@ -65,7 +65,7 @@ def test_counts_and_jobs():
 
 
 def test_a_manifest_file_pairs_pictures_and_labels():
-    first, second = labelled("f", 1), labelled("f", 2)
+    first, second = labeled("f", 1), labeled("f", 2)
     assert manifest("bucket", [first, second]) == [
         {"prefix": "s3://bucket/labeled-data/"},
         f"job-1/images/{first.name}.jpg",
@@ -77,7 +77,7 @@ def test_a_manifest_file_pairs_pictures_and_labels():
 
 def test_tiles_of_one_image_stay_together():
     tiles = [
-        labelled(f"flight-{flight}", number, "car", name=f"{flight}-{number}_{left}_0")
+        labeled(f"flight-{flight}", number, "car", name=f"{flight}-{number}_{left}_0")
         for flight in range(4)
         for number in range(6)
         for left in (0, 200, 400)
@@ -97,15 +97,15 @@ def test_a_good_dataset_has_no_error():
         ([], "enough-images", "error"),
         ([], "train-empty", "error"),
         (flights(1, 2), "test-empty", "error"),
-        ([labelled(f"f{n}", n) for n in range(9)], "train-without-boxes", "error"),
-        ([labelled(f"f{n}", n) for n in range(9)], "test-without-boxes", "error"),
+        ([labeled(f"f{n}", n) for n in range(9)], "train-without-boxes", "error"),
+        ([labeled(f"f{n}", n) for n in range(9)], "test-without-boxes", "error"),
         (flights(3, 5), "few-boxes", "warning"),
         (flights(3, 30, "car"), "class-unused", "warning"),
         (flights(3, 30, *["car"] * 41, "person"), "imbalance", "warning"),
-        ([labelled("f", n, *(["car"] if n % 10 == 0 else [])) for n in range(200)], "mostly-empty", "warning"),
-        ([labelled("f", n, "car") for n in range(200)], "guard-frames", "ok"),
+        ([labeled("f", n, *(["car"] if n % 10 == 0 else [])) for n in range(200)], "mostly-empty", "warning"),
+        ([labeled("f", n, "car") for n in range(200)], "guard-frames", "ok"),
         (
-            [labelled("f", n, "car", source_key=f"raw-images/f/{'x' * n}.jpg") for n in range(60)],
+            [labeled("f", n, "car", source_key=f"raw-images/f/{'x' * n}.jpg") for n in range(60)],
             "unordered-frames",
             "warning",
         ),
@@ -119,7 +119,7 @@ def test_a_class_that_is_tested_but_never_trained_or_the_other_way():
     pictures = flights(6, 10, "car")
     whole = dataset_of(pictures)
     tested = {picture.image_id for picture in whole.pictures["test"]}
-    person = labelled("x", 0, "person").boxes
+    person = labeled("x", 0, "person").boxes
     only_tested = [p if p.image_id not in tested else p.model_copy(update={"boxes": person}) for p in pictures]
     assert findings(dataset_of(only_tested))["class-not-trained"] == "warning"
     only_trained = [p if p.image_id in tested else p.model_copy(update={"boxes": person + p.boxes}) for p in pictures]
@@ -127,7 +127,7 @@ def test_a_class_that_is_tested_but_never_trained_or_the_other_way():
 
 
 def test_tiny_boxes():
-    tiny = labelled("x", 0, "car").boxes[0].model_copy(update={"width": 5.0, "height": 5.0})
+    tiny = labeled("x", 0, "car").boxes[0].model_copy(update={"width": 5.0, "height": 5.0})
     pictures = [p.model_copy(update={"boxes": (tiny, *p.boxes)}) for p in flights(3, 10)]
     assert findings(dataset_of(pictures))["tiny-boxes"] == "warning"
 

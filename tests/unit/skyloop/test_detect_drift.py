@@ -39,7 +39,7 @@ def test_ordinary_traffic_is_judged_reported_and_nobody_is_woken(world):
     page, numbers = sorted(world.keys(f"monitoring/drift/{ENDPOINT}/"))
     assert (page.rsplit(".")[-1], numbers.rsplit(".")[-1]) == ("html", "json")
     report = world.storage.read_json(numbers)
-    assert report["judgement"]["decision"] == "OK"
+    assert report["judgment"]["decision"] == "OK"
     assert world.state()["state"] == "OK"
 
 

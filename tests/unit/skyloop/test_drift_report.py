@@ -47,8 +47,8 @@ def page() -> str:
     baseline = Baseline(
         profile_names=STATISTIC_NAMES, profiles=reference.tolist(), dataset_id="ds-1", count=len(reference)
     )
-    judgement = judge(baseline, [Profile(tuple(row), ()) for row in window], alpha=0.01)
-    return render(judgement, reference, window, title="Drift of <b>e</b>", facts=[("config", "a & b")])
+    judgment = judge(baseline, [Profile(tuple(row), ()) for row in window], alpha=0.01)
+    return render(judgment, reference, window, title="Drift of <b>e</b>", facts=[("config", "a & b")])
 
 
 def test_everything_a_person_asks_is_on_it(page):

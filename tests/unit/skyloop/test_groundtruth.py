@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skyloop.geometry import Rectangle
 from skyloop.groundtruth import (
-    LabelledBox,
-    LabelledLine,
-    UnlabelledLine,
+    LabeledBox,
+    LabeledLine,
+    UnlabeledLine,
     UnusableLine,
     boxes_on,
     categories_of,
@@ -23,29 +23,27 @@ from skyloop.groundtruth import (
 from tests.library import stored_lines
 
 
-def read(name: str, attribute: str = "boxes") -> list[LabelledLine | UnlabelledLine]:
+def read(name: str, attribute: str = "boxes") -> list[LabeledLine | UnlabeledLine]:
     return [read_line(line, attribute) for line in stored_lines(name)]
 
 
-def labelled(*boxes: tuple[float, float, float, float], size: tuple[int, int] | None = None) -> LabelledLine:
-    return LabelledLine(
-        "s3://b/1.jpg", None, None, tuple(LabelledBox("car", Rectangle(*box)) for box in boxes), size, ""
-    )
+def labeled(*boxes: tuple[float, float, float, float], size: tuple[int, int] | None = None) -> LabeledLine:
+    return LabeledLine("s3://b/1.jpg", None, None, tuple(LabeledBox("car", Rectangle(*box)) for box in boxes), size, "")
 
 
 def test_the_example_of_awss_own_documentation():
     (line,) = read("aws_bounding_box", "bounding-box-attribute-name")
-    assert line == LabelledLine(
+    assert line == LabeledLine(
         source="s3://AWSDOC-EXAMPLE-BUCKET/example_image.png",
         image_id=None,
         flight=None,
         boxes=(
-            LabelledBox("dog", Rectangle(111, 134, 61, 128)),
-            LabelledBox("bone", Rectangle(161, 250, 30, 30)),
-            LabelledBox("bone", Rectangle(20, 20, 30, 30)),
+            LabeledBox("dog", Rectangle(111, 134, 61, 128)),
+            LabeledBox("bone", Rectangle(161, 250, 30, 30)),
+            LabeledBox("bone", Rectangle(20, 20, 30, 30)),
         ),
         stated_size=(500, 400),
-        labelled_at="2018-10-18T22:18:13.527256+00:00",
+        labeled_at="2018-10-18T22:18:13.527256+00:00",
     )
 
 
@@ -59,7 +57,7 @@ def test_of_several_attributes_the_jobs_own_counts():
     adjusted, unadjusted, skipped = read("adjusted", "adjusted-boxes")
     assert [(box.category, box.box.left) for box in adjusted.boxes] == [("car", 12), ("person", 100)]
     assert [(box.category, box.box.left) for box in unadjusted.boxes] == [("car", 10)]
-    assert isinstance(skipped, UnlabelledLine)
+    assert isinstance(skipped, UnlabeledLine)
     assert [box.box.left for line in read("adjusted", "boxes") for box in line.boxes] == [10, 10, 10]
 
 
@@ -73,22 +71,22 @@ def test_a_verdict_on_labels_is_no_label():
 def test_no_answer_is_not_the_answer_nothing():
     skipped, expired, null, nothing = read("unanswered")
     assert [(line.image_id, type(line)) for line in (skipped, expired, null)] == [
-        ("11", UnlabelledLine),
-        ("22", UnlabelledLine),
-        ("33", UnlabelledLine),
+        ("11", UnlabeledLine),
+        ("22", UnlabeledLine),
+        ("33", UnlabeledLine),
     ]
     assert "expired" in expired.reason
-    assert isinstance(nothing, LabelledLine)
+    assert isinstance(nothing, LabeledLine)
     assert nothing.boxes == ()
 
 
 def test_imported_manifests_leave_things_out():
     no_size, size_object, unicode = read("imported")
-    assert (no_size.stated_size, no_size.labelled_at) == (None, "")
-    assert (size_object.stated_size, size_object.labelled_at) == ((500, 400), "")
+    assert (no_size.stated_size, no_size.labeled_at) == (None, "")
+    assert (size_object.stated_size, size_object.labeled_at) == ((500, 400), "")
     assert size_object.boxes[0].category == "car"
     assert (unicode.source, unicode.boxes[0].category) == ("s3://b/fläche +%2F.jpg", "Bäume")
-    assert unicode.labelled_at == "2026-01-02T01:04:05.000000+00:00"
+    assert unicode.labeled_at == "2026-01-02T01:04:05.000000+00:00"
 
 
 @pytest.mark.parametrize("line", stored_lines("unusable"), ids=lambda line: json.dumps(line)[:60])
@@ -120,13 +118,13 @@ def test_whatever_a_line_holds_it_is_read_or_refused(value, metadata):
         line = read_line({"source-ref": "s3://b/1.jpg", "boxes": value, "boxes-metadata": metadata}, "boxes")
     except UnusableLine:
         return
-    if isinstance(line, LabelledLine):
+    if isinstance(line, LabeledLine):
         assert all(box.category for box in line.boxes)
         assert all(box.box.width >= 0 for box in line.boxes)
 
 
 def test_boxes_are_clipped_to_the_real_picture():
-    line = labelled((-10, 5, 30, 10), (90, 90, 20, 20), (10, 10, 5, 5), size=(100, 100))
+    line = labeled((-10, 5, 30, 10), (90, 90, 20, 20), (10, 10, 5, 5), size=(100, 100))
     assert [box.box for box in boxes_on(line, 100, 100)] == [
         Rectangle(0, 5, 20, 10),
         Rectangle(90, 90, 10, 10),
@@ -135,19 +133,19 @@ def test_boxes_are_clipped_to_the_real_picture():
 
 
 def test_slips_of_the_mouse_are_left_out():
-    line = labelled((10, 10, 0, 5), (10, 10, 0.4, 5), (99.5, 10, 5, 5))
+    line = labeled((10, 10, 0, 5), (10, 10, 0.4, 5), (99.5, 10, 5, 5))
     assert boxes_on(line, 100, 100) == ()
 
 
 def test_a_box_wholly_outside_belongs_to_another_picture():
     with pytest.raises(UnusableLine, match="outside"):
-        boxes_on(labelled((100, 0, 10, 10)), 100, 100)
+        boxes_on(labeled((100, 0, 10, 10)), 100, 100)
 
 
 def test_a_misstated_size_is_forgiven_while_every_box_fits():
-    assert len(boxes_on(labelled((10, 10, 5, 5), size=(50, 50)), 100, 100)) == 1
+    assert len(boxes_on(labeled((10, 10, 5, 5), size=(50, 50)), 100, 100)) == 1
     with pytest.raises(UnusableLine, match=r"says 200 × 200.*100 × 100"):
-        boxes_on(labelled((95, 95, 10, 10), size=(200, 200)), 100, 100)
+        boxes_on(labeled((95, 95, 10, 10), size=(200, 200)), 100, 100)
 
 
 def test_input_lines_are_json_whatever_the_key():

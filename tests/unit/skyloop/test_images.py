@@ -64,12 +64,12 @@ def test_a_picture_says_what_it_is(format_name):
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
-def test_every_colour_mode_of_a_jpeg_is_an_image(mode):
+def test_every_color_mode_of_a_jpeg_is_an_image(mode):
     assert examine(encoded(picture().convert(mode))).format == "JPEG"
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
-def test_every_colour_mode_of_a_png_is_an_image_and_comes_down_to_eight_bits(mode):
+def test_every_color_mode_of_a_png_is_an_image_and_comes_down_to_eight_bits(mode):
     source = Image.new("I;16", (8, 8), 40_000) if mode == "I;16" else picture(8, 8).convert(mode)
     body = encoded(source, "PNG")
     assert examine(body).format == "PNG"

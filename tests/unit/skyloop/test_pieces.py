@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 from skyloop.geometry import Rectangle
-from skyloop.groundtruth import LabelledBox, LabelledLine, UnusableLine
+from skyloop.groundtruth import LabeledBox, LabeledLine, UnusableLine
 from skyloop.orientation import upright_size
 from skyloop.pieces import cut
 
@@ -25,8 +25,8 @@ def marked(width: int = 120, height: int = 80) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def line(*boxes: tuple[str, Rectangle], size: tuple[int, int] | None = None) -> LabelledLine:
-    return LabelledLine("s3://b/1", None, None, tuple(LabelledBox(*box) for box in boxes), size, "")
+def line(*boxes: tuple[str, Rectangle], size: tuple[int, int] | None = None) -> LabeledLine:
+    return LabeledLine("s3://b/1", None, None, tuple(LabeledBox(*box) for box in boxes), size, "")
 
 
 def brightness(piece, box) -> float:

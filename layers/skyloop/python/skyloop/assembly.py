@@ -33,7 +33,7 @@ class Assembly:
         self.settings = settings
 
     def assemble(self, request: AssembleRequest) -> AssembleAnswer:
-        """Assemble the dataset of everything labelled so far. The same labels give the same dataset again.
+        """Assemble the dataset of everything labeled so far. The same labels give the same dataset again.
 
         Splits are frozen only when the dataset is fit to train on: until then, more flights may still sort better.
         """
@@ -75,7 +75,7 @@ class Assembly:
             give_back(self.catalogue, item.image_id, job_name)
 
     def _records(self) -> Iterator[LabeledImage]:
-        """Every labelled picture of every job whose labels count. The record folders are listed, never the pictures."""
+        """Every labeled picture of every job whose labels count. The record folders are listed, never the pictures."""
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
             folders = list(self.storage.folders(keys.LABELED_DATA))
             jobs = [folder.removeprefix(keys.LABELED_DATA).rstrip("/") for folder in folders]

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
-COLOURS = {"train": "#2f6f9f", "validation": "#e0a030", "test": "#b8443c"}
+COLORS = {"train": "#2f6f9f", "validation": "#e0a030", "test": "#b8443c"}
 
 _ROW, _BAR, _LABELS, _WIDTH = 26, 16, 240, 920
 
 
 def stacked_bars(rows: Mapping[str, Mapping[str, int]]) -> str:
-    """One horizontal bar a row, its parts coloured by series (the keys of COLOURS), its total written behind it."""
+    """One horizontal bar a row, its parts colored by series (the keys of COLORS), its total written behind it."""
     longest = max((sum(parts.values()) for parts in rows.values()), default=0) or 1
     height = _ROW * len(rows)
     marks = []
@@ -23,7 +23,7 @@ def stacked_bars(rows: Mapping[str, Mapping[str, int]]) -> str:
             width = count / longest * (_WIDTH - _LABELS - 70)
             if count:
                 marks.append(
-                    f'<rect x="{left:.1f}" y="{top + 5}" width="{width:.1f}" height="{_BAR}" fill="{COLOURS[series]}">'
+                    f'<rect x="{left:.1f}" y="{top + 5}" width="{width:.1f}" height="{_BAR}" fill="{COLORS[series]}">'
                     f"<title>{escape(name)}, {series}: {count:,}</title></rect>"
                 )
             left += width
@@ -57,8 +57,8 @@ def histogram(values: Sequence[float], edges: Sequence[float], unit: str) -> str
 
 
 def legend() -> str:
-    """What the colours mean, as HTML."""
-    chips = (f'<span><i style="background:{colour}"></i>{series}</span>' for series, colour in COLOURS.items())
+    """What the colors mean, as HTML."""
+    chips = (f'<span><i style="background:{color}"></i>{series}</span>' for series, color in COLORS.items())
     return f'<p class="legend">{"".join(chips)}</p>'
 
 

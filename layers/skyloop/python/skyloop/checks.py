@@ -141,7 +141,7 @@ def _splits(dataset: Dataset) -> list[Check]:
             _warning(
                 "unordered-frames",
                 f"flight {flight} is so large that it had to be split, and neither file names nor capture times say"
-                " which of its frames are neighbours: scores may flatter",
+                " which of its frames are neighbors: scores may flatter",
             )
         )
     return findings

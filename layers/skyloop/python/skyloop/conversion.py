@@ -10,7 +10,7 @@ from skyloop import keys
 from skyloop.catalogue import Catalogue
 from skyloop.documents import ConvertAnswer, ConvertRequest, LabeledImage
 from skyloop.geometry import Rectangle
-from skyloop.groundtruth import LabelledLine, UnlabelledLine, UnusableLine, categories_of, read_line
+from skyloop.groundtruth import LabeledLine, UnlabeledLine, UnusableLine, categories_of, read_line
 from skyloop.images import MAX_BYTES
 from skyloop.pieces import Piece, cut
 from skyloop.storage import ObjectMissing, ObjectTooLarge, Storage
@@ -48,17 +48,17 @@ class Conversion:
         categories = categories_of(self.storage.read_json(keys.LABEL_CATEGORIES))
         written: list[LabeledImage] = []
         refused: list[tuple[Any, str]] = []
-        unlabelled: list[UnlabelledLine] = []
+        unlabeled: list[UnlabeledLine] = []
         for line in request.items:
             try:
                 read = read_line(line, attribute)
-                if isinstance(read, UnlabelledLine):
-                    unlabelled.append(read)
+                if isinstance(read, UnlabeledLine):
+                    unlabeled.append(read)
                 else:
                     written += self._convert_line(read, job, categories)
             except UnusableLine as error:
                 refused.append((line, str(error)))
-        # Before any status: an image that counts as labelled must have its record.
+        # Before any status: an image that counts as labeled must have its record.
         record_key = f"{keys.LABELED_DATA}{job}/records/{_hash12(request.items)}.json"
         self.storage.write_json(record_key, [image.plain() for image in written])
         converted = {image.image_id for image in written}
@@ -66,18 +66,18 @@ class Conversion:
             self.catalogue.label(image_id, job)
         for line, reason in refused:
             self._put_aside(line, reason, job)
-        for line in unlabelled:
+        for line in unlabeled:
             if line.image_id is not None:
                 give_back(self.catalogue, line.image_id, job)
         return ConvertAnswer(
             converted=len(converted),
             boxes=sum(len(image.boxes) for image in written),
             quarantined=len(refused),
-            unlabeled=len(unlabelled),
+            unlabeled=len(unlabeled),
             record_key=record_key,
         )
 
-    def _convert_line(self, line: LabelledLine, job: str, categories: tuple[str, ...]) -> list[LabeledImage]:
+    def _convert_line(self, line: LabeledLine, job: str, categories: tuple[str, ...]) -> list[LabeledImage]:
         """Write one image, or its tiles. Raises UnusableLine."""
         key, body = self._source(line)
         facts, pieces = cut(body, line, categories, self.tile_size)
@@ -94,13 +94,13 @@ class Conversion:
                 width=piece.width,
                 height=piece.height,
                 boxes=piece.boxes,
-                labeled_at=line.labelled_at,
+                labeled_at=line.labeled_at,
                 captured_at=facts.captured_at,
             )
             for piece in pieces
         ]
 
-    def _source(self, line: LabelledLine) -> tuple[str, bytes]:
+    def _source(self, line: LabeledLine) -> tuple[str, bytes]:
         """The key and bytes of the line's picture. Raises UnusableLine."""
         try:
             key = self.storage.key_of(line.source)

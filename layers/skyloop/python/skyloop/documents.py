@@ -59,7 +59,7 @@ class CatalogueItem(Document):
     correlation_id: str
     catalogued_at: AwareDatetime
     attempts: int = Field(default=0, ge=0, description="labeling jobs that gave this image back")
-    unanswered: int = Field(default=0, ge=0, description="of those, the jobs that completed without labelling it")
+    unanswered: int = Field(default=0, ge=0, description="of those, the jobs that completed without labeling it")
     width: int | None = None
     height: int | None = None
     bytes: int | None = None
@@ -137,11 +137,11 @@ class SelectLabel(Document):
 
 
 class ReleaseRequest(Request):
-    """Give the images of a job back to the queue: those it will not label, or those it has labelled wrongly."""
+    """Give the images of a job back to the queue: those it will not label, or those it has labeled wrongly."""
 
     job_name: str
     reason: str
-    labeled: bool = Field(description="the images it has labelled: set its labels aside; else those it holds")
+    labeled: bool = Field(description="the images it has labeled: set its labels aside; else those it holds")
 
 
 class ReleaseAnswer(Document):
@@ -149,7 +149,7 @@ class ReleaseAnswer(Document):
 
 
 class Box(Document):
-    """One labelled object in pixels of the picture it lies on; the origin is the top left corner."""
+    """One labeled object in pixels of the picture it lies on; the origin is the top left corner."""
 
     category: str
     class_id: int = Field(ge=0, description="the category's place in label-categories.json, as in the label file")
@@ -195,7 +195,7 @@ class ConvertAnswer(Document):
     converted: int = Field(ge=0, description="images that now have labels")
     boxes: int = Field(ge=0)
     quarantined: int = Field(ge=0, description="manifest lines that could not be used")
-    unlabeled: int = Field(ge=0, description="images that nobody labelled, back in the queue")
+    unlabeled: int = Field(ge=0, description="images that nobody labeled, back in the queue")
     record_key: str
 
 

@@ -1,4 +1,4 @@
-"""Have the images drifted away from what the model was judged on? Reference and window profiles in, a judgement out.
+"""Have the images drifted away from what the model was judged on? Reference and window profiles in, a judgment out.
 
 Pure: no clock, no cloud. Three lines of evidence, each allowed a third of alpha (Bonferroni):
 
@@ -80,7 +80,7 @@ class NoveltyEvidence(Document):
     sentence: str
 
 
-class Judgement(Document):
+class Judgment(Document):
     """One window judged. `scores` is each window image's novelty, in the window's order; above 1 is unusual."""
 
     decision: Literal["OK", "DRIFT"]
@@ -100,7 +100,7 @@ def minimum_window(window: int) -> int:
     return min(window, max(8, -(-window // 2)))
 
 
-def judge(baseline: Baseline, profiles: Sequence[Profile], *, alpha: float) -> Judgement:
+def judge(baseline: Baseline, profiles: Sequence[Profile], *, alpha: float) -> Judgment:
     """Compare a window of profiles, in the order in which they were seen, with the baseline.
 
     Raises BaselineTooSmall when the reference has fewer than MIN_REFERENCE usable images, ProfileUnusable when the
@@ -121,7 +121,7 @@ def judge(baseline: Baseline, profiles: Sequence[Profile], *, alpha: float) -> J
         evidence.append(features)
     smallest = min([*(e.p_adjusted for e in statistics), *(e.p_value for e in evidence)])
     alarms = _alarms(statistics, evidence, level)
-    return Judgement(
+    return Judgment(
         decision="DRIFT" if alarms else "OK",
         clear=not _alarms(statistics, evidence, CLEAR_FACTOR * level),
         p_value=min(1.0, 3 * smallest),

@@ -7,12 +7,12 @@ from html import escape
 
 import numpy as np
 
-from skyloop.drift import Judgement, StatisticEvidence
+from skyloop.drift import Judgment, StatisticEvidence
 from skyloop.profile import STATISTICS
 
 MOST_BINS = 24
 WIDTH, HEIGHT = 320, 110  # pixels of one histogram
-REFERENCE_COLOUR, WINDOW_COLOUR = "#8a99a8", "#d9622b"
+REFERENCE_COLOR, WINDOW_COLOR = "#8a99a8", "#d9622b"
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1d2833;background:#fff;
@@ -31,30 +31,30 @@ td:first-child,th:first-child{text-align:left}
 
 
 def render(
-    judgement: Judgement, reference: np.ndarray, window: np.ndarray, *, title: str, facts: Sequence[tuple[str, str]]
+    judgment: Judgment, reference: np.ndarray, window: np.ndarray, *, title: str, facts: Sequence[tuple[str, str]]
 ) -> str:
     """The page. `reference` and `window` are float64 (images, 7), columns in the statistics' order."""
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in judgement.reasons) or "<li>nothing has moved</li>"
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in judgment.reasons) or "<li>nothing has moved</li>"
     lines = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts)
     pictures = "".join(
         _figure(evidence, STATISTICS[column].meaning, reference[:, column], window[:, column])
-        for column, evidence in enumerate(judgement.statistics)
+        for column, evidence in enumerate(judgment.statistics)
     )
     rows = "".join(
         f"<tr><td>{e.name}</td><td>{e.ks:.2f}</td><td>{e.p_value:.2g}</td><td>{e.effective_size:.1f}</td>"
         f"<td>{e.outside:.0%}</td><td>{'yes' if e.alarms else 'no'}</td></tr>"
-        for e in judgement.novelty
+        for e in judgment.novelty
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style>"
-        f'<h1>{escape(title)}: <span class="{judgement.decision}">{judgement.decision}</span></h1>'
+        f'<h1>{escape(title)}: <span class="{judgment.decision}">{judgment.decision}</span></h1>'
         f'<ul class="lead">{reasons}</ul>'
-        f"<p>p = {judgement.p_value:.2g} over all evidence, alarm below {judgement.alpha:g}.</p>"
+        f"<p>p = {judgment.p_value:.2g} over all evidence, alarm below {judgment.alpha:g}.</p>"
         f'<table class="facts">{lines}</table><h2>Image statistics</h2>'
         '<p class="key">'
-        f'<span><b style="color:{REFERENCE_COLOUR}">■</b> reference ({judgement.reference} images)</span>'
-        f'<span><b style="color:{WINDOW_COLOUR}">■</b> window ({judgement.window} images)</span></p>'
+        f'<span><b style="color:{REFERENCE_COLOR}">■</b> reference ({judgment.reference} images)</span>'
+        f'<span><b style="color:{WINDOW_COLOR}">■</b> window ({judgment.window} images)</span></p>'
         f'<div class="grid">{pictures}</div><h2>Unlike the reference as a whole</h2>'
         "<table><tr><th>evidence</th><th>D+</th><th>p</th><th>effective size</th><th>outside</th><th>alarms</th></tr>"
         f"{rows}</table></html>"
@@ -81,12 +81,12 @@ def _histogram(reference: np.ndarray, window: np.ndarray) -> str:
     shares = [np.histogram(sample, bins, (low, high))[0] / len(sample) for sample in (reference, window)]
     tallest = max(float(share.max()) for share in shares)
     bars = []
-    for share, colour in zip(shares, (REFERENCE_COLOUR, WINDOW_COLOUR), strict=True):
+    for share, color in zip(shares, (REFERENCE_COLOR, WINDOW_COLOR), strict=True):
         for index in np.flatnonzero(share):
             height = float(share[index]) / tallest * (HEIGHT - 20)
             bars.append(
                 f'<rect x="{index * WIDTH / bins:.1f}" y="{HEIGHT - 16 - height:.1f}" width="{WIDTH / bins - 1:.1f}" '
-                f'height="{height:.1f}" fill="{colour}" fill-opacity="0.65"/>'
+                f'height="{height:.1f}" fill="{color}" fill-opacity="0.65"/>'
             )
     ends = (
         f'<text x="0" y="{HEIGHT - 3}" font-size="11">{low:.3g}</text>'

@@ -104,15 +104,15 @@ def effective_sample_size(series: np.ndarray) -> float:
     """How many independent values a series in time order is worth, 1..n.
 
     n / tau, where tau = 1 + 2 * (sum of the autocorrelations), summed in pairs as long as a pair is positive (Geyer,
-    "Practical Markov chain Monte Carlo", Statistical Science 7, 1992). Frames of one flight resemble their neighbours:
+    "Practical Markov chain Monte Carlo", Statistical Science 7, 1992). Frames of one flight resemble their neighbors:
     fifty of them can be worth five. A constant series is worth one value.
     """
     n = len(series)
-    centred = series - series.mean()
-    variance = float(centred @ centred) / n
+    centered = series - series.mean()
+    variance = float(centered @ centered) / n
     if n < 4 or variance <= 1e-18 * max(1.0, float(np.abs(series).max()) ** 2):
         return float(n) if n < 4 else 1.0
-    correlations = [float(centred[lag:] @ centred[:-lag]) / (n * variance) for lag in range(1, n // 2)]
+    correlations = [float(centered[lag:] @ centered[:-lag]) / (n * variance) for lag in range(1, n // 2)]
     tau = 1.0
     for odd, even in zip(correlations[0::2], correlations[1::2], strict=False):
         if odd + even <= 0.0:
@@ -134,8 +134,8 @@ def novelty_scores(
     """
     reference = _thinned(reference)
     scale = np.maximum(reference.std(axis=0), resolution)
-    centre = reference.mean(axis=0)
-    reference, window = (reference - centre) / scale, (window - centre) / scale
+    center = reference.mean(axis=0)
+    reference, window = (reference - center) / scale, (window - center) / scale
     nearest_first = np.argsort(((reference[:, None, :] - reference[None, :, :]) ** 2).sum(axis=2), axis=1)
     skipped = max(1, int(left_out * len(reference)))
     own = np.array(
@@ -145,8 +145,8 @@ def novelty_scores(
 
 
 def _distances(reference: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    centred = reference - reference.mean(axis=0)
-    covariance = centred.T @ centred / max(1, len(reference) - 1)
+    centered = reference - reference.mean(axis=0)
+    covariance = centered.T @ centered / max(1, len(reference) - 1)
     covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.eye(covariance.shape[0])
     offset = rows - reference.mean(axis=0)
     return np.einsum("ij,ij->i", offset, np.linalg.solve(covariance, offset.T).T)

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, Field
 from skyloop.alerts import Alert, publish
 from skyloop.catalogue import Catalogue
 from skyloop.documents import Document
-from skyloop.drift import BaselineTooSmall, Judgement, judge, minimum_window
+from skyloop.drift import BaselineTooSmall, Judgment, judge, minimum_window
 from skyloop.drift_images import MAX_IMAGES, Asked, SentBack, flight_prefix, most_unusual, send_back
 from skyloop.drift_report import render
 from skyloop.profile import Baseline
@@ -30,7 +30,7 @@ from skyloop.window import CaptureReader, Seen
 REPORTS = "monitoring/drift/"
 # Longer than the function may run: who has claimed an announcement and not finished it by then is dead.
 CLAIM_TIMEOUT = timedelta(minutes=6)
-STRIDE = 5  # a window is judged anew when a fifth of it is new: each judgement is another chance of a false alarm
+STRIDE = 5  # a window is judged anew when a fifth of it is new: each judgment is another chance of a false alarm
 
 
 class NoBaseline(LookupError):
@@ -73,17 +73,17 @@ class DriftReport(Document):
     judged_at: AwareDatetime
     window_from: AwareDatetime
     window_to: AwareDatetime
-    judgement: Judgement
+    judgment: Judgment
     images: list[Asked]
     html_key: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a look at an endpoint came to. `judgement` is None where there was nothing (new) to judge."""
+    """What a look at an endpoint came to. `judgment` is None where there was nothing (new) to judge."""
 
     what: str
-    judgement: Judgement | None = None
+    judgment: Judgment | None = None
     window: int = 0
     unusable: int = 0
     state: str = "OK"
@@ -146,15 +146,15 @@ class DriftWatch:
         digest = _digest(serving.config, window.seen)
         restarted = before.config != serving.config
         if not restarted and not self._enough_new(before, digest, window.seen, eager):
-            return Outcome("too little is new since the last judgement", **counts)
+            return Outcome("too little is new since the last judgment", **counts)
         baseline = self._baseline(metadata, serving.package_arn)
         try:
-            judgement = judge(baseline, [seen.profile for seen in window.seen], alpha=self.settings.drift_alpha)
+            judgment = judge(baseline, [seen.profile for seen in window.seen], alpha=self.settings.drift_alpha)
         except BaselineTooSmall as error:
             # No message can be delivered again into a larger baseline, so this is an answer and no failure.
             return Outcome(str(error), unjudgeable=True, **counts)
-        report, key = self._report(endpoint, serving, metadata["baseline_uri"], baseline, window.seen, judgement, now)
-        after = self._next_state(before, serving, judgement, report, key, digest, now)
+        report, key = self._report(endpoint, serving, metadata["baseline_uri"], baseline, window.seen, judgment, now)
+        after = self._next_state(before, serving, judgment, report, key, digest, now)
         after = self._change(endpoint, before, after)
         if after is None:
             return Outcome("another run was first", **counts)
@@ -165,8 +165,8 @@ class DriftWatch:
             sent = self._send_images(endpoint, after, report)
             after = self._change(endpoint, after, _counting(after, sent)) or after
         return Outcome(
-            what="; ".join(judgement.reasons) or "nothing has moved",
-            judgement=judgement,
+            what="; ".join(judgment.reasons) or "nothing has moved",
+            judgment=judgment,
             window=len(window.seen),
             unusable=window.unusable,
             state=after.state,
@@ -196,7 +196,7 @@ class DriftWatch:
         baseline_uri: str,
         baseline: Baseline,
         seen: tuple[Seen, ...],
-        judgement: Judgement,
+        judgment: Judgment,
         now: datetime,
     ) -> tuple[DriftReport, str]:
         """Write the window's report and its picture. The same window gives the same keys."""
@@ -212,15 +212,15 @@ class DriftWatch:
             judged_at=now,
             window_from=seen[0].time,
             window_to=seen[-1].time,
-            judgement=judgement,
+            judgment=judgment,
             images=[
                 Asked(event_id=one.event_id, inference_id=one.inference_id, capture_key=one.capture_key, score=score)
-                for one, score in zip(seen, judgement.scores, strict=True)
+                for one, score in zip(seen, judgment.scores, strict=True)
             ],
             html_key=f"{stem}.html",
         )
         page = render(
-            judgement,
+            judgment,
             baseline.statistics(),
             np.array([one.profile.statistics for one in seen]),
             title=f"Drift of {endpoint}",
@@ -240,20 +240,20 @@ class DriftWatch:
         self,
         before: DriftState,
         serving: EndpointState,
-        judgement: Judgement,
+        judgment: Judgment,
         report: DriftReport,
         report_key: str,
         digest: str,
         now: datetime,
     ) -> DriftState:
-        """The state after this judgement; a change of it is not announced yet."""
+        """The state after this judgment; a change of it is not announced yet."""
         judged = {"config": serving.config, "judged_through": report.window_to, "judged": digest}
         drifting = before.state == "DRIFT"
         changed: dict[str, Any] = {}
-        if judgement.decision == "DRIFT" and (not drifting or before.config != serving.config):
+        if judgment.decision == "DRIFT" and (not drifting or before.config != serving.config):
             # A new model has a new idea of what is usual: drift under it is an episode of its own.
             changed = {"state": "DRIFT", "images_sent": 0, "correlation_id": report.correlation_id}
-        elif drifting and (judgement.clear or (before.config != serving.config and judgement.decision == "OK")):
+        elif drifting and (judgment.clear or (before.config != serving.config and judgment.decision == "OK")):
             changed = {"state": "OK"}
         if changed:
             changed |= {"since": now, "report_key": report_key, "announced": False, "claimed_at": now}
@@ -292,7 +292,7 @@ class DriftWatch:
         }
 
     def _drift_alert(self, state: DriftState, report: DriftReport, sent: SentBack, now: datetime) -> Alert:
-        judgement = report.judgement
+        judgment = report.judgment
         images = f"{sent.new + sent.known} of the most unusual images are at the head of the labeling queue"
         if sent.lost:
             images += f" ({sent.lost} more could not be recovered from the capture)"
@@ -303,11 +303,11 @@ class DriftWatch:
             stage=self.settings.stage,
             subject=report.endpoint,
             what=f"The images that {report.endpoint} is asked about have drifted from those that its model was judged "
-            f"on: {'; '.join(judgement.reasons)}.",
-            why=f"p = {judgement.p_value:.2g} for the {judgement.window} newest requests "
+            f"on: {'; '.join(judgment.reasons)}.",
+            why=f"p = {judgment.p_value:.2g} for the {judgment.window} newest requests "
             f"({report.window_from:%Y-%m-%d %H:%M} to {report.window_to:%Y-%m-%d %H:%M} UTC) against "
-            f"{judgement.reference} reference images of dataset {report.dataset_id}; the alarm is below "
-            f"{judgement.alpha:g}.",
+            f"{judgment.reference} reference images of dataset {report.dataset_id}; the alarm is below "
+            f"{judgment.alpha:g}.",
             kept=f"{report.endpoint} goes on serving {report.config}; {images}.",
             next_step="Look at the report. If these are images the model should handle, label them: retraining starts "
             "by itself when the labels are complete. If not, look at the camera and at who is sending them.",
@@ -317,14 +317,14 @@ class DriftWatch:
         )
 
     def _cleared_alert(self, state: DriftState, report: DriftReport, now: datetime) -> Alert:
-        judgement = report.judgement
+        judgment = report.judgment
         return Alert(
             event="drift-cleared",
             severity="info",
             stage=self.settings.stage,
             subject=report.endpoint,
             what=f"The images that {report.endpoint} is asked about are again like those that its model was judged on.",
-            why=f"p = {judgement.p_value:.2g} for the {judgement.window} newest requests against {judgement.reference} "
+            why=f"p = {judgment.p_value:.2g} for the {judgment.window} newest requests against {judgment.reference} "
             f"reference images of dataset {report.dataset_id}, under {report.config}.",
             kept=f"{report.endpoint} goes on serving {report.config}; images sent to labeling stay in the queue.",
             next_step="Nothing. The next drift will be announced anew.",

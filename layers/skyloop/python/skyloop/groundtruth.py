@@ -29,7 +29,7 @@ class UnusableLine(ValueError):
 
 
 @dataclass(frozen=True)
-class LabelledBox:
+class LabeledBox:
     """One annotation: the class by name, the box in pixels of the picture the worker saw."""
 
     category: str
@@ -37,19 +37,19 @@ class LabelledBox:
 
 
 @dataclass(frozen=True)
-class LabelledLine:
-    """A picture that was labelled. No boxes is an answer too: there is nothing to see on it."""
+class LabeledLine:
+    """A picture that was labeled. No boxes is an answer too: there is nothing to see on it."""
 
     source: str
     image_id: str | None
     flight: str | None
-    boxes: tuple[LabelledBox, ...]
+    boxes: tuple[LabeledBox, ...]
     stated_size: tuple[int, int] | None
-    labelled_at: str
+    labeled_at: str
 
 
 @dataclass(frozen=True)
-class UnlabelledLine:
+class UnlabeledLine:
     """A picture the job gave back without an answer: skipped, expired or failed. It is no true negative."""
 
     source: str
@@ -86,7 +86,7 @@ def categories_of(config: Any) -> tuple[str, ...]:
     return names
 
 
-def read_line(line: Any, attribute: str) -> LabelledLine | UnlabelledLine:
+def read_line(line: Any, attribute: str) -> LabeledLine | UnlabeledLine:
     """Read one object of an output manifest, taking the labels of `attribute` and no other.
 
     Chained jobs leave several attributes on a line, and which one counts only the job knows. The class comes by name
@@ -106,20 +106,20 @@ def read_line(line: Any, attribute: str) -> LabelledLine | UnlabelledLine:
         raise UnusableLine(f"{attribute}-metadata is not an object")
     failure = metadata.get("failure-reason")
     if failure:
-        return UnlabelledLine(source, image_id, f"Ground Truth: {failure}")
+        return UnlabeledLine(source, image_id, f"Ground Truth: {failure}")
     if line.get(attribute) is None:
-        return UnlabelledLine(source, image_id, f"the line has no attribute {attribute}: skipped or expired")
-    return LabelledLine(
+        return UnlabeledLine(source, image_id, f"the line has no attribute {attribute}: skipped or expired")
+    return LabeledLine(
         source=source,
         image_id=image_id,
         flight=flight,
         boxes=_boxes(line[attribute], metadata, attribute),
         stated_size=_stated_size(line[attribute]),
-        labelled_at=_moment(metadata.get("creation-date")),
+        labeled_at=_moment(metadata.get("creation-date")),
     )
 
 
-def boxes_on(line: LabelledLine, width: int, height: int) -> tuple[LabelledBox, ...]:
+def boxes_on(line: LabeledLine, width: int, height: int) -> tuple[LabeledBox, ...]:
     """The line's boxes on a picture that really has `width` × `height` pixels: clipped, slips left out.
 
     `image_size` may be missing or wrong in imported manifests, so the decoded size decides; but a box that lies wholly
@@ -129,25 +129,23 @@ def boxes_on(line: LabelledLine, width: int, height: int) -> tuple[LabelledBox, 
     picture = Rectangle(0, 0, width, height)
     wrong_size = line.stated_size is not None and line.stated_size != (width, height)
     kept = []
-    for labelled in line.boxes:
-        box = labelled.box
+    for labeled in line.boxes:
+        box = labeled.box
         part = box.shared_with(picture)
         if part is None and box.area > 0:
-            raise UnusableLine(
-                f"a {labelled.category} box at {_place(box)} lies outside the {width} × {height} picture"
-            )
+            raise UnusableLine(f"a {labeled.category} box at {_place(box)} lies outside the {width} × {height} picture")
         if wrong_size and (box.left < 0 or box.top < 0 or box.right > width or box.bottom > height):
             stated = " × ".join(str(side) for side in line.stated_size or ())
             raise UnusableLine(
-                f"image_size says {stated}, the picture has {width} × {height}, and a {labelled.category} box at"
+                f"image_size says {stated}, the picture has {width} × {height}, and a {labeled.category} box at"
                 f" {_place(box)} reaches outside: these labels belong to another picture"
             )
         if part is not None and part.width >= MIN_BOX_SIDE and part.height >= MIN_BOX_SIDE:
-            kept.append(LabelledBox(labelled.category, part))
+            kept.append(LabeledBox(labeled.category, part))
     return tuple(kept)
 
 
-def _boxes(value: Any, metadata: dict[str, Any], attribute: str) -> tuple[LabelledBox, ...]:
+def _boxes(value: Any, metadata: dict[str, Any], attribute: str) -> tuple[LabeledBox, ...]:
     kind = metadata.get("type", TASK_TYPE)
     if kind == "groundtruth/label-verification":
         raise UnusableLine(f"{attribute} verifies labels (“{metadata.get('class-name', value)}”) and has none itself")
@@ -161,7 +159,7 @@ def _boxes(value: Any, metadata: dict[str, Any], attribute: str) -> tuple[Labell
     return tuple(_box(annotation, class_map, attribute) for annotation in value["annotations"])
 
 
-def _box(annotation: Any, class_map: dict[str, Any], attribute: str) -> LabelledBox:
+def _box(annotation: Any, class_map: dict[str, Any], attribute: str) -> LabeledBox:
     if not isinstance(annotation, dict):
         raise UnusableLine(f"an annotation of {attribute} is not an object")
     left, top, width, height = (_number(annotation, name) for name in ("left", "top", "width", "height"))
@@ -173,7 +171,7 @@ def _box(annotation: Any, class_map: dict[str, Any], attribute: str) -> Labelled
     if not isinstance(name, str) or not name.strip():
         known = ", ".join(f"{key}={value}" for key, value in class_map.items()) or "nothing"
         raise UnusableLine(f"class_id {class_id!r} is not in the line's class-map ({known})")
-    return LabelledBox(name.strip(), Rectangle(left, top, width, height))
+    return LabeledBox(name.strip(), Rectangle(left, top, width, height))
 
 
 def _number(annotation: dict[str, Any], name: str) -> float:

@@ -45,7 +45,7 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
 class ImageRefused(ValueError):
-    """This file cannot be labelled. `code` is for programs; the message says why, for a person."""
+    """This file cannot be labeled. `code` is for programs; the message says why, for a person."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -124,7 +124,7 @@ def open_picture(body: bytes) -> Image.Image:
 
 
 def eight_bit(picture: Image.Image) -> Image.Image:
-    """The picture as 8-bit greyscale or RGB, as browsers and OpenCV show it. Transparency is dropped."""
+    """The picture as 8-bit grayscale or RGB, as browsers and OpenCV show it. Transparency is dropped."""
     if picture.mode.startswith("I"):
         # Sixteen bits a pixel (thermal cameras): keep the high byte. Pillow's own conversion would clip at 255.
         return picture.convert("I").point(lambda value: value / 256).convert("L")
@@ -154,7 +154,7 @@ def _decode(picture: Image.Image) -> None:
 
 
 def _is_complete(body: bytes, format_name: str | None) -> bool:
-    """Does the file reach its end marker? Decoders forgive a missing tail and paint it grey, so they are not asked."""
+    """Does the file reach its end marker? Decoders forgive a missing tail and paint it gray, so they are not asked."""
     return _jpeg_is_complete(body) if format_name == "JPEG" else _png_is_complete(body)
 
 

@@ -1,4 +1,4 @@
-"""From one labelled picture to the pieces a detector trains on: upright, cut to size, every piece with its boxes."""
+"""From one labeled picture to the pieces a detector trains on: upright, cut to size, every piece with its boxes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image
 
 from skyloop.documents import Box, ImageFacts
 from skyloop.geometry import Rectangle
-from skyloop.groundtruth import LabelledLine, UnusableLine, boxes_on
+from skyloop.groundtruth import LabeledLine, UnusableLine, boxes_on
 from skyloop.images import ImageRefused, describe, eight_bit, open_picture
 from skyloop.orientation import upright_box, upright_picture, upright_size
 from skyloop.tiling import plan_tiles, share_boxes
 
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 _ENCODING: dict[str, dict[str, Any]] = {
-    # Small objects are a few pixels wide: keep their colour at full resolution.
+    # Small objects are a few pixels wide: keep their color at full resolution.
     "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {},
 }
@@ -36,7 +36,7 @@ class Piece:
     boxes: tuple[Box, ...]
 
 
-def cut(body: bytes, line: LabelledLine, categories: Sequence[str], side: int) -> tuple[ImageFacts, list[Piece]]:
+def cut(body: bytes, line: LabeledLine, categories: Sequence[str], side: int) -> tuple[ImageFacts, list[Piece]]:
     """The picture's facts and its pieces: itself where it is upright and no larger than `side`, else upright tiles.
 
     A picture that need not be changed keeps its bytes. Raises UnusableLine where picture and labels do not fit each
@@ -70,7 +70,7 @@ def cut(body: bytes, line: LabelledLine, categories: Sequence[str], side: int) -
     return facts, pieces
 
 
-def upright_boxes(line: LabelledLine, facts: ImageFacts, categories: Sequence[str]) -> list[tuple[int, Rectangle]]:
+def upright_boxes(line: LabeledLine, facts: ImageFacts, categories: Sequence[str]) -> list[tuple[int, Rectangle]]:
     """(class id, box on the upright picture). Raises UnusableLine.
 
     Ground Truth's workers draw on the stored pixels. Where `image_size` says that the picture was shown upright (a
@@ -80,11 +80,11 @@ def upright_boxes(line: LabelledLine, facts: ImageFacts, categories: Sequence[st
     upright = upright_size(*stored, facts.orientation)
     drawn_upright = line.stated_size == upright != stored
     boxes = []
-    for labelled in boxes_on(line, *(upright if drawn_upright else stored)):
-        if labelled.category not in categories:
-            raise UnusableLine(f"{labelled.category!r} is none of the label categories ({', '.join(categories)})")
-        box = labelled.box if drawn_upright else upright_box(labelled.box, *stored, facts.orientation)
-        boxes.append((categories.index(labelled.category), box))
+    for labeled in boxes_on(line, *(upright if drawn_upright else stored)):
+        if labeled.category not in categories:
+            raise UnusableLine(f"{labeled.category!r} is none of the label categories ({', '.join(categories)})")
+        box = labeled.box if drawn_upright else upright_box(labeled.box, *stored, facts.orientation)
+        boxes.append((categories.index(labeled.category), box))
     return boxes
 
 

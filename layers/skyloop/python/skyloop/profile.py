@@ -32,7 +32,7 @@ STATISTICS: tuple[Statistic, ...] = (
     Statistic("brightness", "mean gray", "brighter", "darker"),
     Statistic("contrast", "standard deviation of gray", "higher in contrast", "flatter in contrast"),
     Statistic("sharpness", "log of the Laplacian's variance", "sharper or noisier", "more blurred"),
-    Statistic("saturation", "mean HSV saturation", "more colourful", "less colourful"),
+    Statistic("saturation", "mean HSV saturation", "more colorful", "less colorful"),
     Statistic("entropy", "bits of the 256-bin gray histogram", "richer in gray levels", "poorer in gray levels"),
     Statistic("p05", "5th percentile of gray", "brighter in the shadows", "darker in the shadows"),
     Statistic("p95", "95th percentile of gray", "brighter in the highlights", "darker in the highlights"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 
-from skyloop.charts import COLOURS, histogram, legend, stacked_bars
+from skyloop.charts import COLORS, histogram, legend, stacked_bars
 from skyloop.dataset import Dataset
 from skyloop.documents import SPLITS, Check, DatasetDocument, LabeledImage, Split
 from skyloop.images import eight_bit, open_picture
@@ -148,10 +148,10 @@ def natural(names: Iterable[str]) -> list[str]:
 
 
 def _figure(example: Example) -> str:
-    picture, colour = example.picture, COLOURS[example.split]
+    picture, color = example.picture, COLORS[example.split]
     rectangles = "".join(
         f'<rect x="{box.left:.1f}" y="{box.top:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" fill="none"'
-        f' stroke="{colour}" stroke-width="2" vector-effect="non-scaling-stroke">'
+        f' stroke="{color}" stroke-width="2" vector-effect="non-scaling-stroke">'
         f"<title>{escape(box.category)}</title></rect>"
         for box in picture.boxes
     )

@@ -1,6 +1,6 @@
 """Leak-free, frozen splits: whole flights, or blocks of consecutive frames where one flight is too much of the whole.
 
-Frames of one flight look alike, and neighbours nearly are one picture: a model tested on the neighbour of a frame it
+Frames of one flight look alike, and neighbors nearly are one picture: a model tested on the neighbor of a frame it
 was trained on is flattered. So a group (a flight, or a block of its frames) lies in one split as a whole, and keeps
 it for ever: the test set only grows, and two models compared on it were trained on none of it.
 """
@@ -54,7 +54,7 @@ class Plan:
 
     `splits`: image id -> split; guard frames have none. `groups`: every group -> its split. `new`: StateTable items
     (by group name, without the `split#` prefix) to freeze before the plan holds. `guards`: left-out image ids.
-    `unordered`: flights cut into blocks though nothing says which of their frames are neighbours.
+    `unordered`: flights cut into blocks though nothing says which of their frames are neighbors.
     """
 
     splits: dict[str, Split]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from skyloop.geometry import Rectangle
 
 OVERLAP = 0.2
-"""Share of a tile's side that neighbours have in common, at least. Objects smaller than this are whole somewhere."""
+"""Share of a tile's side that neighbors have in common, at least. Objects smaller than this are whole somewhere."""
 
 MIN_VISIBLE = 0.5
 """A box is repeated in every tile that shows at least this share of it."""

@@ -1,4 +1,4 @@
-"""Ultralytics' label files: one line a box, `<class> <x centre> <y centre> <width> <height>`, as shares of the picture.
+"""Ultralytics' label files: one line a box, `<class> <x center> <y center> <width> <height>`, as shares of the picture.
 
 An empty file is a true negative: a picture known to show none of the classes (docs.ultralytics.com/datasets/detect).
 """

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-BEHAVIOUR = os.environ.get("BEHAVIOUR", "")
+BEHAVIOR = os.environ.get("BEHAVIOR", "")
 BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
 
 
@@ -16,7 +16,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.answer(503 if BEHAVIOUR == "never healthy" else 200, b"")
+        self.answer(503 if BEHAVIOR == "never healthy" else 200, b"")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(7)
         if command == "sleep":
             time.sleep(float(argument))
-        if command == "status" or BEHAVIOUR == "fails":
+        if command == "status" or BEHAVIOR == "fails":
             self.answer(int(argument or 500), b'{"error": "as asked"}')
             return
         answer = {
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         """Silence: only what the program prints is its log."""
 
 
-if BEHAVIOUR == "crashes":
+if BEHAVIOR == "crashes":
     sys.exit("no model here")
 print(f"serving {os.environ.get('MODEL_NAME')}", flush=True)
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()

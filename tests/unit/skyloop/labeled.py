@@ -1,4 +1,4 @@
-"""Labelled pictures for the tests of datasets."""
+"""Labeled pictures for the tests of datasets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from skyloop.documents import Box, LabeledImage
 
 
-def labelled(flight: str, number: int, *categories: str, job: str = "job-1", **changes: Any) -> LabeledImage:
+def labeled(flight: str, number: int, *categories: str, job: str = "job-1", **changes: Any) -> LabeledImage:
     """A picture of 64 × 48 pixels with one box for each category (person is class 0, car 1)."""
     image_id = hashlib.sha256(f"{flight}/{number}".encode()).hexdigest()
     name = image_id[:16]
@@ -42,4 +42,4 @@ def labelled(flight: str, number: int, *categories: str, job: str = "job-1", **c
 def flights(count: int, frames: int, *categories: str) -> list[LabeledImage]:
     """`count` flights of `frames` pictures each."""
     wanted = categories or ("person", "car")
-    return [labelled(f"flight-{flight}", number, *wanted) for flight in range(count) for number in range(frames)]
+    return [labeled(f"flight-{flight}", number, *wanted) for flight in range(count) for number in range(frames)]
