@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from skyloop.drift import FEATURE_RESOLUTION, LEFT_OUT, RESOLUTION, judge
-from skyloop.drift_tests import (
+from skyloop.drift.detector import FEATURE_RESOLUTION, LEFT_OUT, RESOLUTION, detect
+from skyloop.drift.statistics import (
     effective_sample_size,
     holm,
     ks_p_value,
@@ -35,7 +35,7 @@ from skyloop.drift_tests import (
     ks_statistic_greater,
     novelty_scores,
 )
-from skyloop.profile import STATISTIC_NAMES, Baseline, Profile
+from skyloop.formats.profile import STATISTIC_NAMES, Baseline, Profile
 
 ALPHA = 0.01
 BLOCK = 13  # neighboring frames that stay together
@@ -206,7 +206,7 @@ def as_deployed(trial: Trial) -> bool:
         count=len(trial.reference.statistics),
     )
     rows = zip(trial.window.statistics.tolist(), trial.window.pooled.tolist(), strict=True)
-    return judge(baseline, [Profile(tuple(s), tuple(f)) for s, f in rows], alpha=ALPHA).decision == "DRIFT"
+    return detect(baseline, [Profile(tuple(s), tuple(f)) for s, f in rows], alpha=ALPHA).decision == "DRIFT"
 
 
 TESTS: dict[str, Callable[[Trial], bool]] = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from skyloop.clients import client
+from skyloop.aws.clients import client
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REGION = "us-east-1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from skyloop.profile import STATISTIC_NAMES
+from skyloop.formats.profile import STATISTIC_NAMES
 
 # brightness, contrast, sharpness, saturation, entropy, p05, p95: about those of thermal frames from 60 m at night
 CENTER = np.array([0.52, 0.13, 4.0, 0.10, 6.8, 0.25, 0.68])

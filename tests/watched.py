@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from skyloop.clients import client
-from skyloop.profile import STATISTIC_NAMES
-from skyloop.state import StateTable
-from skyloop.storage import Storage
+from skyloop.aws.clients import client
+from skyloop.aws.state import StateTable
+from skyloop.aws.storage import Storage
+from skyloop.formats.profile import STATISTIC_NAMES
 
 from tests import library
 from tests.library import BUCKET, Context, encoded, picture

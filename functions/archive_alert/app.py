@@ -7,10 +7,10 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from skyloop.alerts import archive_key, archived
-from skyloop.clients import client
-from skyloop.observability import logger, metrics, observed
-from skyloop.settings import Settings
-from skyloop.storage import Storage
+from skyloop.aws.clients import client
+from skyloop.aws.observability import logger, metrics, observed
+from skyloop.aws.settings import Settings
+from skyloop.aws.storage import Storage
 
 
 @observed

@@ -6,19 +6,19 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.assembly import Assembly
-from skyloop.catalogue import Catalogue
-from skyloop.clients import client
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.clients import client
+from skyloop.aws.observability import logger, metrics, observed
+from skyloop.aws.settings import Settings
+from skyloop.aws.state import StateTable
+from skyloop.aws.storage import Storage
+from skyloop.dataset.assembly import Assembly
 from skyloop.documents import AssembleRequest
-from skyloop.observability import logger, metrics, observed
-from skyloop.settings import Settings
-from skyloop.state import StateTable
-from skyloop.storage import Storage
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """An AssembleRequest in, an AssembleAnswer out. Repeating it gives the same dataset."""
+    """An AssembleRequest in, an AssembleResponse out. Repeating it gives the same dataset."""
     request, settings = AssembleRequest.model_validate(event), Settings.from_environment()
     logger.set_correlation_id(request.correlation_id)
     assembly = Assembly(

@@ -9,14 +9,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.catalogue import Catalogue
-from skyloop.clients import client
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.clients import client
+from skyloop.aws.observability import logger, metrics, observed, tracer
+from skyloop.aws.settings import Settings
+from skyloop.aws.storage import Storage
 from skyloop.documents import ImagesCatalogued
-from skyloop.intake import Intake, Taken
-from skyloop.observability import logger, metrics, observed, tracer
-from skyloop.settings import Settings
-from skyloop.storage import Storage
-from skyloop.uploads import uploads_in
+from skyloop.intake.entry import Intake, IntakeResult
+from skyloop.intake.uploads import uploads_in
 
 
 @observed
@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     settings = Settings.from_environment()
     catalogue = Catalogue(client("dynamodb"), settings.catalogue_table)
     intake = Intake(Storage(client("s3"), settings.data_bucket), catalogue)
-    taken: list[Taken] = []
+    taken: list[IntakeResult] = []
 
     @tracer.capture_method(capture_response=False)
     def take(record: SQSRecord) -> None:
@@ -43,18 +43,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     answer = process_partial_response(event, take, processor, context)
-    announce([result for result in taken if result.outcome == "new"], catalogue, settings)
+    announce([result for result in taken if result.outcome == "new"], settings)
     return dict(answer)
 
 
-def announce(new: list[Taken], catalogue: Catalogue, settings: Settings) -> None:
+def announce(new: list[IntakeResult], settings: Settings) -> None:
     """Tell the event bus of new images. The entries are written: should this fail, the scheduled sweep finds them."""
     if not new:
         return
     detail = ImagesCatalogued(
         stack=settings.prefix,
         new=len(new),
-        pending_at_least=catalogue.count("PENDING", at_most=settings.labeling_batch_size),
         correlation_id=new[0].correlation_id or settings.prefix,
     )
     entry = {

@@ -6,18 +6,18 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.catalogue import Catalogue
-from skyloop.clients import client
-from skyloop.conversion import Conversion
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.clients import client
+from skyloop.aws.observability import logger, metrics, observed
+from skyloop.aws.settings import Settings
+from skyloop.aws.storage import Storage
+from skyloop.dataset.conversion import Conversion
 from skyloop.documents import ConvertRequest
-from skyloop.observability import logger, metrics, observed
-from skyloop.settings import Settings
-from skyloop.storage import Storage
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """A ConvertRequest (ItemBatcher's shape) in, a ConvertAnswer out. Repeating it writes the same again."""
+    """A ConvertRequest (ItemBatcher's shape) in, a ConvertResponse out. Repeating it writes the same again."""
     request, settings = ConvertRequest.model_validate(event), Settings.from_environment()
     logger.set_correlation_id(request.batch.correlation_id)
     conversion = Conversion(

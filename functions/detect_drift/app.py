@@ -14,15 +14,15 @@ from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.capture import CaptureUnreadable, parse_capture_key
-from skyloop.catalogue import Catalogue
-from skyloop.clients import client
-from skyloop.drift_watch import DriftWatch, Outcome
-from skyloop.observability import logger, metrics, observed
-from skyloop.settings import Settings
-from skyloop.state import StateTable
-from skyloop.storage import Storage
-from skyloop.window import CaptureReader
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.clients import client
+from skyloop.aws.observability import logger, metrics, observed
+from skyloop.aws.settings import Settings
+from skyloop.aws.state import StateTable
+from skyloop.aws.storage import Storage
+from skyloop.drift.monitor import DriftMonitor, Outcome
+from skyloop.drift.window import CaptureReader
+from skyloop.formats.capture import CaptureUnreadable, parse_capture_key
 
 
 @observed
@@ -65,7 +65,7 @@ def _endpoint(record: SQSRecord) -> str | None:
         return None
 
 
-def _look(watch: DriftWatch, endpoint: str, now: datetime, *, eager: bool) -> Outcome:
+def _look(watch: DriftMonitor, endpoint: str, now: datetime, *, eager: bool) -> Outcome:
     outcome = watch.look(endpoint, now=now, eager=eager)
     log = logger.warning if outcome.unjudgeable else logger.info
     log("looked for drift", endpoint=endpoint, outcome=outcome.what, state=outcome.state, window=outcome.window)
@@ -84,9 +84,9 @@ def _count(endpoint: str, name: str, unit: MetricUnit, value: float) -> None:
         metric.add_dimension("Endpoint", endpoint)
 
 
-def _watch(settings: Settings) -> DriftWatch:
+def _watch(settings: Settings) -> DriftMonitor:
     storage = Storage(client("s3"), settings.data_bucket)
-    return DriftWatch(
+    return DriftMonitor(
         storage=storage,
         states=StateTable(client("dynamodb"), settings.state_table),
         catalogue=Catalogue(client("dynamodb"), settings.catalogue_table),

@@ -6,18 +6,18 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.catalogue import Catalogue
-from skyloop.clients import client
-from skyloop.documents import ReleaseAnswer, ReleaseRequest
-from skyloop.labeling import Labeling
-from skyloop.observability import logger, metrics, observed
-from skyloop.settings import Settings
-from skyloop.storage import Storage
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.clients import client
+from skyloop.aws.observability import logger, metrics, observed
+from skyloop.aws.settings import Settings
+from skyloop.aws.storage import Storage
+from skyloop.documents import ReleaseRequest, ReleaseResponse
+from skyloop.labeling.jobs import Labeling
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """A ReleaseRequest in, a ReleaseAnswer out. Repeating it releases nothing more."""
+    """A ReleaseRequest in, a ReleaseResponse out. Repeating it releases nothing more."""
     request, settings = ReleaseRequest.model_validate(event), Settings.from_environment()
     labeling = Labeling(
         Storage(client("s3"), settings.data_bucket), Catalogue(client("dynamodb"), settings.catalogue_table), settings
@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         released = labeling.relabel(request.job_name, request.reason)
     else:
         released = labeling.release(request.job_name)
-    answer = ReleaseAnswer(released=released)
+    answer = ReleaseResponse(released=released)
     metrics.add_metric("ImagesReleased", MetricUnit.Count, answer.released)
     logger.info("images released", labeling_job=request.job_name, reason=request.reason, released=answer.released)
     return answer.plain()

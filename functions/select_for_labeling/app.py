@@ -7,13 +7,13 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.idempotency import idempotent
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.catalogue import Catalogue
-from skyloop.clients import client
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.clients import client
+from skyloop.aws.observability import idempotency_config, idempotency_store, logger, metrics, observed
+from skyloop.aws.settings import Settings
+from skyloop.aws.storage import Storage
 from skyloop.documents import SelectLabel, SelectRequest
-from skyloop.labeling import Labeling
-from skyloop.observability import idempotency_config, idempotency_store, logger, metrics, observed
-from skyloop.settings import Settings
-from skyloop.storage import Storage
+from skyloop.labeling.jobs import Labeling
 
 
 @observed

@@ -6,19 +6,19 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.catalogue import Catalogue
-from skyloop.clients import client
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.clients import client
+from skyloop.aws.observability import logger, metrics, observed
+from skyloop.aws.settings import Settings
+from skyloop.aws.state import StateTable
+from skyloop.aws.storage import Storage
 from skyloop.documents import SweepRequest
-from skyloop.observability import logger, metrics, observed
-from skyloop.settings import Settings
-from skyloop.state import StateTable
-from skyloop.storage import Storage
 from skyloop.sweep import Sweep
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """A SweepRequest in, a SweepAnswer out. Repeating it is harmless: what is known or told already changes nothing."""
+    """A SweepRequest in, a SweepResponse out. Repeating it is harmless: what is known or told already changes nothing."""
     request, settings = SweepRequest.model_validate(event), Settings.from_environment()
     sweep = Sweep(
         Storage(client("s3"), settings.data_bucket),

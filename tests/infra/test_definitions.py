@@ -179,7 +179,7 @@ PAYLOADS = {
     "ConvertLabelsFunctionArn": {"Items", "BatchInput"},
     "AssembleDatasetFunctionArn": {"labeling_job_name", "correlation_id", "now"},
     "GateModelFunctionArn": {"evaluation_uri", "dataset_uri", "training_job_name", "correlation_id", "now"},
-    "SmokeTestFunctionArn": {"endpoint_name", "known_answers_uri", "endpoint_config_name", "variant_name"},
+    "SmokeTestFunctionArn": {"endpoint_name", "golden_predictions_uri", "endpoint_config_name", "variant_name"},
     "SweepUploadsFunctionArn": {"now"},
 }
 

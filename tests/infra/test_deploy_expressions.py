@@ -176,7 +176,7 @@ def test_deployed_tells_what_was_not_as_wished(previous: str, instances: int, sc
         "scaling": scaling,
         "summary": "",
         "package_arn": "package/2",
-        "known_answers_uri": "s3://data/known-answers.json",
+        "golden_predictions_uri": "s3://data/golden-predictions.json",
     }
     alert = run(state("deploy", "Deployed")["Assign"]["alert"], variables)
     text = json.dumps(alert)

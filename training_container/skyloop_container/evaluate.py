@@ -16,7 +16,7 @@ from .metrics import EVALUATOR, Judged, compare, score
 from .profile import STATISTICS, image_statistics
 from .report import write_report
 
-KNOWN_ANSWERS = 5
+GOLDEN_PREDICTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
 
 
 def run(environment: Environment) -> str:
-    """Evaluate and write evaluation.json, baseline.json, known-answers.json and report.html.
+    """Evaluate and write evaluation.json, baseline.json, golden-predictions.json and report.html.
 
     Returns:
         One line that says how it went.
@@ -84,10 +84,10 @@ def run(environment: Environment) -> str:
     if champion:
         theirs = [judge(champion, sample, settings.categories) for sample in test]
         _compare(evaluation, settings, champion, ours, theirs)
-    answers = _known_answers(candidate, test, ours, settings)
+    answers = _golden_predictions(candidate, test, ours, settings)
     _write(output / "evaluation.json", evaluation)
     _write(output / "baseline.json", _baseline(candidate, reference, settings))
-    _write(output / "known-answers.json", answers)
+    _write(output / "golden-predictions.json", answers)
     write_report(output / "report.html", evaluation, test, ours, theirs)
     return _summary(evaluation)
 
@@ -161,7 +161,9 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
     }
 
 
-def _known_answers(detector: Detector, test: list[Sample], judged: list[Judged], settings: Settings) -> dict[str, Any]:
+def _golden_predictions(
+    detector: Detector, test: list[Sample], judged: list[Judged], settings: Settings
+) -> dict[str, Any]:
     """A few test images with the answer the endpoint has to give for them: those the candidate is surest about.
 
     Images without a detection come last, so that even a candidate that finds nothing has answers to be checked by.
@@ -178,7 +180,7 @@ def _known_answers(detector: Detector, test: list[Sample], judged: list[Judged],
                 "uri": settings.test_prefix.rstrip("/") + "/" + sample.name,
                 "detections": answer_image(detector, sample.path.read_bytes(), None)["detections"],
             }
-            for _, sample in ranked[:KNOWN_ANSWERS]
+            for _, sample in ranked[:GOLDEN_PREDICTIONS]
         ],
     }
 

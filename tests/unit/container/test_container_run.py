@@ -160,7 +160,7 @@ def test_evaluation_documents(evaluated: Path) -> None:
     baseline = json.loads((output / "baseline.json").read_text())
     assert baseline["count"] == len(baseline["profiles"]) == len(baseline["features"]) == 4
     assert len(baseline["profile_names"]) == len(baseline["profiles"][0]) == 7
-    answers = json.loads((output / "known-answers.json").read_text())
+    answers = json.loads((output / "golden-predictions.json").read_text())
     assert len(answers["answers"]) == 5
     assert all(re.fullmatch(r"s3://bucket/labeled-data/labels-1/images/\w+\.png", a["uri"]) for a in answers["answers"])
     assert "mAP50" in (evaluated / "output" / "message").read_text()
@@ -291,7 +291,7 @@ def request(port: int, method: str, path: str, body: bytes = b"", **headers: str
 
 def test_the_endpoint_answers_as_evaluated(endpoint: int, evaluated: Path) -> None:
     """The known answers, asked over HTTP, and an image's profile."""
-    answers = json.loads((evaluated / "processing" / "output" / "known-answers.json").read_text())["answers"]
+    answers = json.loads((evaluated / "processing" / "output" / "golden-predictions.json").read_text())["answers"]
     for known in answers:
         name = known["uri"].removeprefix("s3://bucket/labeled-data/")
         body = (evaluated / "processing" / "input" / "test" / name).read_bytes()

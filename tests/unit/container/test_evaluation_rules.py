@@ -86,7 +86,7 @@ def test_a_worse_candidate_is_seen(base: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result["comparison"]["interval"] == [-1, -1]
 
 
-def test_baseline_and_known_answers(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baseline_and_golden_predictions(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (base / "processing" / "input" / "champion" / "model.tar.gz").unlink()
     result = run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"))
     assert result["champion"] is None
@@ -97,15 +97,17 @@ def test_baseline_and_known_answers(base: Path, monkeypatch: pytest.MonkeyPatch)
     assert baseline["profiles"][0] == pytest.approx([statistics[name] for name in STATISTICS], abs=1e-6)
     assert baseline["count"] == 3
     assert baseline["detections"]["per_category"]["square"] == sum(len(draw(seed)[1]) for seed in range(100, 103))
-    answers = json.loads((output / "known-answers.json").read_text())["answers"]
+    answers = json.loads((output / "golden-predictions.json").read_text())["answers"]
     assert len(answers) == 5
     assert all(answer["detections"] for answer in answers)
 
 
-def test_a_candidate_that_finds_nothing_still_has_known_answers(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_candidate_that_finds_nothing_still_has_golden_predictions(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blind = Stub(["square", "disc"], "square", confidence=0.95)
     run(base, monkeypatch, candidate=blind, champion=blind)
-    answers = json.loads((base / "processing" / "output" / "known-answers.json").read_text())["answers"]
+    answers = json.loads((base / "processing" / "output" / "golden-predictions.json").read_text())["answers"]
     assert len(answers) == 5
 
 

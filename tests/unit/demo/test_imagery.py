@@ -165,7 +165,7 @@ def test_coco_of_frames_is_json(tmp_path: Path) -> None:
 
 def test_no_ground_of_the_test_set_is_flown_again() -> None:
     """The split by flight is frozen and deterministic: which dense lines are held out follows from their names."""
-    from skyloop.splits import Frame, plan
+    from skyloop.dataset.splits import Frame, plan
 
     frozen: dict[str, dict[str, object]] = {}
     dense = [Frame(f"a{line}-{n}", f"yell-a-line-{line}", f"a-{n:03d}.jpg") for line in range(1, 6) for n in range(27)]

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from moto import mock_aws
-from skyloop.catalogue import Catalogue
-from skyloop.clients import client
-from skyloop.settings import Settings
-from skyloop.state import StateTable
-from skyloop.storage import Storage
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.clients import client
+from skyloop.aws.settings import Settings
+from skyloop.aws.state import StateTable
+from skyloop.aws.storage import Storage
 
 from tests import library
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 from skyloop.alerts import Alert, archive_key, archived, mail_subject, publish, sns_message
-from skyloop.clients import client
+from skyloop.aws.clients import client
 
 from tests import library
 

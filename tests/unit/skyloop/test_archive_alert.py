@@ -6,7 +6,7 @@ import json
 
 import pytest
 from moto import mock_aws
-from skyloop.clients import client
+from skyloop.aws.clients import client
 
 from tests import library
 from tests.library import BUCKET, Context

@@ -8,11 +8,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from skyloop.assembly import Assembly
+from skyloop.dataset.assembly import Assembly
 from skyloop.documents import AssembleRequest, CatalogueItem, LabeledImage
-from skyloop.groundtruth import label_category_config
-from skyloop.keys import LABEL_CATEGORIES, set_aside_key
-from skyloop.selection import queue_order
+from skyloop.formats.groundtruth import label_category_config
+from skyloop.layout import LABEL_CATEGORIES, exclusion_key, queue_order
 
 from tests import library
 from tests.library import BUCKET, Context, encoded, picture
@@ -51,7 +50,7 @@ def test_labels_that_were_set_aside_are_in_no_dataset(storage, record):
     record(flights(6, 10))
     record([labeled("flight-9", number, "car", job="wrong") for number in range(10)])
     assert "wrong" in storage.read_json(storage.key_of(assemble()["dataset_uri"]))["labeling_jobs"]
-    storage.write_json(set_aside_key("wrong"), {"labeling_job": "wrong", "reason": "shifted"})
+    storage.write_json(exclusion_key("wrong"), {"labeling_job": "wrong", "reason": "shifted"})
     document = storage.read_json(storage.key_of(assemble("wrong")["dataset_uri"]))
     assert document["labeling_jobs"] == ["job-1"]
     assert sum(counts["images"] for counts in document["counts"].values()) == 60

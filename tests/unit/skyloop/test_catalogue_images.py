@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from skyloop.clients import client
-from skyloop.intake import Intake
-from skyloop.uploads import Upload
+from skyloop.aws.clients import client
+from skyloop.intake.entry import Intake
+from skyloop.intake.uploads import Upload
 
 from tests import library
 from tests.library import BUCKET, Context, encoded, picture
@@ -67,7 +67,7 @@ def test_new_images_are_entered_and_announced_once(catalogue, announced):
     assert {(item.flight, item.width, item.height, item.correlation_id) for item in items} == {
         ("north", 64, 48, "north")
     }
-    assert announced() == [{"stack": "skyloop-dev", "new": 2, "pending_at_least": 2, "correlation_id": "north"}]
+    assert announced() == [{"stack": "skyloop-dev", "new": 2, "correlation_id": "north"}]
 
 
 def test_the_same_picture_under_another_key_is_one_entry(catalogue, announced):
@@ -127,7 +127,7 @@ def test_what_is_no_image_is_quarantined_with_its_reason_and_the_rest_goes_on(ca
     record = json.load(s3.get_object(Bucket=BUCKET, Key="quarantine/raw-images/a/text.jpg.reason.json")["Body"])
     assert (record["code"], record["reason"], record["size"]) == ("not-an-image", refused.reason, 17)
     assert len(list(catalogue.by_status("PENDING"))) == 1
-    assert announced() == [{"stack": "skyloop-dev", "new": 1, "pending_at_least": 1, "correlation_id": "a"}]
+    assert announced() == [{"stack": "skyloop-dev", "new": 1, "correlation_id": "a"}]
 
 
 def test_a_repaired_file_leaves_the_quarantine(catalogue):
@@ -188,7 +188,7 @@ def test_drifted_images_head_the_queue_and_carry_their_correlation_id(catalogue)
 
 
 def test_a_file_over_the_limit_is_not_even_read(catalogue, monkeypatch):
-    monkeypatch.setattr("skyloop.intake.MAX_BYTES", 1000)
+    monkeypatch.setattr("skyloop.intake.entry.MAX_BYTES", 1000)
     put("raw-images/a/1.jpg", encoded(picture(200, 200)))
     invoke(created("raw-images/a/1.jpg"))
     (refused,) = catalogue.by_status("QUARANTINED")

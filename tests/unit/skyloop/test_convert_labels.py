@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from skyloop.conversion import MAX_UNANSWERED
+from skyloop.aws.catalogue import MAX_UNANSWERED
 from skyloop.documents import CatalogueItem
-from skyloop.groundtruth import label_category_config
-from skyloop.keys import LABEL_CATEGORIES
-from skyloop.selection import queue_order
-from skyloop.yolo import read_labels
+from skyloop.formats.groundtruth import label_category_config
+from skyloop.formats.yolo import read_labels
+from skyloop.layout import LABEL_CATEGORIES, queue_order
 
 from tests import library
 from tests.library import BUCKET, Context, encoded, picture

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from moto import mock_aws
-from skyloop.clients import client
-from skyloop.state import StateTable
-from skyloop.storage import Storage
-from skyloop.window import CaptureReader
+from skyloop.aws.clients import client
+from skyloop.aws.state import StateTable
+from skyloop.aws.storage import Storage
+from skyloop.drift.window import CaptureReader
 
 from tests import library
 from tests.library import BUCKET, encoded, picture
@@ -88,7 +88,7 @@ def test_an_episode_alerts_once_goes_on_collecting_and_ends_once(world):
 
 
 def test_an_episode_fills_the_queue_only_so_far(world, monkeypatch):
-    monkeypatch.setattr("skyloop.drift_watch.MAX_IMAGES", 25)
+    monkeypatch.setattr("skyloop.drift.monitor.MAX_IMAGES", 25)
     world.deploy()
     for _ in range(3):
         world.tell(world.serve(WINDOW, DARK))
@@ -97,7 +97,7 @@ def test_an_episode_fills_the_queue_only_so_far(world, monkeypatch):
 
 
 def test_the_most_unusual_images_go_first(world, monkeypatch):
-    monkeypatch.setattr("skyloop.drift_watch.MAX_IMAGES", 1)
+    monkeypatch.setattr("skyloop.drift.monitor.MAX_IMAGES", 1)
     world.deploy()
     rows = draw(world.random, WINDOW, shift=DARK)
     rows[13] -= 0.3
@@ -249,12 +249,12 @@ def test_a_run_that_dies_before_its_alert_is_finished_by_a_later_one(world, monk
         raise ConnectionError("SNS is away")
 
     with monkeypatch.context() as broken:
-        broken.setattr("skyloop.drift_watch.publish", unreachable)
+        broken.setattr("skyloop.drift.monitor.publish", unreachable)
         assert world.tell(key)["batchItemFailures"] == [{"itemIdentifier": "message-0"}]
     assert world.state()["announced"] is False
     assert world.tell(key) == {"batchItemFailures": []}  # too soon to tell a dead run from a slow one
     assert world.alerts() == []
-    monkeypatch.setattr("skyloop.drift_watch.CLAIM_TIMEOUT", timedelta(0))
+    monkeypatch.setattr("skyloop.drift.monitor.CLAIM_TIMEOUT", timedelta(0))
     world.tick()
     assert [alert["event"] for alert in world.alerts()] == ["drift"]
     assert world.state()["announced"] is True

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
-from skyloop.clients import client
+from skyloop.aws.clients import client
+from skyloop.aws.storage import ObjectMissing
 from skyloop.documents import DatasetDocument
-from skyloop.evaluation import EvaluationUnreadable
-from skyloop.gating import GateInputMissing
-from skyloop.storage import ObjectMissing
+from skyloop.formats.evaluation import EvaluationUnreadable
+from skyloop.gate.record import GateInputMissing
 
 from tests import library
 from tests.library import BUCKET, REPOSITORY, Context

@@ -8,11 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from skyloop.clients import client
+from skyloop.aws.clients import client
 from skyloop.documents import CatalogueItem
-from skyloop.keys import quarantine_id
-from skyloop.selection import queue_order
-from skyloop.sweep import SELECTION_LOCK
+from skyloop.layout import LABELING_LOCK, quarantine_id, queue_order
 
 from tests import library
 from tests.library import BUCKET, Context, encoded, picture
@@ -184,9 +182,9 @@ def test_a_selection_under_way_keeps_its_claims(catalogue, state, jobs):
     catalogue.add(item(1, "about-to-be-created"))
     catalogue.add(item(2, "dead"))
     now = later()
-    state.put(SELECTION_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) + 60})
+    state.put(LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) + 60})
     assert sweep(now)["released"] == 1
-    state.put(SELECTION_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) - 1})
+    state.put(LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) - 1})
     assert sweep(now)["released"] == 1
 
 
@@ -240,7 +238,7 @@ def test_news_after_the_alert_is_told_and_nothing_else(catalogue, alerts):
     assert not catalogue.add_refused(refused(1))  # delivered again
     # An image that nobody could label keeps its old place in the queue.
     catalogue.add(item(3, "job"))
-    catalogue.give_up(f"{3:064x}", "job", "3 labeling jobs gave it back without labels")
+    catalogue.quarantine(f"{3:064x}", "job", "3 labeling jobs gave it back without labels")
     assert sweep(later())["quarantined"] == 2
     (alert,) = alerts()
     assert "raw-images/f/2.jpg: it is truncated" in alert["why"]
@@ -270,7 +268,7 @@ def test_what_could_not_be_published_is_told_by_the_next_sweep(catalogue, alerts
 
 def test_an_entry_mended_while_the_alert_went_out_stays_as_it_is(catalogue):
     now = later()
-    assert not catalogue.mark_told(quarantine_id("raw-images/f/1.jpg"), now)
+    assert not catalogue.mark_alerted(quarantine_id("raw-images/f/1.jpg"), now)
     assert catalogue.get(quarantine_id("raw-images/f/1.jpg")) is None
     catalogue.add(item(2, "job"))
-    assert not catalogue.mark_told(f"{2:064x}", now)
+    assert not catalogue.mark_alerted(f"{2:064x}", now)

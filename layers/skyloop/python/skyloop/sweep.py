@@ -12,15 +12,15 @@ from typing import Any, get_args
 
 from botocore.exceptions import ClientError
 
-from skyloop import keys, quarantine
-from skyloop.catalogue import Catalogue
-from skyloop.documents import ImageStatus, SweepAnswer, SweepRequest
-from skyloop.settings import Settings
-from skyloop.state import StateTable
-from skyloop.storage import ObjectSummary, Storage
-from skyloop.uploads import object_created
+from skyloop import layout
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.settings import Settings
+from skyloop.aws.state import StateTable
+from skyloop.aws.storage import ObjectSummary, Storage
+from skyloop.documents import ImageStatus, SweepRequest, SweepResponse
+from skyloop.intake import quarantine
+from skyloop.intake.uploads import object_created
 
-SELECTION_LOCK = "lock#labeling"
 QUEUE_BATCH = 10  # messages a SendMessageBatch takes
 QUEUE_COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 BACKLOG_SECONDS = 7200
@@ -52,12 +52,12 @@ class Sweep:
         self.sns = sns
         self.settings = settings
 
-    def sweep(self, request: SweepRequest) -> SweepAnswer:
+    def sweep(self, request: SweepRequest) -> SweepResponse:
         """Queue forgotten uploads again, free the images of labeling jobs that will never finish, tell of refusals."""
         examined, requeued = self._uploads(request.now)
         released = self._labeling(request.now)
-        told = quarantine.tell(self.storage, self.catalogue, self.sns, self.settings, request.now)
-        return SweepAnswer(requeued=requeued, released=released, examined=examined, quarantined=told)
+        told = quarantine.alert_quarantined(self.storage, self.catalogue, self.sns, self.settings, request.now)
+        return SweepResponse(requeued=requeued, released=released, examined=examined, quarantined=told)
 
     def _uploads(self, now: datetime) -> tuple[int, int]:
         """(objects looked at, uploads queued again).
@@ -67,8 +67,8 @@ class Sweep:
         """
         patience = self.settings.labeling_quiet_seconds + (BACKLOG_SECONDS if self._busy() else 0)
         settled = now.timestamp() - patience
-        listing = self.storage.listing(keys.RAW_IMAGES)
-        uploads = [summary for summary in listing if not keys.is_folder_marker(summary.key)]
+        listing = self.storage.listing(layout.RAW_IMAGES)
+        uploads = [summary for summary in listing if not layout.is_folder_marker(summary.key)]
         candidates = [summary for summary in uploads if summary.modified <= settled]
         if not candidates:
             return len(uploads), 0
@@ -110,7 +110,7 @@ class Sweep:
         for item in self.catalogue.by_status("LABELING"):
             if item.labeling_job:
                 held[item.labeling_job].append(item.image_id)
-        lock = self.state.get(SELECTION_LOCK)
+        lock = self.state.get(layout.LABELING_LOCK)
         selecting = lock is not None and float(lock.get("expires_at", 0)) > now.timestamp()
         released = 0
         for job_name, image_ids in held.items():

@@ -1,0 +1,1 @@
+"""What talks to AWS: thin edges around clients that are handed in."""

@@ -1,0 +1,244 @@
+"""The CatalogueTable edge: one entry an image, every change conditional, so that whoever comes second changes nothing.
+
+Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits, in which order" without a scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from skyloop.aws.dynamodb import BATCH_GET_LIMIT, condition_failed, from_attributes, to_attributes
+from skyloop.documents import CatalogueItem, ImageStatus
+from skyloop.layout import STATUS_INDEX
+
+MAX_UNANSWERED = 3
+"""Labeling jobs that may give an image back without labels before it is quarantined: every job costs somebody's time."""
+
+
+class Catalogue:
+    """`client` is a boto3 DynamoDB client."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self.client = client
+        self.table = table
+
+    def get(self, image_id: str) -> CatalogueItem | None:
+        """The entry, read consistently, or None."""
+        answer = self.client.get_item(TableName=self.table, Key=_key(image_id), ConsistentRead=True)
+        return _item(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, image_ids: list[str]) -> dict[str, CatalogueItem]:
+        """Those of `image_ids` that exist, by id."""
+        wanted = sorted(set(image_ids))
+        found: dict[str, CatalogueItem] = {}
+        while wanted:
+            keys, wanted = [_key(image_id) for image_id in wanted[:BATCH_GET_LIMIT]], wanted[BATCH_GET_LIMIT:]
+            answer = self.client.batch_get_item(RequestItems={self.table: {"Keys": keys, "ConsistentRead": True}})
+            for raw in answer["Responses"].get(self.table, []):
+                item = _item(raw)
+                found[item.image_id] = item
+            left = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
+            wanted += [key["image_id"]["S"] for key in left]
+        return found
+
+    def add(self, item: CatalogueItem) -> bool:
+        """Enter a new image. False: it is there already, and stays as it is."""
+        try:
+            self.client.put_item(
+                TableName=self.table,
+                Item=_attributes(item),
+                ConditionExpression="attribute_not_exists(image_id)",
+            )
+        except ClientError as error:
+            return _lost(error)
+        return True
+
+    def add_refused(self, item: CatalogueItem) -> bool:
+        """Enter a refused file, or a new reason for refusing it. False: it is there for the same reason."""
+        try:
+            self.client.put_item(
+                TableName=self.table,
+                Item=_attributes(item),
+                ConditionExpression="attribute_not_exists(image_id) OR reason <> :reason",
+                ExpressionAttributeValues=to_attributes({":reason": item.reason}),
+            )
+        except ClientError as error:
+            return _lost(error)
+        return True
+
+    def delete(self, image_id: str) -> None:
+        """Remove an entry, if it is there."""
+        self.client.delete_item(TableName=self.table, Key=_key(image_id))
+
+    def add_duplicate_key(self, image_id: str, key: str) -> bool:
+        """Note that the same content also lies under `key`. False: that was known."""
+        try:
+            self.client.update_item(
+                TableName=self.table,
+                Key=_key(image_id),
+                UpdateExpression="ADD duplicate_keys :keys",
+                ConditionExpression="#key <> :key AND NOT contains(duplicate_keys, :key)",
+                ExpressionAttributeNames={"#key": "key"},
+                ExpressionAttributeValues={":keys": {"SS": [key]}, ":key": {"S": key}},
+            )
+        except ClientError as error:
+            return _lost(error)
+        return True
+
+    def claim(self, image_id: str, job_name: str) -> bool:
+        """PENDING -> LABELING for `job_name`. False: another job has it, or it waits no more."""
+        return self._change(
+            image_id,
+            "SET #status = :labeling, labeling_job = :job",
+            "#status = :pending",
+            {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name},
+        )
+
+    def release(self, image_id: str, job_name: str, status: ImageStatus = "LABELING") -> bool:
+        """`status` by `job_name` -> PENDING, one attempt more, in its old place of the queue. False: not that job's."""
+        return self._change(
+            image_id,
+            "SET #status = :pending, attempts = attempts + :one REMOVE labeling_job",
+            "#status = :before AND labeling_job = :job",
+            {":before": status, ":pending": "PENDING", ":job": job_name, ":one": 1},
+        )
+
+    def return_unlabeled(self, image_id: str, job_name: str) -> bool:
+        """A completed job has no labels for this image: requeue it, or quarantine it when that happened too often."""
+        item = self.get(image_id)
+        if item is not None and item.unanswered + 1 >= MAX_UNANSWERED:
+            return self.quarantine(image_id, job_name, f"{MAX_UNANSWERED} labeling jobs gave it back without labels")
+        return self._change(
+            image_id,
+            "SET #status = :pending, attempts = attempts + :one, unanswered = unanswered + :one REMOVE labeling_job",
+            "#status = :labeling AND labeling_job = :job",
+            {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name, ":one": 1},
+        )
+
+    def quarantine(self, image_id: str, job_name: str, reason: str) -> bool:
+        """LABELING by `job_name` -> QUARANTINED with a reason. False: not that job's."""
+        return self._change(
+            image_id,
+            "SET #status = :quarantined, reason = :reason",
+            "#status = :labeling AND labeling_job = :job",
+            {":labeling": "LABELING", ":quarantined": "QUARANTINED", ":job": job_name, ":reason": reason},
+        )
+
+    def mark_labeled(self, image_id: str, job_name: str) -> bool:
+        """The labels of `job_name` are written: -> LABELED.
+
+        True also when they already were (a repeated delivery). False: the image belongs to another job by now, or
+        was never catalogued.
+        """
+        return self._change(
+            image_id,
+            "SET #status = :labeled",
+            "labeling_job = :job AND (#status = :labeling OR #status = :labeled)",
+            {":labeling": "LABELING", ":labeled": "LABELED", ":job": job_name},
+        )
+
+    def by_status(
+        self, status: ImageStatus, *, newest_first: bool = False, priority: bool | None = None, limit: int | None = None
+    ) -> Iterator[CatalogueItem]:
+        """Entries with `status` in queue order, read page by page from the index (eventually consistent).
+
+        `priority` narrows to the head (True) or the rest (False) of the queue.
+        """
+        values: dict[str, Any] = {":status": status}
+        condition = "#status = :status"
+        if priority is not None:
+            condition += " AND begins_with(queue_order, :place)"
+            values[":place"] = "0#" if priority else "1#"
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "IndexName": STATUS_INDEX,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": to_attributes(values),
+            "ScanIndexForward": not newest_first,
+        }
+        if limit is not None:
+            request["Limit"] = limit
+        pages = self.client.get_paginator("query").paginate(**request)
+        return islice((_item(raw) for page in pages for raw in page["Items"]), limit)
+
+    def unalerted(self) -> Iterator[CatalogueItem]:
+        """Quarantined entries that no alert told of yet, in queue order (eventually consistent)."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.table,
+            IndexName=STATUS_INDEX,
+            KeyConditionExpression="#status = :status",
+            FilterExpression="attribute_not_exists(alerted_at)",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":status": {"S": "QUARANTINED"}},
+        )
+        return (_item(raw) for page in pages for raw in page["Items"])
+
+    def mark_alerted(self, image_id: str, now: datetime) -> bool:
+        """An alert told of this quarantined entry. False: it is quarantined no more."""
+        return self._change(
+            image_id,
+            "SET alerted_at = :now",
+            "#status = :quarantined",
+            {":now": now.isoformat(), ":quarantined": "QUARANTINED"},
+        )
+
+    def known_keys(self, status: ImageStatus) -> Iterator[str]:
+        """Every S3 key that entries with `status` account for, duplicates included, read page by page."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.table,
+            IndexName=STATUS_INDEX,
+            KeyConditionExpression="#status = :status",
+            ProjectionExpression="#key, duplicate_keys",
+            ExpressionAttributeNames={"#status": "status", "#key": "key"},
+            ExpressionAttributeValues={":status": {"S": status}},
+        )
+        for page in pages:
+            for raw in page["Items"]:
+                yield raw["key"]["S"]
+                yield from raw.get("duplicate_keys", {}).get("SS", [])
+
+    def of_job(self, job_name: str, status: ImageStatus = "LABELING") -> Iterator[CatalogueItem]:
+        """The images that `job_name` has claimed and not given back or finished; or those with another status."""
+        return (item for item in self.by_status(status) if item.labeling_job == job_name)
+
+    def _change(self, image_id: str, update: str, condition: str, values: dict[str, Any]) -> bool:
+        try:
+            self.client.update_item(
+                TableName=self.table,
+                Key=_key(image_id),
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=to_attributes(values),
+            )
+        except ClientError as error:
+            return _lost(error)
+        return True
+
+
+def _key(image_id: str) -> dict[str, Any]:
+    return {"image_id": {"S": image_id}}
+
+
+def _attributes(item: CatalogueItem) -> dict[str, Any]:
+    # DynamoDB has no empty sets, so an image without duplicates has no such attribute.
+    plain = item.plain()
+    plain["duplicate_keys"] = set(item.duplicate_keys) or None
+    return to_attributes(plain)
+
+
+def _item(attributes: dict[str, Any]) -> CatalogueItem:
+    return CatalogueItem.model_validate(from_attributes(attributes))
+
+
+def _lost(error: ClientError) -> bool:
+    """False for a condition that did not hold; any other error is raised."""
+    if condition_failed(error):
+        return False
+    raise error

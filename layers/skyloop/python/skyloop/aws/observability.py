@@ -1,0 +1,44 @@
+"""Logger, metrics, tracer and idempotency, set up once and shared by every handler."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig
+
+from skyloop.aws.clients import client
+from skyloop.aws.settings import Settings
+
+logger = Logger()
+metrics = Metrics(namespace="Skyloop")
+# Lambda names its X-Ray daemon in the environment. Without one there is nowhere to send segments, so nothing is traced.
+tracer = Tracer(disabled="AWS_XRAY_DAEMON_ADDRESS" not in os.environ, patch_modules=("botocore",))
+
+
+def observed(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a Lambda handler structured logs, a cold-start metric, EMF metrics flushed at its end, and a trace.
+
+    The correlation id is cleared between invocations; the handler sets it as soon as it has read it from the event.
+    """
+    wrapped = metrics.log_metrics(handler, capture_cold_start_metric=True)
+    wrapped = tracer.capture_lambda_handler(wrapped, capture_response=False)
+    wrapped = logger.inject_lambda_context(wrapped, clear_state=True)
+    return functools.wraps(handler)(wrapped)
+
+
+def idempotency_store(settings: Settings) -> DynamoDBPersistenceLayer:
+    """Where Powertools remembers what was already answered (table key `id`, TTL attribute `expiration`)."""
+    return DynamoDBPersistenceLayer(table_name=settings.idempotency_table, boto3_client=client("dynamodb"))
+
+
+def idempotency_config(key: str, *, hours: float = 1) -> IdempotencyConfig:
+    """Remember an answer for `hours` under the JMESPath expression `key` of the event; refuse an event without it."""
+    return IdempotencyConfig(
+        event_key_jmespath=key,
+        raise_on_no_idempotency_key=True,
+        expires_after_seconds=int(hours * 3600),
+    )

@@ -1,0 +1,178 @@
+"""The S3 edge: objects of one bucket in and out, as bytes or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+MAX_COPY_BYTES = 5 * 1024**3  # what one CopyObject takes
+CHUNK_BYTES = 1 << 20
+MISSING_CODES = {"NoSuchKey", "404", "NotFound", "NoSuchVersion"}
+
+
+class ObjectMissing(LookupError):
+    """The object is not there (any more)."""
+
+
+class ObjectTooLarge(ValueError):
+    """The object is larger than the reader was ready for; nothing was read. `size` is in bytes."""
+
+    def __init__(self, uri: str, size: int) -> None:
+        super().__init__(f"{uri} has {size} bytes")
+        self.size = size
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object's body and what was said about it. `metadata` keys are lower case, as S3 returns them."""
+
+    key: str
+    body: bytes
+    content_type: str = "application/octet-stream"
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ObjectSummary:
+    """One line of a listing. `modified` is seconds since the epoch."""
+
+    key: str
+    size: int
+    modified: float
+
+
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into (bucket, key). The key is taken raw: `+`, `%` and `?` have no meaning in it.
+
+    Raises ValueError when `uri` is not an S3 URI or names no bucket.
+    """
+    scheme, separator, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme.lower() != "s3" or not separator or not bucket:
+        raise ValueError(f"not an S3 URI: {uri!r}")
+    return bucket, key
+
+
+def s3_uri(bucket: str, key: str) -> str:
+    """The inverse of `parse_s3_uri`."""
+    return f"s3://{bucket}/{key}"
+
+
+class Storage:
+    """One bucket. `client` is a boto3 S3 client."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    def uri(self, key: str) -> str:
+        """`s3://<this bucket>/<key>`."""
+        return s3_uri(self.bucket, key)
+
+    def key_of(self, uri: str) -> str:
+        """The key of an S3 URI in this bucket. Raises ValueError when the URI names another bucket."""
+        bucket, key = parse_s3_uri(uri)
+        if bucket != self.bucket:
+            raise ValueError(f"{uri!r} is not in bucket {self.bucket!r}")
+        return key
+
+    def read(self, key: str, *, at_most: int | None = None, byte_range: tuple[int, int] | None = None) -> StoredObject:
+        """Read an object, or bytes `first..last` (inclusive) of it.
+
+        Raises ObjectMissing, and ObjectTooLarge for a body of more than `at_most` bytes.
+        """
+        request: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
+        if byte_range:
+            request["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
+        try:
+            answer = self.client.get_object(**request)
+        except ClientError as error:
+            raise _missing(error, self.uri(key)) from error
+        if at_most is not None and answer["ContentLength"] > at_most:
+            answer["Body"].close()
+            raise ObjectTooLarge(self.uri(key), answer["ContentLength"])
+        return StoredObject(
+            key=key,
+            body=answer["Body"].read(),
+            content_type=answer.get("ContentType", "application/octet-stream"),
+            metadata=answer.get("Metadata", {}),
+        )
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        """The lines of an object as they arrive, one in memory at a time. Raises ObjectMissing at the first."""
+        try:
+            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        except ClientError as error:
+            raise _missing(error, self.uri(key)) from error
+        yield from body.iter_lines(CHUNK_BYTES)
+
+    def read_json(self, key: str) -> Any:
+        """Read and parse a JSON object. Raises ObjectMissing, or ValueError naming the object when it is not JSON."""
+        body = self.read(key).body
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise ValueError(f"{self.uri(key)} is not JSON: {error}") from error
+
+    def read_json_if_there(self, key: str) -> Any | None:
+        """As `read_json`, but None when there is no such object."""
+        try:
+            return self.read_json(key)
+        except ObjectMissing:
+            return None
+
+    def size(self, key: str) -> int:
+        """The object's size in bytes. Raises ObjectMissing."""
+        try:
+            return int(self.client.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
+        except ClientError as error:
+            raise _missing(error, self.uri(key)) from error
+
+    def write(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: dict[str, str] | None = None,
+    ) -> str:
+        """Write an object and return its URI."""
+        self.client.put_object(
+            Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, Metadata=metadata or {}
+        )
+        return self.uri(key)
+
+    def write_json(self, key: str, document: Any) -> str:
+        """Write `document` as UTF-8 JSON with sorted keys, so that equal documents are equal objects."""
+        body = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode()
+        return self.write(key, body, content_type="application/json")
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object of at most MAX_COPY_BYTES within the bucket, metadata included. Raises ObjectMissing."""
+        try:
+            self.client.copy_object(Bucket=self.bucket, Key=target, CopySource={"Bucket": self.bucket, "Key": source})
+        except ClientError as error:
+            raise _missing(error, self.uri(source)) from error
+
+    def listing(self, prefix: str) -> Iterator[ObjectSummary]:
+        """Every object under `prefix`, in key order, page by page."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        for page in pages:
+            for item in page.get("Contents", []):
+                yield ObjectSummary(item["Key"], int(item["Size"]), item["LastModified"].timestamp())
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The "folders" directly under `prefix`: key prefixes up to and with the next `/`."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+        for page in pages:
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"]
+
+
+def _missing(error: ClientError, uri: str) -> Exception:
+    """ObjectMissing where S3 says that there is no such object; any other error as it came."""
+    return ObjectMissing(uri) if error.response["Error"]["Code"] in MISSING_CODES else error

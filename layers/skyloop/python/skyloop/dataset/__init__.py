@@ -1,0 +1,1 @@
+"""Step 3: finished labels become a versioned dataset."""

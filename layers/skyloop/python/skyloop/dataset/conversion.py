@@ -1,0 +1,120 @@
+"""Step 3 of the loop, first half: finished labels become pictures and label files that Ultralytics can train on."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from skyloop import layout
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.storage import ObjectMissing, ObjectTooLarge, Storage
+from skyloop.dataset.slices import TrainingImage, slice_image
+from skyloop.documents import ConvertRequest, ConvertResponse, LabeledImage
+from skyloop.formats.geometry import Rectangle
+from skyloop.formats.groundtruth import LabeledLine, UnlabeledLine, UnusableLine, categories_of, read_line
+from skyloop.formats.images import MAX_BYTES
+from skyloop.formats.yolo import write_labels
+
+CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+
+
+class Conversion:
+    """Joins the bucket and the catalogue for one batch of output manifest lines.
+
+    Everything written is named by its content, so that a repeated batch writes the same again.
+    """
+
+    def __init__(self, storage: Storage, catalogue: Catalogue, tile_size: int) -> None:
+        self.storage = storage
+        self.catalogue = catalogue
+        self.tile_size = tile_size
+
+    def convert(self, request: ConvertRequest) -> ConvertResponse:
+        """Convert a batch. A line that cannot be used is put aside with its reason and never stops the others."""
+        job, attribute = request.batch.job_name, request.batch.label_attribute_name
+        categories = categories_of(self.storage.read_json(layout.LABEL_CATEGORIES))
+        written: list[LabeledImage] = []
+        refused: list[tuple[Any, str]] = []
+        unlabeled: list[UnlabeledLine] = []
+        for line in request.items:
+            try:
+                read = read_line(line, attribute)
+                if isinstance(read, UnlabeledLine):
+                    unlabeled.append(read)
+                else:
+                    written += self._convert_line(read, job, categories)
+            except UnusableLine as error:
+                refused.append((line, str(error)))
+        # Before any status: an image that counts as labeled must have its record.
+        record_key = f"{layout.LABELED_DATA}{job}/records/{layout.content_hash(request.items)}.json"
+        self.storage.write_json(record_key, [image.plain() for image in written])
+        converted = {image.image_id for image in written}
+        for image_id in sorted(converted):
+            self.catalogue.mark_labeled(image_id, job)
+        for line, reason in refused:
+            self._put_aside(line, reason, job)
+        for line in unlabeled:
+            if line.image_id is not None:
+                self.catalogue.return_unlabeled(line.image_id, job)
+        return ConvertResponse(
+            converted=len(converted),
+            boxes=sum(len(image.boxes) for image in written),
+            quarantined=len(refused),
+            unlabeled=len(unlabeled),
+            record_key=record_key,
+        )
+
+    def _convert_line(self, line: LabeledLine, job: str, categories: tuple[str, ...]) -> list[LabeledImage]:
+        """Write one image, or its tiles. Raises UnusableLine."""
+        key, body = self._source(line)
+        facts, images = slice_image(body, line, categories, self.tile_size)
+        flight = layout.flight_of(key) if key.startswith(layout.RAW_IMAGES) else line.flight or layout.NO_FLIGHT
+        return [
+            LabeledImage(
+                name=image.name,
+                image_id=facts.image_id,
+                source_key=key,
+                flight=flight,
+                job_name=job,
+                image_key=self._write_picture(image, job),
+                label_key=self._write_labels(image, job),
+                width=image.width,
+                height=image.height,
+                boxes=image.boxes,
+                labeled_at=line.labeled_at,
+                captured_at=facts.captured_at,
+            )
+            for image in images
+        ]
+
+    def _source(self, line: LabeledLine) -> tuple[str, bytes]:
+        """The key and bytes of the line's picture. Raises UnusableLine."""
+        try:
+            key = self.storage.key_of(line.source)
+            body = self.storage.read(key, at_most=MAX_BYTES).body
+        except ObjectMissing as error:
+            raise UnusableLine(f"{line.source} is gone") from error
+        except (ObjectTooLarge, ValueError) as error:
+            raise UnusableLine(str(error)) from error
+        if line.image_id is not None and hashlib.sha256(body).hexdigest() != line.image_id:
+            raise UnusableLine(f"{line.source} was replaced after it was sent for labels")
+        return key, body
+
+    def _write_picture(self, image: TrainingImage, job: str) -> str:
+        key = f"{layout.LABELED_DATA}{job}/images/{image.name}.{image.extension}"
+        self.storage.write(key, image.body, content_type=CONTENT_TYPES[image.extension])
+        return key
+
+    def _write_labels(self, image: TrainingImage, job: str) -> str:
+        key = f"{layout.LABELED_DATA}{job}/labels/{image.name}.txt"
+        boxes = [(box.class_id, Rectangle(box.left, box.top, box.width, box.height)) for box in image.boxes]
+        self.storage.write(key, write_labels(boxes, image.width, image.height).encode(), content_type="text/plain")
+        return key
+
+    def _put_aside(self, line: Any, reason: str, job: str) -> None:
+        """Keep the line with its reason; an image that it names is not sent to workers again for the same answer."""
+        key = f"{layout.QUARANTINE}labels/{job}/{layout.content_hash(line)}.json"
+        self.storage.write_json(key, {"job_name": job, "reason": reason, "line": line})
+        image_id = line.get("image-id") if isinstance(line, dict) else None
+        if isinstance(image_id, str) and image_id:
+            self.catalogue.quarantine(image_id, job, f"its labels cannot be used: {reason}")

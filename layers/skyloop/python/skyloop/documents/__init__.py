@@ -1,0 +1,97 @@
+"""Every document that crosses a border: payloads of functions, events, JSON in S3, items in DynamoDB, as typed models.
+
+JSON is snake_case unless another service owns the shape (Step Functions' ItemBatcher, EventBridge).
+"""
+
+from skyloop.documents.base import Document, Request
+from skyloop.documents.dataset import (
+    SPLITS,
+    AssembleRequest,
+    AssembleResponse,
+    Box,
+    Check,
+    ConvertBatch,
+    ConvertRequest,
+    ConvertResponse,
+    DatasetDocument,
+    LabeledImage,
+    Split,
+    SplitCounts,
+)
+from skyloop.documents.drift import (
+    DriftReport,
+    DriftState,
+    EndpointState,
+    Judgment,
+    NoveltyEvidence,
+    ScoredRequest,
+    StatisticEvidence,
+)
+from skyloop.documents.gate import Decision, GateRequest, GateResponse, GateVerdict, Rule, Thresholds
+from skyloop.documents.intake import CatalogueItem, ImageFacts, ImagesCatalogued, ImageStatus, QuarantineRecord
+from skyloop.documents.labeling import (
+    ReleaseRequest,
+    ReleaseResponse,
+    SelectIdle,
+    SelectLabel,
+    SelectRequest,
+    SelectWait,
+)
+from skyloop.documents.smoke import (
+    Detection,
+    EndpointResponse,
+    GoldenPrediction,
+    GoldenPredictions,
+    SmokeRequest,
+    SmokeResponse,
+)
+from skyloop.documents.sweep import SweepRequest, SweepResponse
+
+__all__ = [
+    "SPLITS",
+    "AssembleRequest",
+    "AssembleResponse",
+    "Box",
+    "CatalogueItem",
+    "Check",
+    "ConvertBatch",
+    "ConvertRequest",
+    "ConvertResponse",
+    "DatasetDocument",
+    "Decision",
+    "Detection",
+    "Document",
+    "DriftReport",
+    "DriftState",
+    "EndpointResponse",
+    "EndpointState",
+    "GateRequest",
+    "GateResponse",
+    "GateVerdict",
+    "GoldenPrediction",
+    "GoldenPredictions",
+    "ImageFacts",
+    "ImageStatus",
+    "ImagesCatalogued",
+    "Judgment",
+    "LabeledImage",
+    "NoveltyEvidence",
+    "QuarantineRecord",
+    "ReleaseRequest",
+    "ReleaseResponse",
+    "Request",
+    "Rule",
+    "ScoredRequest",
+    "SelectIdle",
+    "SelectLabel",
+    "SelectRequest",
+    "SelectWait",
+    "SmokeRequest",
+    "SmokeResponse",
+    "Split",
+    "SplitCounts",
+    "StatisticEvidence",
+    "SweepRequest",
+    "SweepResponse",
+    "Thresholds",
+]

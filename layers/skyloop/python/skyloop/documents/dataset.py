@@ -1,0 +1,116 @@
+"""From finished labels to a versioned dataset: labeled images, conversion, assembly."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from skyloop.documents.base import Document, Request
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class Box(Document):
+    """One labeled object in pixels of the picture it lies on; the origin is the top left corner."""
+
+    category: str
+    class_id: int = Field(ge=0, description="the category's place in label-categories.json, as in the label file")
+    left: float
+    top: float
+    width: float = Field(gt=0)
+    height: float = Field(gt=0)
+
+
+class LabeledImage(Document):
+    """One picture ready for training: an upright image, or one tile of it (`labeled-data/<job>/records/*.json`)."""
+
+    name: str = Field(description="file name stem: image_id[:16], and _<left>_<top> for a tile")
+    image_id: str
+    source_key: str
+    flight: str
+    job_name: str
+    image_key: str
+    label_key: str
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    boxes: tuple[Box, ...] = ()
+    labeled_at: str = Field(description="ISO 8601; orders two labels of one image")
+    captured_at: str | None = None
+
+
+class ConvertBatch(Request):
+    """What ItemBatcher puts beside every batch."""
+
+    job_name: str
+    label_attribute_name: str
+    correlation_id: str
+
+
+class ConvertRequest(Request):
+    """A batch of output manifest lines, in Step Functions' ItemBatcher shape."""
+
+    items: list[Any] = Field(alias="Items")
+    batch: ConvertBatch = Field(alias="BatchInput")
+
+
+class ConvertResponse(Document):
+    converted: int = Field(ge=0, description="images that now have labels")
+    boxes: int = Field(ge=0)
+    quarantined: int = Field(ge=0, description="manifest lines that could not be used")
+    unlabeled: int = Field(ge=0, description="images that nobody labeled, back in the queue")
+    record_key: str
+
+
+class AssembleRequest(Request):
+    labeling_job_name: str
+    correlation_id: str
+    now: AwareDatetime
+
+
+class SplitCounts(Document):
+    images: int = Field(ge=0)
+    boxes: int = Field(ge=0)
+
+
+class AssembleResponse(Document):
+    """With decision `insufficient` the report says what is missing, and nothing may be trained on it."""
+
+    decision: Literal["train", "insufficient"]
+    reason: str
+    dataset_id: str
+    dataset_uri: str
+    train_manifest_uri: str
+    validation_manifest_uri: str
+    test_manifest_uri: str
+    report_uri: str
+    categories: tuple[str, ...]
+    counts: dict[Split, SplitCounts]
+    test_set_id: str
+
+
+class Check(Document):
+    """One finding about a dataset. `error` means: do not train on it."""
+
+    name: str
+    severity: Literal["ok", "warning", "error"]
+    message: str
+
+
+class DatasetDocument(Document):
+    """`processed-data/<dataset>/dataset.json`: an immutable dataset, complete enough to be audited."""
+
+    dataset_id: str
+    created_at: datetime
+    labeling_job: str = Field(description="the job whose labels completed it")
+    labeling_jobs: tuple[str, ...]
+    correlation_id: str
+    categories: tuple[str, ...]
+    counts: dict[Split, SplitCounts]
+    class_boxes: dict[Split, dict[str, int]]
+    groups: dict[str, Split] = Field(description="which flight or block of frames lies in which split")
+    guard_images: int = Field(ge=0, description="frames left out because they border on another split")
+    test_set_id: str
+    checks: tuple[Check, ...]

@@ -1,0 +1,71 @@
+"""An image on its way into the catalogue: facts, entry, quarantine record, and the event that tells of new images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from skyloop.documents.base import Document
+
+ImageStatus = Literal["PENDING", "LABELING", "LABELED", "QUARANTINED"]
+
+
+class ImageFacts(Document):
+    """What a file says about itself. Sizes in stored pixels, before the EXIF orientation is applied."""
+
+    image_id: str = Field(description="SHA-256 of the file's bytes, hex")
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    bytes: int = Field(ge=1)
+    format: Literal["JPEG", "PNG"]
+    orientation: int = Field(default=1, ge=1, le=8, description="EXIF tag 274; 1 = stored upright")
+    captured_at: str | None = Field(default=None, description="ISO 8601; without offset when the camera gave none")
+    latitude: float | None = Field(default=None, ge=-90, le=90, description="degrees, WGS 84, north positive")
+    longitude: float | None = Field(default=None, ge=-180, le=180, description="degrees, WGS 84, east positive")
+
+
+class CatalogueItem(Document):
+    """One image in the CatalogueTable. A quarantined file that is no image has only the key's facts and a reason."""
+
+    image_id: str = Field(description="SHA-256 of the content, or quarantine#<SHA-256 of the key>")
+    status: ImageStatus
+    queue_order: str = Field(description="<0 priority|1>#<ISO time catalogued>#<first 8 of image_id>")
+    key: str
+    flight: str
+    correlation_id: str
+    catalogued_at: AwareDatetime
+    attempts: int = Field(default=0, ge=0, description="labeling jobs that gave this image back")
+    unanswered: int = Field(default=0, ge=0, description="of those, the jobs that completed without labeling it")
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    format: str | None = None
+    orientation: int | None = None
+    captured_at: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    labeling_job: str | None = None
+    reason: str | None = None
+    alerted_at: AwareDatetime | None = Field(default=None, description="when an alert told of its quarantine")
+    duplicate_keys: frozenset[str] = frozenset()
+
+
+class QuarantineRecord(Document):
+    """Beside every file that could not be used: what it was and why (`quarantine/<original key>.reason.json`)."""
+
+    key: str
+    reason: str = Field(description="for a person")
+    code: str = Field(description="for a program, e.g. not-an-image, truncated, too-many-pixels")
+    size: int
+    sha256: str | None = None
+    correlation_id: str
+    at: AwareDatetime
+
+
+class ImagesCatalogued(Document):
+    """Detail of the event `Images Catalogued` (source `skyloop`)."""
+
+    stack: str = Field(description="<project>-<stage>; an account's stages share its event bus")
+    new: int = Field(ge=1)
+    correlation_id: str

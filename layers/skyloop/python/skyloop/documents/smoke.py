@@ -1,0 +1,66 @@
+"""Golden predictions, and the endpoint's answers that the smoke test compares with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from skyloop.documents.base import Document, Request
+
+
+class Detection(BaseModel):
+    """One detection, as the endpoint answers it. Box in pixels of the image, origin top left; confidence 0..1."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    category: str
+    category_id: int | None = None
+    confidence: float = Field(default=1.0, ge=0, le=1)
+    left: float = Field(allow_inf_nan=False)
+    top: float = Field(allow_inf_nan=False)
+    width: float = Field(ge=0, allow_inf_nan=False)
+    height: float = Field(ge=0, allow_inf_nan=False)
+
+
+class SmokeRequest(Request):
+    """What deploy.asl asks."""
+
+    endpoint_name: str
+    golden_predictions_uri: str
+    endpoint_config_name: str
+    variant_name: str | None = None
+
+
+class SmokeResponse(Document):
+    """`matched` is the share of known detections found again, 0..1; `checked` counts images."""
+
+    passed: bool
+    summary: str
+    checked: int = Field(ge=0)
+    matched: float = Field(ge=0, le=1)
+
+
+class GoldenPrediction(Document):
+    """One test image and what the candidate detected on it."""
+
+    uri: str
+    detections: tuple[Detection, ...]
+
+
+class GoldenPredictions(Document):
+    """golden-predictions.json. `training_job`, where it is given, is the model that the endpoint must name as its own."""
+
+    answers: tuple[GoldenPrediction, ...]
+    training_job: str | None = None
+
+
+class EndpointResponse(BaseModel):
+    """What the endpoint's JSON must hold, at least."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    detections: tuple[Detection, ...]
+    image: dict[str, int]
+    profile: dict[str, Any]
+    model: dict[str, Any] = Field(default_factory=dict)

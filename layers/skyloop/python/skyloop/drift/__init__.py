@@ -1,0 +1,1 @@
+"""Step 8: have the images moved away from what the model was judged on?"""

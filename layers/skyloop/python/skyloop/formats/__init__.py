@@ -1,0 +1,1 @@
+"""File formats and geometry: pure, no clock, no cloud."""

@@ -1,0 +1,60 @@
+"""Bake EXIF orientation into pixels and boxes, so that no reader downstream has to know the tag.
+
+Workers see and label the stored pixels, while OpenCV and Ultralytics turn the picture as the tag says: unless both
+are baked in, labels and pictures disagree. Orientation values: Exif 2.32, tag 274 (0x0112).
+"""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from skyloop.formats.geometry import Rectangle
+
+# What has to be done to the stored pixels to see them upright.
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def swaps_sides(orientation: int) -> bool:
+    """Does making the picture upright exchange its width and height?"""
+    return orientation >= 5
+
+
+def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
+    """The size of the upright picture, from the stored size."""
+    return (height, width) if swaps_sides(orientation) else (width, height)
+
+
+def upright_picture(picture: Image.Image, orientation: int) -> Image.Image:
+    """The picture turned as `orientation` (1…8) says."""
+    return picture if orientation == 1 else picture.transpose(_TRANSPOSES[orientation])
+
+
+def upright_box(box: Rectangle, width: int, height: int, orientation: int) -> Rectangle:
+    """A box on the stored picture (of size `width` × `height`) as it lies on the upright one."""
+    from_right, from_bottom = width - box.right, height - box.bottom
+    match orientation:
+        case 1:
+            return box
+        case 2:
+            return Rectangle(from_right, box.top, box.width, box.height)
+        case 3:
+            return Rectangle(from_right, from_bottom, box.width, box.height)
+        case 4:
+            return Rectangle(box.left, from_bottom, box.width, box.height)
+        case 5:
+            return Rectangle(box.top, box.left, box.height, box.width)
+        case 6:
+            return Rectangle(from_bottom, box.left, box.height, box.width)
+        case 7:
+            return Rectangle(from_bottom, from_right, box.height, box.width)
+        case 8:
+            return Rectangle(box.top, from_right, box.height, box.width)
+    raise ValueError(f"EXIF orientation is 1 to 8, not {orientation}")

@@ -1,0 +1,1 @@
+"""Step 5: may the candidate replace the champion?"""

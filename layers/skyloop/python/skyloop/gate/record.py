@@ -1,0 +1,68 @@
+"""The gate's edge: read evaluation and dataset, apply_rules, and leave `decision.json` beside the model."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pydantic import ValidationError
+
+from skyloop import layout
+from skyloop.aws.storage import Storage
+from skyloop.documents import DatasetDocument, Decision, GateRequest, Thresholds
+from skyloop.formats.evaluation import Evaluation
+from skyloop.gate.rules import apply_rules
+
+
+class GateInputMissing(LookupError):
+    """The evaluation or the dataset document is not there or cannot be read: there is nothing to decide on."""
+
+
+def decide(storage: Storage, request: GateRequest, thresholds: Thresholds) -> tuple[Decision, str, bool]:
+    """Judge the evaluation and write the decision. Answers (decision, its URI, whether it is a new one).
+
+    The decision of the same evaluation by the same thresholds is made once: asked again, the stored one is returned
+    as it was written, time included. Raises ObjectMissing, EvaluationUnreadable or GateInputMissing.
+    """
+    body = storage.read(storage.key_of(request.evaluation_uri)).body
+    digest = hashlib.sha256(body).hexdigest()
+    key = layout.ModelArtifacts(request.training_job_name).decision
+    stored = _stored(storage, key)
+    if stored and stored.evaluation_sha256 == digest and stored.thresholds == thresholds:
+        return stored, storage.uri(key), False
+    dataset = _dataset(storage, request.dataset_uri)
+    evaluation = Evaluation.parse(body)
+    verdict = apply_rules(
+        evaluation,
+        thresholds,
+        training_job=request.training_job_name,
+        test_set_id=dataset.test_set_id,
+        categories=dataset.categories,
+    )
+    decision = Decision(
+        **dict(verdict),
+        thresholds=thresholds,
+        training_job=request.training_job_name,
+        dataset_id=dataset.dataset_id,
+        test_set_id=dataset.test_set_id,
+        evaluation_uri=request.evaluation_uri,
+        evaluation_sha256=digest,
+        evaluator=evaluation.evaluator,
+        correlation_id=request.correlation_id,
+        decided_at=request.now,
+    )
+    return decision, storage.write_json(key, decision.plain()), True
+
+
+def _stored(storage: Storage, key: str) -> Decision | None:
+    document = storage.read_json_if_there(key)
+    try:
+        return Decision.model_validate(document) if document is not None else None
+    except ValidationError:
+        return None  # written by another version: decided again rather than trusted half-read
+
+
+def _dataset(storage: Storage, uri: str) -> DatasetDocument:
+    try:
+        return DatasetDocument.model_validate(storage.read_json(storage.key_of(uri)))
+    except ValidationError as error:
+        raise GateInputMissing(f"{uri} is not a dataset document: {error}") from error

@@ -1,0 +1,219 @@
+"""The contract in one page: every key, prefix, metadata name, table item and index name that two places must agree on.
+
+Functions, command line, demo and laptop cloud import it; the state machines get artifact paths from it (see
+`ModelArtifacts`). What a key that a user chose may and may not do is here too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+# ── The data bucket ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+RAW_IMAGES = "raw-images/"
+QUARANTINE = "quarantine/"
+LABELING_JOBS = "ground-truth-jobs/"
+LABELED_DATA = "labeled-data/"
+PROCESSED_DATA = "processed-data/"
+MODEL_ARTIFACTS = "model-artifacts/"
+CAPTURES = "monitoring/capture/"
+DRIFT_REPORTS = "monitoring/drift/"
+ALERTS = "monitoring/alerts/"
+
+LABEL_CATEGORIES = LABELING_JOBS + "label-categories.json"
+KNOWN_BOXES = LABELING_JOBS + "known-boxes/"
+"""Boxes that a drop came with, one COCO file per flight; the simulated workforce answers with them."""
+
+
+NO_FLIGHT = "unsorted"
+"""The flight of images dropped directly under raw-images/."""
+
+MAX_KEY_BYTES = 1024  # S3's limit, in UTF-8
+REASON_SUFFIX = ".reason.json"
+
+# ── Metadata of an uploaded image (S3 user metadata, lower case) ─────────────────────────────────────────────────────
+
+CORRELATION_METADATA = "correlation-id"
+PRIORITY_METADATA = "priority"
+DRIFT_PRIORITY = "drift"
+"""The value of the priority metadata that puts an image at the head of the labeling queue."""
+
+# ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+STATUS_INDEX = "status-index"
+"""The catalogue's index by `status` and `queue_order`."""
+
+LABELING_LOCK = "lock#labeling"
+SPLIT_ITEMS = "split#"
+
+# ── Requests to the endpoint ─────────────────────────────────────────────────────────────────────────────────────────
+
+SMOKE_TEST_INFERENCE_PREFIX = "smoke-test-"
+"""Inference ids that start so are test images, not traffic: drift detection skips them."""
+
+# What SageMaker takes as a tag value, less the characters that are not ASCII (models/tag: [\p{L}\p{Z}\p{N}_.:/=+\-@]*).
+_NOT_IN_CORRELATION_ID = re.compile(r"[^A-Za-z0-9_.:/=+@-]")
+MAX_CORRELATION_ID = 128
+
+
+@dataclass(frozen=True)
+class ModelArtifacts:
+    """The keys of what a training job leaves under `model-artifacts/<job>/`, and its evaluation beside it.
+
+    `statemachines/retrain.asl.yaml` spells the same paths, because its jobs write there; a test compares the two.
+    """
+
+    training_job: str
+
+    @property
+    def folder(self) -> str:
+        return f"{MODEL_ARTIFACTS}{self.training_job}/"
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.folder}checkpoints/"
+
+    @property
+    def evaluation(self) -> str:
+        return f"{self.folder}evaluation/evaluation.json"
+
+    @property
+    def report(self) -> str:
+        return f"{self.folder}evaluation/report.html"
+
+    @property
+    def baseline(self) -> str:
+        return f"{self.folder}evaluation/baseline.json"
+
+    @property
+    def golden_predictions(self) -> str:
+        return f"{self.folder}evaluation/golden-predictions.json"
+
+    @property
+    def decision(self) -> str:
+        return f"{self.folder}decision.json"
+
+
+def dataset_folder(dataset_id: str) -> str:
+    """Where a dataset lies, with `/` at its end."""
+    return f"{PROCESSED_DATA}{dataset_id}/"
+
+
+def known_boxes_key(flight: str) -> str:
+    """Where a flight's known boxes lie, as a COCO file."""
+    return f"{KNOWN_BOXES}{flight}.json"
+
+
+def drift_flight(endpoint: str, day: str) -> str:
+    """The prefix of the images that an episode of drift sends to labeling; `day` is yyyymmdd of its beginning."""
+    return f"{RAW_IMAGES}drift-{endpoint}-{day}/"
+
+
+def alert_day(day: date) -> str:
+    """The prefix of the alerts of one day: `monitoring/alerts/<yyyy>/<mm>/<dd>/`."""
+    return f"{ALERTS}{day:%Y/%m/%d}/"
+
+
+def endpoint_item(endpoint: str) -> str:
+    """The state table's item that says what serves: `EndpointState`."""
+    return f"endpoint#{endpoint}"
+
+
+def drift_item(endpoint: str) -> str:
+    """The state table's item that says whether the endpoint's images have drifted: `DriftState`."""
+    return f"drift#{endpoint}"
+
+
+def queue_order(priority: bool, catalogued_at: datetime, image_id: str) -> str:
+    """An image's place in the labeling queue: drifted images first, then by arrival. Text order is queue order."""
+    moment = catalogued_at.isoformat(timespec="microseconds")
+    return f"{0 if priority else 1}#{moment}#{image_id.removeprefix('quarantine#')[:8]}"
+
+
+def content_hash(document: Any) -> str:
+    """12 hex digits of the SHA-256 of a JSON document; equal documents have equal hashes whatever their key order."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
+
+
+def notification_key(encoded: str) -> str:
+    """The real key of a classic S3 notification, which is form-encoded (`a+b` means `a b`, `%2B` means `+`).
+
+    EventBridge events carry the key raw: decoding those would turn `a+b.jpg` into `a b.jpg`.
+    """
+    return unquote_plus(encoded)
+
+
+def is_folder_marker(key: str) -> bool:
+    """Consoles create empty objects whose key ends with `/` to show a folder: nobody's image."""
+    return key.endswith("/")
+
+
+def unsafe_segments(key: str) -> list[str]:
+    """The path segments `.` and `..` of a key.
+
+    S3 takes them literally, but HTTP clients resolve them on the way, so such an object cannot be read reliably; and
+    whatever copies it into a file tree might write outside that tree.
+    """
+    return [segment for segment in key.split("/") if segment in {".", ".."}]
+
+
+def flight_of(key: str) -> str:
+    """The flight of a raw image: the first non-empty path segment after `raw-images/`, or `unsorted` without one.
+
+    Raises ValueError for keys outside `raw-images/`.
+    """
+    if not key.startswith(RAW_IMAGES):
+        raise ValueError(f"{key!r} is not under {RAW_IMAGES}")
+    segments = [segment for segment in key.removeprefix(RAW_IMAGES).split("/") if segment]
+    return segments[0] if len(segments) > 1 else NO_FLIGHT
+
+
+def exclusion_key(job_name: str) -> str:
+    """Where it is written that a labeling job's labels are excluded from datasets."""
+    return f"{LABELED_DATA}{job_name}/excluded.json"
+
+
+def quarantine_key(key: str) -> str:
+    """Where the copy of a refused file goes: `quarantine/<key>`.
+
+    Segments `.` and `..` are percent-encoded, so that the copy can be read back; where the result, or its reason
+    record beside it, would be longer than S3 allows, the key's hash stands in for it.
+    """
+    safe = "/".join(segment.replace(".", "%2E") if segment in {".", ".."} else segment for segment in key.split("/"))
+    target = QUARANTINE + safe
+    if len((target + REASON_SUFFIX).encode()) > MAX_KEY_BYTES:
+        return QUARANTINE + key_hash(key)
+    return target
+
+
+def reason_key(key: str) -> str:
+    """Where the QuarantineRecord of a refused file goes."""
+    return quarantine_key(key) + REASON_SUFFIX
+
+
+def key_hash(key: str) -> str:
+    """SHA-256 of the key's UTF-8, hex."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def quarantine_id(key: str) -> str:
+    """The catalogue id of a refused file, which has no content worth hashing."""
+    return f"quarantine#{key_hash(key)}"
+
+
+def correlation_id_of(text: str) -> str:
+    """`text` as a correlation id: ASCII that every service takes as a tag value, at most 128 characters.
+
+    What has to be replaced or cut is told apart by a hash, so two flights never share an id by accident.
+    """
+    cleaned = _NOT_IN_CORRELATION_ID.sub("-", text)
+    if cleaned == text and 0 < len(text) <= MAX_CORRELATION_ID:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{cleaned[: MAX_CORRELATION_ID - 9]}-{digest}".lstrip("-")

@@ -1,0 +1,98 @@
+"""skyloop.catalogue: every change is conditional, and long answers come in pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from skyloop.documents import CatalogueItem
+from skyloop.layout import queue_order
+
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def item(number: int, **changes: Any) -> CatalogueItem:
+    image_id, arrived = f"{number:064x}", START + timedelta(seconds=number)
+    facts: dict[str, Any] = {
+        "image_id": image_id,
+        "status": "PENDING",
+        "queue_order": queue_order(False, arrived, image_id),
+        "key": f"raw-images/f/{number}.jpg",
+        "flight": "f",
+        "correlation_id": "f",
+        "catalogued_at": arrived,
+        "latitude": 47.3712345,
+        "longitude": -8.5,
+        "width": 640,
+    }
+    return CatalogueItem(**{**facts, **changes})
+
+
+def test_what_is_added_is_what_is_read(catalogue):
+    full = item(1, duplicate_keys=frozenset({"a", "b"}), captured_at="2026-01-01T00:00:00", reason="é")
+    assert catalogue.add(full)
+    assert catalogue.get(full.image_id) == full
+    assert not catalogue.add(item(1, key="elsewhere"))
+    assert catalogue.get(full.image_id) == full
+    assert catalogue.get("nobody") is None
+
+
+def test_an_image_goes_through_its_states_once(catalogue):
+    one = item(1)
+    catalogue.add(one)
+    assert not catalogue.mark_labeled(one.image_id, "job")
+    assert catalogue.claim(one.image_id, "job")
+    assert not catalogue.claim(one.image_id, "job")
+    assert not catalogue.claim(one.image_id, "other")
+    assert not catalogue.release(one.image_id, "other")
+    assert not catalogue.mark_labeled(one.image_id, "other")
+    assert catalogue.mark_labeled(one.image_id, "job")
+    assert catalogue.mark_labeled(one.image_id, "job")
+    assert not catalogue.release(one.image_id, "job")
+    labeled = catalogue.get(one.image_id)
+    assert (labeled.status, labeled.labeling_job, labeled.attempts) == ("LABELED", "job", 0)
+
+
+def test_unanswered_images_are_counted_apart(catalogue):
+    one = item(1)
+    catalogue.add(one)
+    catalogue.claim(one.image_id, "a")
+    catalogue.release(one.image_id, "a")
+    catalogue.claim(one.image_id, "b")
+    assert catalogue.return_unlabeled(one.image_id, "b")
+    back = catalogue.get(one.image_id)
+    assert (back.status, back.attempts, back.unanswered, back.labeling_job) == ("PENDING", 2, 1, None)
+
+
+def test_giving_up_leaves_a_reason(catalogue):
+    one = item(1)
+    catalogue.add(one)
+    assert not catalogue.quarantine(one.image_id, "job", "because")
+    catalogue.claim(one.image_id, "job")
+    assert catalogue.quarantine(one.image_id, "job", "because")
+    assert (catalogue.get(one.image_id).status, catalogue.get(one.image_id).reason) == ("QUARANTINED", "because")
+
+
+def test_a_key_is_a_duplicate_once_and_never_its_own(catalogue):
+    one = item(1)
+    catalogue.add(one)
+    assert not catalogue.add_duplicate_key(one.image_id, one.key)
+    assert catalogue.add_duplicate_key(one.image_id, "raw-images/g/2.jpg")
+    assert not catalogue.add_duplicate_key(one.image_id, "raw-images/g/2.jpg")
+    # A part of a known key is another key.
+    assert catalogue.add_duplicate_key(one.image_id, "raw-images/g/2")
+    assert catalogue.get(one.image_id).duplicate_keys == {"raw-images/g/2.jpg", "raw-images/g/2"}
+    assert set(catalogue.known_keys("PENDING")) == {one.key, "raw-images/g/2.jpg", "raw-images/g/2"}
+
+
+def test_more_than_a_page(catalogue):
+    """Items padded so that DynamoDB's megabyte a page holds a part of them."""
+    for number in range(30):
+        catalogue.add(item(number, reason="x" * 80_000))
+    catalogue.add(item(99, queue_order=queue_order(True, START, "f" * 64)))
+    in_order = [entry.image_id for entry in catalogue.by_status("PENDING")]
+    assert in_order == [f"{number:064x}" for number in (99, *range(30))]
+    assert [e.image_id for e in catalogue.by_status("PENDING", limit=2)] == in_order[:2]
+    assert [e.image_id for e in catalogue.by_status("PENDING", newest_first=True, limit=1)] == in_order[-1:]
+    assert [e.image_id for e in catalogue.by_status("PENDING", priority=True)] == in_order[:1]
+    assert [e.image_id for e in catalogue.by_status("PENDING", priority=False, limit=1)] == in_order[1:2]

@@ -1,0 +1,248 @@
+"""skyloop.images: what is this file?"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+from skyloop.formats.images import MAX_BYTES, ImageRefused, eight_bit, examine, open_picture
+
+from tests.library import encoded, picture, shared_folder
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds one byte of pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+def jpeg_header(width: int, height: int) -> bytes:
+    """A real JPEG whose frame header claims another size."""
+    body = bytearray(encoded(picture()))
+    at = body.index(b"\xff\xc0") + 5
+    body[at : at + 4] = struct.pack(">HH", height, width)
+    return bytes(body)
+
+
+def refusal(body: bytes) -> ImageRefused:
+    with pytest.raises(ImageRefused) as caught:
+        examine(body)
+    assert caught.value.reason
+    return caught.value
+
+
+def with_exif(**tags) -> bytes:
+    exif = Image.Exif()
+    for name, value in tags.items():
+        exif[ExifTags.Base[name].value] = value
+    return encoded(picture(), exif=exif)
+
+
+DAMAGEABLE = [
+    encoded(picture(24, 16)),
+    encoded(picture(24, 16), "PNG"),
+    with_exif(Orientation=6, DateTime="2026:01:02 03:04:05"),
+]
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG"])
+def test_a_picture_says_what_it_is(format_name):
+    body = encoded(picture(31, 17), format_name)
+    facts = examine(body)
+    assert (facts.width, facts.height, facts.format, facts.bytes) == (31, 17, format_name, len(body))
+    assert facts.image_id == hashlib.sha256(body).hexdigest()
+    assert (facts.orientation, facts.captured_at, facts.latitude, facts.longitude) == (1, None, None, None)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+def test_every_color_mode_of_a_jpeg_is_an_image(mode):
+    assert examine(encoded(picture().convert(mode))).format == "JPEG"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_every_color_mode_of_a_png_is_an_image_and_comes_down_to_eight_bits(mode):
+    source = Image.new("I;16", (8, 8), 40_000) if mode == "I;16" else picture(8, 8).convert(mode)
+    body = encoded(source, "PNG")
+    assert examine(body).format == "PNG"
+    assert eight_bit(open_picture(body)).mode in {"L", "RGB"}
+
+
+def test_sixteen_bits_keep_their_high_byte():
+    thermal = Image.new("I;16", (4, 4), 40_000)
+    assert eight_bit(open_picture(encoded(thermal, "PNG"))).getpixel((0, 0)) == 40_000 // 256
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        (b"", "empty", "0 bytes"),
+        (b"hello, I am a text file", "not-an-image", "hello"),
+        (bytes(1000), "not-an-image", "zero"),
+        (b"\x93\x12\xf0garbage", "not-an-image", "neither"),
+        (b"GIF89a" + bytes(20), "unsupported-format", "GIF"),
+        (b"II*\x00" + bytes(20), "unsupported-format", "TIFF"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "unsupported-format", "WebP"),
+        (b"%PDF-1.7", "unsupported-format", "PDF"),
+        (b"\0\0\0\x18ftypheic", "unsupported-format", "HEIC"),
+        (b"\xff\xd8\xff", "truncated", ""),
+        (b"\x89PNG\r\n\x1a\n", "truncated", ""),
+        (png_header(30_000, 30_000), "too-many-pixels", "30000 × 30000"),
+        (jpeg_header(30_000, 30_000), "too-many-pixels", "30000 × 30000"),
+        (png_header(10_001, 10_000), "too-many-pixels", "10001 × 10000"),
+        (png_header(100, 100), "truncated", ""),
+    ],
+    ids=str,
+)
+def test_what_is_no_image_is_refused_with_a_reason(body, code, words):
+    refused = refusal(body)
+    assert refused.code == code
+    assert words in refused.reason
+
+
+def test_the_limit_is_forty_megabytes():
+    assert refusal(encoded(picture()) + bytes(MAX_BYTES)).code == "too-large"
+
+
+def test_a_bomb_is_refused_before_it_goes_off():
+    """900 million black pixels in a megabyte."""
+    flat = b"\0" * (30_000 * 3 + 1)
+    packer = zlib.compressobj(9)
+    packed = b"".join(packer.compress(flat) for _ in range(300)) + packer.flush()
+    body = png_header(30_000, 30_000).replace(zlib.compress(b"\0"), packed)
+    assert refusal(body).code == "too-many-pixels"
+
+
+def test_a_metadata_bomb_is_refused():
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    whole = encoded(picture(), "PNG")
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(80_000_000), 9))
+    assert refusal(whole[:33] + text + whole[33:]).code == "broken"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        encoded(picture(200, 150)),
+        encoded(picture(200, 150), progressive=True),
+        encoded(picture(200, 150), "PNG"),
+        with_exif(Orientation=6, DateTime="2026:01:02 03:04:05"),
+    ],
+    ids=["baseline", "progressive", "png", "exif"],
+)
+def test_every_truncation_is_seen(body):
+    cuts = {1, 2, 3, 4, 8, 12, 50, *range(100, len(body), max(1, len(body) // 25))}
+    for missing in sorted(cuts):
+        assert refusal(body[:-missing]).code in {"truncated", "broken", "not-an-image"}, missing
+
+
+def test_data_after_the_end_and_previews_within_are_no_truncation():
+    body = encoded(picture())
+    preview = encoded(picture(16, 12))
+    application = b"\xff\xe4" + struct.pack(">H", len(preview) + 2) + preview
+    assert examine(body[:2] + application + body[2:] + b"a maker's trailer \xff\xda").format == "JPEG"
+    # The preview's end marker does not stand in for the picture's own.
+    assert refusal(body[:2] + application + body[2:-2]).code == "truncated"
+
+
+def test_restart_markers_are_part_of_the_scan():
+    assert examine(encoded(picture(200, 150), restart_marker_rows=1)).width == 200
+
+
+def test_broken_pixels_of_a_png_are_seen():
+    body = bytearray(encoded(picture(), "PNG"))
+    at = body.index(b"IDAT") + 20
+    body[at : at + 40] = bytes(40)
+    assert refusal(bytes(body)).code in {"broken", "truncated"}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_read(orientation):
+    assert examine(with_exif(Orientation=orientation)).orientation == orientation
+
+
+@pytest.mark.parametrize("nonsense", [0, 9, 77])
+def test_nonsense_orientation_is_upright(nonsense):
+    assert examine(with_exif(Orientation=nonsense)).orientation == 1
+
+
+@pytest.mark.parametrize(
+    ("taken", "offset", "expected"),
+    [
+        ("2026:05:06 07:08:09", "+02:00", "2026-05-06T07:08:09+02:00"),
+        ("2026:05:06 07:08:09", None, "2026-05-06T07:08:09"),
+        ("2026:05:06 07:08:09", "about noon", "2026-05-06T07:08:09"),
+        ("0000:00:00 00:00:00", None, None),
+        ("yesterday", None, None),
+    ],
+)
+def test_capture_time(taken, offset, expected):
+    exif = Image.Exif()
+    details = {ExifTags.Base.DateTimeOriginal: taken}
+    if offset:
+        details[ExifTags.Base.OffsetTimeOriginal] = offset
+    exif.get_ifd(ExifTags.IFD.Exif).update(details)
+    assert examine(encoded(picture(), exif=exif)).captured_at == expected
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "expected"),
+    [
+        (("N", (47.0, 30.0, 36.0)), ("E", (8.0, 15.0, 0.0)), (47.51, 8.25)),
+        (("S", (33.0, 0.0, 0.0)), ("W", (70.0, 30.0, 0.0)), (-33.0, -70.5)),
+        (("N", (0.0, 0.0, 0.0)), ("E", (0.0, 0.0, 0.0)), (None, None)),
+        (("N", (95.0, 0.0, 0.0)), ("E", (8.0, 0.0, 0.0)), (None, None)),
+    ],
+)
+def test_position(latitude, longitude, expected):
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(
+        {
+            ExifTags.GPS.GPSLatitudeRef: latitude[0],
+            ExifTags.GPS.GPSLatitude: latitude[1],
+            ExifTags.GPS.GPSLongitudeRef: longitude[0],
+            ExifTags.GPS.GPSLongitude: longitude[1],
+        }
+    )
+    facts = examine(encoded(picture(), exif=exif))
+    assert (facts.latitude, facts.longitude) == expected
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_broken_exif_is_no_reason_to_refuse():
+    body = encoded(picture())
+    rubbish = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(range(200))
+    segment = b"\xff\xe1" + struct.pack(">H", len(rubbish) + 2) + rubbish
+    assert examine(body[:2] + segment + body[2:]).orientation == 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=150)
+@given(st.data())
+def test_damaged_files_are_judged_and_never_crash(data):
+    """Any byte changed anywhere: either still a picture, or refused with a code."""
+    body = bytearray(data.draw(st.sampled_from(DAMAGEABLE)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        facts = examine(bytes(body))
+    except ImageRefused as refused:
+        assert refused.code  # noqa: PT017
+    else:
+        assert facts.width * facts.height <= 100_000_000
+
+
+def test_real_drone_frames_are_images():
+    for path in sorted((shared_folder() / "data" / "hit-uav" / "day-60m" / "images").iterdir()):
+        facts = examine(path.read_bytes())
+        assert (facts.width, facts.height, facts.format) == (640, 512, "JPEG")
