@@ -2,7 +2,7 @@
 
 MiniStack's own evaluation averages over every dimension, knows no DatapointsToAlarm and no TreatMissingData, and looks
 at an alarm only when somebody puts data: no rollback alarm would work with it. `evaluate` is the rule, `Watch`
-applies it to MiniStack's alarms (`laptop.hooks.alarms` puts it in the place of MiniStack's own and starts it).
+applies it to MiniStack's alarms (`ministack_patches.alarms` puts it in the place of MiniStack's own and starts it).
 
 Source: "Using Amazon CloudWatch alarms", sections "Evaluating an alarm" and "Configuring how CloudWatch alarms treat
 missing data"; the tests are the tables of that page.

@@ -1,7 +1,7 @@
 """Refuse what the laptop cloud has not been shown to do, before anything is deployed.
 
 MiniStack accepts much that it then ignores. A template or state machine that uses a feature outside
-:mod:`laptop.coverage` is refused, with the place and the way out, so that what is green here means something.
+:mod:`laptop.supported_features` is refused, with the place and the way out, so that what is green here means something.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonata
 
-from laptop import coverage
+from laptop import supported_features
 from laptop.deploy import Application
 
 _INTEGRATION = "arn:aws:states:::"
@@ -41,7 +41,8 @@ def check(application: Application) -> None:
                 [
                     "The laptop cloud has not been shown to do all that this template asks for:",
                     *(f"  {problem}" for problem in dict.fromkeys(problems)),
-                    "Do without it, or prove it in tests/conformance/ministack and add it to laptop/coverage.py.",
+                    "Do without it, or prove it in tests/conformance/ministack and add it to "
+                    "laptop/supported_features.py.",
                 ]
             )
         )
@@ -54,17 +55,19 @@ def _unknown(given: Iterable[str], known: Iterable[str], where: str, what: str) 
 
 
 def _template(template: Mapping[str, Any]) -> Iterator[str]:
-    yield from _unknown(template, (*coverage.SECTIONS, *coverage.TEXT_SECTIONS), "template", "section")
-    sections = {name: value for name, value in template.items() if name not in coverage.TEXT_SECTIONS}
+    yield from _unknown(
+        template, (*supported_features.SECTIONS, *supported_features.TEXT_SECTIONS), "template", "section"
+    )
+    sections = {name: value for name, value in template.items() if name not in supported_features.TEXT_SECTIONS}
     yield from _functions(sections, "template")
     for kind, members in template.get("Globals", {}).items():
         yield from _properties(f"AWS::Serverless::{kind}", members, f"Globals.{kind}")
     for name, resource in template.get("Resources", {}).items():
-        yield from _unknown(resource, coverage.ATTRIBUTES, name, "attribute")
+        yield from _unknown(resource, supported_features.ATTRIBUTES, name, "attribute")
         yield from _properties(resource.get("Type", ""), resource.get("Properties", {}), name)
         if resource.get("Type") == "AWS::Events::Rule":
             for target in resource.get("Properties", {}).get("Targets", []):
-                known = (*coverage.TARGETS, *coverage.TARGETS_INERT)
+                known = (*supported_features.TARGETS, *supported_features.TARGETS_INERT)
                 yield from _unknown(target, known, f"{name}.Targets", "member")
                 for path in target.get("InputTransformer", {}).get("InputPathsMap", {}).values():
                     if "[" in path:
@@ -72,17 +75,17 @@ def _template(template: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _properties(kind: str, properties: Mapping[str, Any], where: str) -> Iterator[str]:
-    if kind not in coverage.RESOURCES:
+    if kind not in supported_features.RESOURCES:
         yield f"{where}: resource type {kind} is not covered"
         return
-    inert = [name.rpartition(".")[2] for name in coverage.INERT if name.startswith(f"{kind}.")]
-    yield from _unknown(properties, (*coverage.RESOURCES[kind], *inert), f"{where} ({kind})", "property")
+    inert = [name.rpartition(".")[2] for name in supported_features.INERT if name.startswith(f"{kind}.")]
+    yield from _unknown(properties, (*supported_features.RESOURCES[kind], *inert), f"{where} ({kind})", "property")
 
 
 def _functions(value: Any, where: str) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            if str(name).startswith("Fn::") and name not in coverage.FUNCTIONS:
+            if str(name).startswith("Fn::") and name not in supported_features.FUNCTIONS:
                 yield f"{where}: intrinsic function {name} is not covered"
             yield from _functions(inner, f"{where}.{name}")
     elif isinstance(value, list):
@@ -91,7 +94,7 @@ def _functions(value: Any, where: str) -> Iterator[str]:
 
 
 def _machine(definition: Mapping[str, Any], source: str) -> Iterator[str]:
-    known = (*coverage.MACHINE, "Comment")
+    known = (*supported_features.MACHINE, "Comment")
     yield from _unknown(definition, known, source, "field")
     if definition.get("QueryLanguage") != "JSONata":
         yield f"{source}: only JSONata is covered; set QueryLanguage: JSONata"
@@ -103,10 +106,10 @@ def _states(machine: Mapping[str, Any], source: str) -> Iterator[str]:
     for name, state in states.items():
         where = f"{source}, state {name}"
         kind = state.get("Type")
-        if kind not in coverage.STATES:
+        if kind not in supported_features.STATES:
             yield f"{where}: state type {kind} is not covered"
             continue
-        yield from _unknown(state, (*coverage.STATES[kind], "Comment"), where, f"{kind} field")
+        yield from _unknown(state, (*supported_features.STATES[kind], "Comment"), where, f"{kind} field")
         yield from _parts(state, where)
         yield from _flow(state, states, where)
         if kind == "Task":
@@ -115,12 +118,12 @@ def _states(machine: Mapping[str, Any], source: str) -> Iterator[str]:
 
 
 def _parts(state: Mapping[str, Any], where: str) -> Iterator[str]:
-    for part, known in coverage.PARTS.items():
+    for part, known in supported_features.PARTS.items():
         found = state.get(part, [])
         for one in found if isinstance(found, list) else [found]:
             yield from _unknown(one, (*known, "Comment"), where, f"{part} field")
     if reader := state.get("ItemReader"):
-        formats = coverage.READERS.get(reader.get("Resource"), {})
+        formats = supported_features.READERS.get(reader.get("Resource"), {})
         form = reader.get("ReaderConfig", {}).get("InputType", "JSON")
         if form not in formats:
             yield f"{where}: reading {form} by {reader.get('Resource')} is not covered"
@@ -159,12 +162,12 @@ def _integration(resource: str, where: str) -> Iterator[str]:
         return
     name = resource.removeprefix(_INTEGRATION)
     family, _, operation = name.removeprefix("aws-sdk:").partition(":")
-    if name.startswith("aws-sdk:") and family in coverage.SDK_SERVICES:
+    if name.startswith("aws-sdk:") and family in supported_features.SDK_SERVICES:
         from laptop.sagemaker import service
 
         if operation[:1].upper() + operation[1:] not in service.operations().get(family, {}):
             yield f"{where}: the local SageMaker has no operation {operation}"
-    elif name not in coverage.INTEGRATIONS:
+    elif name not in supported_features.INTEGRATIONS:
         yield f"{where}: the integration {name} is not covered"
 
 
@@ -195,7 +198,7 @@ def _expression(expression: str, where: str) -> Iterator[str]:
     own = set(_DEFINED.findall(code))
     for names in _PARAMETERS.findall(code):
         own |= {name.strip().lstrip("$") for name in names.split(",")}
-    for name in sorted(set(_CALL.findall(code)) - own - coverage.JSONATA):
+    for name in sorted(set(_CALL.findall(code)) - own - supported_features.JSONATA):
         yield f"{where}: JSONata function ${name} is not covered"
     try:
         jsonata.Jsonata.jsonata(re.sub(r"\$\{\w+\}", "x", expression))

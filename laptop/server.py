@@ -79,9 +79,9 @@ class Cloud:
     def __init__(self, home: Path, port: int) -> None:
         from ministack import app
 
-        from laptop import hooks
+        from laptop import ministack_patches
 
-        hooks.install()
+        ministack_patches.install()
         self._ministack = app.app
         self._home = home
         self._port = port
@@ -107,7 +107,7 @@ class Cloud:
         await self._ministack(scope, receive, start_and_send)
 
     async def _start(self) -> None:
-        from laptop.hooks import executions
+        from laptop.ministack_patches import executions
         from laptop.sagemaker import service
 
         while True:
@@ -129,7 +129,7 @@ class Cloud:
         """End every process. To be called while the port still answers: they flush logs and captures through it."""
         from ministack.core import lambda_runtime
 
-        from laptop.hooks import executions
+        from laptop.ministack_patches import executions
         from laptop.sagemaker import service
 
         if self._starting:

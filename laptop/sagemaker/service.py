@@ -19,27 +19,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from laptop.sagemaker import (
-    autoscaling,
-    context,
-    errors,
-    hosting,
-    labeling,
-    models,
-    processing,
-    registry,
-    router,
-    tags,
-    training,
-    validation,
-)
+from laptop.sagemaker.autoscaling import api as autoscaling
+from laptop.sagemaker.core import context, errors, tags, validation
+from laptop.sagemaker.endpoints import api as endpoints
+from laptop.sagemaker.endpoints import invocations, models
+from laptop.sagemaker.jobs import processing, training
+from laptop.sagemaker.labeling import api as labeling
+from laptop.sagemaker.registry import api as registry
 
 log = logging.getLogger("skyloop.sagemaker")
 
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 
 # A module may say SERVICE = "application-autoscaling"; without it, its operations are SageMaker's.
-_MODULES: tuple[ModuleType, ...] = (tags, labeling, training, processing, registry, models, hosting, autoscaling)
+_MODULES: tuple[ModuleType, ...] = (tags, labeling, training, processing, registry, models, endpoints, autoscaling)
 _TARGETS = {"SageMaker": "sagemaker", "AnyScaleFrontendService": "application-autoscaling"}
 _RUNTIME_PATH = re.compile(r"^/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)$")
 
@@ -100,7 +93,7 @@ async def handle_request(
 ) -> tuple[int, dict[str, str], bytes]:
     """Answer one HTTP request; the signature is the one MiniStack gives a service."""
     if _RUNTIME_PATH.match(path):
-        return await router.handle_request(method, path, headers, body, query)
+        return await invocations.handle_request(method, path, headers, body, query)
     prefix, _, operation = headers.get("x-amz-target", "").partition(".")
     status, answer = await in_thread(_answer, _TARGETS.get(prefix), operation, body)
     reply = {"Content-Type": "application/x-amz-json-1.1"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from laptop import coverage
+from laptop import supported_features
 
 # Expected results from JSONata's documentation (2.0) and, for Step Functions' own functions, its developer guide.
 CASES: dict[str, list[tuple[str, Any]]] = {
@@ -76,7 +76,7 @@ INPUT = {"n": 1, "list": [{"name": "x", "size": 4}, {"name": "z", "size": 5}]}
 
 
 def test_every_function_that_is_let_through_has_a_case() -> None:
-    assert set(CASES) == coverage.JSONATA
+    assert set(CASES) == supported_features.JSONATA
 
 
 def test_a_function_computes_what_step_functions_does(run: Any) -> None:

@@ -34,8 +34,8 @@ def test_an_endpoint_that_does_not_exist_cannot_be_invoked(cloud: Any) -> None:
 
 
 def test_a_models_answer_keeps_its_content_type() -> None:
-    # Through a whole endpoint: tests/conformance/hosting/test_endpoints.py. Here, that nothing is written over.
-    from laptop.hooks.services import _content_type
+    # Through a whole endpoint: tests/conformance/endpoints/test_endpoints.py. Here, that nothing is written over.
+    from laptop.ministack_patches.services import _content_type
 
     written: list[str] = []
 

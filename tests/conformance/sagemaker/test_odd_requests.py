@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from laptop.sagemaker import service, validation
+from laptop.sagemaker import service
+from laptop.sagemaker.core import validation
 
 REQUESTS = 40
 MAX_DEPTH = 7

@@ -1,0 +1,266 @@
+"""Role policies where MiniStack 1.5.33 does not ask them: Step Functions' roles, PassRole, metric namespaces."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import re
+from typing import Any
+
+from laptop.ministack_patches.executions import CURRENT, failure
+from laptop.ministack_patches.integrations import JOBS
+from laptop.ministack_patches.registry import hook
+from laptop.ministack_patches.services import resource_of
+
+log = logging.getLogger("skyloop")
+_SAGEMAKER = "sagemaker.amazonaws.com"
+# Developer guide, "How Step Functions generates IAM policies for integrated services": the managed rule of each .sync.
+_MANAGED_RULES = {job: f"StepFunctionsGetEventsForSageMaker{job}sRule" for job in JOBS}
+# What Step Functions calls the error of a refused call, by integration.
+_DENIED = {
+    "lambda": "Lambda.AWSLambdaException",
+    "sns": "SNS.AuthorizationErrorException",
+    "dynamodb": "DynamoDB.AmazonDynamoDBException",
+    "sqs": "SQS.AmazonSQSException",
+    "sagemaker": "SageMaker.AmazonSageMakerException",
+    "states": "StepFunctions.AWSStepFunctionsException",
+    "events": "EventBridge.AmazonEventBridgeException",
+}
+
+
+class _Origin:
+    """Where a request came from, for policies: as it was, except that everything came over TLS.
+
+    The laptop cloud speaks HTTP on the loopback interface only. To policies that refuse plain HTTP (those of the
+    bucket and the queues) that has to count as the TLS it stands for, or nothing could be done at all.
+    """
+
+    def __init__(self) -> None:
+        self._address: contextvars.ContextVar[str] = contextvars.ContextVar("address", default="127.0.0.1")
+
+    def get(self) -> tuple[str, bool]:
+        return self._address.get(), True
+
+    def set(self, origin: tuple[str, bool]) -> None:
+        self._address.set(origin[0])
+
+
+def prepare() -> None:
+    """Give MiniStack's policy evaluation the origin above (a module attribute rather than a function)."""
+    from ministack.core import iam_evaluator
+
+    iam_evaluator._request_origin = _Origin()
+
+
+@hook(
+    "core.iam_evaluator:_fnmatch_compile",
+    because="MiniStack's * matches no line break, so the owner of a bucket may not read a key that has one",
+    proof="test_authorization.py::test_a_wildcard_covers_every_key",
+)
+def _wildcards(original: Any, pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    compiled = original(pattern, ignore_case)
+    return re.compile(compiled.pattern.removesuffix("$") + r"\Z", compiled.flags | re.DOTALL)
+
+
+def session_key(role_arn: str, region: str, account: str, session: str) -> str:
+    """The access key of a session of a role, as MiniStack makes it for Lambda."""
+    from ministack.core.lambda_runtime import execution_credentials
+
+    function = f"arn:aws:lambda:{region}:{account}:function:{session}"
+    return execution_credentials({"Role": role_arn, "FunctionArn": function, "FunctionName": session})[
+        "AWS_ACCESS_KEY_ID"
+    ]
+
+
+def refusal(access_key: str, action: str, resource: str, context: dict[str, Any] | None = None) -> str | None:
+    """Why a caller may not do something, in AWS's words; None when it may (always None when AUTH is not true)."""
+    from ministack import app
+    from ministack.core import iam_actions, iam_evaluator
+    from ministack.core.responses import get_region
+
+    if not app.AUTH:
+        return None
+    service = action.partition(":")[0]
+    denied = iam_evaluator.enforce(access_key, action, service, get_region(), resource, context or {})
+    if denied is None:
+        return None
+    if isinstance(denied, iam_evaluator.AuthError):
+        return denied.message
+    log.warning("Refused: %s may not %s on %s", denied.principal_arn, action, resource)
+    return iam_actions.identity_denial_message(action, denied.principal_arn, resource, denied.decision == "Deny")
+
+
+def require(action: str, resource: str, context: dict[str, Any] | None = None, error: str = "") -> None:
+    """Raise a task's error unless the role of the execution that this thread works for allows an action."""
+    from ministack.core.responses import get_account_id, get_region
+
+    execution = CURRENT.get()
+    if execution is None:
+        return
+    key = session_key(execution.role_arn, get_region(), get_account_id(), "states")
+    if message := refusal(key, action, resource, context):
+        raise failure(error or f"{action.partition(':')[0].capitalize()}.AccessDeniedException", message)
+
+
+@hook(
+    "services.stepfunctions:_invoke_resource",
+    because="MiniStack does what a state machine asks whatever its role allows",
+    proof="test_authorization.py::test_a_state_machine_may_do_what_its_role_allows",
+)
+def _invoke(original: Any, resource: str, arguments: Any) -> Any:
+    if CURRENT.get() is not None:
+        for action, arn, context, error in _needs(resource, arguments if isinstance(arguments, dict) else {}):
+            require(action, arn, context, error)
+    return original(resource, arguments)
+
+
+Need = tuple[str, str, dict[str, Any], str]
+
+
+def _needs(resource: str, arguments: dict[str, Any]) -> list[Need]:
+    """What a task must be allowed: action, resource, condition keys, and the error it ends with when it is not."""
+    from ministack.core.responses import get_account_id, get_region
+
+    region, account = get_region(), get_account_id()
+    parts = resource.split(":")
+    if not resource.startswith("arn:aws:states:::"):
+        return [("lambda:InvokeFunction", resource, {}, _DENIED["lambda"])]
+    if parts[5] == "aws-sdk":
+        return _sdk_needs(parts[6], parts[7].partition(".")[0], arguments, region, account)
+    service, (operation, _, pattern) = parts[5], parts[6].partition(".")
+    denied = _DENIED.get(service, "")
+    name = operation[0].upper() + operation[1:]
+    if service == "lambda":
+        function = str(arguments.get("FunctionName", ""))
+        arn = function if function.startswith("arn:") else f"arn:aws:lambda:{region}:{account}:function:{function}"
+        return [("lambda:InvokeFunction", arn, {}, denied)]
+    if service == "sns":
+        return [("sns:Publish", arguments.get("TopicArn") or "*", {}, denied)]
+    if service == "sqs":
+        queue = str(arguments.get("QueueUrl", "")).rpartition("/")[2]
+        return [("sqs:SendMessage", f"arn:aws:sqs:{region}:{account}:{queue}", {}, denied)]
+    if service == "states":
+        return [("states:StartExecution", arguments.get("StateMachineArn", "*"), {}, denied)]
+    if service == "sagemaker":
+        return _sagemaker_needs(name, arguments, region, account, denied, sync=bool(pattern))
+    return _request_needs(service, service, name, arguments, region, account, denied)
+
+
+def _sdk_needs(sdk: str, operation: str, arguments: dict[str, Any], region: str, account: str) -> list[Need]:
+    from ministack.services import stepfunctions
+
+    service = stepfunctions._AWS_SDK_SERVICE_MAP.get(sdk, {}).get("service_key", sdk)
+    prefix = stepfunctions._AWS_SDK_ERROR_PREFIX.get(sdk, sdk.capitalize())
+    denied = f"{prefix}.{prefix}Exception"
+    name = operation[0].upper() + operation[1:]
+    if service == "sagemaker":
+        return _sagemaker_needs(name, arguments, region, account, denied, sync=False)
+    return _request_needs(service, sdk, name, arguments, region, account, denied)
+
+
+def _request_needs(
+    service: str, sdk: str, operation: str, arguments: dict[str, Any], region: str, account: str, denied: str
+) -> list[Need]:
+    """What MiniStack itself would ask, were the same request to come over HTTP."""
+    from ministack.core import iam_actions
+    from ministack.services import stepfunctions
+
+    information = stepfunctions._AWS_SDK_SERVICE_MAP.get(sdk, {})
+    request = arguments
+    if information.get("protocol") == "json":
+        request = stepfunctions._sdk_json_params(information, service, operation, arguments)
+    body = json.dumps(request).encode()
+    headers = {"x-amz-target": f"{information.get('target_prefix', service)}.{operation}"}
+    query = {name: [value] for name, value in request.items() if isinstance(value, str)}
+    path = f"/{arguments.get('Bucket')}/{arguments.get('Key', '')}" if service == "s3" else "/"
+    arn = iam_actions.extract_resource_arn(service, "POST", path, headers, body, query, region, account)
+    action = f"{iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)}:{operation}"
+    keys = iam_actions.request_tag_context(service, action, body, query)
+    if service == "dynamodb":
+        keys = {**keys, **(iam_actions.dynamodb_service_context(body) or {})}
+    return [(action, arn, keys, denied)]
+
+
+def _sagemaker_needs(
+    operation: str, request: dict[str, Any], region: str, account: str, denied: str, *, sync: bool
+) -> list[Need]:
+    arn = resource_of("sagemaker", operation, request, region, account)
+    needs: list[Need] = [(f"sagemaker:{operation}", arn, {}, denied)]
+    if request.get("Tags") and operation.startswith("Create"):
+        needs.append(("sagemaker:AddTags", arn, {}, denied))
+    needs += [("iam:PassRole", role, {"iam:PassedToService": _SAGEMAKER}, denied) for role in passed_roles(request)]
+    if sync:
+        job = operation.removeprefix("Create")
+        needs += [(f"sagemaker:{verb}{job}", arn, {}, denied) for verb in ("Describe", "Stop")]
+        rule = f"arn:aws:events:{region}:{account}:rule/{_MANAGED_RULES[job]}"
+        needs += [(f"events:{verb}", rule, {}, denied) for verb in ("PutTargets", "PutRule", "DescribeRule")]
+    return needs
+
+
+def passed_roles(request: dict[str, Any]) -> list[str]:
+    """The roles that a SageMaker request hands on."""
+    return [str(request[member]) for member in ("RoleArn", "ExecutionRoleArn") if request.get(member)]
+
+
+def pass_role_refusal(headers: dict[str, str], body: bytes) -> str | None:
+    """Why the caller of a SageMaker request may not pass the roles in it; None when it may, or passes none."""
+    from ministack.core import router
+
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError:
+        return None
+    roles = passed_roles(request) if isinstance(request, dict) else []
+    for role in roles:
+        context = {"iam:PassedToService": _SAGEMAKER}
+        if message := refusal(router.extract_access_key_id(headers), "iam:PassRole", role, context):
+            return message
+    return None
+
+
+@hook(
+    "core.iam_actions:request_tag_context",
+    because="MiniStack never fills in cloudwatch:namespace, events:source and events:detail-type, so every policy that "
+    "names one denies",
+    proof="test_authorization.py::test_events_may_be_put_by_their_source_only",
+)
+def _condition_keys(original: Any, service: str, action: str, body: bytes, query: dict[str, Any]) -> dict[str, Any]:
+    keys = original(service, action, body, query)
+    if action == "cloudwatch:PutMetricData" and (namespace := _namespace(body, query)):
+        keys = {**keys, "cloudwatch:namespace": namespace}
+    if action == "events:PutEvents":
+        keys = {**keys, **_event_keys(body)}
+    return keys
+
+
+def _event_keys(body: bytes) -> dict[str, Any]:
+    """The keys that describe a PutEvents request; a list where its entries differ."""
+    try:
+        entries = json.loads(body)["Entries"]
+        found = {
+            "events:source": sorted({entry["Source"] for entry in entries}),
+            "events:detail-type": sorted({entry["DetailType"] for entry in entries}),
+        }
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _namespace(body: bytes, query: dict[str, Any]) -> str:
+    if given := query.get("Namespace"):
+        return given[0] if isinstance(given, list) else given
+    try:
+        return str(json.loads(body)["Namespace"])
+    except (ValueError, KeyError):
+        return ""
+
+
+@hook(
+    "core.iam_actions:access_denied_response",
+    because="MiniStack says in no log what it refused to whom, and a client may swallow the answer",
+    proof="test_authorization.py::test_what_is_refused_is_logged",
+)
+def _denied(original: Any, service: str, action: str, principal_arn: str, *rest: Any, **named: Any) -> Any:
+    log.warning("Refused: %s may not %s on %s", principal_arn, action, named.get("resource_arn", "*"))
+    return original(service, action, principal_arn, *rest, **named)

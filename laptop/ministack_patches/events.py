@@ -1,0 +1,174 @@
+"""EventBridge deliveries: faults for tests, what queues and roles allow, dead letters, Lambda's own retries."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+from collections.abc import Callable
+from typing import Any
+
+from laptop import faults
+from laptop.ministack_patches import authorization
+from laptop.ministack_patches.registry import hook
+
+_PRINCIPAL = "events.amazonaws.com"
+
+
+class _Undeliverable(Exception):
+    """A target that cannot be reached: ``code`` and message go into the dead letter's attributes."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+# The rule and the target that a delivery in this thread is for: MiniStack hands its senders the bare payload.
+_delivery: contextvars.ContextVar[tuple[dict[str, Any], dict[str, Any]] | None] = contextvars.ContextVar(
+    "delivery", default=None
+)
+
+
+@hook(
+    "services.eventbridge:_invoke_target",
+    because="tests lose events and deliver them twice here, as EventBridge may; and dead letters need rule and target",
+    proof="test_events.py::test_every_event_can_be_delivered_twice",
+)
+def _deliver(
+    original: Any, target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None
+) -> None:
+    if faults.loses(event.get("DetailType", ""), event.get("EventId", "")):
+        return
+    token = _delivery.set((rule, target))
+    try:
+        for _ in range(faults.deliveries()):
+            original(target, event, rule, view)
+    finally:
+        _delivery.reset(token)
+
+
+def _or_dead_letter(payload: str, send: Callable[[], None]) -> None:
+    """Send, or put the event into the target's dead-letter queue with the attributes that EventBridge gives it."""
+    from ministack.services import sqs
+
+    try:
+        send()
+    except _Undeliverable as failure:
+        rule, target = _delivery.get() or ({}, {})
+        queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
+        queue = sqs._queue_by_arn(queue_arn) if queue_arn else None
+        if queue is None or not sqs.queue_policy_allows(queue_arn, _PRINCIPAL, rule.get("Arn", ""), _account()):
+            raise
+        attributes = {
+            "RULE_ARN": rule.get("Arn", ""),
+            "TARGET_ARN": target.get("Arn", ""),
+            "ERROR_CODE": failure.code,
+            "ERROR_MESSAGE": str(failure),
+        }
+        sqs._act_send_message(
+            {
+                "MessageBody": payload,
+                "MessageAttributes": {
+                    name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value
+                },
+            },
+            sqs._queue_url(queue_arn.rpartition(":")[2]),
+        )
+
+
+def _account() -> str:
+    from ministack.core.responses import get_account_id
+
+    return str(get_account_id())
+
+
+def _rule_arn() -> str:
+    rule, _ = _delivery.get() or ({}, {})
+    return str(rule.get("Arn", ""))
+
+
+@hook(
+    "services.eventbridge:_dispatch_to_sqs",
+    because="MiniStack delivers whatever the queue's policy says, and forgets an event whose queue is gone",
+    proof="test_events.py::test_a_queue_gets_only_what_its_policy_allows",
+)
+def _to_queue(original: Any, spec: Any, payload: str, parameters: Any = None) -> None:
+    from ministack.services import sqs
+
+    def send() -> None:
+        if sqs._queue_by_arn(str(spec)) is None:
+            raise _Undeliverable("QUEUE_DOES_NOT_EXIST", f"The queue {spec} does not exist.")
+        if not sqs.queue_policy_allows(str(spec), _PRINCIPAL, _rule_arn(), _account()):
+            raise _Undeliverable("NO_PERMISSIONS", f"{_PRINCIPAL} may not send messages to {spec}.")
+        original(spec, payload, parameters)
+
+    _or_dead_letter(payload, send)
+
+
+@hook(
+    "services.eventbridge:_dispatch_to_stepfunctions",
+    because="MiniStack starts an execution whether or not the target's role may",
+    proof="test_events.py::test_a_rule_starts_an_execution_only_with_a_role_that_may",
+)
+def _to_state_machine(original: Any, arn: str, payload: str) -> None:
+    from ministack import app
+    from ministack.core.responses import get_region
+    from ministack.services import stepfunctions
+
+    def send() -> None:
+        if stepfunctions._resolve_state_machine_arn(arn) is None:
+            raise _Undeliverable("RESOURCE_NOT_FOUND", f"The state machine {arn} does not exist.")
+        _, target = _delivery.get() or ({}, {})
+        role = target.get("RoleArn", "")
+        if app.AUTH and not role:
+            raise _Undeliverable("NO_PERMISSIONS", f"The target {arn} has no role that may start it.")
+        if app.AUTH:
+            key = authorization.session_key(role, get_region(), _account(), "events")
+            if message := authorization.refusal(key, "states:StartExecution", arn):
+                raise _Undeliverable("NO_PERMISSIONS", message)
+        original(arn, payload)
+
+    _or_dead_letter(payload, send)
+
+
+@hook(
+    "services.eventbridge:_dispatch_to_lambda",
+    because="MiniStack runs the function once, unasked whether it may, where Lambda retries and then uses its own dead "
+    "letters",
+    proof="test_events.py::test_a_function_that_fails_is_invoked_again",
+)
+def _to_function(original: Any, arn: str, payload: str) -> None:
+    from ministack.services import lambda_svc
+
+    def send() -> None:
+        function, configuration, name = lambda_svc._get_func_record_for_ref(arn)
+        if not function or not configuration:
+            raise _Undeliverable("RESOURCE_NOT_FOUND", f"The function {name} does not exist.")
+        if not _function_allows(function, arn):
+            raise _Undeliverable("NO_PERMISSIONS", f"{_PRINCIPAL} may not invoke {arn}.")
+        record = lambda_svc._execution_record_for_config(function, configuration)
+        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+
+    _or_dead_letter(payload, send)
+
+
+def _function_allows(function: dict[str, Any], arn: str) -> bool:
+    """Whether the function's resource policy lets EventBridge invoke it for the rule of this delivery."""
+    from ministack import app
+    from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
+    from ministack.core.responses import get_region
+
+    if not app.AUTH:
+        return True
+    policy = function.get("policy")
+    if not policy:
+        return False
+    context = EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action="lambda:InvokeFunction",
+        resource_arn=arn,
+        region=get_region(),
+        service_context={"aws:sourcearn": _rule_arn(), "aws:sourceaccount": _account()},
+    )
+    return evaluate_resource_policy(policy, context, service=_PRINCIPAL).decision == "Allow"

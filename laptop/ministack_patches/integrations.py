@@ -1,0 +1,179 @@
+"""Service integrations of Step Functions: SageMaker, Application Auto Scaling, and errors by AWS's names for them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from laptop.ministack_patches.executions import failure, wait_for
+from laptop.ministack_patches.registry import hook
+
+_OPTIMIZED = "arn:aws:states:::sagemaker:"
+# Step Functions developer guide, "Create and manage Amazon SageMaker AI jobs": the supported APIs.
+OPTIMIZED_SAGEMAKER = (
+    "createEndpoint",
+    "createEndpointConfig",
+    "createHyperParameterTuningJob",
+    "createLabelingJob",
+    "createModel",
+    "createProcessingJob",
+    "createTrainingJob",
+    "createTransformJob",
+    "updateEndpoint",
+)
+JOBS = ("TrainingJob", "ProcessingJob", "LabelingJob", "TransformJob", "HyperParameterTuningJob")
+_STATUS = {job: f"{job}Status" for job in JOBS}
+
+
+def prepare() -> None:
+    """Let ``aws-sdk:`` integrations reach the local services; MiniStack does the naming of members from the models."""
+    from ministack.services import stepfunctions
+
+    stepfunctions._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
+    stepfunctions._AWS_SDK_SERVICE_MAP["applicationautoscaling"] = {
+        "target_prefix": "AnyScaleFrontendService",
+        "protocol": "json",
+        "service_key": "application-autoscaling",
+    }
+    # In XML, MiniStack's alarms lack members (StateUpdatedTimestamp for one) that its JSON has.
+    stepfunctions._AWS_SDK_SERVICE_MAP["cloudwatch"] = {
+        "target_prefix": "GraniteServiceVersion20100801",
+        "protocol": "json",
+        "service_key": "monitoring",
+    }
+    # MiniStack's table holds the functions themselves: look them up at each call, so that the hooks below count.
+    stepfunctions._SERVICE_DISPATCH["arn:aws:states:::sns:publish"] = lambda *given: stepfunctions._invoke_sns_publish(
+        *given
+    )
+    stepfunctions._AWS_SDK_ERROR_PREFIX["sagemaker"] = "SageMaker"
+    stepfunctions._AWS_SDK_ERROR_PREFIX["applicationautoscaling"] = "ApplicationAutoScaling"
+
+
+@hook(
+    "services.stepfunctions:_invoke_resource",
+    because="MiniStack has no SageMaker integrations",
+    proof="test_sagemaker_tasks.py::test_a_labeling_job_runs_to_its_end",
+)
+def _invoke(original: Any, resource: str, arguments: Any) -> Any:
+    if resource.startswith(_OPTIMIZED):
+        operation, _, pattern = resource.removeprefix(_OPTIMIZED).partition(".")
+        if operation in OPTIMIZED_SAGEMAKER and pattern in ("", "sync"):
+            return _sagemaker(operation[0].upper() + operation[1:], arguments, sync=bool(pattern))
+        raise failure("States.Runtime", f"{resource} is not an integration of Step Functions")
+    return original(resource, arguments)
+
+
+def _sagemaker(operation: str, arguments: dict[str, Any], *, sync: bool) -> Any:
+    created = _call(operation, arguments)
+    if not sync:
+        return created
+    job = operation.removeprefix("Create")
+    name = {f"{job}Name": arguments[f"{job}Name"]}
+
+    def ended() -> dict[str, Any] | None:
+        described = _call(f"Describe{job}", name)
+        return described if described[_STATUS[job]] in ("Completed", "Failed", "Stopped") else None
+
+    described = wait_for(ended, stop=lambda: _call(f"Stop{job}", name))
+    if described[_STATUS[job]] != "Completed":
+        raise failure("States.TaskFailed", json.dumps(described))
+    return described
+
+
+def _call(operation: str, arguments: dict[str, Any]) -> Any:
+    """One call of the local SageMaker with the errors of the optimized integration, times as epoch milliseconds."""
+    from laptop.sagemaker import service
+    from laptop.sagemaker.core import errors, validation
+
+    try:
+        answer = service.call(operation, arguments)
+    except errors.ServiceError as error:
+        raise failure(
+            error_name("sagemaker", "SageMaker", "AmazonSageMakerException", error.code), error.message
+        ) from error
+    return _milliseconds(validation.operation_model("sagemaker", operation).output_shape, answer)
+
+
+def _milliseconds(shape: Any, value: Any) -> Any:
+    if shape is None or value is None:
+        return value
+    match shape.type_name:
+        case "structure":
+            return {name: _milliseconds(shape.members.get(name), item) for name, item in value.items()}
+        case "list":
+            return [_milliseconds(shape.member, item) for item in value]
+        case "map":
+            return {name: _milliseconds(shape.value, item) for name, item in value.items()}
+        case "timestamp":
+            return round(value * 1000)
+    return value
+
+
+@functools.cache
+def _modelled_errors(service: str) -> dict[str, str]:
+    """Error code on the wire -> name of the exception class that the AWS SDK for Java v2 makes of it."""
+    from laptop.sagemaker.core.validation import service_model
+
+    names = {}
+    for shape in service_model(service).error_shapes:
+        stem = shape.name.removesuffix("Fault").removesuffix("Exception")
+        names[shape.name] = names[shape.metadata.get("error", {}).get("code", shape.name)] = f"{stem}Exception"
+    return names
+
+
+def error_name(service: str, prefix: str, unmodelled: str, code: str) -> str:
+    """The Step Functions name of a service's error: the SDK's exception class below the service's prefix.
+
+    A code that the service's model does not list (``ValidationException`` of SageMaker, for one) is the base class of
+    the service's exceptions, ``unmodelled``.
+    """
+    return f"{prefix}.{_modelled_errors(service).get(code.rpartition('#')[2], unmodelled)}"
+
+
+_BOTOCORE = {"sfn": "stepfunctions", "eventbridge": "events", "applicationautoscaling": "application-autoscaling"}
+_NAMED = ("dynamodb", "sfn", "sagemaker", "applicationautoscaling", "eventbridge", "sns", "sqs", "cloudwatch")
+
+
+@hook(
+    "services.stepfunctions:_prefix_sdk_error",
+    because="MiniStack passes error codes on where Step Functions gives the SDK's exception names",
+    proof="test_integrations.py::test_errors_have_the_names_of_the_sdk",
+)
+def _sdk_error(original: Any, service: str, code: str) -> str:
+    from ministack.services import stepfunctions
+
+    if service not in _NAMED or code.startswith("States."):
+        return original(service, code)
+    prefix = stepfunctions._AWS_SDK_ERROR_PREFIX[service]
+    return error_name(_BOTOCORE.get(service, service), prefix, f"{prefix}Exception", code)
+
+
+@hook(
+    "services.stepfunctions:_invoke_nested_start_execution",
+    because="MiniStack drops the prefix and suffix of this integration's errors",
+    proof="test_integrations.py::test_errors_have_the_names_of_the_sdk",
+)
+def _start_execution(original: Any, resource: str, arguments: Any) -> Any:
+    from ministack.services import stepfunctions
+
+    try:
+        return original(resource, arguments)
+    except stepfunctions._ExecutionError as error:
+        name = error_name("stepfunctions", "StepFunctions", "AWSStepFunctionsException", error.error)
+        raise failure(name, error.cause) from error
+
+
+@hook(
+    "services.stepfunctions:_invoke_sns_publish",
+    because="MiniStack loses MessageAttributes, on which subscriptions filter",
+    proof="test_integrations.py::test_an_alert_keeps_its_attributes",
+)
+def _publish(original: Any, resource: str, arguments: dict[str, Any]) -> Any:
+    flat = {name: value for name, value in arguments.items() if name != "MessageAttributes"}
+    for number, (name, attribute) in enumerate((arguments.get("MessageAttributes") or {}).items(), start=1):
+        entry = f"MessageAttributes.entry.{number}"
+        flat[f"{entry}.Name"] = name
+        for member, value in attribute.items():
+            flat[f"{entry}.Value.{member}"] = value
+    return original(resource, flat)

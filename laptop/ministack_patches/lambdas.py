@@ -1,0 +1,159 @@
+"""Lambda: worker processes that die with the cloud, errors by their own names, logs whole, EMF logs as metrics."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from laptop import processes
+from laptop.ministack_patches.registry import hook
+
+# Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
+_END_OF_LOGS = "\x00end of invocation"
+_LOG_SECONDS = 2.0
+
+_WORKER_ANSWERS = (
+    '_real_stdout.write(json.dumps({"status": "ok", "result": result}) + "\\n")',
+    '_real_stdout.write(json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()}) + "\\n")',
+)
+_OUR_ANSWERS = (
+    '_answer = json.dumps({"status": "ok", "result": result})',
+    '_answer = json.dumps({"status": "ok", "raised": {"errorMessage": str(e), "errorType": type(e).__name__,'
+    ' "stackTrace": traceback.format_list(traceback.extract_tb(e.__traceback__)[1:])}})',
+)
+_AFTER_ANSWER = "        _real_stdout.flush()\n"
+_WRITE_ANSWER = (
+    f'        sys.stderr.write("{_END_OF_LOGS}\\n".replace("\\x00", chr(0)))\n'
+    "        sys.stderr.flush()\n"
+    '        _real_stdout.write(_answer + "\\n")\n'
+)
+
+
+def _worker_script(script: str) -> str:
+    """MiniStack's Python worker, changed in three ways.
+
+    An exception is answered with its own type and trace, and leaves the process running, as in Lambda (only a
+    process that exits is replaced there); and the end of an invocation's logs is marked.
+    """
+    for theirs, ours in zip(_WORKER_ANSWERS, _OUR_ANSWERS, strict=True):
+        if script.count(theirs) != 1:
+            raise RuntimeError("MiniStack's Lambda worker is not the one this hook was written for (1.5.33)")
+        script = script.replace(theirs, ours)
+    head, separator, tail = script.rpartition(_AFTER_ANSWER)
+    return head + _WRITE_ANSWER.replace("\x00", "\\x00") + separator + tail
+
+
+def prepare() -> None:
+    """Change the worker's text and how MiniStack starts it (module attributes rather than functions)."""
+    from ministack.core import lambda_runtime
+
+    lambda_runtime._PYTHON_WORKER_SCRIPT = _worker_script(lambda_runtime._PYTHON_WORKER_SCRIPT)
+
+    def start(argv: list[str], **options: Any) -> subprocess.Popen[str]:
+        command, descriptors = processes.supervised(argv)
+        return subprocess.Popen(command, pass_fds=descriptors, start_new_session=True, **options)
+
+    lambda_runtime.subprocess = SimpleNamespace(
+        Popen=start, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
+    )
+
+
+@hook(
+    "core.lambda_runtime:Worker._drain_stderr_bounded",
+    because="MiniStack waits a fixed 50 ms for logs and cuts off those that come later",
+    proof="test_lambdas.py::test_every_log_line_arrives",
+)
+def _logs(original: Any, worker: Any) -> str:
+    lines = []
+    deadline = time.monotonic() + _LOG_SECONDS
+    while (remaining := deadline - time.monotonic()) > 0:
+        if worker._proc is None:  # it was killed: take what there is
+            return original(worker)
+        try:
+            line = worker._stderr_queue.get(timeout=min(remaining, 0.1))
+        except queue.Empty:
+            if worker._proc.poll() is not None and not worker._stderr_thread.is_alive():
+                break
+            continue
+        if line.endswith(_END_OF_LOGS):
+            lines.append(line.removesuffix(_END_OF_LOGS))
+            break
+        lines.append(line)
+    return "\n".join(line for line in lines if line)
+
+
+@hook(
+    "services.lambda_svc:_execute_function_warm",
+    because="in MiniStack every exception of a function is Runtime.HandlerError, so no typed Retry or Catch matches",
+    proof="test_lambdas.py::test_an_exception_keeps_its_name",
+)
+def _execute(original: Any, function: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+    outcome = original(function, event, request_id)
+    raised = _raised.pop(threading.get_ident(), None)
+    if raised is None:
+        return outcome
+    log = "\n".join(filter(None, [outcome.get("log", ""), f"[ERROR] {raised['errorType']}: {raised['errorMessage']}"]))
+    return {"body": {**raised, "requestId": request_id}, "error": True, "log": log}
+
+
+# What the worker of this thread's invocation raised: MiniStack's own result has no room for it.
+_raised: dict[int, dict[str, Any]] = {}
+
+
+@hook(
+    "core.lambda_runtime:Worker.invoke",
+    because="MiniStack drops what the worker says of an exception except its text",
+    proof="test_lambdas.py::test_an_exception_keeps_its_name",
+)
+def _invoke(original: Any, worker: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
+    _raised.pop(threading.get_ident(), None)
+    response = original(worker, *arguments, **named)
+    if "raised" in response:
+        _raised[threading.get_ident()] = response["raised"]
+    return response
+
+
+@hook(
+    "services.lambda_svc:_emit_lambda_logs",
+    because="MiniStack does not read metrics from logs in CloudWatch's embedded metric format",
+    proof="test_lambdas.py::test_embedded_metrics_become_metrics",
+)
+def _emit_logs(original: Any, function: dict[str, Any], request_id: str, text: str, *rest: Any, **named: Any) -> None:
+    original(function, request_id, text, *rest, **named)
+    for line in (text or "").splitlines():
+        if '"_aws"' in line:
+            _put_embedded_metrics(line)
+
+
+def _put_embedded_metrics(line: str) -> None:
+    """Store the metrics of one log line. Source: "Specification: Embedded metric format", CloudWatch user guide."""
+    from ministack.services import cloudwatch
+
+    try:
+        document = json.loads(line)
+        directives = document["_aws"]["CloudWatchMetrics"]
+        at = document["_aws"]["Timestamp"] / 1000
+        for directive in directives:
+            for names in directive.get("Dimensions") or [[]]:
+                dimensions = {name: str(document[name]) for name in names}
+                for metric in directive["Metrics"]:
+                    values = document[metric["Name"]]
+                    cloudwatch._store_datum(
+                        directive["Namespace"],
+                        metric["Name"],
+                        dimensions,
+                        at,
+                        metric.get("Unit", "None"),
+                        None,
+                        values if isinstance(values, list) else [values],
+                        None,
+                        None,
+                    )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return  # CloudWatch ignores a line that is not of the format
+    cloudwatch._evaluate_all_alarms()

@@ -1,0 +1,196 @@
+"""CloudFormation: resource types of the services that MiniStack does not have, and what it misreads in templates."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from laptop.ministack_patches.registry import hook
+
+_GROUP = "AWS::SageMaker::ModelPackageGroup"
+_OURS = (_GROUP,)
+
+# Integers that MiniStack takes as they come, by the resource reference of their type.
+_INTEGERS = {
+    "AWS::Lambda::EventSourceMapping": {"BatchSize", "MaximumBatchingWindowInSeconds", "MaximumConcurrency"},
+}
+
+
+def prepare() -> None:
+    """Register the types."""
+    from ministack.services.cloudformation import provisioners
+
+    provisioners._RESOURCE_HANDLERS[_GROUP] = {
+        "create": _create_group,
+        "update": _update_group,
+        "update_with_logical_id": True,
+        "delete": _delete_group,
+    }
+    provisioners._STACK_TAG_PROPERTY[_GROUP] = ("Tags", "list")
+
+
+@hook(
+    "services.cloudformation.stacks:_runs_on_worker_thread",
+    because="the local SageMaker may call back into this server, which MiniStack's event loop would not answer",
+    proof="test_templates.py::test_a_model_package_group_is_made_by_a_stack",
+)
+def _on_worker_thread(original: Any, resource_type: str) -> bool:
+    return resource_type in _OURS or original(resource_type)
+
+
+@hook(
+    "services.cloudformation.stacks:_provision_resource",
+    because="a number that comes from a parameter stays text in MiniStack, and an event source then never polls",
+    proof="test_templates.py::test_numbers_of_parameters_arrive_as_numbers",
+)
+def _provision(
+    original: Any, resource_type: str, logical_id: str, properties: dict[str, Any], *rest: Any, **named: Any
+) -> Any:
+    return original(resource_type, logical_id, _with_numbers(resource_type, properties), *rest, **named)
+
+
+@hook(
+    "services.cloudformation.stacks:_update_resource",
+    because="a number that comes from a parameter stays text in MiniStack, and an event source then never polls",
+    proof="test_templates.py::test_numbers_of_parameters_arrive_as_numbers",
+)
+def _update(
+    original: Any,
+    resource_type: str,
+    physical_id: str,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    *rest: Any,
+    **named: Any,
+) -> Any:
+    before, after = _with_numbers(resource_type, before), _with_numbers(resource_type, after)
+    return original(resource_type, physical_id, before, after, *rest, **named)
+
+
+def _with_numbers(resource_type: str, properties: Any) -> Any:
+    """The properties with those that CloudFormation's schema calls integers as integers, at any depth."""
+    names = _INTEGERS.get(resource_type)
+    if not names:
+        return properties
+    if isinstance(properties, dict):
+        return {
+            name: int(value) if name in names and isinstance(value, str) else _with_numbers(resource_type, value)
+            for name, value in properties.items()
+        }
+    return properties
+
+
+def _call(operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    from laptop.sagemaker import service
+    from laptop.sagemaker.core import errors
+
+    try:
+        return service.call(operation, request)
+    except errors.ServiceError as error:
+        raise ValueError(f"{error.message} (Service: SageMaker, Error code: {error.code})") from error
+
+
+def _create_group(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+    """As the resource reference has it, ``Ref`` is the ARN."""
+    from ministack.services.cloudformation import provisioners
+
+    name = properties.get("ModelPackageGroupName") or provisioners._physical_name(stack_name, logical_id, max_len=63)
+    request = {
+        member: properties[member] for member in ("ModelPackageGroupDescription", "Tags") if member in properties
+    }
+    # CloudFormation's own tags begin with `aws:`, which clients of SageMaker may not use.
+    request["Tags"] = [tag for tag in request.get("Tags", []) if not tag["Key"].startswith("aws:")]
+    arn = _call("CreateModelPackageGroup", {"ModelPackageGroupName": name, **request})["ModelPackageGroupArn"]
+    _put_policy(name, properties)
+    return arn, _attributes(name)
+
+
+def _attributes(name: str) -> dict[str, Any]:
+    group = _call("DescribeModelPackageGroup", {"ModelPackageGroupName": name})
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(group["CreationTime"]))
+    return {
+        "CreationTime": created,
+        "ModelPackageGroupArn": group["ModelPackageGroupArn"],
+        "ModelPackageGroupStatus": group["ModelPackageGroupStatus"],
+    }
+
+
+def _update_group(
+    physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, logical_id: str
+) -> tuple[str, dict[str, Any]]:
+    """Name and description need a new group; the policy and the tags change in place."""
+    fixed = ("ModelPackageGroupName", "ModelPackageGroupDescription")
+    if any(old.get(member) != new.get(member) for member in fixed):
+        if old.get("ModelPackageGroupName") == new.get("ModelPackageGroupName"):
+            name = new.get("ModelPackageGroupName")
+            raise ValueError(
+                f"CloudFormation cannot update a stack when a custom-named resource requires replacing: {name}"
+            )
+        created = _create_group(logical_id, new, stack_name)
+        _delete_group(physical_id, old)
+        return created
+    name = physical_id.rpartition("/")[2]
+    _put_policy(name, new)
+    tags, before = _tags(new), _tags(old)
+    if gone := sorted(set(before) - set(tags)):
+        _call("DeleteTags", {"ResourceArn": physical_id, "TagKeys": gone})
+    if tags:
+        _call("AddTags", {"ResourceArn": physical_id, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]})
+    return physical_id, _attributes(name)
+
+
+def _tags(properties: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in properties.get("Tags", []) if not tag["Key"].startswith("aws:")}
+
+
+def _put_policy(name: str, properties: dict[str, Any]) -> None:
+    if policy := properties.get("ModelPackageGroupPolicy"):
+        document = policy if isinstance(policy, str) else json.dumps(policy)
+        _call("PutModelPackageGroupPolicy", {"ModelPackageGroupName": name, "ResourcePolicy": document})
+
+
+def _delete_group(physical_id: str, properties: dict[str, Any]) -> None:
+    _call("DeleteModelPackageGroup", {"ModelPackageGroupName": physical_id.rpartition("/")[2]})
+
+
+@hook(
+    "services.cloudformation.handlers:_evaluate_conditions",
+    because="MiniStack cannot compute Fn::Split, Fn::Join and Fn::Sub inside a condition",
+    proof="test_templates.py::test_conditions_compute_with_strings",
+)
+@hook(
+    "services.cloudformation.stacks:_evaluate_conditions",
+    because="MiniStack cannot compute Fn::Split, Fn::Join and Fn::Sub inside a condition",
+    proof="test_templates.py::test_conditions_compute_with_strings",
+)
+def _evaluate_conditions(original: Any, template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, bool]:
+    conditions = {name: _computed(one, parameters) for name, one in template.get("Conditions", {}).items()}
+    return original({**template, "Conditions": conditions}, parameters)
+
+
+def _computed(expression: Any, parameters: dict[str, Any]) -> Any:
+    """A condition with the string functions in it replaced by their values, where their arguments are known."""
+    if isinstance(expression, list):
+        return [_computed(one, parameters) for one in expression]
+    if not isinstance(expression, dict):
+        return expression
+    match expression:
+        case {"Ref": str(name)} if name in parameters:
+            return parameters[name]["Value"]
+        case {"Fn::Sub": str(text)}:
+            for name, parameter in parameters.items():
+                text = text.replace(f"${{{name}}}", str(parameter["Value"]))
+            return text
+    function, arguments = next(iter(expression.items()))
+    arguments = _computed(arguments, parameters)
+    match function, arguments:
+        case "Fn::Split", [str(separator), str(text)]:
+            return text.split(separator)
+        case "Fn::Join", [str(separator), [*parts]] if all(isinstance(part, str | int | float) for part in parts):
+            return separator.join(map(str, parts))
+        case "Fn::Select", [index, [*items]]:
+            if not 0 <= int(index) < len(items):
+                raise ValueError(f"Template error: Fn::Select cannot select nonexistent value at index {index}")
+            return items[int(index)]
+    return {function: arguments}

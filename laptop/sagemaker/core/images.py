@@ -1,0 +1,107 @@
+"""Container images as programs on this machine: an image URI leads to a folder with a Dockerfile, that to a command.
+
+No container engine is needed: an image is run as its ENTRYPOINT with its ENV, from the folder its WORKDIR is copied
+from, with this interpreter in place of the image's `python3`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from laptop.sagemaker.core import context
+
+_OWN_IMAGE = "skyloop-training"
+_OWN_FOLDER = Path(__file__).resolve().parents[3] / "training_container"
+
+# What a process needs of this machine. A container would see nothing of the host; neither does the program, beyond
+# finding its interpreter's libraries, a scratch folder, certificates and the way out to the internet.
+_HOST_VARIABLES = (
+    "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE",
+)  # fmt: skip
+
+
+class ImageNotFound(Exception):
+    """No folder on this machine stands for the image."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """An image that can be run here: `entrypoint` as in the Dockerfile, `folder` in place of `workdir`."""
+
+    folder: Path
+    workdir: str
+    entrypoint: tuple[str, ...]
+    variables: dict[str, str]
+
+    def command(self, arguments: Sequence[str], entrypoint: Sequence[str] | None = None) -> list[str]:
+        """The command line on this machine for the arguments the image is run with (`train`, `serve`, …).
+
+        `entrypoint` replaces the image's own, as `ContainerEntrypoint` does.
+        """
+        words = [*(entrypoint or self.entrypoint), *arguments]
+        if words and Path(words[0]).name in ("python", "python3"):
+            words[0] = sys.executable
+        return [self._here(word) for word in words]
+
+    def environment(self) -> dict[str, str]:
+        """What the process starts with before the service adds its own: the host's few, then the image's ENV."""
+        host = {name: os.environ[name] for name in _HOST_VARIABLES if name in os.environ}
+        return {**host, **{name: self._here(value) for name, value in self.variables.items() if name != "PATH"}}
+
+    def _here(self, word: str) -> str:
+        return word.replace(self.workdir, str(self.folder)) if self.workdir not in ("", "/") else word
+
+
+def repository(image_uri: str) -> str:
+    """The repository of an image URI, without registry, tag and digest: `host/team/name:1` -> `team/name`."""
+    name = image_uri.partition("@")[0]
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        name = rest
+    return name.partition(":")[0]
+
+
+def resolve(image_uri: str) -> Program:
+    """The program of an image: this project's own, or one that the home's `images.json` names {repository: folder}.
+
+    Raises ImageNotFound.
+    """
+    name = repository(image_uri)
+    registered = context.current().settings("images")
+    if name in registered:
+        folder = Path(registered[name])
+    elif name.rpartition("/")[2].endswith(_OWN_IMAGE):
+        folder = _OWN_FOLDER
+    else:
+        raise ImageNotFound(image_uri)
+    dockerfile = folder / "Dockerfile"
+    if not dockerfile.is_file():
+        raise ImageNotFound(image_uri)
+    return _parse(folder.resolve(), dockerfile.read_text(encoding="utf-8"))
+
+
+def _parse(folder: Path, dockerfile: str) -> Program:
+    """Read WORKDIR, ENTRYPOINT and ENV of the last stage; the other instructions build the image and are not run."""
+    workdir, entrypoint, variables = "/", (), {}
+    for line in re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", dockerfile)).splitlines():
+        instruction, _, rest = line.strip().partition(" ")
+        rest = rest.strip()
+        match instruction.upper():
+            case "FROM":
+                workdir, entrypoint, variables = "/", (), {}
+            case "WORKDIR":
+                workdir = rest.rstrip("/") or "/"
+            case "ENTRYPOINT":
+                entrypoint = tuple(json.loads(rest)) if rest.startswith("[") else ("/bin/sh", "-c", rest)
+            case "ENV":
+                variables.update(pair.split("=", 1) for pair in shlex.split(rest) if "=" in pair)
+    return Program(folder, workdir, entrypoint, variables)

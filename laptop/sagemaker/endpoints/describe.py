@@ -1,0 +1,103 @@
+"""How an endpoint is shown: by DescribeEndpoint and by its EventBridge events.
+
+Source of the events: "Events that Amazon SageMaker AI sends to Amazon EventBridge", endpoint state change and endpoint
+deployment state change: statuses in capitals (`IN_SERVICE`, where the API says `InService`), times as epoch
+milliseconds in a float.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from laptop.sagemaker.core import context, events
+from laptop.sagemaker.core.store import Record
+from laptop.sagemaker.endpoints.instances import Fleet
+
+KIND = "endpoint"
+
+
+def variant(configured: Record, instances: int) -> dict[str, Any]:
+    """A ProductionVariantSummary of a configured variant (its model resolved) that has so many instances now."""
+    image = configured["_container"]["Image"]
+    summary = {
+        "VariantName": configured["VariantName"],
+        # AWS resolves the tag to a digest; there is no registry here to ask.
+        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": time.time()}],
+        "CurrentWeight": configured["InitialVariantWeight"],
+        "DesiredWeight": configured["InitialVariantWeight"],
+        "CurrentInstanceCount": instances,
+        "DesiredInstanceCount": configured["InitialInstanceCount"],
+    }
+    if "RoutingConfig" in configured:
+        summary["RoutingConfig"] = configured["RoutingConfig"]
+    return summary
+
+
+def in_service(fleet: Fleet) -> dict[str, Any]:
+    """The fields of an endpoint's record that say which config is in service, and how. None: the record has no such."""
+    config = fleet.config
+    fields: dict[str, Any] = {
+        "EndpointConfigName": config["EndpointConfigName"],
+        "_config": config,
+        "ProductionVariants": [
+            variant(configured, len(fleet.variants[configured["VariantName"]].instances))
+            for configured in config["ProductionVariants"]
+        ],
+        "DataCaptureConfig": None,
+    }
+    if wanted := config.get("DataCaptureConfig"):
+        enabled = wanted.get("EnableCapture", True)
+        fields["DataCaptureConfig"] = {
+            "EnableCapture": enabled,
+            "CaptureStatus": "Started" if enabled else "Stopped",
+            "CurrentSamplingPercentage": wanted["InitialSamplingPercentage"],
+            "DestinationS3Uri": wanted["DestinationS3Uri"],
+            "KmsKeyId": wanted.get("KmsKeyId", ""),
+        }
+    return fields
+
+
+def announce(name: str) -> None:
+    """Emit "SageMaker Endpoint State Change" for the endpoint as it is now."""
+    if record := context.current().store.get(KIND, name):
+        events.emit("SageMaker Endpoint State Change", _detail(record), record["EndpointArn"])
+
+
+def announce_deployment(name: str) -> None:
+    """Emit "SageMaker Endpoint Deployment State Change" for the deployment under way."""
+    if record := context.current().store.get(KIND, name):
+        detail = {**_detail(record), "PendingDeploymentSummary": _in_milliseconds(record["PendingDeploymentSummary"])}
+        events.emit("SageMaker Endpoint Deployment State Change", detail, record["EndpointArn"])
+
+
+def _detail(record: Record) -> dict[str, Any]:
+    """The detail both events share. The status is written in capitals here, where the API writes `InService`."""
+    detail = {
+        "EndpointName": record["EndpointName"],
+        "EndpointArn": record["EndpointArn"],
+        "EndpointConfigName": record["EndpointConfigName"],
+        "ProductionVariants": _in_milliseconds(record.get("ProductionVariants", [])),
+        "EndpointStatus": re.sub(r"(?<=[a-z])(?=[A-Z])", "_", record["EndpointStatus"]).upper(),
+        "CreationTime": _milliseconds(record["CreationTime"]),
+        "LastModifiedTime": _milliseconds(record["LastModifiedTime"]),
+        "Tags": {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])},
+    }
+    if "FailureReason" in record:
+        detail["FailureReason"] = record["FailureReason"]
+    return detail
+
+
+def _milliseconds(seconds: float) -> float:
+    return float(round(seconds * 1000))
+
+
+def _in_milliseconds(value: Any) -> Any:
+    """A copy of part of a record with its times as events write them."""
+    if isinstance(value, dict):
+        return {
+            name: _milliseconds(item) if name.endswith("Time") else _in_milliseconds(item)
+            for name, item in value.items()
+        }
+    return [_in_milliseconds(item) for item in value] if isinstance(value, list) else value

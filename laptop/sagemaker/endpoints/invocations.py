@@ -1,0 +1,295 @@
+"""invoke_endpoint: choose a variant, a fleet and an instance, hand the request on, answer as SageMaker's runtime does.
+
+Sources: API reference of InvokeEndpoint (headers, errors), "Custom Inference Code with Hosting Services" (60 s, /ping,
+/invocations), "Test models with production variants" (weights and TargetVariant). The texts of ModelError are those
+that callers report from AWS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import random
+import re
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from laptop.sagemaker.core import context
+from laptop.sagemaker.endpoints import capture, metrics
+from laptop.sagemaker.endpoints.instances import Fleet, Instance, VariantFleet
+
+BODY_LIMIT_BYTES = 25 * 1024 * 1024
+TIMEOUT_SECONDS = 60.0
+_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
+_INFERENCE_ID = "x-amzn-sagemaker-inference-id"
+_TARGET_VARIANT = "x-amzn-sagemaker-target-variant"
+_UNSUPPORTED_HEADERS = (
+    "x-amzn-sagemaker-target-model",
+    "x-amzn-sagemaker-target-container-hostname",
+    "x-amzn-sagemaker-inference-component",
+    "x-amzn-sagemaker-session-id",
+    "x-amzn-sagemaker-enable-explanations",
+)
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_PATH = re.compile(r"^/endpoints/([^/]+)/invocations$")
+
+Reply = tuple[int, dict[str, str], bytes]
+
+# Requests wait for containers in threads of their own, so that a slow model holds up nothing else in the cloud.
+_pool = concurrent.futures.ThreadPoolExecutor(max_workers=64, thread_name_prefix="invoke")
+
+
+@dataclass
+class Traffic:
+    """Who serves an endpoint now. `shares` is the part of each variant's traffic that goes to `green` (0..1)."""
+
+    name: str
+    fleet: Fleet
+    weights: dict[str, float]
+    capture: capture.Capture
+    green: Fleet | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    chance: random.Random = field(default_factory=random.Random)
+
+    def choose(self, target: str | None) -> tuple[Fleet, VariantFleet]:
+        """The variant (by weight, or the target) and the fleet (by share) for one request."""
+        variant = target or choose_variant(self.weights, self.chance)
+        green, share, fleet = self.green, self.shares.get(variant, 0.0), self.fleet
+        if green is not None and share > 0 and self.chance.random() < share:
+            fleet = green
+        return fleet, fleet.variants[variant]
+
+
+_traffic: dict[str, Traffic] = {}
+_metrics: metrics.Metrics | None = None
+
+
+def open_to(traffic: Traffic) -> None:
+    """Let an endpoint be invoked."""
+    _traffic[traffic.name] = traffic
+
+
+def close(name: str) -> None:
+    """Stop an endpoint being invoked; unknown names are ignored."""
+    _traffic.pop(name, None)
+
+
+def measure(collector: metrics.Metrics) -> None:
+    """Record every request's metrics here from now on."""
+    global _metrics
+    _metrics = collector
+
+
+def weights(config: Mapping[str, Any]) -> dict[str, float]:
+    """The weight of each variant of an endpoint config's record."""
+    return {variant["VariantName"]: variant["InitialVariantWeight"] for variant in config["ProductionVariants"]}
+
+
+def choose_variant(shares: Mapping[str, float], chance: random.Random) -> str:
+    """A variant with probability weight / sum of weights; evenly when all weights are 0."""
+    names = list(shares)
+    if len(names) == 1:
+        return names[0]
+    return chance.choices(names, list(shares.values()) if sum(shares.values()) else None)[0]
+
+
+async def handle_request(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Any) -> Reply:
+    """Answer one request of the SageMaker runtime; the signature is the one MiniStack gives a service."""
+    match = _PATH.match(path)
+    if match is None or method != "POST":
+        return _error(501, "InternalFailure", "Only InvokeEndpoint is implemented by the local SageMaker runtime.")
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_pool, invoke, unquote(match.group(1)), dict(headers), body)
+
+
+def invoke(endpoint: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    """Run one InvokeEndpoint (blocking). `headers` have lower-case names. Returns status, headers, body."""
+    began = time.perf_counter()
+    at = time.time()
+    traffic = _traffic.get(endpoint)
+    if traffic is None:
+        account = context.current().account_id
+        return _error(400, "ValidationError", f"Endpoint {endpoint} of account {account} not found.")
+    if refusal := _refusal(traffic, headers, body):
+        return _error(400, "ValidationError", refusal)
+    fleet, variant = traffic.choose(headers.get(_TARGET_VARIANT))
+    instance = variant.pick(traffic.chance)
+    if instance is None:
+        _measure(traffic, variant, 0, 0.0, began)
+        return _error(503, "ServiceUnavailable", f"No instance of production variant {variant.name} is available.")
+
+    model_began = time.perf_counter()
+    answer = _forward(instance, headers, body)
+    model_seconds = time.perf_counter() - model_began
+    _measure(traffic, variant, answer.status, model_seconds, began)
+    if not 200 <= answer.status < 300 or answer.problem:
+        return _model_error(endpoint, answer)
+    traffic.capture.record(
+        variant.name,
+        fleet.config.get("DataCaptureConfig"),
+        capture.Exchange(
+            event_id=str(uuid.uuid4()),
+            at=at,
+            input_type=headers.get("content-type"),
+            input_body=body,
+            output_type=answer.content_type,
+            output_body=answer.body,
+            inference_id=headers.get(_INFERENCE_ID),
+            custom_attributes=headers.get(_ATTRIBUTES),
+        ),
+    )
+    reply = {
+        "Content-Type": answer.content_type or "application/octet-stream",
+        "x-Amzn-Invoked-Production-Variant": variant.name,
+        "x-amzn-RequestId": str(uuid.uuid4()),
+    }
+    if answer.custom_attributes:
+        reply["X-Amzn-SageMaker-Custom-Attributes"] = answer.custom_attributes
+    return 200, reply, answer.body
+
+
+def _refusal(traffic: Traffic, headers: Mapping[str, str], body: bytes) -> str | None:
+    if len(body) > BODY_LIMIT_BYTES:
+        return _constraint("body", f"Member must have length less than or equal to {BODY_LIMIT_BYTES}")
+    for name in _UNSUPPORTED_HEADERS:
+        if name in headers:
+            return f"Header {name} is not implemented by the local SageMaker runtime."
+    inference_id = headers.get(_INFERENCE_ID)
+    if inference_id is not None and len(inference_id) > 64:
+        return _constraint("inferenceId", "Member must have length less than or equal to 64")
+    attributes = headers.get(_ATTRIBUTES, "")
+    if len(attributes) > 1024:
+        return _constraint("customAttributes", "Member must have length less than or equal to 1024")
+    if not attributes.isascii():
+        return _constraint("customAttributes", r"Member must satisfy regular expression pattern: \p{ASCII}*")
+    target = headers.get(_TARGET_VARIANT)
+    if target is not None and target not in traffic.weights:
+        # The kind of error is documented; its text is not, and was not seen.
+        return f"Variant {target} of endpoint {traffic.name} not found."
+    return None
+
+
+def _constraint(member: str, rule: str) -> str:
+    return f"1 validation error detected: Value at '{member}' failed to satisfy constraint: {rule}"
+
+
+@dataclass
+class _Answer:
+    """What came back from a container. `status` 0: nothing did, and `problem` says why."""
+
+    status: int
+    body: bytes = b""
+    content_type: str | None = None
+    custom_attributes: str | None = None
+    problem: str | None = None
+
+
+_TIMED_OUT = (
+    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for "
+    "each container in Amazon CloudWatch, resolve the issue, and try again."
+)
+_PASSED_ON = {
+    "content-type": "Content-Type",
+    "accept": "Accept",
+    _ATTRIBUTES: "X-Amzn-SageMaker-Custom-Attributes",
+    _INFERENCE_ID: "X-Amzn-SageMaker-Inference-Id",
+}
+
+
+def _forward(instance: Instance, headers: Mapping[str, str], body: bytes) -> _Answer:
+    passed = {name: headers[key] for key, name in _PASSED_ON.items() if key in headers}
+    try:
+        return _exchange(instance, passed, body)
+    finally:
+        instance.release()
+
+
+def _exchange(instance: Instance, headers: dict[str, str], body: bytes) -> _Answer:
+    connection, reused = _connection(instance)
+    status = 0
+    try:
+        try:
+            response = _send(connection, headers, body)
+        except (http.client.RemoteDisconnected, ConnectionError):
+            connection.close()
+            if not reused:
+                raise
+            # The server closed an idle connection just now; the request never reached it.
+            connection = http.client.HTTPConnection("127.0.0.1", instance.port, timeout=TIMEOUT_SECONDS)
+            response = _send(connection, headers, body)
+        status = response.status
+        content = response.read(BODY_LIMIT_BYTES + 1)
+    except TimeoutError:
+        connection.close()
+        return _Answer(0, problem=_TIMED_OUT)
+    except (OSError, http.client.HTTPException):
+        connection.close()
+        return _Answer(status or 500, problem="unreadable" if status else "")
+    if len(content) > BODY_LIMIT_BYTES or response.length:  # too long, or broken off: read(n) says nothing of that
+        connection.close()
+        return _Answer(status, problem="unreadable")
+    if response.will_close:
+        connection.close()
+    else:
+        instance.connections.append(connection)
+    return _Answer(status, content, response.getheader("Content-Type"), response.getheader(_ATTRIBUTES))
+
+
+def _send(connection: http.client.HTTPConnection, headers: dict[str, str], body: bytes) -> http.client.HTTPResponse:
+    connection.request("POST", "/invocations", body, headers)
+    if _QUICK_ACK is not None:
+        # A server that writes its headers and its body in two pieces, as Python's own does, would wait 40 ms between
+        # them for the acknowledgement that this side delays.
+        connection.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+    return connection.getresponse()
+
+
+def _connection(instance: Instance) -> tuple[http.client.HTTPConnection, bool]:
+    with contextlib.suppress(IndexError):
+        return instance.connections.pop(), True
+    return http.client.HTTPConnection("127.0.0.1", instance.port, timeout=TIMEOUT_SECONDS), False
+
+
+def _measure(traffic: Traffic, variant: VariantFleet, status: int, model_seconds: float, began: float) -> None:
+    if _metrics is not None:
+        overhead = time.perf_counter() - began - model_seconds
+        values = metrics.of_request(status, model_seconds, overhead, len(variant.instances))
+        _metrics.record(traffic.name, variant.name, values)
+
+
+def _model_error(endpoint: str, answer: _Answer) -> Reply:
+    """ModelError: HTTP 424 with the container's own status and message inside."""
+    here = context.current()
+    group = f"/aws/sagemaker/Endpoints/{endpoint}"
+    side = "client" if 400 <= answer.status < 500 else "server"
+    said = answer.problem if answer.status == 0 else answer.body.decode("utf-8", "replace")
+    if answer.problem == "unreadable":
+        what = f"Received {side} error ({answer.status}) from primary and could not load the entire response body."
+    else:
+        what = f'Received {side} error ({answer.status}) from primary with message "{said}".'
+    message = (
+        f"{what} See https://{here.region}.console.aws.amazon.com/cloudwatch/home?region={here.region}"
+        f"#logEventViewer:group={group} in account {here.account_id} for more information."
+    )
+    return _error(
+        424,
+        "ModelError",
+        message,
+        ErrorCode="CLIENT_ERROR_FROM_MODEL" if side == "client" else "INTERNAL_FAILURE_FROM_MODEL",
+        LogStreamArn=f"arn:aws:logs:{here.region}:{here.account_id}:log-group:{group}",
+        OriginalMessage=said,
+        OriginalStatusCode=answer.status,
+    )
+
+
+def _error(status: int, code: str, message: str, **more: Any) -> Reply:
+    headers = {"Content-Type": "application/json", "x-amzn-ErrorType": code, "x-amzn-RequestId": str(uuid.uuid4())}
+    return status, headers, json.dumps({"Message": message, **more}).encode("utf-8")

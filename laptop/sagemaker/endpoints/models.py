@@ -1,0 +1,144 @@
+"""Models: what an endpoint runs. A container is given directly or taken from an approved model package."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from laptop.sagemaker.core import context, errors, images, roles, tags, transfer
+from laptop.sagemaker.core.store import Record, page, select
+
+KIND = "model"
+
+
+def create_model(request: dict[str, Any]) -> dict[str, Any]:
+    """Create a model of one container. Everything that can be wrong with it is found now, not when it is deployed."""
+    here = context.current()
+    name = request["ModelName"]
+    if not request.get("PrimaryContainer") and not request.get("Containers"):
+        raise errors.validation("Either PrimaryContainer or Containers must be specified.")
+    if request.get("PrimaryContainer") and request.get("Containers"):
+        raise errors.validation("Only one of PrimaryContainer and Containers can be specified.")
+    if len(request.get("Containers", [])) > 1:
+        raise errors.unsupported_operation("A model of several containers")
+    for member in ("VpcConfig", "InferenceExecutionConfig"):
+        if member in request:
+            raise errors.unsupported_operation(member)
+    if "ExecutionRoleArn" not in request:
+        raise errors.validation("ExecutionRoleArn must be specified.")
+    tags.check(request.get("Tags", []))
+    roles.check(request["ExecutionRoleArn"])
+    _check_container(request.get("PrimaryContainer") or request["Containers"][0], request["ExecutionRoleArn"])
+    arn = here.arn("model", name)
+    try:
+        here.store.create(KIND, name, {"ModelArn": arn, "CreationTime": time.time(), **request})
+    except KeyError as error:
+        raise errors.validation(f'Cannot create already existing model "{arn}".') from error
+    return {"ModelArn": arn}
+
+
+def describe_model(request: dict[str, Any]) -> dict[str, Any]:
+    """The model as it was created; a package stays a package."""
+    return get(request["ModelName"])
+
+
+def list_models(request: dict[str, Any]) -> dict[str, Any]:
+    """One page of models, newest first by default."""
+    return page(select(context.current().store.all(KIND), request, name="ModelName"), request, "Models")
+
+
+def delete_model(request: dict[str, Any]) -> dict[str, Any]:
+    """Forget a model. As on AWS, endpoints that run it go on running."""
+    get(request["ModelName"])
+    context.current().store.delete(KIND, request["ModelName"])
+    return {}
+
+
+def get(name: str) -> Record:
+    """A model's record. Raises ValidationException."""
+    here = context.current()
+    record = here.store.get(KIND, name)
+    if record is None:
+        raise errors.validation(f'Could not find model "{here.arn("model", name)}".')
+    return record
+
+
+def container(model: Record) -> dict[str, Any]:
+    """What a model runs: `{"Image", "ModelDataUrl"?, "Environment"}`, resolved from its package if it has one.
+
+    The model's own Environment wins over the package's. Raises ValidationException.
+    """
+    given = model.get("PrimaryContainer") or model["Containers"][0]
+    environment = given.get("Environment", {})
+    if "ModelPackageName" in given:
+        packaged = _package(given["ModelPackageName"])["InferenceSpecification"]["Containers"][0]
+        given = {**packaged, **{key: value for key, value in given.items() if key == "ModelDataUrl"}}
+        environment = {**packaged.get("Environment", {}), **environment}
+    url = given.get("ModelDataUrl") or given.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri")
+    return {"Image": given["Image"], "ModelDataUrl": url, "Environment": environment}
+
+
+def _check_container(given: dict[str, Any], role_arn: str) -> None:
+    if given.get("Mode") == "MultiModel" or given.get("AdditionalModelDataSources"):
+        raise errors.unsupported_operation("A container of several models")
+    source = given.get("ModelDataSource", {}).get("S3DataSource")
+    if source and (source["S3DataType"], source["CompressionType"]) != ("S3Object", "Gzip"):
+        raise errors.unsupported_operation("A ModelDataSource other than a Gzip S3Object")
+    if source and given.get("ModelDataUrl"):
+        raise errors.validation("Only one of ModelDataUrl and ModelDataSource can be specified.")
+    if "ModelPackageName" in given:
+        if given.get("Image"):
+            raise errors.validation("Image cannot be specified together with ModelPackageName.")
+        package = _package(given["ModelPackageName"])
+        if package.get("ModelPackageStatus") != "Completed" or package.get("ModelApprovalStatus") != "Approved":
+            raise errors.validation(
+                f'Cannot create a model from model package "{package["ModelPackageArn"]}": its approval status is '
+                f"{package.get('ModelApprovalStatus')}, and it must be Approved."
+            )
+        image = package["InferenceSpecification"]["Containers"][0]["Image"]
+    elif "Image" in given:
+        image = given["Image"]
+        if url := given.get("ModelDataUrl") or (source or {}).get("S3Uri"):
+            _check_data(url, role_arn)
+    else:
+        raise errors.validation("Image or ModelPackageName must be specified for each container.")
+    try:
+        images.resolve(image)
+    except images.ImageNotFound as error:
+        raise errors.validation(
+            f"Requested image {image} not found: it is not this project's and not in the home's images.json."
+        ) from error
+
+
+def _check_data(url: str, role_arn: str) -> None:
+    try:
+        bucket, key = transfer.split(url)
+    except transfer.TransferError as error:
+        raise errors.validation(f"{error}.") from error
+    try:
+        context.current().client("s3", role_arn).head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+            raise errors.validation(
+                f'Could not access model data at {url}. Please ensure that the role "{role_arn}" exists and that its '
+                'trust relationship policy allows the action "sts:AssumeRole" for the service principal '
+                '"sagemaker.amazonaws.com". Also ensure that the role has "s3:GetObject" permissions and that the '
+                f"object is located in {context.current().region}."
+            ) from error
+        raise errors.validation(f"Could not find model data at {url}.") from error
+
+
+def _package(name: str) -> dict[str, Any]:
+    from laptop.sagemaker import service
+
+    return service.call("DescribeModelPackage", {"ModelPackageName": name})
+
+
+OPERATIONS = {
+    "CreateModel": create_model,
+    "DescribeModel": describe_model,
+    "ListModels": list_models,
+    "DeleteModel": delete_model,
+}

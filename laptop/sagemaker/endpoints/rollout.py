@@ -1,0 +1,98 @@
+"""A deployment's stage over the processes of one endpoint: the green fleet beside the blue one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from laptop.sagemaker.core import context
+from laptop.sagemaker.core.store import Record
+from laptop.sagemaker.endpoints import describe, invocations
+from laptop.sagemaker.endpoints.instances import Fleet
+
+if TYPE_CHECKING:
+    from laptop.sagemaker.endpoints.runtime import LiveEndpoint
+
+
+def alarm_states(names: list[str] | tuple[str, ...]) -> dict[str, str]:
+    """State of the CloudWatch alarms (metric and composite) of these names that exist."""
+    if not names:
+        return {}
+    answer = (
+        context.current()
+        .client("cloudwatch")
+        .describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    )
+    return {alarm["AlarmName"]: alarm["StateValue"] for alarm in answer["MetricAlarms"] + answer["CompositeAlarms"]}
+
+
+class Rollout:
+    """A deployment.Stage over one endpoint's processes. `stranded` says why a rollback did not bring service back."""
+
+    def __init__(self, endpoint: LiveEndpoint, config: Record) -> None:
+        self._endpoint = endpoint
+        self._config = config
+        self._green: Fleet | None = None
+        self._began = time.time()
+        self.stranded = ""
+
+    def provision(self) -> None:
+        self._green = self._endpoint.build(self._config)
+        self._green.wait_healthy(self._endpoint.cancelled)
+
+    def shift(self, shares: Mapping[str, float]) -> None:
+        traffic = self._traffic()
+        traffic.shares = shares
+        traffic.green = self._green
+
+    def phase(self, status: str) -> None:
+        variants = []
+        for variant in self._config["ProductionVariants"]:
+            count = len(self._green.variants[variant["VariantName"]].ready()) if self._green else 0
+            step = {"Status": status, "StatusMessage": "", "StartTime": time.time()}
+            variants.append({**describe.variant(variant, count), "VariantStatus": [step]})
+        summary = {
+            "EndpointConfigName": self._config["EndpointConfigName"],
+            "StartTime": self._began,
+            "ProductionVariants": variants,
+        }
+        self._endpoint.change(None, PendingDeploymentSummary=summary)
+        describe.announce_deployment(self._endpoint.name)
+
+    def alarm(self, names: tuple[str, ...]) -> str | None:
+        return next((name for name, state in alarm_states(names).items() if state == "ALARM"), None)
+
+    def roll_back(self) -> None:
+        endpoint = self._endpoint
+        endpoint.change("RollingBack")
+        traffic = self._traffic()
+        traffic.shares = {}
+        traffic.green = None
+        if self._green:
+            self._green.stop()
+        blue = traffic.fleet
+        deadline = time.monotonic() + max(variant.startup_seconds for variant in blue.variants.values())
+        while missing := [name for name, variant in blue.variants.items() if not variant.ready()]:
+            if time.monotonic() > deadline:
+                self.stranded = f"No instance of production variant {missing[0]} is healthy after the rollback."
+                return
+            endpoint.pause(0.1)
+
+    def retire(self) -> None:
+        endpoint, traffic, green = self._endpoint, self._traffic(), self._green
+        assert green is not None
+        blue, traffic.fleet, endpoint.fleet = traffic.fleet, green, green
+        traffic.weights = invocations.weights(self._config)
+        traffic.shares = {}
+        traffic.green = None
+        blue.stop()
+
+    def abandon(self) -> None:
+        """End the green fleet of a deployment that was cancelled."""
+        if self._green and self._green is not self._endpoint.fleet:
+            self._green.stop()
+
+    def _traffic(self) -> invocations.Traffic:
+        assert self._endpoint.traffic is not None
+        return self._endpoint.traffic

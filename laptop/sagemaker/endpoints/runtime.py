@@ -1,0 +1,363 @@
+"""What runs behind the endpoints: building fleets, creating, updating, scaling and deleting, each in a thread.
+
+The endpoint's record in the store is the truth that DescribeEndpoint shows; the objects here are the processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import secrets
+import shutil
+import tarfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from laptop.sagemaker.autoscaling import target_tracking
+from laptop.sagemaker.core import context, images, transfer
+from laptop.sagemaker.core.logs import LogStream
+from laptop.sagemaker.core.store import Record
+from laptop.sagemaker.endpoints import blue_green, capture, describe, invocations, metrics
+from laptop.sagemaker.endpoints.blue_green import Cancelled, Unhealthy
+from laptop.sagemaker.endpoints.instances import Fleet, Instance, Launch, VariantFleet
+from laptop.sagemaker.endpoints.rollout import Rollout
+
+logger = logging.getLogger(__name__)
+
+KIND = describe.KIND
+# How long a container may take to answer /ping where the variant does not say (ContainerStartupHealthCheckTimeoutIn-
+# Seconds, 60 s at least). `container_startup_seconds` in the home's sagemaker.json overrules both.
+_STARTUP_SECONDS = 60.0
+_HOUSEKEEPING_SECONDS = 0.25
+_RESTORE_SECONDS = 15.0
+
+_live: dict[str, LiveEndpoint] = {}
+_stopping = threading.Event()
+_housekeeper: threading.Thread | None = None
+
+
+def create(name: str) -> None:
+    """Bring a new endpoint into service, in the background."""
+    endpoint = _live[name] = LiveEndpoint(name)
+    describe.announce(name)
+    endpoint.run(endpoint.create)
+
+
+def update(name: str, config: Record, plan: blue_green.Plan) -> None:
+    """Deploy a config to an endpoint in service, in the background."""
+    endpoint = _live[name]
+    describe.announce(name)
+    endpoint.run(lambda: endpoint.deploy(config, plan))
+
+
+def rescale(name: str, desired: list[dict[str, Any]]) -> None:
+    """Change weights and instance counts, in the background."""
+    endpoint = _live[name]
+    describe.announce(name)
+    endpoint.run(lambda: endpoint.rescale(desired))
+
+
+def delete(name: str) -> None:
+    """End an endpoint's processes and forget its record, in the background."""
+    endpoint = _live.get(name) or LiveEndpoint(name)
+    describe.announce(name)
+    endpoint.run(endpoint.delete)
+
+
+def start() -> None:
+    """Bring back every endpoint as it should be after a stop or a crash of the cloud; wait a while until they serve.
+
+    An update that was under way is rolled back: the endpoint comes back on the config it had.
+    """
+    global _housekeeper
+    _stopping.clear()
+    here = context.current()
+    shutil.rmtree(here.home / "endpoints", ignore_errors=True)
+    collector = metrics.Metrics(_publish)
+    invocations.measure(collector)
+    _housekeeper = threading.Thread(target=_keep_house, args=(collector,), name="endpoints", daemon=True)
+    _housekeeper.start()
+    threading.Thread(target=target_tracking.run, args=(_stopping,), name="autoscaling", daemon=True).start()
+    threads = []
+    for record in here.store.all(KIND):
+        name = record["EndpointName"]
+        endpoint = _live[name] = LiveEndpoint(name)
+        match record["EndpointStatus"]:
+            case "Deleting":
+                threads.append(endpoint.run(endpoint.delete))
+            case "Failed":
+                pass
+            case "Creating":
+                threads.append(endpoint.run(endpoint.create))
+            case _:
+                threads.append(endpoint.run(endpoint.restore))
+    deadline = time.monotonic() + _RESTORE_SECONDS
+    for thread in threads:
+        thread.join(timeout=max(0.0, deadline - time.monotonic()))
+
+
+def stop() -> None:
+    """End every process; records stay as they are."""
+    _stopping.set()
+    threads = [threading.Thread(target=endpoint.close) for endpoint in _live.values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    _live.clear()
+    if _housekeeper:
+        _housekeeper.join(timeout=5.0)
+
+
+class LiveEndpoint:
+    """The processes of one endpoint and the one operation that works on them at a time."""
+
+    def __init__(self, name: str) -> None:
+        here = context.current()
+        self.name = name
+        self.folder = here.home / "endpoints" / name
+        self.cancelled = threading.Event()
+        self.capture = capture.Capture(name, self._put_capture)
+        self.fleet: Fleet | None = None
+        self.traffic: invocations.Traffic | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Callable[[], None]) -> threading.Thread:
+        """Do the work in a thread; what goes wrong that nobody foresaw fails the endpoint, loudly."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Cancelled:
+                logger.info("endpoint %s: operation abandoned", self.name)
+            except Exception as error:
+                logger.exception("endpoint %s", self.name)
+                with contextlib.suppress(KeyError):
+                    self.change("Failed", FailureReason=f"InternalServerError: {error}")
+
+        self._thread = threading.Thread(target=guarded, name=f"endpoint-{self.name}", daemon=True)
+        self._thread.start()
+        return self._thread
+
+    def create(self) -> None:
+        """The first fleet: InService when every instance is healthy, else Failed."""
+        config = self.record()["_config"]
+        fleet = None
+        try:
+            fleet = self.build(config)
+            fleet.wait_healthy(self.cancelled)
+        except (Unhealthy, Cancelled) as error:
+            if fleet:
+                fleet.stop()
+            if isinstance(error, Cancelled):
+                raise
+            self.change("Failed", FailureReason=str(error))
+            return
+        self.serve(fleet)
+        self.change("InService", **describe.in_service(fleet), FailureReason=None)
+
+    def restore(self) -> None:
+        """The config, counts and weights that were in service before the cloud stopped."""
+        self.change(None, PendingDeploymentSummary=None)
+        try:
+            fleet = self.build(self.record()["_config"])
+        except Unhealthy as error:
+            self.change("Failed", FailureReason=str(error))
+            return
+        self.serve(fleet)
+        self.change("InService", **describe.in_service(fleet))
+        with contextlib.suppress(Unhealthy):  # as on AWS, one whose containers all crash is in service and answers 503
+            fleet.wait_healthy(self.cancelled)
+
+    def deploy(self, config: Record, plan: blue_green.Plan) -> None:
+        """Blue/green: the outcome is the new config in service, or the old one again."""
+        rollout = Rollout(self, config)
+        try:
+            outcome = blue_green.carry_out(plan, rollout, time.monotonic, self.pause)
+        except Cancelled:
+            rollout.abandon()
+            raise
+        status, fields = "InService", {"FailureReason": outcome.reason or rollout.stranded or None}
+        if outcome.completed:
+            assert self.fleet is not None
+            fields.update(describe.in_service(self.fleet))
+        elif rollout.stranded:
+            status = "UpdateRollbackFailed"
+        self.change(status, PendingDeploymentSummary=None, **fields)
+
+    def rescale(self, desired: list[dict[str, Any]]) -> None:
+        """New weights at once; new counts, or the old ones again if the added instances never get healthy."""
+        assert self.fleet is not None
+        assert self.traffic is not None
+        configured = {variant["VariantName"]: variant for variant in self.fleet.config["ProductionVariants"]}
+        before = {name: variant["InitialInstanceCount"] for name, variant in configured.items()}
+        for item in desired:
+            variant = configured[item["VariantName"]]
+            variant["InitialInstanceCount"] = item.get("DesiredInstanceCount", variant["InitialInstanceCount"])
+            variant["InitialVariantWeight"] = item.get("DesiredWeight", variant["InitialVariantWeight"])
+        self.traffic.weights = invocations.weights(self.fleet.config)
+        self.change(None, ProductionVariants=describe.in_service(self.fleet)["ProductionVariants"])
+        reason = None
+        try:
+            self._scale_to({name: variant["InitialInstanceCount"] for name, variant in configured.items()})
+        except Unhealthy as error:
+            reason = str(error)
+            for name, count in before.items():
+                configured[name]["InitialInstanceCount"] = count
+            self._scale_to(before)
+        self.change("InService", **describe.in_service(self.fleet), FailureReason=reason)
+
+    def _scale_to(self, counts: dict[str, int]) -> None:
+        assert self.fleet is not None
+        for name, count in counts.items():
+            self.fleet.variants[name].scale(count)
+        self.fleet.wait_healthy(self.cancelled)
+
+    def delete(self) -> None:
+        """End the processes, then forget the record."""
+        from laptop.sagemaker.autoscaling import api
+
+        self.close()
+        api.forget(self.name)
+        _live.pop(self.name, None)
+        with contextlib.suppress(KeyError):
+            context.current().store.delete(KIND, self.name)
+
+    def close(self) -> None:
+        """End the processes. An operation under way is abandoned."""
+        self.cancelled.set()
+        invocations.close(self.name)
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join()
+        if self.fleet:
+            self.fleet.stop()
+            self.fleet = None
+        self.capture.flush(everything=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def serve(self, fleet: Fleet) -> None:
+        """Let requests in."""
+        self.fleet = fleet
+        self.traffic = invocations.Traffic(self.name, fleet, invocations.weights(fleet.config), self.capture)
+        invocations.open_to(self.traffic)
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises Cancelled."""
+        if self.cancelled.wait(seconds):
+            raise Cancelled
+
+    def build(self, config: Record) -> Fleet:
+        """Fetch the models and start the instances of a config; does not wait for them. Raises Unhealthy."""
+        folder = self.folder / secrets.token_hex(4)
+        fleet = Fleet(config, folder, {})
+        try:
+            for variant in config["ProductionVariants"]:
+                fleet.variants[variant["VariantName"]] = self._variant(variant, folder / variant["VariantName"])
+        except Unhealthy:
+            fleet.stop()
+            raise
+        for variant in config["ProductionVariants"]:
+            fleet.variants[variant["VariantName"]].scale(variant["InitialInstanceCount"])
+        return fleet
+
+    def _variant(self, variant: Record, folder: Path) -> VariantFleet:
+        here = context.current()
+        container, role = variant["_container"], variant["_role"]
+        model = folder / "model"
+        model.mkdir(parents=True)
+        if container["ModelDataUrl"]:
+            _fetch_model(container["ModelDataUrl"], role, model)
+        program = images.resolve(container["Image"])
+
+        def environment() -> dict[str, str]:
+            return {**program.environment(), **here.environment(role), **container["Environment"]}
+
+        launch = Launch(program.command(["serve"]), program.folder, environment)
+
+        def make(index: int) -> Instance:
+            identity = f"i-{secrets.token_hex(8)}{index:x}"
+            log = self._log(f"{variant['VariantName']}/{identity}")
+            return Instance(identity, folder / identity, model, launch, log)
+
+        configured = here.settings().get("container_startup_seconds")
+        seconds = configured or variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _STARTUP_SECONDS)
+        strategy = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
+        return VariantFleet(variant["VariantName"], make, float(seconds), strategy)
+
+    def _log(self, stream: str) -> LogStream:
+        here = context.current()
+        file = here.home / "logs" / "endpoints" / self.name / f"{stream.replace('/', '-')}.log"
+        return LogStream(lambda: here.client("logs"), f"/aws/sagemaker/Endpoints/{self.name}", stream, file)
+
+    def _put_capture(self, bucket: str, key: str, body: bytes) -> None:
+        """Write a capture file as SageMaker does: with the rights of the model's execution role."""
+        role = self.record()["_config"]["ProductionVariants"][0]["_role"]
+        s3 = context.current().client("s3", role)
+        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/x-jsonlines")
+
+    def record(self) -> Record:
+        """The endpoint's record. Raises KeyError when it is gone."""
+        record = context.current().store.get(KIND, self.name)
+        if record is None:
+            raise KeyError(self.name)
+        return record
+
+    def change(self, status: str | None, **fields: Any) -> None:
+        """Set fields of the record (None removes one) and the status; a new status is announced as an event."""
+        previous = self.record()["EndpointStatus"]
+
+        def apply(record: Record) -> None:
+            record.update({name: value for name, value in fields.items() if value is not None})
+            for name, value in fields.items():
+                if value is None:
+                    record.pop(name, None)
+            record["EndpointStatus"] = status or record["EndpointStatus"]
+            record["LastModifiedTime"] = time.time()
+
+        context.current().store.update(KIND, self.name, apply)
+        if status is not None and status != previous:
+            describe.announce(self.name)
+
+
+def _fetch_model(url: str, role: str, folder: Path) -> None:
+    here = context.current()
+    try:
+        archive = transfer.read(here.client("s3", role), url)
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(folder, filter="data")
+    except transfer.TransferError as error:
+        raise Unhealthy(
+            f'Failed to download model data for container "container_1" from URL: "{url}". Please ensure that there '
+            "is an object located at the URL and that the role passed to CreateModel has permissions to download the "
+            "model."
+        ) from error
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise Unhealthy(
+            f'Failed to extract model data archive for container "container_1" from URL "{url}". Please ensure that '
+            "the object located at the URL is a valid tar.gz archive."
+        ) from error
+
+
+def _publish(namespace: str, data: list[metrics.Datum]) -> None:
+    context.current().client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data)
+
+
+def _keep_house(collector: metrics.Metrics) -> None:
+    """Write what capture and metrics have collected, until the cloud stops, and once more then."""
+    published = time.monotonic()
+    while True:
+        stopping = _stopping.wait(_HOUSEKEEPING_SECONDS)
+        for endpoint in list(_live.values()):
+            endpoint.capture.flush()
+        if stopping or time.monotonic() - published >= metrics.FLUSH_SECONDS:
+            published = time.monotonic()
+            try:
+                collector.flush()
+            except Exception:
+                logger.exception("the metrics of the endpoints could not be published")
+        if stopping:
+            return

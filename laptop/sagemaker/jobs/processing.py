@@ -1,0 +1,238 @@
+"""Processing jobs: CreateProcessingJob, DescribeProcessingJob, ListProcessingJobs, StopProcessingJob.
+
+The folder is that of "Build Your Own Processing Container" (developer guide): inputs and outputs at their LocalPath
+below `/opt/ml/processing`, the request in `/opt/ml/config/processingjobconfig.json`, a last word in
+`/opt/ml/output/message`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from laptop.sagemaker.core import context, errors, events, roles, tags, transfer
+from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.jobs import runner
+
+KIND = "processing-job"
+_ROOT = "/opt/ml/processing"
+_DEFAULT_LIMIT_SECONDS = 86400
+_IN_EVENT = (
+    "ProcessingInputs", "ProcessingOutputConfig", "ProcessingJobName", "ProcessingResources", "StoppingCondition",
+    "AppSpecification", "Environment", "NetworkConfig", "RoleArn", "ProcessingJobArn", "ProcessingJobStatus",
+    "ExitMessage", "FailureReason",
+)  # fmt: skip
+
+
+def create_job(request: dict[str, Any]) -> dict[str, Any]:
+    """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
+    _check(request)
+    surroundings = context.current()
+    name, now = request["ProcessingJobName"], time.time()
+    arn = surroundings.arn(KIND, name)
+    record = {
+        "StoppingCondition": {"MaxRuntimeInSeconds": _DEFAULT_LIMIT_SECONDS},
+        **request,
+        "ProcessingJobArn": arn,
+        "ProcessingJobStatus": "InProgress",
+        "CreationTime": now,
+        "LastModifiedTime": now,
+    }
+    try:
+        surroundings.store.create(KIND, name, record)
+    except KeyError as taken:
+        raise errors.job_name_taken("processing", arn) from taken
+    _emit(record)
+    runner.submit(ProcessingJob(name))
+    return {"ProcessingJobArn": arn}
+
+
+def describe_job(request: dict[str, Any]) -> dict[str, Any]:
+    """The whole record."""
+    return _record(request["ProcessingJobName"])
+
+
+def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
+    """One page of summaries, filtered and sorted."""
+    records = context.current().store.all(KIND)
+    chosen = select(records, request, name="ProcessingJobName", status="ProcessingJobStatus")
+    return page(chosen, request, "ProcessingJobSummaries")
+
+
+def stop_job(request: dict[str, Any]) -> dict[str, Any]:
+    """SIGTERM, the grace, SIGKILL."""
+    name = request["ProcessingJobName"]
+    with context.current().store.lock:
+        status = _record(name)["ProcessingJobStatus"]
+        if status != "InProgress":
+            raise errors.job_not_running("processing", status)
+        _update(name, ProcessingJobStatus="Stopping")
+    runner.request_stop(KIND, name)
+    return {}
+
+
+class ProcessingJob(runner.Job):
+    """One processing job: inputs in, the program, outputs out."""
+
+    kind = KIND
+    log_group = "/aws/sagemaker/ProcessingJobs"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._request = self.record
+        self._role = self._request["RoleArn"]
+        self._s3 = context.current().client("s3", self._role)
+        self._sent: dict[Path, tuple[int, int]] = {}
+
+    def work(self) -> None:
+        specification = self._request["AppSpecification"]
+        program = self.program(specification["ImageUri"])
+        _update(self.name, ProcessingStartTime=time.time())
+        try:
+            self._prepare()
+            self.check_stop()
+            status = self.execute(
+                program,
+                specification.get("ContainerArguments", []),
+                entrypoint=specification.get("ContainerEntrypoint"),
+                role=self._role,
+                variables={
+                    **self._request.get("Environment", {}),
+                    "PROCESSING_JOB_NAME": self.name,
+                    "PROCESSING_JOB_ARN": self._request["ProcessingJobArn"],
+                },
+                limit_seconds=self._request["StoppingCondition"]["MaxRuntimeInSeconds"],
+                on_tick=lambda: self._upload("Continuous"),
+            )
+            self._leave_message()
+            if status != 0:
+                raise runner.JobFailed("AlgorithmError: See job logs for more information")
+            self._upload("Continuous")
+            self._upload("EndOfJob")
+        except transfer.TransferError as problem:
+            raise runner.JobFailed(f"ClientError: Data transfer failed: {problem}") from problem
+
+    def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
+        fields: Record = {"ProcessingJobStatus": status, "ProcessingEndTime": time.time()}
+        if timed_out:
+            reason = "ClientError: The job ran longer than MaxRuntimeInSeconds and was stopped."
+        if reason:
+            fields["FailureReason"] = reason
+        _update(self.name, **fields)
+
+    def _prepare(self) -> None:
+        config = self.folder / "config"
+        config.mkdir()
+        (self.folder / "output").mkdir()
+        machine = self._request["ProcessingResources"]["ClusterConfig"]["InstanceType"]
+        documents = {
+            "processingjobconfig": {key: value for key, value in self._request.items() if key != "Tags"},
+            "resourceconfig": {"current_host": "algo-1", "current_instance_type": machine, "hosts": ["algo-1"]},
+        }
+        for name, document in documents.items():
+            (config / f"{name}.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        for source in self._request.get("ProcessingInputs", []):
+            given = source["S3Input"]
+            transfer.download(self._s3, given["S3Uri"], given["S3DataType"], self._here(given["LocalPath"]))
+            self.check_stop()
+        for output in self._outputs():
+            self._here(output["LocalPath"]).mkdir(parents=True, exist_ok=True)
+
+    def _outputs(self) -> list[Record]:
+        return [output["S3Output"] for output in self._request.get("ProcessingOutputConfig", {}).get("Outputs", [])]
+
+    def _upload(self, mode: str) -> None:
+        for output in self._outputs():
+            if output["S3UploadMode"] == mode:
+                folder = self._here(output["LocalPath"])
+                fresh = runner.changed_files(folder, self._sent)
+                transfer.upload_folder(self._s3, folder, output["S3Uri"], fresh)
+
+    def _leave_message(self) -> None:
+        file = self.folder / "output" / "message"
+        if file.is_file():
+            _update(self.name, quiet=True, ExitMessage=file.read_text(encoding="utf-8", errors="replace")[:1024])
+
+    def _here(self, local: str) -> Path:
+        return self.folder / local.removeprefix("/opt/ml").lstrip("/")
+
+
+def start() -> None:
+    """Fail the jobs whose processes went with an earlier cloud."""
+    for record in runner.lost(KIND, "ProcessingJobStatus"):
+        _update(
+            record["ProcessingJobName"], ProcessingJobStatus="Failed", FailureReason=runner.LOST,
+            ProcessingEndTime=time.time(),
+        )  # fmt: skip
+
+
+def stop() -> None:
+    """End every running job's processes."""
+    runner.close(KIND)
+
+
+def _check(request: dict[str, Any]) -> None:
+    """The rules that the service model cannot say."""
+    tags.check(request.get("Tags", []))
+    runner.check_machine(
+        request["ProcessingResources"]["ClusterConfig"], "processingResources.clusterConfig", "processing"
+    )
+    inputs = request.get("ProcessingInputs", [])
+    outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    for what, field, items in (("input", "InputName", inputs), ("output", "OutputName", outputs)):
+        names = [item[field] for item in items]
+        if len(set(names)) != len(names):
+            raise errors.validation(f"Processing {what} names must be unique.")
+    paths = [_check_s3(item, "S3Input", item["InputName"]) for item in inputs]
+    paths += [_check_s3(item, "S3Output", item["OutputName"]) for item in outputs]
+    if len(set(paths)) != len(paths):
+        raise errors.validation("LocalPath must be unique across ProcessingInputs and ProcessingOutputs.")
+    roles.check(request["RoleArn"])
+
+
+def _check_s3(item: dict[str, Any], field: str, name: str) -> str:
+    """The local path of an input or output, once it is one that can be served."""
+    given = item.get(field)
+    if given is None:
+        raise errors.validation(f"{name}: only {field} is available in this region.")
+    if not given["S3Uri"].startswith("s3://"):
+        raise errors.validation(f"The S3 URI {given['S3Uri']} of {name} must start with s3://")
+    if given.get("S3InputMode", "File") != "File" or given.get("S3CompressionType", "None") != "None":
+        raise errors.validation(f"{name}: Pipe input mode is not available here.")
+    local = str(given.get("LocalPath", ""))
+    if not local.startswith(f"{_ROOT}/") or ".." in local.split("/"):
+        raise errors.validation(f"LocalPath {local!r} of {name} must be an absolute path that starts with {_ROOT}/")
+    return local.rstrip("/")
+
+
+def _record(name: str) -> Record:
+    record = context.current().store.get(KIND, name)
+    if record is None:
+        raise errors.validation(f"Could not find requested job with name: {name}")
+    return record
+
+
+def _update(name: str, quiet: bool = False, **fields: Any) -> None:
+    record = context.current().store.update(KIND, name, {**fields, "LastModifiedTime": time.time()})
+    if not quiet:
+        _emit(record)
+
+
+def _emit(record: Record) -> None:
+    detail = {field: record[field] for field in _IN_EVENT if field in record}
+    # Numbers of epoch milliseconds, where the training event has strings. Not verified against a live account.
+    for field in ("CreationTime", "ProcessingStartTime", "ProcessingEndTime", "LastModifiedTime"):
+        if field in record:
+            detail[field] = round(record[field] * 1000)
+    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
+    events.emit("SageMaker Processing Job State Change", detail, record["ProcessingJobArn"])
+
+
+OPERATIONS = {
+    "CreateProcessingJob": create_job,
+    "DescribeProcessingJob": describe_job,
+    "ListProcessingJobs": list_jobs,
+    "StopProcessingJob": stop_job,
+}

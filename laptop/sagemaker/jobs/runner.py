@@ -1,0 +1,320 @@
+"""Jobs as real processes over an `/opt/ml`-shaped folder: what training and processing jobs share.
+
+A job waits for one of the cloud's slots (`concurrent_jobs` in the home's `sagemaker.json`, 1 by default: a laptop's
+cores are better spent on one training than on two halves), runs its image's program, and is watched until it ends:
+its log is followed for metrics and for CloudWatch Logs, its checkpoints are synchronized, its time is limited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from laptop import processes
+from laptop.sagemaker.core import context, errors, images
+from laptop.sagemaker.core.logs import LogStream
+from laptop.sagemaker.core.store import Record
+
+log = logging.getLogger("skyloop.sagemaker")
+
+_STOP_GRACE_SECONDS = 120.0  # what SageMaker gives between SIGTERM and SIGKILL
+_WATCH_SECONDS = 0.1
+_REASON_LIMIT = 1024  # characters of a FailureReason
+TERMINAL = ("Completed", "Failed", "Stopped")
+LOST = (
+    "InternalServerError: We encountered an internal error. Please try again. "
+    "(The cloud was stopped while the job was running.)"
+)
+
+
+class JobFailed(Exception):
+    """A job that ends as Failed; the text is its FailureReason."""
+
+
+class Stopped(Exception):
+    """A stop was asked for, before or while the program ran."""
+
+
+class TimedOut(Exception):
+    """The program ran into MaxRuntimeInSeconds."""
+
+
+class _Closing(Exception):
+    """The cloud is stopping: leave the record as it is, the next start fails it."""
+
+
+class Job(ABC):
+    """One job of one kind. Subclasses say what to bring, how to run the program and what to keep."""
+
+    kind: str  # the ARN's resource type, e.g. "training-job"
+    log_group: str
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.stop_requested = threading.Event()
+        self.closing = threading.Event()
+        surroundings = context.current()
+        self.folder = surroundings.home / "jobs" / self.kind / name
+        self.log_file = surroundings.home / "logs" / self.kind / f"{name}.log"
+
+    @property
+    def record(self) -> Record:
+        """The job's record as it is now."""
+        record = context.current().store.get(self.kind, self.name)
+        if record is None:
+            raise LookupError(self.name)
+        return record
+
+    @abstractmethod
+    def work(self) -> None:
+        """Bring, run, keep. Raises JobFailed, Stopped or TimedOut."""
+
+    @abstractmethod
+    def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
+        """Write the terminal status and emit its event."""
+
+    def run(self) -> None:
+        """The whole life of the job, in its own thread."""
+        try:
+            with _slots.held(self):
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self.folder.mkdir(parents=True)
+                self.work()
+            self.check_stop()
+            self.end("Completed")
+        except _Closing:
+            return
+        except Stopped:
+            self.end("Stopped")
+        except TimedOut:
+            self.end("Stopped", timed_out=True)
+        except JobFailed as failure:
+            self.end("Failed", str(failure)[:_REASON_LIMIT])
+        except Exception as error:
+            log.exception("%s %s broke the local SageMaker", self.kind, self.name)
+            self.end("Failed", f"InternalServerError: We encountered an internal error. ({error})"[:_REASON_LIMIT])
+        finally:
+            _running.pop((self.kind, self.name), None)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def check_stop(self) -> None:
+        """Raise when the job must not go on."""
+        if self.closing.is_set():
+            raise _Closing
+        if self.stop_requested.is_set():
+            raise Stopped
+
+    def program(self, image: str) -> images.Program:
+        """The program of the job's image. Raises JobFailed as SageMaker does when an image cannot be pulled."""
+        try:
+            return images.resolve(image)
+        except images.ImageNotFound as missing:
+            raise JobFailed(
+                f"ClientError: CannotPullContainerError: Cannot pull algorithm container {image}. Either the image "
+                "does not exist or its permissions are incorrect."
+            ) from missing
+
+    def execute(
+        self,
+        program: images.Program,
+        arguments: Sequence[str],
+        *,
+        role: str,
+        variables: dict[str, str],
+        limit_seconds: float,
+        entrypoint: Sequence[str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
+    ) -> int:
+        """Run the program to its end and return its exit status.
+
+        A stop, or the time limit, sends SIGTERM and, after the grace, SIGKILL to the whole tree; then Stopped or
+        TimedOut is raised. `on_line` sees each line of the log once, `on_tick` is called about once a second.
+        """
+        environment = {
+            **program.environment(),
+            **variables,
+            **context.current().environment(role),
+            "SAGEMAKER_BASE_DIR": str(self.folder),
+        }
+        grace = float(context.current().settings().get("stop_grace_seconds", _STOP_GRACE_SECONDS))
+        deadline = time.monotonic() + limit_seconds
+        logs = LogStream(
+            lambda: context.current().client("logs", role),
+            self.log_group,
+            f"{self.name}/algo-1-{int(time.time())}",
+            self.log_file,
+        )
+        process = processes.spawn(
+            program.command(arguments, entrypoint),
+            cwd=program.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        reader = threading.Thread(target=_pump, args=(process.stdout, logs, on_line), daemon=True)
+        reader.start()
+        ticked = time.monotonic()
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    status = process.wait(timeout=_WATCH_SECONDS)
+                    break
+                if self.closing.is_set():
+                    processes.kill(process)
+                    raise _Closing
+                if self.stop_requested.is_set() or time.monotonic() > deadline:
+                    processes.terminate(process, grace)
+                    raise Stopped if self.stop_requested.is_set() else TimedOut
+                if on_tick and time.monotonic() - ticked >= 1.0:
+                    ticked = time.monotonic()
+                    on_tick()
+        finally:
+            if process.poll() is None:
+                processes.kill(process)
+            reader.join(timeout=5.0)
+            logs.close()
+        return status
+
+
+class Metrics:
+    """The last value of each of a job's MetricDefinitions, read from the lines of its log."""
+
+    def __init__(self, definitions: list[dict[str, str]]) -> None:
+        self._patterns = [(item["Name"], re.compile(item["Regex"])) for item in definitions]
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def read(self, line: str) -> None:
+        """Take every metric that a line holds; a match without a number is no metric."""
+        for name, pattern in self._patterns:
+            for found in pattern.finditer(line):
+                with contextlib.suppress(ValueError, IndexError, TypeError):
+                    self._last[name] = (float(found.group(1)), time.time())
+
+    def final(self) -> list[Record]:
+        """As FinalMetricDataList."""
+        return [{"MetricName": name, "Value": value, "Timestamp": at} for name, (value, at) in self._last.items()]
+
+
+def _pump(pipe: IO[bytes], output: LogStream, on_line: Callable[[str], None] | None) -> None:
+    """Hand a program's output on, line by line, until it closes it."""
+    with pipe:
+        for line in pipe:
+            output.write(line)
+            if on_line:
+                on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+
+
+@dataclass
+class _Slots:
+    """How many jobs run at once; the others wait in the order they came."""
+
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    busy: int = 0
+    queue: list[Job] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def held(self, job: Job) -> Any:
+        with self.changed:
+            self.queue.append(job)
+            try:
+                while self.busy >= self._limit() or self.queue[0] is not job:
+                    job.check_stop()
+                    self.changed.wait(timeout=0.2)
+                job.check_stop()
+                self.busy += 1
+            finally:
+                self.queue.remove(job)
+                self.changed.notify_all()
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.busy -= 1
+                self.changed.notify_all()
+
+    @staticmethod
+    def _limit() -> int:
+        return max(1, int(context.current().settings().get("concurrent_jobs", 1)))
+
+
+_slots = _Slots()
+_running: dict[tuple[str, str], Job] = {}
+
+
+def check_machine(cluster: dict[str, Any], where: str, kind: str) -> None:
+    """One machine, said in full, though the model lets its members be absent. `where` is the cluster's path.
+
+    Raises ValidationException or ResourceLimitExceeded.
+    """
+    for member in ("InstanceType", "InstanceCount", "VolumeSizeInGB"):
+        if member not in cluster:
+            raise errors.missing(f"{where}.{member[0].lower()}{member[1:]}")
+    count = cluster["InstanceCount"]
+    if count < 1:
+        raise errors.validation("InstanceCount must be at least 1.")
+    if count > 1:
+        raise errors.limit_exceeded(
+            f"The account-level service limit '{cluster['InstanceType']} for {kind} job usage' is 1 Instances, "
+            f"with current utilization of 0 Instances and a request delta of {count} Instances. "
+            "Please use AWS Service Quotas to request an increase for this quota."
+        )
+
+
+def submit(job: Job) -> None:
+    """Start a job's life in a thread of its own."""
+    _running[(job.kind, job.name)] = job
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(job.run,), name=f"{job.kind}/{job.name}", daemon=True
+    )
+    thread.start()
+
+
+def request_stop(kind: str, name: str) -> None:
+    """Ask a job to stop; nothing happens to one that has ended meanwhile."""
+    if job := _running.get((kind, name)):
+        job.stop_requested.set()
+
+
+def close(kind: str) -> None:
+    """End the processes of every running job of a kind and wait for them: the cloud is stopping."""
+    jobs = [job for (of, _), job in list(_running.items()) if of == kind]
+    for job in jobs:
+        job.closing.set()
+    deadline = time.monotonic() + 10.0
+    while any((job.kind, job.name) in _running for job in jobs) and time.monotonic() < deadline:
+        time.sleep(_WATCH_SECONDS)
+
+
+def lost(kind: str, status_field: str) -> list[Record]:
+    """The jobs that a stopped or killed cloud left unfinished."""
+    return [record for record in context.current().store.all(kind) if record[status_field] not in TERMINAL]
+
+
+def changed_files(folder: Path, seen: dict[Path, tuple[int, int]]) -> list[Path]:
+    """The files below a folder that are new or changed since `seen`, which is brought up to date.
+
+    A file still being written is taken again when it changes; temporary names are the program's own business.
+    """
+    fresh = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                status = os.stat(path)
+                mark = (status.st_mtime_ns, status.st_size)
+                if seen.get(path) != mark:
+                    seen[path] = mark
+                    fresh.append(path)
+    return fresh

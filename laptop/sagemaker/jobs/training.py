@@ -1,0 +1,361 @@
+"""Training jobs: CreateTrainingJob, DescribeTrainingJob, ListTrainingJobs, StopTrainingJob.
+
+The folder, its files and the way a container fails are those of "How Amazon SageMaker AI Runs Your Training Image"
+(developer guide); the transitions those of the API reference's SecondaryStatusTransition.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from laptop.sagemaker.core import context, errors, events, roles, tags, transfer
+from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.jobs import runner
+
+KIND = "training-job"
+# Checkpoints of tens of megabytes change every few seconds here, and their way to S3 takes the cores that train: at
+# most this share of the time goes to them while the program runs.
+_SYNCHRONIZATION_SHARE = 0.05
+_IN_EVENT = (
+    "TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus", "FailureReason", "HyperParameters",
+    "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "VpcConfig",
+    "StoppingCondition", "ModelArtifacts", "CheckpointConfig", "FinalMetricDataList", "Environment",
+)  # fmt: skip
+_MESSAGES = {
+    "Starting": "Starting the training job",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Uploading": "Uploading generated training model",
+    "Stopping": "Stopping the training job",
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+}
+
+
+def create_job(request: dict[str, Any]) -> dict[str, Any]:
+    """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
+    _check(request)
+    surroundings = context.current()
+    name, now = request["TrainingJobName"], time.time()
+    arn = surroundings.arn(KIND, name)
+    record = {
+        "EnableNetworkIsolation": False,
+        "EnableInterContainerTrafficEncryption": False,
+        "EnableManagedSpotTraining": False,
+        **request,
+        "TrainingJobArn": arn,
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
+        "SecondaryStatusTransitions": [_transition("Starting", now)],
+        "CreationTime": now,
+        "LastModifiedTime": now,
+    }
+    try:
+        surroundings.store.create(KIND, name, record)
+    except KeyError as taken:
+        raise errors.job_name_taken("training", arn) from taken
+    _emit(record)
+    runner.submit(TrainingJob(name))
+    return {"TrainingJobArn": arn}
+
+
+def describe_job(request: dict[str, Any]) -> dict[str, Any]:
+    """The whole record."""
+    return _record(request["TrainingJobName"])
+
+
+def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
+    """One page of summaries, filtered and sorted."""
+    records = context.current().store.all(KIND)
+    chosen = select(records, request, name="TrainingJobName", status="TrainingJobStatus")
+    return page(chosen, request, "TrainingJobSummaries")
+
+
+def stop_job(request: dict[str, Any]) -> dict[str, Any]:
+    """SIGTERM, the grace, SIGKILL; what the program saved meanwhile is kept."""
+    name = request["TrainingJobName"]
+    store = context.current().store
+    with store.lock:
+        status = _record(name)["TrainingJobStatus"]
+        if status != "InProgress":
+            raise errors.job_not_running("training", status)
+        _advance(name, "Stopping", TrainingJobStatus="Stopping")
+    runner.request_stop(KIND, name)
+    return {}
+
+
+class TrainingJob(runner.Job):
+    """One training job: channels in, `train`, model and output out."""
+
+    kind = KIND
+    log_group = "/aws/sagemaker/TrainingJobs"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        request = self.record
+        self._request = request
+        self._role = request["RoleArn"]
+        self._s3 = context.current().client("s3", self._role)
+        self._metrics = runner.Metrics(request["AlgorithmSpecification"].get("MetricDefinitions", []))
+        self._output = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output"
+        self._synchronized: dict[Path, tuple[int, int]] = {}
+        self._next_synchronization = 0.0
+
+    def work(self) -> None:
+        algorithm = self._request["AlgorithmSpecification"]
+        program = self.program(algorithm["TrainingImage"])
+        _advance(self.name, "Downloading", TrainingStartTime=time.time())
+        try:
+            self._prepare()
+            self.check_stop()
+            _advance(self.name, "Training")
+            status, ended = self._train(program, algorithm)
+            # What a stopped job saved in its grace is kept, as on AWS; what a failed one left is not.
+            if status == 0 or ended is not None:
+                self._keep()
+        except transfer.TransferError as problem:
+            raise runner.JobFailed(f"ClientError: Data transfer failed: {problem}") from problem
+        if ended is not None:
+            raise ended
+        if status != 0:
+            raise runner.JobFailed(f"AlgorithmError: {self._failure()}, exit code: {_exit_code(status)}")
+
+    def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
+        now = time.time()
+        record = self.record
+        started = record.get("TrainingStartTime")
+        seconds = round(now - started) if started else 0
+        fields: Record = {"TrainingJobStatus": status, "TrainingEndTime": now}
+        if started:
+            fields |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
+        if metrics := self._metrics.final():
+            fields["FinalMetricDataList"] = metrics
+        if reason:
+            fields["FailureReason"] = reason
+        _advance(self.name, "MaxRuntimeExceeded" if timed_out else status, **fields)
+
+    def _prepare(self) -> None:
+        config = self.folder / "input" / "config"
+        for folder in (config, self.folder / "model", self.folder / "output" / "data"):
+            folder.mkdir(parents=True)
+        channels = {}
+        for channel in self._request.get("InputDataConfig", []):
+            source = channel["DataSource"]["S3DataSource"]
+            name = channel["ChannelName"]
+            transfer.download(self._s3, source["S3Uri"], source["S3DataType"], self.folder / "input" / "data" / name)
+            self.check_stop()
+            channels[name] = {
+                "TrainingInputMode": channel.get("InputMode", "File"),
+                "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
+                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+                **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
+            }
+        machine = self._request["ResourceConfig"]["InstanceType"]
+        documents = {
+            "hyperparameters": self._request.get("HyperParameters", {}),
+            "inputdataconfig": channels,
+            "resourceconfig": {
+                "current_host": "algo-1",
+                "current_instance_type": machine,
+                "current_group_name": "homogeneousCluster",
+                "hosts": ["algo-1"],
+                "instance_groups": [
+                    {"instance_group_name": "homogeneousCluster", "instance_type": machine, "hosts": ["algo-1"]}
+                ],
+                "network_interface_name": "lo",
+            },
+        }
+        for name, document in documents.items():
+            (config / f"{name}.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        if checkpoints := self._request.get("CheckpointConfig"):
+            transfer.download_if_any(self._s3, checkpoints["S3Uri"], self._checkpoints())
+            runner.changed_files(self._checkpoints(), self._synchronized)
+
+    def _train(self, program: Any, algorithm: Record) -> tuple[int, Exception | None]:
+        try:
+            status = self.execute(
+                program,
+                algorithm.get("ContainerArguments", ["train"]),
+                entrypoint=algorithm.get("ContainerEntrypoint"),
+                role=self._role,
+                variables={
+                    **self._request.get("Environment", {}),
+                    "TRAINING_JOB_NAME": self.name,
+                    "TRAINING_JOB_ARN": self._request["TrainingJobArn"],
+                },
+                limit_seconds=self._request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400),
+                on_line=self._metrics.read,
+                on_tick=self._synchronize,
+            )
+        except (runner.Stopped, runner.TimedOut) as ended:
+            return -15, ended
+        finally:
+            self._synchronize(last=True)
+        return status, None
+
+    def _keep(self) -> None:
+        _advance(self.name, "Uploading")
+        model, output = self.folder / "model", self.folder / "output" / "data"
+        if self._request["OutputDataConfig"].get("CompressionType") == "NONE":
+            artifacts = f"{self._output}/model/"
+            kept = transfer.upload_folder(self._s3, model, artifacts) > 0
+            transfer.upload_folder(self._s3, output, f"{self._output}/data/")
+        else:
+            artifacts = f"{self._output}/model.tar.gz"
+            kept = transfer.upload_archive(self._s3, model, self.folder / "model.tar.gz", artifacts)
+            transfer.upload_archive(self._s3, output, self.folder / "output.tar.gz", f"{self._output}/output.tar.gz")
+        if kept:
+            context.current().store.update(KIND, self.name, {"ModelArtifacts": {"S3ModelArtifacts": artifacts}})
+
+    def _failure(self) -> str:
+        file = self.folder / "output" / "failure"
+        return file.read_text(encoding="utf-8", errors="replace")[:1024].strip() if file.is_file() else ""
+
+    def _checkpoints(self) -> Path:
+        local = self._request["CheckpointConfig"].get("LocalPath", "/opt/ml/checkpoints")
+        return self.folder / local.removeprefix("/opt/ml").lstrip("/")
+
+    def _synchronize(self, last: bool = False) -> None:
+        checkpoints = self._request.get("CheckpointConfig")
+        if not checkpoints or not self._checkpoints().is_dir() or self.closing.is_set():
+            return
+        started = time.monotonic()
+        if started < self._next_synchronization and not last:
+            return
+        fresh = runner.changed_files(self._checkpoints(), self._synchronized)
+        transfer.upload_folder(self._s3, self._checkpoints(), checkpoints["S3Uri"], fresh)
+        now = time.monotonic()
+        self._next_synchronization = now + (now - started) / _SYNCHRONIZATION_SHARE
+
+
+def start() -> None:
+    """Fail the jobs whose processes went with an earlier cloud."""
+    for record in runner.lost(KIND, "TrainingJobStatus"):
+        _advance(
+            record["TrainingJobName"], "Failed", TrainingJobStatus="Failed", FailureReason=runner.LOST,
+            TrainingEndTime=time.time(),
+        )  # fmt: skip
+
+
+def stop() -> None:
+    """End every running job's processes."""
+    runner.close(KIND)
+
+
+def _check(request: dict[str, Any]) -> None:
+    """The rules that the service model cannot say."""
+    tags.check(request.get("Tags", []))
+    for field in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
+        if field not in request:
+            raise errors.missing(field[0].lower() + field[1:])
+    _check_algorithm(request["AlgorithmSpecification"])
+    _check_channels(request.get("InputDataConfig", []), request["AlgorithmSpecification"]["TrainingInputMode"])
+    runner.check_machine(request["ResourceConfig"], "resourceConfig", "training")
+    stopping, spot = request["StoppingCondition"], request.get("EnableManagedSpotTraining", False)
+    wait, runtime = stopping.get("MaxWaitTimeInSeconds"), stopping.get("MaxRuntimeInSeconds", 86400)
+    if spot and (wait is None or wait < runtime):
+        raise errors.validation(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
+        )
+    if not spot and wait is not None:
+        raise errors.validation("MaxWaitTimeInSeconds above 0 is not allowed for non-Spot training jobs.")
+    local = request.get("CheckpointConfig", {}).get("LocalPath", "/opt/ml/checkpoints")
+    if not re.fullmatch(r"/opt/ml/(?!input|model|output)[^.].*", local) or ".." in local:
+        raise errors.validation(f"Invalid CheckpointConfig LocalPath {local}: it must lie under /opt/ml/checkpoints.")
+    roles.check(request["RoleArn"])
+
+
+def _check_algorithm(algorithm: dict[str, Any]) -> None:
+    if ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
+        raise errors.validation("You must specify exactly one of TrainingImage and AlgorithmName.")
+    if "AlgorithmName" in algorithm:
+        raise errors.validation(f"Algorithm {algorithm['AlgorithmName']} does not exist in this account.")
+    names = [item["Name"] for item in algorithm.get("MetricDefinitions", [])]
+    if len(set(names)) != len(names):
+        raise errors.validation("Metric definition names must be unique.")
+    for item in algorithm.get("MetricDefinitions", []):
+        try:
+            re.compile(item["Regex"])
+        except re.error as error:
+            raise errors.validation(f"Invalid regex {item['Regex']!r} of metric {item['Name']}: {error}") from error
+
+
+def _check_channels(channels: list[dict[str, Any]], default_mode: str) -> None:
+    names = [channel["ChannelName"] for channel in channels]
+    if len(set(names)) != len(names):
+        raise errors.validation("Duplicate channel names are not allowed in InputDataConfig.")
+    for channel in channels:
+        name = channel["ChannelName"]
+        source = channel["DataSource"].get("S3DataSource")
+        if source is None:
+            raise errors.validation(f"Channel {name}: only S3DataSource is available in this region.")
+        mode = channel.get("InputMode", default_mode)
+        if source["S3DataType"] == "AugmentedManifestFile" and mode != "Pipe":
+            raise errors.validation(f"Channel {name}: AugmentedManifestFile is supported with Pipe input mode only.")
+        if mode == "Pipe" or source["S3DataType"] == "Converse":
+            raise errors.validation(f"Channel {name}: {source['S3DataType']} in {mode} mode is not available here.")
+        if channel.get("CompressionType", "None") != "None":
+            raise errors.validation(f"Channel {name}: CompressionType Gzip is supported with Pipe input mode only.")
+        if not source["S3Uri"].startswith("s3://"):
+            raise errors.validation(f"The S3 URI {source['S3Uri']} of channel {name} must start with s3://")
+
+
+def _record(name: str) -> Record:
+    record = context.current().store.get(KIND, name)
+    if record is None:
+        raise errors.validation("Requested resource not found.")
+    return record
+
+
+def _transition(status: str, at: float) -> Record:
+    return {"Status": status, "StartTime": at, "StatusMessage": _MESSAGES[status]}
+
+
+def _advance(name: str, secondary: str, **fields: Any) -> None:
+    """Move to a secondary status, which closes the transition before it, and emit the event."""
+    now = time.time()
+
+    def change(record: Record) -> None:
+        record.update(fields)
+        record["SecondaryStatus"] = secondary
+        record["LastModifiedTime"] = now
+        record["SecondaryStatusTransitions"][-1].setdefault("EndTime", now)
+        record["SecondaryStatusTransitions"].append(_transition(secondary, now))
+        if record["TrainingJobStatus"] in runner.TERMINAL:
+            record["SecondaryStatusTransitions"][-1]["EndTime"] = now
+
+    _emit(context.current().store.update(KIND, name, change))
+
+
+def _emit(record: Record) -> None:
+    detail = {field: record[field] for field in _IN_EVENT if field in record}
+    for field in ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime"):
+        if field in record:
+            detail[field] = events.epoch_ms(record[field])
+    detail["SecondaryStatusTransitions"] = [
+        {key: events.epoch_ms(value) if key.endswith("Time") else value for key, value in transition.items()}
+        for transition in record["SecondaryStatusTransitions"]
+    ]
+    for metric in detail.get("FinalMetricDataList", []):
+        metric["Timestamp"] = events.epoch_ms(metric["Timestamp"])
+    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
+    events.emit("SageMaker Training Job State Change", detail, record["TrainingJobArn"])
+
+
+def _exit_code(status: int) -> int:
+    """As a container reports it: 128 + the signal for a process that died of one."""
+    return 128 - status if status < 0 else status
+
+
+OPERATIONS = {
+    "CreateTrainingJob": create_job,
+    "DescribeTrainingJob": describe_job,
+    "ListTrainingJobs": list_jobs,
+    "StopTrainingJob": stop_job,
+}

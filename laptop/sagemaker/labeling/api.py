@@ -1,0 +1,267 @@
+"""Ground Truth labeling jobs of bounding boxes: Create, Describe, List, Stop, and the output manifest.
+
+Formats: "Bounding box job output" and "Label adjustment job output" (developer guide, "Labeling job output data");
+the rules of requests are those of CreateLabelingJob in the API reference. Answers come from `workforce.py`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import datetime as dt
+import io
+import json
+import logging
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from laptop.sagemaker.core import context, errors, events, transfer
+from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.labeling import rules, workforce
+
+log = logging.getLogger("skyloop.sagemaker")
+
+KIND = "labeling-job"
+_TERMINAL = ("Completed", "Failed", "Stopped")
+_CHUNK = 64  # objects between two looks at the stop flag and two updates of the counters
+_READERS = 4
+_LOOK_AGAIN_SECONDS = 2  # between two looks whether the boxes of a job that nobody could do are known by now
+
+
+_stopping: dict[str, threading.Event] = {}
+
+
+def create_job(request: dict[str, Any]) -> dict[str, Any]:
+    """Open a job to the workforce. Raises ResourceInUse for a used name, ValidationException."""
+    rules.check(request)
+    surroundings = context.current()
+    name, now = request["LabelingJobName"], time.time()
+    arn = surroundings.arn(KIND, name)
+    record = {
+        **request,
+        "LabelingJobArn": arn,
+        "LabelingJobStatus": "InProgress",
+        "JobReferenceCode": uuid.uuid4().hex,
+        "LabelCounters": _counters(),
+        "CreationTime": now,
+        "LastModifiedTime": now,
+    }
+    try:
+        surroundings.store.create(KIND, name, record)
+    except KeyError as taken:
+        raise errors.job_name_taken("labeling", arn) from taken
+    _open(name)
+    return {"LabelingJobArn": arn}
+
+
+def describe_job(request: dict[str, Any]) -> dict[str, Any]:
+    """The whole record."""
+    return _record(request["LabelingJobName"])
+
+
+def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
+    """One page of summaries, filtered and sorted."""
+    records = [
+        {
+            **record,
+            "WorkteamArn": record["HumanTaskConfig"]["WorkteamArn"],
+            "PreHumanTaskLambdaArn": record["HumanTaskConfig"]["PreHumanTaskLambdaArn"],
+        }
+        for record in context.current().store.all(KIND)
+    ]
+    chosen = select(records, request, name="LabelingJobName", status="LabelingJobStatus")
+    return page(chosen, request, "LabelingJobSummaryList")
+
+
+def stop_job(request: dict[str, Any]) -> dict[str, Any]:
+    """Close the job to the workforce; what was answered until then is in the output manifest."""
+    name = request["LabelingJobName"]
+    with context.current().store.lock:
+        status = _record(name)["LabelingJobStatus"]
+        if status != "InProgress":
+            raise errors.job_not_running("labeling", status)
+        _update(name, LabelingJobStatus="Stopping")
+    if flag := _stopping.get(name):
+        flag.set()
+    return {}
+
+
+def start() -> None:
+    """Open again the jobs that an earlier cloud left open: a workforce does not lose its tasks."""
+    for record in context.current().store.all(KIND):
+        if record["LabelingJobStatus"] not in _TERMINAL:
+            _open(record["LabelingJobName"], stopped=record["LabelingJobStatus"] == "Stopping")
+
+
+def _open(name: str, stopped: bool = False) -> None:
+    flag = _stopping[name] = threading.Event()
+    if stopped:
+        flag.set()
+    run = contextvars.copy_context().run
+    threading.Thread(target=run, args=(_run, name, flag), name=f"labeling-job/{name}", daemon=True).start()
+
+
+def _run(name: str, stopping: threading.Event) -> None:
+    try:
+        status = _Task(_record(name), stopping).work()
+        reason = None
+    except (transfer.TransferError, ValueError) as failure:
+        status, reason = "Failed", f"ClientError: {failure}"
+    except Exception as error:
+        log.exception("labeling job %s broke the local SageMaker", name)
+        status, reason = "Failed", f"InternalServerError: We encountered an internal error. ({error})"
+    finally:
+        _stopping.pop(name, None)
+    record = _update(name, LabelingJobStatus=status, **({"FailureReason": reason[:1024]} if reason else {}))
+    events.emit(
+        "SageMaker Ground Truth Labeling Job State Change", {"LabelingJobStatus": status}, record["LabelingJobArn"]
+    )
+
+
+class _Task:
+    """One run over one input manifest."""
+
+    def __init__(self, record: Record, stopping: threading.Event) -> None:
+        self._record = record
+        self._stopping = stopping
+        self._attribute = record["LabelAttributeName"]
+        self._settings = workforce.Settings.load()
+        # The manifest, the images and the output go through the job's role, as on AWS; the workers' knowledge does not.
+        self._s3 = context.current().client("s3", record["RoleArn"])
+        self._known: dict[str, workforce.KnownBoxes] = {}
+        config = json.loads(transfer.read(self._s3, record["LabelCategoryConfigS3Uri"]))
+        self._categories = [item["label"] for item in config["labels"]]
+        self._audited = config.get("auditLabelAttributeName") if rules.is_adjustment(record) else None
+
+    def work(self) -> str:
+        """Answer, write the output manifest, and return the terminal status.
+
+        Raises TransferError, and ValueError for a manifest that cannot be read.
+        """
+        source = self._record["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"]
+        lines = rules.parse_manifest(transfer.read(self._s3, source).decode("utf-8"))
+        counters = _counters(Unlabeled=len(lines))
+        _update(self._record["LabelingJobName"], LabelCounters=counters)
+        self._stopping.wait(self._settings.answer_delay)
+        while not self._anybody_knows(lines) and not self._stopping.wait(_LOOK_AGAIN_SECONDS):
+            pass
+        limit = self._limit(len(lines))
+        with ThreadPoolExecutor(_READERS) as pool:
+            for start in range(0, len(lines), _CHUNK):
+                if self._stopping.is_set() or counters["TotalLabeled"] >= limit:
+                    break
+                chunk = lines[start : start + min(_CHUNK, limit - counters["TotalLabeled"])]
+                for line, label in zip(chunk, pool.map(self._label, chunk), strict=True):
+                    counters["Unlabeled"] -= 1
+                    if label is None:
+                        counters["FailedNonRetryableError"] += 1
+                    else:
+                        line.update(label)
+                        counters["HumanLabeled"] += 1
+                        counters["TotalLabeled"] += 1
+                _update(self._record["LabelingJobName"], LabelCounters=counters)
+        output = self._write(lines)
+        _update(self._record["LabelingJobName"], LabelingJobOutput={"OutputDatasetS3Uri": output})
+        return "Stopped" if self._stopping.is_set() or counters["Unlabeled"] else "Completed"
+
+    def _limit(self, total: int) -> int:
+        conditions = self._record.get("StoppingConditions", {})
+        share = conditions.get("MaxPercentageOfInputDatasetLabeled", 100)
+        return min(conditions.get("MaxHumanLabeledObjectCount", total), total * share // 100, total)
+
+    def _label(self, line: Record) -> Record | None:
+        """The attribute and its metadata for one object; None when nobody answered or its image cannot be shown."""
+        if self._attribute in line:
+            return {}  # labeled by an earlier job of the chain
+        uri = line["source-ref"]
+        size = self._size(uri)
+        known = self._boxes(line)
+        if size is None or known is None or not workforce.is_answered(uri, self._settings):
+            return None
+        width, height, depth = size
+        answers = [
+            workforce.answer(known, worker, uri, (width, height), self._categories, self._settings)
+            for worker in range(self._record["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"])
+        ]
+        agreed = workforce.consolidate(answers)
+        classes = sorted({self._categories.index(box.label) for box, _ in agreed})
+        label = {
+            "image_size": [{"width": width, "height": height, "depth": depth}],
+            "annotations": [
+                {
+                    "class_id": self._categories.index(box.label),
+                    "left": box.left,
+                    "top": box.top,
+                    "width": box.width,
+                    "height": box.height,
+                }
+                for box, _ in agreed
+            ],
+        }
+        metadata = {
+            "objects": [{"confidence": confidence} for _, confidence in agreed],
+            "class-map": {str(index): self._categories[index] for index in classes},
+            "type": "groundtruth/object-detection",
+            "human-annotated": "yes",
+            "creation-date": dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
+            "job-name": f"labeling-job/{self._record['LabelingJobName']}",
+        }
+        if self._audited:
+            before = line.get(self._audited, {}).get("annotations")
+            metadata["adjustment-status"] = "unadjusted" if before == label["annotations"] else "adjusted"
+        return {self._attribute: label, f"{self._attribute}-metadata": metadata}
+
+    def _size(self, uri: str) -> tuple[int, int, int] | None:
+        """(width, height, depth) of the stored pixels: workers see them as they lie in the file, unrotated."""
+        try:
+            with Image.open(io.BytesIO(transfer.read(self._s3, uri))) as image:
+                return image.width, image.height, len(image.getbands())
+        except (transfer.TransferError, UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            log.info("Ground Truth cannot show %s: %s", uri, error)
+            return None
+
+    def _anybody_knows(self, lines: list[Record]) -> bool:
+        """Whether there is anything to answer. Tasks that nobody can do stay open, as they would on AWS: boxes may
+        become known later, and images sent back unlabeled at once would only be asked about again."""
+        self._known.clear()
+        return not lines or any(self._attribute in line or self._boxes(line) is not None for line in lines)
+
+    def _boxes(self, line: Record) -> list[workforce.Box] | None:
+        bucket, key = transfer.split(line["source-ref"])
+        return self._known.setdefault(bucket, workforce.KnownBoxes(bucket)).of(key, line.get("image-id"))
+
+    def _write(self, lines: list[Record]) -> str:
+        name = self._record["LabelingJobName"]
+        base = self._record["OutputConfig"]["S3OutputPath"].rstrip("/")
+        uri = f"{base}/{name}/manifests/output/output.manifest"
+        text = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
+        transfer.write(self._s3, uri, text.encode("utf-8"))
+        return uri
+
+
+def _counters(**given: int) -> Record:
+    zero = {"TotalLabeled": 0, "HumanLabeled": 0, "MachineLabeled": 0, "FailedNonRetryableError": 0, "Unlabeled": 0}
+    return {**zero, **given}
+
+
+def _record(name: str) -> Record:
+    record = context.current().store.get(KIND, name)
+    if record is None:
+        raise errors.resource_not_found(f"The labeling job {context.current().arn(KIND, name)} does not exist.")
+    return record
+
+
+def _update(name: str, **fields: Any) -> Record:
+    return context.current().store.update(KIND, name, {**fields, "LastModifiedTime": time.time()})
+
+
+OPERATIONS = {
+    "CreateLabelingJob": create_job,
+    "DescribeLabelingJob": describe_job,
+    "ListLabelingJobs": list_jobs,
+    "StopLabelingJob": stop_job,
+}

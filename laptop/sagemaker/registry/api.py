@@ -1,0 +1,255 @@
+"""The model registry: model package groups and versioned model packages, with approval.
+
+Both ways to an approved model – created as Approved, or approved later with UpdateModelPackage – raise the same
+"SageMaker Model Package State Change" event; `UpdatedModelPackageFields` in it tells an approval from an edit.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from laptop.sagemaker.core import context, errors, events, tags, transfer
+from laptop.sagemaker.core.store import Record, page, select
+
+GROUP = "model-package-group"
+PACKAGE = "model-package"
+_CREATOR = {"UserProfileName": "laptop"}
+_METADATA_LIMIT = 50  # CustomerMetadataMap
+_UPDATABLE = (
+    "ModelApprovalStatus", "ApprovalDescription", "CustomerMetadataProperties", "InferenceSpecification", "SourceUri",
+    "ModelCard", "ModelLifeCycle", "ModelPackageRegistrationType",
+)  # fmt: skip
+_IN_EVENT = (
+    "ModelPackageName", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "ModelPackageDescription",
+    "InferenceSpecification", "SourceAlgorithmSpecification", "ModelPackageStatus", "ModelPackageStatusDetails",
+    "CertifyForMarketplace", "ModelApprovalStatus", "ApprovalDescription", "MetadataProperties", "ModelMetrics",
+    "CustomerMetadataProperties", "DriftCheckBaselines", "ModelLifeCycle", "ModelPackageRegistrationType",
+)  # fmt: skip
+
+
+def create_group(request: dict[str, Any]) -> dict[str, Any]:
+    """Add a group. Raises ValidationException for a used name."""
+    tags.check(request.get("Tags", []))
+    surroundings = context.current()
+    name = request["ModelPackageGroupName"]
+    arn = surroundings.arn(GROUP, name)
+    record = {
+        **request,
+        "ModelPackageGroupArn": arn,
+        "ModelPackageGroupStatus": "Completed",
+        "CreationTime": time.time(),
+        "CreatedBy": _CREATOR,
+        "_LastVersion": 0,
+    }
+    try:
+        surroundings.store.create(GROUP, name.lower(), record)
+    except KeyError as taken:
+        raise errors.validation(f"Model Package Group already exists: {arn}") from taken
+    return {"ModelPackageGroupArn": arn}
+
+
+def describe_group(request: dict[str, Any]) -> dict[str, Any]:
+    """The whole record."""
+    return _group(request["ModelPackageGroupName"])
+
+
+def list_groups(request: dict[str, Any]) -> dict[str, Any]:
+    """One page of summaries."""
+    chosen = select(context.current().store.all(GROUP), request, name="ModelPackageGroupName")
+    return page(chosen, request, "ModelPackageGroupSummaryList")
+
+
+def delete_group(request: dict[str, Any]) -> dict[str, Any]:
+    """Remove an empty group. Raises ConflictException while it holds packages."""
+    group = _group(request["ModelPackageGroupName"])
+    if _packages_of(group):
+        raise errors.conflict(
+            f"Cannot delete Model Package Group {group['ModelPackageGroupArn']} because it contains Model Packages."
+        )
+    context.current().store.delete(GROUP, group["ModelPackageGroupName"].lower())
+    return {}
+
+
+def create_package(request: dict[str, Any]) -> dict[str, Any]:
+    """Register the next version of a group; a `ClientToken` seen before gives the version made then.
+
+    Raises ValidationException, for an unknown group too.
+    """
+    tags.check(request.get("Tags", []))
+    if "ModelPackageName" in request:
+        raise errors.validation(
+            "ModelPackageName and ModelPackageGroupName cannot be used together."
+            if "ModelPackageGroupName" in request
+            else "Unversioned model packages are not available here: give a ModelPackageGroupName."
+        )
+    if "ModelPackageGroupName" not in request:
+        raise errors.validation("One of ModelPackageName and ModelPackageGroupName must be given.")
+    _check_inference(request)
+    surroundings = context.current()
+    store = surroundings.store
+    with store.lock:
+        group = _group(request["ModelPackageGroupName"])
+        token = request.get("ClientToken")
+        for known in _packages_of(group):
+            if token and known.get("ClientToken") == token:
+                return {"ModelPackageArn": known["ModelPackageArn"]}
+        version = group["_LastVersion"] + 1
+        store.update(GROUP, group["ModelPackageGroupName"].lower(), {"_LastVersion": version})
+        now = time.time()
+        name = group["ModelPackageGroupName"]
+        arn = surroundings.arn(PACKAGE, f"{name}/{version}")
+        record = {
+            "CertifyForMarketplace": False,
+            "ModelApprovalStatus": "PendingManualApproval",
+            **request,
+            "ModelPackageGroupName": name,
+            "ModelPackageName": f"{name}/{version}",
+            "ModelPackageVersion": version,
+            "ModelPackageArn": arn,
+            "ModelPackageStatus": "Completed",
+            "ModelPackageStatusDetails": {
+                "ValidationStatuses": [],
+                "ImageScanStatuses": [{"Name": arn, "Status": "Completed"}],
+            },
+            "CreationTime": now,
+            "LastModifiedTime": now,
+            "CreatedBy": _CREATOR,
+        }
+        store.create(PACKAGE, arn, record)
+    _emit(record)
+    return {"ModelPackageArn": arn}
+
+
+def describe_package(request: dict[str, Any]) -> dict[str, Any]:
+    """The whole record, by ARN or by `<group>/<version>`."""
+    return _package(request["ModelPackageName"])
+
+
+def update_package(request: dict[str, Any]) -> dict[str, Any]:
+    """Change what may change after registration: approval, metadata, specification, life cycle.
+
+    Metadata given is merged in; `CustomerMetadataPropertiesToRemove` takes keys out. Raises ValidationException.
+    """
+    arn = _package(request["ModelPackageArn"])["ModelPackageArn"]
+    if "InferenceSpecification" in request:
+        _check_inference(request)
+    changed = [field for field in _UPDATABLE if field in request]
+    removed = request.get("CustomerMetadataPropertiesToRemove", [])
+    added = request.get("AdditionalInferenceSpecificationsToAdd", [])
+    if removed and "CustomerMetadataProperties" not in changed:
+        changed.append("CustomerMetadataProperties")
+    if added:
+        changed.append("AdditionalInferenceSpecifications")
+    if not changed:
+        raise errors.validation("At least one field to update must be given.")
+
+    def change(record: Record) -> None:
+        metadata = {**record.get("CustomerMetadataProperties", {}), **request.get("CustomerMetadataProperties", {})}
+        for key in removed:
+            metadata.pop(key, None)
+        if len(metadata) > _METADATA_LIMIT:
+            raise errors.validation(f"A model package can have at most {_METADATA_LIMIT} customer metadata properties.")
+        record.update({field: request[field] for field in _UPDATABLE if field in request})
+        record["CustomerMetadataProperties"] = metadata
+        if added:
+            record["AdditionalInferenceSpecifications"] = record.get("AdditionalInferenceSpecifications", []) + added
+        record["LastModifiedTime"] = time.time()
+        record["LastModifiedBy"] = _CREATOR
+
+    _emit(context.current().store.update(PACKAGE, arn, change), changed)
+    return {"ModelPackageArn": arn}
+
+
+def list_packages(request: dict[str, Any]) -> dict[str, Any]:
+    """One page of summaries, of one group or of all, by approval status."""
+    if "ModelPackageGroupName" in request:
+        records = _packages_of(_group(request["ModelPackageGroupName"]))
+    else:
+        # Without a group the API lists unversioned packages unless told otherwise, and this registry has none.
+        versioned = request.get("ModelPackageType", "Unversioned") != "Unversioned"
+        records = context.current().store.all(PACKAGE) if versioned else []
+    wanted = request.get("ModelApprovalStatus")
+    records = [record for record in records if wanted in (None, record["ModelApprovalStatus"])]
+    return page(select(records, request, name="ModelPackageName"), request, "ModelPackageSummaryList")
+
+
+def delete_package(request: dict[str, Any]) -> dict[str, Any]:
+    """Remove a version; its number is not given out again. Raises ValidationException."""
+    record = _package(request["ModelPackageName"])
+    context.current().store.delete(PACKAGE, record["ModelPackageArn"])
+    return {}
+
+
+def _check_inference(request: dict[str, Any]) -> None:
+    specification = request.get("InferenceSpecification")
+    if specification is None:
+        if "SourceAlgorithmSpecification" not in request and "SourceUri" not in request:
+            raise errors.validation("InferenceSpecification or SourceAlgorithmSpecification must be given.")
+        return
+    for container in specification["Containers"]:
+        if "Image" not in container:
+            raise errors.validation("Every container of InferenceSpecification must have an Image.")
+        address = container.get("ModelDataUrl")
+        if address and not _exists(address):
+            raise errors.validation(
+                f"Could not find model data at {address}. Please ensure that the object exists and its URL is right."
+            )
+
+
+def _exists(uri: str) -> bool:
+    if not uri.startswith("s3://"):
+        return False
+    bucket, key = transfer.split(uri)
+    s3 = context.current().client("s3")
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except s3.exceptions.ClientError:
+        return False
+    return True
+
+
+def _group(name_or_arn: str) -> Record:
+    name = name_or_arn.rpartition("/")[2]
+    record = context.current().store.get(GROUP, name.lower())
+    if record is None:
+        raise errors.validation(f"Model Package Group {context.current().arn(GROUP, name)} does not exist.")
+    return record
+
+
+def _package(name_or_arn: str) -> Record:
+    name = name_or_arn if name_or_arn.startswith("arn:") else context.current().arn(PACKAGE, name_or_arn)
+    record = context.current().store.get(PACKAGE, re.sub(r"/([^/]+/[^/]+)$", lambda found: found[0].lower(), name))
+    if record is None:
+        raise errors.validation(f"ModelPackage {name} does not exist.")
+    return record
+
+
+def _packages_of(group: Record) -> list[Record]:
+    name = group["ModelPackageGroupName"]
+    return [record for record in context.current().store.all(PACKAGE) if record["ModelPackageGroupName"] == name]
+
+
+def _emit(record: Record, changed: list[str] | None = None) -> None:
+    detail = {field: record[field] for field in _IN_EVENT if field in record}
+    for field in ("CreationTime", "LastModifiedTime"):
+        detail[field] = round(record[field] * 1000)
+    # Only an update lists what it changed: a rule on approvals has to take "contains ModelApprovalStatus, or absent".
+    if changed is not None:
+        detail["UpdatedModelPackageFields"] = changed
+    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
+    events.emit("SageMaker Model Package State Change", detail, record["ModelPackageArn"])
+
+
+OPERATIONS = {
+    "CreateModelPackageGroup": create_group,
+    "DescribeModelPackageGroup": describe_group,
+    "ListModelPackageGroups": list_groups,
+    "DeleteModelPackageGroup": delete_group,
+    "CreateModelPackage": create_package,
+    "DescribeModelPackage": describe_package,
+    "UpdateModelPackage": update_package,
+    "ListModelPackages": list_packages,
+    "DeleteModelPackage": delete_package,
+}
