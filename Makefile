@@ -29,17 +29,18 @@ test: $(ready_test) ## Everything: unit, infra, conformance, then the whole loop
 	.venv/bin/python -m pytest -q -m loop
 
 test-fast: $(ready_test) ## The unit tests alone
-	.venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/unit
+	.venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/unit training_container/tests
 
 lint: $(ready_test) ## Style
 	.venv/bin/ruff check .
 
 # Not drift.py, which needs images of its own, nor footprint.py, which measures a command you give it.
+benches := training_container.bench.training training_container.bench.warm_start training_container.bench.inference \
+	bench.serving bench.retrain_overhead
 bench: export PYTHONPATH = training_container
 bench: export OMP_WAIT_POLICY = PASSIVE
 bench: $(ready_test) ## Figures, measured again: training, inference, serving, orchestration
-	@for name in training warm_start inference serving retrain_overhead; do echo "== bench/$$name.py"; \
-		.venv/bin/python "bench/$$name.py" || exit 1; done
+	@for name in $(benches); do echo "== $$name"; .venv/bin/python -m "$$name" || exit 1; done
 
 clean: ## Forget environments, caches and the laptop cloud's state
 	rm -rf .venv .venv-sam node_modules .aws-sam .skyloop .cache

@@ -1,11 +1,9 @@
 """Drift tests side by side on real images: how often each alarms for nothing, and how often it sees a real shift.
 
-    PYTHONPATH=training_container python bench/drift.py IMAGES WEIGHTS [--trials 40] [--json]
+    python -m bench.drift PROFILES [--trials 40] [--json]
 
-IMAGES holds frames of HIT-UAV (Suo et al., Scientific Data 2023) in folders `night-60m`, what the model was judged on,
-and `day-60m` and `night-120m`, real shifts; each with its frames in `images`. WEIGHTS is a YOLO11n checkpoint.
-Profiles are computed by the container's own code, features by the network exported as the container exports it, the PCA
-fitted on images of its own.
+PROFILES is what training_container/bench/profiles.py writes: image statistics and pooled features of `night-60m`, what
+the model was judged on, and of real shifts, `day-60m` and `night-120m`. The PCA is fitted on images of its own.
 
 A trial draws a fold for the PCA, a reference and a window, none sharing a frame. The reference is drawn frame by frame
 (`frames`) or in blocks of neighboring frames (`blocks`: what a leak-free split makes of few flights). Windows of the
@@ -17,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +39,6 @@ BLOCK = 13  # neighboring frames that stay together
 FOLD = 100  # frames the PCA is fitted on
 COMPONENTS = 16
 PERMUTATIONS = 199
-LIGHT = 0.85
 SAME = ("same, shuffled", "same, consecutive")
 SHIFTS = ("darker", "day-60m", "night-120m")
 
@@ -67,37 +63,11 @@ class Trial:
     window: Images
 
 
-def measure(folders: Path, weights: Path, size: int) -> dict[str, Images]:
-    """Profile every image of the three folders, and of `night-60m` a darker copy."""
-    from skyloop_container.dataset import Sample
-    from skyloop_container.export import export
-    from skyloop_container.images import decode
-    from skyloop_container.inference import Detector
-    from skyloop_container.profile import image_statistics
-    from skyloop_container.ultralytics_setup import prepare
-
-    paths = {name: sorted((folders / name / "images").glob("*.jpg")) for name in ("night-60m", "day-60m", "night-120m")}
-    with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder) / "ultralytics")
-        some = [Sample(path.name, path, ()) for path in paths["night-60m"][:4]]
-        card = {
-            "categories": [str(number) for number in range(80)],
-            "imgsz": size,
-            "training_job": "",
-            "dataset_id": "",
-        }
-        export(weights, Path(folder) / "model", card, some, some)
-        detector = Detector(Path(folder) / "model", 2)
-
-        def profile(pictures: list[np.ndarray]) -> Images:
-            statistics = [list(image_statistics(picture).values()) for picture in pictures]
-            pooled = [detector.run(picture)[1] for picture in pictures]
-            return Images(np.array(statistics), np.array(pooled, dtype=np.float64))
-
-        pictures = {name: [decode(path.read_bytes()) for path in found] for name, found in paths.items()}
-        measured = {name: profile(found) for name, found in pictures.items()}
-        measured["darker"] = profile([(picture * LIGHT).astype(np.uint8) for picture in pictures["night-60m"]])
-        return measured
+def load(path: Path) -> dict[str, Images]:
+    """The images of every folder, by its name."""
+    with np.load(path) as arrays:
+        names = {key.partition("/")[0] for key in arrays}
+        return {name: Images(arrays[f"{name}/statistics"], arrays[f"{name}/pooled"]) for name in names}
 
 
 def draw(images: dict[str, Images], kind: str, by: str, size: int, window: int, random: np.random.Generator) -> Trial:
@@ -240,15 +210,11 @@ def rates(images: dict[str, Images], by: str, size: int, window: int, trials: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("profiles", type=Path)
     parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--size", type=int, default=320, help="pixels the network sees")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if not (options.images / "night-60m" / "images").is_dir():
-        parser.exit(1, f"{options.images} does not hold night-60m/images\n")
-    images = measure(options.images, options.weights, options.size)
+    images = load(options.profiles)
     settings = (("frames", 50, 50), ("frames", 50, 20), ("blocks", 40, 50), ("blocks", 80, 50))
     rows = [row for by, size, window in settings for row in rates(images, by, size, window, options.trials)]
     if options.json:

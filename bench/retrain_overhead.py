@@ -1,7 +1,7 @@
 """Orchestration overhead of a retrain: wall clock of the execution minus the jobs' own time (start to end of training
 and processing), on a laptop cloud of its own, with role policies enforced. Two retrains: the first is a cold start.
 
-    python bench/retrain_overhead.py [--json]
+    python -m bench.retrain_overhead [--json]
 
 Prints a row a retrain, then where the overhead of the last one went, state by state.
 """

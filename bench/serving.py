@@ -1,6 +1,6 @@
 """What invoke_endpoint adds on the laptop cloud: a container called directly and through the endpoint, side by side.
 
-    python bench/serving.py [--requests N] [--model model.tar.gz --image picture.jpg] [--json]
+    python -m bench.serving [--requests N] [--model model.tar.gz --image picture.jpg] [--json]
 
 Without a model, a container that answers at once shows the cost of the way alone; with the model.tar.gz of a training
 job, the real serving container answers for a picture. Role policies are enforced. "endpoint" is boto3's

@@ -203,7 +203,7 @@ def _request_fields(function: str) -> tuple[set[str], set[str]]:
     app = (wiring.ROOT / "functions" / folder / "app.py").read_text(encoding="utf-8")
     models = re.findall(r"\b([A-Z]\w*(?:Request|Batch|Input))\b", app)
     assert models, f"functions/{folder}/app.py names no request model"
-    for module in (wiring.ROOT / "layers/skyloop/python/skyloop").glob("*.py"):
+    for module in (wiring.ROOT / "layers/skyloop/python/skyloop").rglob("*.py"):
         for item in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(item, ast.ClassDef) and item.name == models[0]:
                 fields, required = set(), set()

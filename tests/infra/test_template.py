@@ -269,8 +269,9 @@ def test_samconfig_names_parameters_that_exist_with_values_they_take(environment
 
 def test_nothing_that_is_deployed_knows_which_cloud_it_is_on() -> None:
     words = re.compile(r"local(ly)?\b|localhost|laptop|ministack|moto\b|127\.0\.0\.1", re.IGNORECASE)
-    places = [wiring.ROOT / "template.yaml"]
-    for folder in ("functions", "layers", "statemachines", "training_container"):
+    container = [f"training_container/{name}" for name in ("Dockerfile", "README.md", "requirements.txt")]
+    places = [wiring.ROOT / name for name in ("template.yaml", *container)]
+    for folder in ("functions", "layers", "statemachines", "training_container/skyloop_container"):
         places += [path for path in (wiring.ROOT / folder).rglob("*") if path.is_file()]
     found = []
     for path in places:

@@ -2,7 +2,7 @@
 
 On two Zen 4 cores bfloat16 on channels-last tensors wins at 256 px and a batch of 8, and takes three times as long as
 float32 at 160 px and a batch of 4, where moreover one thread beats two: the layers are over before the second thread
-has woken (bench/training.py).
+has woken (training_container/bench/training.py).
 """
 
 import copy

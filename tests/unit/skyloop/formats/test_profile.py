@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from skyloop.formats.profile import STATISTIC_NAMES, Baseline, ProfileUnusable, profile_of
-from skyloop_container import profile as container
 
 VALUES = {
     "brightness": 0.5,
@@ -31,14 +29,6 @@ def baseline(**changes) -> bytes:
         "count": 2,
     }
     return json.dumps({**document, **changes}).encode()
-
-
-def test_the_container_gives_the_same_statistics_in_the_same_order():
-    assert container.STATISTICS == STATISTIC_NAMES
-    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    profile = profile_of({"profile": {**container.image_statistics(picture), "features": [0.5]}})
-    assert profile.features == (0.5,)
-    assert 0.4 < profile.statistics[0] < 0.6
 
 
 def test_a_profile_without_features_is_one():

@@ -1,6 +1,6 @@
 """One training step, side by side: number formats, memory layouts, threads, optimizers, frozen layers.
 
-    PYTHONPATH=training_container OMP_WAIT_POLICY=PASSIVE python bench/training.py [--size 256] [--batch 8] [--rounds 5]
+    PYTHONPATH=training_container OMP_WAIT_POLICY=PASSIVE python -m training_container.bench.training
 
 Times are per image and step (forward, backward, optimizer), of wall clock and of CPU; the variants take turns, and the
 least and the median of all rounds are given, so that a busy machine disturbs all alike. Synthetic images, 15 boxes

@@ -15,7 +15,7 @@ from skyloop_container.environment import Environment, JobError, unpack_model
 from skyloop_container.hyperparameters import Hyperparameters
 from skyloop_container.train import champion_arguments
 
-CONTAINER = Path(__file__).parents[3] / "training_container"
+CONTAINER = Path(__file__).parents[1]
 
 
 def wanted(**values: object) -> Hyperparameters:
@@ -329,7 +329,7 @@ def test_entrypoint_and_working_folder() -> None:
     assert instructions[0] == ["ARG", "BASE_IMAGE=python:3.11-slim-bookworm"]
     assert instructions[1] == ["FROM", "${BASE_IMAGE}"]
     order = [rest.split()[0] for name, rest in instructions if name == "COPY"]
-    assert order == ["requirements.txt", "skyloop_container"]  # a change of code does not install again
+    assert order == ["requirements.txt", "LICENSE", "skyloop_container"]  # a change of code does not install again
 
 
 def test_serve_does_not_import_torch_or_ultralytics() -> None:

@@ -13,7 +13,7 @@ from skyloop_container.images import decode
 from skyloop_container.inference import Answer, Detection
 from skyloop_container.profile import STATISTICS, image_statistics
 
-from tests.unit.container.pictures import draw, write_channel
+from training_container.tests.pictures import draw, write_channel
 
 SETTINGS = {
     "SKYLOOP_CATEGORIES": '["square", "disc"]',

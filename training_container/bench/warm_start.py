@@ -1,6 +1,6 @@
 """Going on from a champion, side by side: Ultralytics' own learning rate, and the container's for a run so short.
 
-    PYTHONPATH=training_container python bench/warm_start.py [--epochs 2 8] [--seeds 3]
+    PYTHONPATH=training_container python -m training_container.bench.warm_start [--epochs 2 8] [--seeds 3]
 
 A champion is trained from scratch on four synthetic flights. Then trainings of few epochs start from it with a fifth
 flight added, by the container's own program. A row a training: validation mAP50 after each of its epochs.
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from tests.scenes import CATEGORIES, write_flight
 
-CONTAINER = Path(__file__).parents[1] / "training_container"
+CONTAINER = Path(__file__).parents[1]
 FRAMES, SIZE, BATCH, CHAMPION_EPOCHS = 12, 128, 4, 12
 KNOWN, ADDED, VALIDATION = (0, 1, 2, 3), 20, 100  # flights, by the seed that draws them
 # A run of one epoch then has the whole rate already, and so has every other.

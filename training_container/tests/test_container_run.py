@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.unit.container.pictures import draw, write_channel
+from training_container.tests.pictures import draw, write_channel
 
-CONTAINER = Path(__file__).parents[3] / "training_container"
+CONTAINER = Path(__file__).parents[1]
 TIMEOUT = 240  # seconds; generous, for a machine that does other things
 
 pytestmark = pytest.mark.xdist_group("container run")  # one worker: what one test trained, the others use

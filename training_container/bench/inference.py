@@ -1,6 +1,6 @@
 """Where the time of one answer goes, and what threads and workers buy: the served detector, without HTTP.
 
-    PYTHONPATH=training_container python bench/inference.py [--model DIR] [--size 640] [--image 1280x960] [--rounds 30]
+    PYTHONPATH=training_container python -m training_container.bench.inference [--model DIR] [--image 1280x960]
 
 Without --model an untrained YOLO11n is exported first: as fast as a trained one, with fewer boxes to suppress.
 Two tables: the stages of one answer (ms), and answers a second for combinations of threads and workers. With --model

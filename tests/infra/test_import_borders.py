@@ -1,0 +1,105 @@
+"""Who may import whom: read from the syntax of every Python file, `functions/` included, which is no package.
+
+The first border is a legal one. `training_container/` imports Ultralytics and is AGPL-3.0; the rest of Skyloop is
+Apache-2.0 because it talks to that folder by files, processes and HTTP only.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTAINER = "training_container"
+ONLY_IN_CONTAINER = {
+    CONTAINER, "skyloop_container", "ultralytics", "torch", "torchvision", "onnx", "onnxruntime", "faster_coco_eval",
+}  # fmt: skip
+# What runs in production, and what it must never import: the tools of a person at a desk.
+PRODUCTION = ("functions", "layers", f"{CONTAINER}/skyloop_container")
+TOOLS = {"laptop", "cli", "demo", "bench", "tests"}
+DYNAMIC = {"import_module", "__import__", "find_spec", "run_module", "importorskip"}
+# sha256 of the texts as https://www.apache.org/licenses/LICENSE-2.0.txt and https://www.gnu.org/licenses/agpl-3.0.txt
+# give them.
+LICENSES = {
+    "LICENSE": "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+    f"{CONTAINER}/LICENSE": "0d96a4ff68ad6d4b6f1f30f713b18d5184912ba8dd389f86aa7710db079abcb0",
+}
+
+
+def python_files() -> list[str]:
+    """Paths of all Python files that are tracked, or new and not ignored, with slashes and relative to the root."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [path for path in listed if (ROOT / path).exists()]
+
+
+def imports(source: str) -> dict[str, int]:
+    """Top-level names of the packages that a module imports, at any depth and by name too, with the line."""
+    found: dict[str, int] = {}
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            names = [node.args[0].value] if called in DYNAMIC and isinstance(node.args[0].value, str) else []
+        for name in names:
+            found.setdefault(name.partition(".")[0], node.lineno)
+    return found
+
+
+def crossings(paths: list[str], forbidden: set[str]) -> list[str]:
+    """Each import of a forbidden package, as `path:line imports name`."""
+    return [
+        f"{path}:{line} imports {name}"
+        for path in paths
+        for name, line in imports((ROOT / path).read_text(encoding="utf-8")).items()
+        if name in forbidden
+    ]
+
+
+def test_the_reader_sees_every_form_of_import() -> None:
+    source = """
+import torch.nn
+def later():
+    from ultralytics.cfg import get_cfg
+    import numpy as np, onnx
+    importlib.import_module("onnxruntime.capi")
+    __import__("torchvision")
+    pytest.importorskip("faster_coco_eval")
+from . import skyloop_container
+print("skyloop_container")
+"""
+    found = set(imports(source)) & ONLY_IN_CONTAINER
+    assert found == {"torch", "ultralytics", "onnx", "onnxruntime", "torchvision", "faster_coco_eval"}
+
+
+def test_nothing_but_the_container_imports_ultralytics_or_the_container() -> None:
+    inside = [path for path in python_files() if path.startswith(f"{CONTAINER}/")]
+    outside = [path for path in python_files() if not path.startswith(f"{CONTAINER}/")]
+    assert crossings(outside, ONLY_IN_CONTAINER) == []
+    assert crossings(inside, {"ultralytics"}), "the folder that this border is drawn around is somewhere else now"
+
+
+@pytest.mark.parametrize("folder", PRODUCTION)
+def test_production_code_imports_no_tool(folder: str) -> None:
+    paths = [path for path in python_files() if path.startswith(f"{folder}/")]
+    assert paths
+    assert crossings(paths, TOOLS) == []
+
+
+def test_the_container_knows_nothing_of_the_domain() -> None:
+    """Its tests may: they hold the two sides of a document together."""
+    paths = [path for path in python_files() if path.startswith(f"{CONTAINER}/") and "/tests/" not in path]
+    assert crossings(paths, {"skyloop", "functions"}) == []
+
+
+@pytest.mark.parametrize("path", LICENSES)
+def test_license_texts_are_whole_and_unchanged(path: str) -> None:
+    assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == LICENSES[path]
