@@ -18,7 +18,7 @@ import time
 import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,11 @@ class Application:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Of one deployment: the stack's name and the value of every parameter that is not left at its default."""
+    """Of one deployment: the stack's name, the parameters that are not left at their default, the stack's tags."""
 
     stack_name: str
     parameters: dict[str, str]
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 class _Loader(yaml.SafeLoader):
@@ -109,13 +110,16 @@ def configuration(samconfig: Path, application: Application, given: Mapping[str,
             **document.get("global", {}).get("parameters", {}),
             **document.get("deploy", {}).get("parameters", {}),
         }
-    overrides = section.get("parameter_overrides", [])
-    pairs = shlex.split(overrides) if isinstance(overrides, str) else overrides
-    parameters = {**dict(pair.split("=", 1) for pair in pairs), **given}
+    parameters = {**_pairs(section.get("parameter_overrides", [])), **given}
     known = application.template.get("Parameters", {})
     if unknown := sorted(set(parameters) - set(known)):
         raise DeployError(f"The template has no parameter {', '.join(unknown)}. It has: {', '.join(sorted(known))}.")
-    return Configuration(section.get("stack_name", "skyloop-dev"), parameters)
+    return Configuration(section.get("stack_name", "skyloop-dev"), parameters, _pairs(section.get("tags", [])))
+
+
+def _pairs(given: str | list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` pairs, as a list or in one string: SAM takes both."""
+    return dict(pair.split("=", 1) for pair in (shlex.split(given) if isinstance(given, str) else given))
 
 
 def package(application: Application, upload: Callable[[str, bytes], str]) -> dict[str, Any]:
@@ -189,6 +193,7 @@ def deploy(
         "Parameters": [
             {"ParameterKey": name, "ParameterValue": value} for name, value in configuration.parameters.items()
         ],
+        "Tags": [{"Key": name, "Value": value} for name, value in configuration.tags.items()],
         "Capabilities": CAPABILITIES,
     }
     return _create_or_update(client("cloudformation"), request, progress)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import botocore.session
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from tests.infra import wiring
 
 BOUNDS = ("AllowedValues", "AllowedPattern", "MinValue", "MaxValue")
-# A resource policy, a subscription, a permission and a dashboard are parts of what they belong to: nothing to tag.
+# Layers, and what is a part of the resource that it belongs to.
 NOT_TAGGED = {
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
@@ -23,10 +24,15 @@ NOT_TAGGED = {
     "AWS::SNS::Subscription",
     "AWS::Lambda::Permission",
     "AWS::Lambda::LayerVersion",
-    "AWS::CloudWatch::Dashboard",
 }
 TAGS = {"Project", "Stage", "CostCenter"}
+ENVIRONMENTS = ["default", "staging", "prod", "laptop"]
 DEAD_LETTERS = {"UploadsDeadLetters", "CaptureDeadLetters", "EventsDeadLetters", "AlertDeadLetters"}
+
+
+def deploy_parameters(environment: str) -> wiring.JSON:
+    document = tomllib.loads((wiring.ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    return document[environment]["deploy"]["parameters"]
 
 
 def cfn_lint(template: wiring.JSON, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -117,16 +123,30 @@ def test_base_weights_fit_the_metadata_of_a_package() -> None:
     assert [character for character in taken if not (character.isalnum() or character in " _.:/=+-@")] == []
 
 
-def test_everything_taggable_is_tagged() -> None:
-    untagged = []
-    for name, resource in wiring.translated()["Resources"].items():
-        if resource["Type"] in NOT_TAGGED:
-            continue
-        tags = resource.get("Properties", {}).get("Tags", [])
-        keys = set(tags) if isinstance(tags, dict) else {tag["Key"] for tag in tags}
-        if not keys >= TAGS:
-            untagged.append(name)
-    assert untagged == []
+@pytest.mark.parametrize("kind", sorted({resource["Type"] for resource in wiring.translated()["Resources"].values()}))
+def test_cloudformation_puts_the_tags_of_the_stack_on_everything_that_can_have_tags(kind: str) -> None:
+    """A type's schema says whether CloudFormation tags its resources when they are made and when the tags change."""
+    tagging = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema.get("tagging", {})
+    tagged = bool(tagging.get("taggable") and tagging.get("tagOnCreate") and tagging.get("tagUpdatable"))
+    assert tagged == (kind not in NOT_TAGGED)
+
+
+def test_only_the_model_package_group_has_tags_of_its_own() -> None:
+    tagged = {
+        name: one["Properties"] for name, one in wiring.template()["Resources"].items() if "Tags" in one["Properties"]
+    }
+    assert list(tagged) == ["ModelPackageGroup"]
+    tags = {tag["Key"]: tag["Value"] for tag in tagged["ModelPackageGroup"]["Tags"]}
+    assert tags == {name: {"Ref": name} for name in TAGS}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_tags_of_the_stack_say_what_the_parameters_say(environment: str) -> None:
+    """Step Functions tags jobs, models and endpoints with the parameters."""
+    parameters = wiring.template()["Parameters"]
+    given = dict(pair.split("=", 1) for pair in deploy_parameters(environment)["parameter_overrides"])
+    expected = {f"{name}={given.get(name, parameters[name]['Default'])}" for name in TAGS}
+    assert set(deploy_parameters(environment)["tags"]) == expected
 
 
 def test_jobs_models_and_endpoints_made_by_the_machines_are_tagged() -> None:
@@ -252,11 +272,10 @@ def test_functions_get_the_environment_that_the_settings_read() -> None:
     assert required <= given, required - given
 
 
-@pytest.mark.parametrize("environment", ["default", "staging", "prod", "laptop"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_samconfig_names_parameters_that_exist_with_values_they_take(environment: str) -> None:
-    document = tomllib.loads((wiring.ROOT / "samconfig.toml").read_text(encoding="utf-8"))
     parameters = wiring.template()["Parameters"]
-    for pair in document[environment]["deploy"]["parameters"]["parameter_overrides"]:
+    for pair in deploy_parameters(environment)["parameter_overrides"]:
         name, _, value = pair.partition("=")
         bounds = parameters[name]
         if bounds["Type"] == "Number":

@@ -122,13 +122,13 @@ def ended(cloud: Cloud, execution_arn: str) -> dict[str, Any]:
 
 @pytest.fixture
 def stack(cloud: Cloud, tmp_path: Path) -> Iterator[Callable[..., dict[str, str]]]:
-    """``stack(template, **parameters)`` -> outputs; the same stack each time within a test."""
+    """``stack(template, tags, **parameters)`` -> outputs; the same stack each time within a test."""
     name = cloud.name("stack")
 
-    def up(template: str, **parameters: str) -> dict[str, str]:
+    def up(template: str, tags: dict[str, str] | None = None, **parameters: str) -> dict[str, str]:
         (tmp_path / "template.yaml").write_text(textwrap.dedent(template))
         application = deploy.load(tmp_path / "template.yaml")
-        return deploy.deploy(cloud.endpoint_url, application, deploy.Configuration(name, parameters))
+        return deploy.deploy(cloud.endpoint_url, application, deploy.Configuration(name, parameters, tags or {}))
 
     yield up
     cloud.client("cloudformation").delete_stack(StackName=name)

@@ -41,6 +41,35 @@ def test_a_model_package_group_is_made_by_a_stack(cloud: Cloud, stack: Any) -> N
         stack(template.replace("detectors", "others"))
 
 
+def test_tags_of_the_stack_reach_its_resources(cloud: Cloud, stack: Any) -> None:
+    name = cloud.name("tagged")
+    template = f"""
+        Resources:
+          Queue: {{Type: AWS::SQS::Queue}}
+          Group:
+            Type: AWS::SageMaker::ModelPackageGroup
+            Properties: {{ModelPackageGroupName: {name}, Tags: [{{Key: Stage, Value: own}}]}}
+          Role:
+            Type: AWS::IAM::Role
+            Properties:
+              AssumeRolePolicyDocument:
+                Statement: [{{Effect: Allow, Principal: {{Service: lambda.amazonaws.com}}, Action: "sts:AssumeRole"}}]
+        Outputs: {{Queue: {{Value: !Ref Queue}}, Group: {{Value: !Ref Group}}, Role: {{Value: !Ref Role}}}}
+    """
+
+    def tags(**given: str) -> list[dict[str, str]]:
+        made = stack(template, given)
+        queue = cloud.client("sqs").list_queue_tags(QueueUrl=made["Queue"])["Tags"]
+        role = cloud.client("iam").list_role_tags(RoleName=made["Role"])["Tags"]
+        group = cloud.client("sagemaker").list_tags(ResourceArn=made["Group"])["Tags"]
+        found = [queue, *({tag["Key"]: tag["Value"] for tag in one} for one in (role, group))]
+        return [{key: value for key, value in one.items() if not key.startswith("aws:")} for one in found]
+
+    stacks = {"Project": "skyloop", "Stage": "dev"}
+    assert tags(**stacks) == [stacks, stacks, {"Project": "skyloop", "Stage": "own"}]
+    assert tags(Stage="prod") == [{"Stage": "prod"}, {"Stage": "prod"}, {"Stage": "own"}]
+
+
 def test_a_resource_that_fails_is_named_with_its_reason(cloud: Cloud, stack: Any) -> None:
     template = """
         Resources:
