@@ -12,6 +12,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from skyloop.aws.settings import Settings
 
 from tests.infra import wiring
 
@@ -263,12 +264,11 @@ def test_ground_truth_lambda_accounts_are_those_in_the_service_model() -> None:
 
 
 def test_functions_get_the_environment_that_the_settings_read() -> None:
-    settings = (wiring.ROOT / "layers/skyloop/python/skyloop/settings.py").read_text(encoding="utf-8")
     variables = wiring.template()["Globals"]["Function"]["Environment"]["Variables"]
     given = {name.removeprefix("SKYLOOP_").lower() for name in variables if name.startswith("SKYLOOP_")}
-    fields = set(re.findall(r"^    ([a-z][a-z0-9_]*): ", settings, re.MULTILINE))
-    assert given <= fields, given - fields
-    required = set(re.findall(r"^    ([a-z][a-z0-9_]*): [^=\n]+$", settings, re.MULTILINE))
+    fields = Settings.model_fields
+    assert given <= set(fields), given - set(fields)
+    required = {name for name, field in fields.items() if field.is_required()}
     assert required <= given, required - given
 
 

@@ -1,6 +1,6 @@
 """The contract in one page: every key, prefix, metadata name, table item and index name that two places must agree on.
 
-Functions, command line, demo and laptop cloud import it; the state machines get artifact paths from it (see
+Functions, command line and demo import it; the state machines get artifact paths from it (see
 `ModelArtifacts`). What a key that a user chose may and may not do is here too.
 """
 

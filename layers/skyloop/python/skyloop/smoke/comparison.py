@@ -1,6 +1,6 @@
 """The smoke test of a new endpoint: does it answer known images as the model did when it was evaluated?
 
-`golden-predictions.json` (written by the evaluation job) lists a few test images with the candidate's detections on them.
+`golden-predictions.json`, written by the evaluation job, lists a few test images with the candidate's detections.
 The comparison is pure; `ask` is the edge to the endpoint.
 """
 
