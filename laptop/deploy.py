@@ -28,6 +28,8 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from laptop.account import client_settings
+
 ARTIFACT_BUCKET = "skyloop-laptop-artifacts"
 DEPLOY_SECONDS = 300
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
@@ -169,12 +171,7 @@ def deploy(
 
     def client(service: str) -> BaseClient:
         return boto3.session.Session().client(
-            service,
-            endpoint_url=endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"mode": "standard"}),
+            service, config=Config(retries={"mode": "standard"}), **client_settings(endpoint_url)
         )
 
     s3 = client("s3")

@@ -8,6 +8,7 @@ Source: Application Auto Scaling API reference. `target_tracking` does the scali
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -167,6 +168,20 @@ def untag_resource(request: Record) -> Record:
 def list_tags_for_resource(request: Record) -> Record:
     """Tags of a target."""
     return {"Tags": _by_arn(request["ResourceARN"])["Tags"]}
+
+
+_stopped = threading.Event()
+
+
+def start() -> None:
+    """Scale the endpoints of this cloud from now on."""
+    _stopped.clear()
+    threading.Thread(target=target_tracking.run, args=(_stopped,), name="autoscaling", daemon=True).start()
+
+
+def stop() -> None:
+    """Scale nothing any more."""
+    _stopped.set()
 
 
 def forget(endpoint: str) -> None:

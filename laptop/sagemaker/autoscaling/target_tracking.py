@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from laptop.sagemaker.core import context, errors
+from laptop.sagemaker.endpoints import api as endpoints
 
 logger = logging.getLogger(__name__)
 
@@ -151,12 +152,10 @@ def instances(endpoint: str, variant: str) -> int | None:
 
 def scale(endpoint: str, variant: str, count: int) -> None:
     """Ask SageMaker for so many instances, as Application Auto Scaling does."""
-    from laptop.sagemaker import service
-
     desired = [{"VariantName": variant, "DesiredInstanceCount": count}]
     try:
-        service.call(
-            "UpdateEndpointWeightsAndCapacities", {"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired}
+        endpoints.update_endpoint_weights_and_capacities(
+            {"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired}
         )
     except errors.ServiceError as error:
         logger.warning("autoscaling of %s/%s to %d instances: %s", endpoint, variant, count, error)

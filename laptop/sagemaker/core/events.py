@@ -14,7 +14,7 @@ from laptop.sagemaker.core import context
 
 def emit(detail_type: str, detail: dict[str, Any], resource_arn: str) -> None:
     """Put one `aws.sagemaker` event on the default bus; `detail` is written as given."""
-    context.current().emit(
+    context.current().put_event(
         {
             "Source": "aws.sagemaker",
             "DetailType": detail_type,

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from laptop.sagemaker.core import context, errors, images, roles, tags, transfer
 from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.registry import api as registry
 
 KIND = "model"
 
@@ -73,7 +74,7 @@ def container(model: Record) -> dict[str, Any]:
     given = model.get("PrimaryContainer") or model["Containers"][0]
     environment = given.get("Environment", {})
     if "ModelPackageName" in given:
-        packaged = _package(given["ModelPackageName"])["InferenceSpecification"]["Containers"][0]
+        packaged = registry.package(given["ModelPackageName"])["InferenceSpecification"]["Containers"][0]
         given = {**packaged, **{key: value for key, value in given.items() if key == "ModelDataUrl"}}
         environment = {**packaged.get("Environment", {}), **environment}
     url = given.get("ModelDataUrl") or given.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri")
@@ -91,7 +92,7 @@ def _check_container(given: dict[str, Any], role_arn: str) -> None:
     if "ModelPackageName" in given:
         if given.get("Image"):
             raise errors.validation("Image cannot be specified together with ModelPackageName.")
-        package = _package(given["ModelPackageName"])
+        package = registry.package(given["ModelPackageName"])
         if package.get("ModelPackageStatus") != "Completed" or package.get("ModelApprovalStatus") != "Approved":
             raise errors.validation(
                 f'Cannot create a model from model package "{package["ModelPackageArn"]}": its approval status is '
@@ -128,12 +129,6 @@ def _check_data(url: str, role_arn: str) -> None:
                 f"object is located in {context.current().region}."
             ) from error
         raise errors.validation(f"Could not find model data at {url}.") from error
-
-
-def _package(name: str) -> dict[str, Any]:
-    from laptop.sagemaker import service
-
-    return service.call("DescribeModelPackage", {"ModelPackageName": name})
 
 
 OPERATIONS = {

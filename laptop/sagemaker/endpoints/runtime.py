@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from laptop.sagemaker.autoscaling import target_tracking
 from laptop.sagemaker.core import context, images, transfer
 from laptop.sagemaker.core.logs import LogStream
 from laptop.sagemaker.core.store import Record
@@ -81,7 +80,6 @@ def start() -> None:
     invocations.measure(collector)
     _housekeeper = threading.Thread(target=_keep_house, args=(collector,), name="endpoints", daemon=True)
     _housekeeper.start()
-    threading.Thread(target=target_tracking.run, args=(_stopping,), name="autoscaling", daemon=True).start()
     threads = []
     for record in here.store.all(KIND):
         name = record["EndpointName"]
@@ -219,10 +217,9 @@ class LiveEndpoint:
 
     def delete(self) -> None:
         """End the processes, then forget the record."""
-        from laptop.sagemaker.autoscaling import api
-
         self.close()
-        api.forget(self.name)
+        for react in context.current().on_endpoint_deleted:
+            react(self.name)
         _live.pop(self.name, None)
         with contextlib.suppress(KeyError):
             context.current().store.delete(KIND, self.name)

@@ -124,7 +124,7 @@ def create_package(request: dict[str, Any]) -> dict[str, Any]:
 
 def describe_package(request: dict[str, Any]) -> dict[str, Any]:
     """The whole record, by ARN or by `<group>/<version>`."""
-    return _package(request["ModelPackageName"])
+    return package(request["ModelPackageName"])
 
 
 def update_package(request: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def update_package(request: dict[str, Any]) -> dict[str, Any]:
 
     Metadata given is merged in; `CustomerMetadataPropertiesToRemove` takes keys out. Raises ValidationException.
     """
-    arn = _package(request["ModelPackageArn"])["ModelPackageArn"]
+    arn = package(request["ModelPackageArn"])["ModelPackageArn"]
     if "InferenceSpecification" in request:
         _check_inference(request)
     changed = [field for field in _UPDATABLE if field in request]
@@ -177,7 +177,7 @@ def list_packages(request: dict[str, Any]) -> dict[str, Any]:
 
 def delete_package(request: dict[str, Any]) -> dict[str, Any]:
     """Remove a version; its number is not given out again. Raises ValidationException."""
-    record = _package(request["ModelPackageName"])
+    record = package(request["ModelPackageName"])
     context.current().store.delete(PACKAGE, record["ModelPackageArn"])
     return {}
 
@@ -218,7 +218,8 @@ def _group(name_or_arn: str) -> Record:
     return record
 
 
-def _package(name_or_arn: str) -> Record:
+def package(name_or_arn: str) -> Record:
+    """A package's record, by ARN or by `<group>/<version>`. Raises ValidationException."""
     name = name_or_arn if name_or_arn.startswith("arn:") else context.current().arn(PACKAGE, name_or_arn)
     record = context.current().store.get(PACKAGE, re.sub(r"/([^/]+/[^/]+)$", lambda found: found[0].lower(), name))
     if record is None:
