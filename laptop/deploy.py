@@ -29,8 +29,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from laptop.account import client_settings
+from laptop.skyloop_plugin import ARTIFACT_BUCKET, DEFAULT_STACK_NAME
 
-ARTIFACT_BUCKET = "skyloop-laptop-artifacts"
 DEPLOY_SECONDS = 300
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
@@ -116,7 +116,7 @@ def configuration(samconfig: Path, application: Application, given: Mapping[str,
     known = application.template.get("Parameters", {})
     if unknown := sorted(set(parameters) - set(known)):
         raise DeployError(f"The template has no parameter {', '.join(unknown)}. It has: {', '.join(sorted(known))}.")
-    return Configuration(section.get("stack_name", "skyloop-dev"), parameters, _pairs(section.get("tags", [])))
+    return Configuration(section.get("stack_name", DEFAULT_STACK_NAME), parameters, _pairs(section.get("tags", [])))
 
 
 def _pairs(given: str | list[str]) -> dict[str, str]:

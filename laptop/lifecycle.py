@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from laptop import deploy, preflight
+from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-DEFAULT_HOME = REPOSITORY / ".skyloop"
 DEFAULT_PORT = 4566
 READY_SECONDS = 180
 STOP_SECONDS = 90
@@ -61,8 +60,8 @@ def up(
     parameters: Mapping[str, object] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    template: Path = REPOSITORY / "template.yaml",
-    samconfig: Path = REPOSITORY / "samconfig.toml",
+    template: Path = TEMPLATE,
+    samconfig: Path = SAMCONFIG,
     port: int | None = None,
     auth: bool = True,
     progress: Progress = lambda line: None,
@@ -214,7 +213,7 @@ def _refuse_if_hung(previous: Running | None, home: Path) -> None:
     if previous and previous.pid and _is_server(previous.pid, home):
         raise LaptopError(
             f"The laptop cloud (pid {previous.pid}) runs but does not answer on {previous.endpoint_url}. "
-            f"Stop it with `skyloop down`, then try again."
+            f"Stop it with `{COMMAND} down`, then try again."
         )
 
 
@@ -266,7 +265,7 @@ def _locked(home: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LaptopError(
-                f"Another `skyloop up` or `down` is at work in {home}. Wait for it, then try again."
+                f"Another `{COMMAND} up` or `down` is at work in {home}. Wait for it, then try again."
             ) from None
         yield
 

@@ -22,6 +22,8 @@ from PIL import Image, UnidentifiedImageError
 from laptop.sagemaker.core import context, errors, events, transfer
 from laptop.sagemaker.core.store import Record, page, select
 from laptop.sagemaker.labeling import rules, workforce
+from laptop.sagemaker.labeling.known_boxes import KnownBoxes
+from laptop.skyloop_plugin import LabeledBox
 
 log = logging.getLogger("skyloop.sagemaker")
 
@@ -132,7 +134,7 @@ class _Task:
         self._settings = workforce.Settings.load()
         # The manifest, the images and the output go through the job's role, as on AWS; the workers' knowledge does not.
         self._s3 = context.current().client("s3", record["RoleArn"])
-        self._known: dict[str, workforce.KnownBoxes] = {}
+        self._known: dict[str, KnownBoxes] = {}
         config = json.loads(transfer.read(self._s3, record["LabelCategoryConfigS3Uri"]))
         self._categories = [item["label"] for item in config["labels"]]
         self._audited = config.get("auditLabelAttributeName") if rules.is_adjustment(record) else None
@@ -188,18 +190,18 @@ class _Task:
             for worker in range(self._record["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"])
         ]
         agreed = workforce.consolidate(answers)
-        classes = sorted({self._categories.index(box.label) for box, _ in agreed})
+        classes = sorted({self._categories.index(drawn.category) for drawn, _ in agreed})
         label = {
             "image_size": [{"width": width, "height": height, "depth": depth}],
             "annotations": [
                 {
-                    "class_id": self._categories.index(box.label),
-                    "left": box.left,
-                    "top": box.top,
-                    "width": box.width,
-                    "height": box.height,
+                    "class_id": self._categories.index(drawn.category),
+                    "left": drawn.box.left,
+                    "top": drawn.box.top,
+                    "width": drawn.box.width,
+                    "height": drawn.box.height,
                 }
-                for box, _ in agreed
+                for drawn, _ in agreed
             ],
         }
         metadata = {
@@ -230,9 +232,11 @@ class _Task:
         self._known.clear()
         return not lines or any(self._attribute in line or self._boxes(line) is not None for line in lines)
 
-    def _boxes(self, line: Record) -> list[workforce.Box] | None:
+    def _boxes(self, line: Record) -> list[LabeledBox] | None:
         bucket, key = transfer.split(line["source-ref"])
-        return self._known.setdefault(bucket, workforce.KnownBoxes(bucket)).of(key, line.get("image-id"))
+        if bucket not in self._known:
+            self._known[bucket] = KnownBoxes(context.current().client("s3"), bucket)
+        return self._known[bucket].of(key, line.get("image-id"))
 
     def _write(self, lines: list[Record]) -> str:
         name = self._record["LabelingJobName"]
