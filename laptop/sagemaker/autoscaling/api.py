@@ -17,6 +17,7 @@ from typing import Any
 from laptop.sagemaker.autoscaling import target_tracking
 from laptop.sagemaker.core import context, errors
 from laptop.sagemaker.core.store import Record, page
+from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 SERVICE = "application-autoscaling"
 TARGET = target_tracking.TARGET
@@ -203,7 +204,7 @@ def _bring_into_range(target: Record) -> None:
 def _check_resource(request: Record) -> str:
     name = _target_name(request)
     endpoint, variant = target_tracking.endpoint_and_variant(request["ResourceId"])
-    record = context.current().store.get("endpoint", endpoint)
+    record = ENDPOINTS.find(endpoint)
     variants = record["_config"]["ProductionVariants"] if record else []
     # AWS answers ValidationException; its text was not seen.
     if record is None:

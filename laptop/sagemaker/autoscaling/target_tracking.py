@@ -18,6 +18,7 @@ from typing import Any
 
 from laptop.sagemaker.core import context, errors
 from laptop.sagemaker.endpoints import api as endpoints
+from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def _metric(endpoint: str, variant: str) -> float:
 
 def instances(endpoint: str, variant: str) -> int | None:
     """Instances of a variant that may be scaled now; None while its endpoint is in progress or gone."""
-    record = context.current().store.get("endpoint", endpoint)
+    record = ENDPOINTS.find(endpoint)
     if record is None or record["EndpointStatus"] != "InService":
         return None
     for shown in record["ProductionVariants"]:

@@ -20,14 +20,19 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from laptop.sagemaker.core import context, errors, events, transfer
-from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.core.resources import JobKind
+from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.labeling import rules, workforce
 from laptop.sagemaker.labeling.known_boxes import KnownBoxes
 from laptop.skyloop_plugin import LabeledBox
 
 log = logging.getLogger("skyloop.sagemaker")
 
-KIND = "labeling-job"
+KIND = JobKind.of(
+    "labeling",
+    "LabelingJobSummaryList",
+    lambda _, arn: errors.resource_not_found(f"The labeling job {arn} does not exist."),
+)
 _TERMINAL = ("Completed", "Failed", "Stopped")
 _CHUNK = 64  # objects between two looks at the stop flag and two updates of the counters
 _READERS = 4
@@ -40,29 +45,9 @@ _stopping: dict[str, threading.Event] = {}
 def create_job(request: dict[str, Any]) -> dict[str, Any]:
     """Open a job to the workforce. Raises ResourceInUse for a used name, ValidationException."""
     rules.check(request)
-    surroundings = context.current()
-    name, now = request["LabelingJobName"], time.time()
-    arn = surroundings.arn(KIND, name)
-    record = {
-        **request,
-        "LabelingJobArn": arn,
-        "LabelingJobStatus": "InProgress",
-        "JobReferenceCode": uuid.uuid4().hex,
-        "LabelCounters": _counters(),
-        "CreationTime": now,
-        "LastModifiedTime": now,
-    }
-    try:
-        surroundings.store.create(KIND, name, record)
-    except KeyError as taken:
-        raise errors.job_name_taken("labeling", arn) from taken
-    _open(name)
-    return {"LabelingJobArn": arn}
-
-
-def describe_job(request: dict[str, Any]) -> dict[str, Any]:
-    """The whole record."""
-    return _record(request["LabelingJobName"])
+    record = KIND.open({**request, "JobReferenceCode": uuid.uuid4().hex, "LabelCounters": _counters()})
+    _open(record["LabelingJobName"])
+    return {"LabelingJobArn": record["LabelingJobArn"]}
 
 
 def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
@@ -73,20 +58,14 @@ def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
             "WorkteamArn": record["HumanTaskConfig"]["WorkteamArn"],
             "PreHumanTaskLambdaArn": record["HumanTaskConfig"]["PreHumanTaskLambdaArn"],
         }
-        for record in context.current().store.all(KIND)
+        for record in KIND.all()
     ]
-    chosen = select(records, request, name="LabelingJobName", status="LabelingJobStatus")
-    return page(chosen, request, "LabelingJobSummaryList")
+    return KIND.page(records, request)
 
 
 def stop_job(request: dict[str, Any]) -> dict[str, Any]:
     """Close the job to the workforce; what was answered until then is in the output manifest."""
-    name = request["LabelingJobName"]
-    with context.current().store.lock:
-        status = _record(name)["LabelingJobStatus"]
-        if status != "InProgress":
-            raise errors.job_not_running("labeling", status)
-        _update(name, LabelingJobStatus="Stopping")
+    name = KIND.stop(request, lambda name: _update(name, LabelingJobStatus="Stopping"))
     if flag := _stopping.get(name):
         flag.set()
     return {}
@@ -94,7 +73,7 @@ def stop_job(request: dict[str, Any]) -> dict[str, Any]:
 
 def start() -> None:
     """Open again the jobs that an earlier cloud left open: a workforce does not lose its tasks."""
-    for record in context.current().store.all(KIND):
+    for record in KIND.all():
         if record["LabelingJobStatus"] not in _TERMINAL:
             _open(record["LabelingJobName"], stopped=record["LabelingJobStatus"] == "Stopping")
 
@@ -109,7 +88,7 @@ def _open(name: str, stopped: bool = False) -> None:
 
 def _run(name: str, stopping: threading.Event) -> None:
     try:
-        status = _Task(_record(name), stopping).work()
+        status = _Task(KIND.get(name), stopping).work()
         reason = None
     except (transfer.TransferError, ValueError) as failure:
         status, reason = "Failed", f"ClientError: {failure}"
@@ -252,20 +231,13 @@ def _counters(**given: int) -> Record:
     return {**zero, **given}
 
 
-def _record(name: str) -> Record:
-    record = context.current().store.get(KIND, name)
-    if record is None:
-        raise errors.resource_not_found(f"The labeling job {context.current().arn(KIND, name)} does not exist.")
-    return record
-
-
 def _update(name: str, **fields: Any) -> Record:
-    return context.current().store.update(KIND, name, {**fields, "LastModifiedTime": time.time()})
+    return KIND.update(name, {**fields, "LastModifiedTime": time.time()})
 
 
 OPERATIONS = {
     "CreateLabelingJob": create_job,
-    "DescribeLabelingJob": describe_job,
+    "DescribeLabelingJob": KIND.describe,
     "ListLabelingJobs": list_jobs,
     "StopLabelingJob": stop_job,
 }
