@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from laptop import lifecycle
+from laptop.account import client_settings
 
 ECHO = """
 import asyncio, os
@@ -89,7 +90,7 @@ class Bench:
 
     def client(self, service: str) -> Any:
         config = Config(max_pool_connections=32)
-        return boto3.session.Session().client(service, config=config, **lifecycle.client_settings(self._url))
+        return boto3.session.Session().client(service, config=config, **client_settings(self._url))
 
     def container_port(self) -> int:
         """The port of the serving process, found by the folder it was given."""

@@ -150,6 +150,6 @@ def laptop_cloud(home: Path) -> Cloud:
     url = running["endpoint_url"]
     if urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise CliError(f"{home / 'laptop.json'} points at {url}, which is not this machine.", "Run `skyloop up`.")
-    # The laptop cloud has one account; these are its root's, as laptop.lifecycle.client_settings says.
+    # The laptop cloud has one account; these are its root's, as laptop.account.client_settings says.
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
     return Cloud(session, running.get("stack_name") or DEFAULT_STACK, url, home)

@@ -28,7 +28,9 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-ARTIFACT_BUCKET = "skyloop-laptop-artifacts"
+from laptop.account import client_settings
+from laptop.skyloop_plugin import ARTIFACT_BUCKET, DEFAULT_STACK_NAME
+
 DEPLOY_SECONDS = 300
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
@@ -114,7 +116,7 @@ def configuration(samconfig: Path, application: Application, given: Mapping[str,
     known = application.template.get("Parameters", {})
     if unknown := sorted(set(parameters) - set(known)):
         raise DeployError(f"The template has no parameter {', '.join(unknown)}. It has: {', '.join(sorted(known))}.")
-    return Configuration(section.get("stack_name", "skyloop-dev"), parameters, _pairs(section.get("tags", [])))
+    return Configuration(section.get("stack_name", DEFAULT_STACK_NAME), parameters, _pairs(section.get("tags", [])))
 
 
 def _pairs(given: str | list[str]) -> dict[str, str]:
@@ -169,12 +171,7 @@ def deploy(
 
     def client(service: str) -> BaseClient:
         return boto3.session.Session().client(
-            service,
-            endpoint_url=endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"mode": "standard"}),
+            service, config=Config(retries={"mode": "standard"}), **client_settings(endpoint_url)
         )
 
     s3 = client("s3")

@@ -23,10 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from laptop import deploy, preflight
-from laptop.server import REGION
+from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-DEFAULT_HOME = REPOSITORY / ".skyloop"
 DEFAULT_PORT = 4566
 READY_SECONDS = 180
 STOP_SECONDS = 90
@@ -62,15 +60,17 @@ def up(
     parameters: Mapping[str, object] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    template: Path = REPOSITORY / "template.yaml",
-    samconfig: Path = REPOSITORY / "samconfig.toml",
+    template: Path = TEMPLATE,
+    samconfig: Path = SAMCONFIG,
     port: int | None = None,
+    auth: bool = True,
     progress: Progress = lambda line: None,
 ) -> Running:
     """Start the cloud where it is not running, and deploy the template to it.
 
     ``parameters`` override samconfig's section ``[laptop]`` and stay in force for later calls. ``settings`` maps the
-    name of a settings file of the home (``workforce``, ``sagemaker``, ``images``) to members to change in it.
+    name of a settings file of the home (``workforce``, ``sagemaker``, ``images``) to members to change in it. ``auth``
+    says whether role policies are enforced; a cloud that runs already keeps what it was started with.
     Raises LaptopError, preflight.Refused or deploy.DeployError. Whatever ends this call early, a server that it
     started does not stay behind.
     """
@@ -92,7 +92,7 @@ def up(
         try:
             if running is None:
                 _refuse_if_hung(previous, home)
-                running, started = start(home, previous.port if port is None and previous else port)
+                running, started = start(home, previous.port if port is None and previous else port, auth=auth)
                 progress(f"The laptop cloud listens on {running.endpoint_url}")
             outputs = deploy.deploy(running.endpoint_url, application, configuration, progress=progress)
             running = Running(
@@ -140,7 +140,7 @@ def status(home: Path = DEFAULT_HOME) -> Running | None:
     return running
 
 
-def start(home: Path, port: int | None = None) -> tuple[Running, subprocess.Popen[bytes]]:
+def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Running, subprocess.Popen[bytes]]:
     """Start a server over ``home`` and wait until it is ready: no stack, no ``laptop.json``.
 
     ``port`` (default 4566, 0 for any) is a wish: where it is taken, a free one is used. Raises LaptopError.
@@ -150,11 +150,12 @@ def start(home: Path, port: int | None = None) -> tuple[Running, subprocess.Pope
     logs.mkdir(exist_ok=True)
     log = logs / "server.log"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    flag = "--auth" if auth else "--no-auth"
     # The server inherits the socket: a port that is only looked up could be another's by the time it is opened.
     with _listen(DEFAULT_PORT if port is None else port) as listener, log.open("ab") as output:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = subprocess.Popen(
-            [sys.executable, "-m", "laptop.server", "--home", str(home), "--socket", str(listener.fileno())],
+            [sys.executable, "-m", "laptop.server", "--home", str(home), "--socket", str(listener.fileno()), flag],
             cwd=REPOSITORY,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -182,16 +183,6 @@ def start(home: Path, port: int | None = None) -> tuple[Running, subprocess.Pope
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Stop a server that :func:`start` started."""
     _stop_process(process.pid)
-
-
-def client_settings(endpoint_url: str) -> dict[str, str]:
-    """Arguments of boto3's ``client`` that reach a cloud as its account's root."""
-    return {
-        "endpoint_url": endpoint_url,
-        "region_name": REGION,
-        "aws_access_key_id": "test",
-        "aws_secret_access_key": "test",
-    }
 
 
 def _health(url: str) -> dict[str, Any]:
@@ -222,7 +213,7 @@ def _refuse_if_hung(previous: Running | None, home: Path) -> None:
     if previous and previous.pid and _is_server(previous.pid, home):
         raise LaptopError(
             f"The laptop cloud (pid {previous.pid}) runs but does not answer on {previous.endpoint_url}. "
-            f"Stop it with `skyloop down`, then try again."
+            f"Stop it with `{COMMAND} down`, then try again."
         )
 
 
@@ -274,7 +265,7 @@ def _locked(home: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LaptopError(
-                f"Another `skyloop up` or `down` is at work in {home}. Wait for it, then try again."
+                f"Another `{COMMAND} up` or `down` is at work in {home}. Wait for it, then try again."
             ) from None
         yield
 

@@ -14,6 +14,7 @@ import jsonata
 
 from laptop import supported_features
 from laptop.deploy import Application
+from laptop.sagemaker import service
 
 _INTEGRATION = "arn:aws:states:::"
 _CALL = re.compile(r"\$([A-Za-z]\w*)\s*\(")
@@ -163,8 +164,6 @@ def _integration(resource: str, where: str) -> Iterator[str]:
     name = resource.removeprefix(_INTEGRATION)
     family, _, operation = name.removeprefix("aws-sdk:").partition(":")
     if name.startswith("aws-sdk:") and family in supported_features.SDK_SERVICES:
-        from laptop.sagemaker import service
-
         if operation[:1].upper() + operation[1:] not in service.operations().get(family, {}):
             yield f"{where}: the local SageMaker has no operation {operation}"
     elif name not in supported_features.INTEGRATIONS:

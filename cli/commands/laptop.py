@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,6 +67,7 @@ def start_laptop(
     workforce: dict[str, float],
     out: Output,
     port: int | None = None,
+    auth: bool = True,
 ) -> Any:
     """Start and deploy, with weights of this machine uploaded first; laptop.lifecycle's Running.
 
@@ -83,7 +83,7 @@ def start_laptop(
 
     def rise(values: dict[str, str]) -> Any:
         try:
-            return lifecycle.up(home, values, settings, port=port, progress=out.note)
+            return lifecycle.up(home, values, settings, port=port, auth=auth, progress=out.note)
         except (lifecycle.LaptopError, deploy.DeployError, preflight.Refused) as error:
             raise CliError(str(error), f"The log is {home / 'logs' / 'server.log'}.") from error
 
@@ -129,10 +129,9 @@ def up(
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1.")] = None,
 ) -> None:
     """Start the laptop cloud and deploy template.yaml to it. Again: deploy what changed."""
-    os.environ["AUTH"] = "true" if auth else "false"
     given = {"error_rate": workforce_error, "jitter": workforce_jitter}
     workforce = {name: value for name, value in given.items() if value is not None}
-    running = start_laptop(home, parse_parameters(parameter or []), base_weights, workforce, out, port)
+    running = start_laptop(home, parse_parameters(parameter or []), base_weights, workforce, out, port, auth)
     out.result(asdict(running), lambda: _render_up(home, running))
 
 

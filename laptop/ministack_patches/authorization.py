@@ -8,10 +8,16 @@ import logging
 import re
 from typing import Any
 
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator, router
+from ministack.core.lambda_runtime import execution_credentials
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import stepfunctions
+
 from laptop.ministack_patches.executions import CURRENT, failure
 from laptop.ministack_patches.integrations import JOBS
-from laptop.ministack_patches.registry import hook
-from laptop.ministack_patches.services import resource_of
+from laptop.ministack_patches.patching import patch
+from laptop.sagemaker.arns import resource_of
 
 log = logging.getLogger("skyloop")
 _SAGEMAKER = "sagemaker.amazonaws.com"
@@ -48,12 +54,10 @@ class _Origin:
 
 def prepare() -> None:
     """Give MiniStack's policy evaluation the origin above (a module attribute rather than a function)."""
-    from ministack.core import iam_evaluator
-
     iam_evaluator._request_origin = _Origin()
 
 
-@hook(
+@patch(
     "core.iam_evaluator:_fnmatch_compile",
     because="MiniStack's * matches no line break, so the owner of a bucket may not read a key that has one",
     proof="test_authorization.py::test_a_wildcard_covers_every_key",
@@ -63,22 +67,24 @@ def _wildcards(original: Any, pattern: str, ignore_case: bool) -> re.Pattern[str
     return re.compile(compiled.pattern.removesuffix("$") + r"\Z", compiled.flags | re.DOTALL)
 
 
-def session_key(role_arn: str, region: str, account: str, session: str) -> str:
-    """The access key of a session of a role, as MiniStack makes it for Lambda."""
-    from ministack.core.lambda_runtime import execution_credentials
+def session_credentials(role_arn: str, region: str, account: str, session: str) -> dict[str, str]:
+    """The environment variables of a session of a role, as MiniStack makes it for Lambda.
 
+    They are the account's own where role policies are not enforced.
+    """
+    # MiniStack takes account and region from FunctionArn, and the session's name from FunctionName.
     function = f"arn:aws:lambda:{region}:{account}:function:{session}"
-    return execution_credentials({"Role": role_arn, "FunctionArn": function, "FunctionName": session})[
-        "AWS_ACCESS_KEY_ID"
-    ]
+    granted = execution_credentials({"Role": role_arn, "FunctionArn": function, "FunctionName": session})
+    return {name: value for name, value in granted.items() if value}
+
+
+def session_key(role_arn: str, session: str) -> str:
+    """The access key of a session of a role, in the account and region of the request."""
+    return session_credentials(role_arn, get_region(), get_account_id(), session)["AWS_ACCESS_KEY_ID"]
 
 
 def refusal(access_key: str, action: str, resource: str, context: dict[str, Any] | None = None) -> str | None:
     """Why a caller may not do something, in AWS's words; None when it may (always None when AUTH is not true)."""
-    from ministack import app
-    from ministack.core import iam_actions, iam_evaluator
-    from ministack.core.responses import get_region
-
     if not app.AUTH:
         return None
     service = action.partition(":")[0]
@@ -93,22 +99,21 @@ def refusal(access_key: str, action: str, resource: str, context: dict[str, Any]
 
 def require(action: str, resource: str, context: dict[str, Any] | None = None, error: str = "") -> None:
     """Raise a task's error unless the role of the execution that this thread works for allows an action."""
-    from ministack.core.responses import get_account_id, get_region
-
     execution = CURRENT.get()
     if execution is None:
         return
-    key = session_key(execution.role_arn, get_region(), get_account_id(), "states")
+    key = session_key(execution.role_arn, "states")
     if message := refusal(key, action, resource, context):
         raise failure(error or f"{action.partition(':')[0].capitalize()}.AccessDeniedException", message)
 
 
-@hook(
+@patch(
     "services.stepfunctions:_invoke_resource",
     because="MiniStack does what a state machine asks whatever its role allows",
     proof="test_authorization.py::test_a_state_machine_may_do_what_its_role_allows",
 )
 def _invoke(original: Any, resource: str, arguments: Any) -> Any:
+    # `integrations` patches the same target. This patch is called first: importing that module, it is declared later.
     if CURRENT.get() is not None:
         for action, arn, context, error in _needs(resource, arguments if isinstance(arguments, dict) else {}):
             require(action, arn, context, error)
@@ -120,8 +125,6 @@ Need = tuple[str, str, dict[str, Any], str]
 
 def _needs(resource: str, arguments: dict[str, Any]) -> list[Need]:
     """What a task must be allowed: action, resource, condition keys, and the error it ends with when it is not."""
-    from ministack.core.responses import get_account_id, get_region
-
     region, account = get_region(), get_account_id()
     parts = resource.split(":")
     if not resource.startswith("arn:aws:states:::"):
@@ -148,8 +151,6 @@ def _needs(resource: str, arguments: dict[str, Any]) -> list[Need]:
 
 
 def _sdk_needs(sdk: str, operation: str, arguments: dict[str, Any], region: str, account: str) -> list[Need]:
-    from ministack.services import stepfunctions
-
     service = stepfunctions._AWS_SDK_SERVICE_MAP.get(sdk, {}).get("service_key", sdk)
     prefix = stepfunctions._AWS_SDK_ERROR_PREFIX.get(sdk, sdk.capitalize())
     denied = f"{prefix}.{prefix}Exception"
@@ -163,9 +164,6 @@ def _request_needs(
     service: str, sdk: str, operation: str, arguments: dict[str, Any], region: str, account: str, denied: str
 ) -> list[Need]:
     """What MiniStack itself would ask, were the same request to come over HTTP."""
-    from ministack.core import iam_actions
-    from ministack.services import stepfunctions
-
     information = stepfunctions._AWS_SDK_SERVICE_MAP.get(sdk, {})
     request = arguments
     if information.get("protocol") == "json":
@@ -205,8 +203,6 @@ def passed_roles(request: dict[str, Any]) -> list[str]:
 
 def pass_role_refusal(headers: dict[str, str], body: bytes) -> str | None:
     """Why the caller of a SageMaker request may not pass the roles in it; None when it may, or passes none."""
-    from ministack.core import router
-
     try:
         request = json.loads(body or b"{}")
     except ValueError:
@@ -219,7 +215,7 @@ def pass_role_refusal(headers: dict[str, str], body: bytes) -> str | None:
     return None
 
 
-@hook(
+@patch(
     "core.iam_actions:request_tag_context",
     because="MiniStack never fills in cloudwatch:namespace, events:source and events:detail-type, so every policy that "
     "names one denies",
@@ -256,7 +252,7 @@ def _namespace(body: bytes, query: dict[str, Any]) -> str:
         return ""
 
 
-@hook(
+@patch(
     "core.iam_actions:access_denied_response",
     because="MiniStack says in no log what it refused to whom, and a client may swallow the answer",
     proof="test_authorization.py::test_what_is_refused_is_logged",

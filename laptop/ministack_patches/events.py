@@ -7,11 +7,21 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ministack import app
+from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import eventbridge, lambda_svc, sqs, stepfunctions
+
 from laptop import faults
 from laptop.ministack_patches import authorization
-from laptop.ministack_patches.registry import hook
+from laptop.ministack_patches.patching import patch
 
 _PRINCIPAL = "events.amazonaws.com"
+
+
+def put_event(entry: dict[str, Any]) -> None:
+    """Put one PutEvents entry on the default bus. Clients may not use a source `aws.*`; services may."""
+    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
 
 class _Undeliverable(Exception):
@@ -28,7 +38,7 @@ _delivery: contextvars.ContextVar[tuple[dict[str, Any], dict[str, Any]] | None] 
 )
 
 
-@hook(
+@patch(
     "services.eventbridge:_invoke_target",
     because="tests lose events and deliver them twice here, as EventBridge may; and dead letters need rule and target",
     proof="test_events.py::test_every_event_can_be_delivered_twice",
@@ -48,8 +58,6 @@ def _deliver(
 
 def _or_dead_letter(payload: str, send: Callable[[], None]) -> None:
     """Send, or put the event into the target's dead-letter queue with the attributes that EventBridge gives it."""
-    from ministack.services import sqs
-
     try:
         send()
     except _Undeliverable as failure:
@@ -76,8 +84,6 @@ def _or_dead_letter(payload: str, send: Callable[[], None]) -> None:
 
 
 def _account() -> str:
-    from ministack.core.responses import get_account_id
-
     return str(get_account_id())
 
 
@@ -86,14 +92,12 @@ def _rule_arn() -> str:
     return str(rule.get("Arn", ""))
 
 
-@hook(
+@patch(
     "services.eventbridge:_dispatch_to_sqs",
     because="MiniStack delivers whatever the queue's policy says, and forgets an event whose queue is gone",
     proof="test_events.py::test_a_queue_gets_only_what_its_policy_allows",
 )
 def _to_queue(original: Any, spec: Any, payload: str, parameters: Any = None) -> None:
-    from ministack.services import sqs
-
     def send() -> None:
         if sqs._queue_by_arn(str(spec)) is None:
             raise _Undeliverable("QUEUE_DOES_NOT_EXIST", f"The queue {spec} does not exist.")
@@ -104,16 +108,12 @@ def _to_queue(original: Any, spec: Any, payload: str, parameters: Any = None) ->
     _or_dead_letter(payload, send)
 
 
-@hook(
+@patch(
     "services.eventbridge:_dispatch_to_stepfunctions",
     because="MiniStack starts an execution whether or not the target's role may",
     proof="test_events.py::test_a_rule_starts_an_execution_only_with_a_role_that_may",
 )
 def _to_state_machine(original: Any, arn: str, payload: str) -> None:
-    from ministack import app
-    from ministack.core.responses import get_region
-    from ministack.services import stepfunctions
-
     def send() -> None:
         if stepfunctions._resolve_state_machine_arn(arn) is None:
             raise _Undeliverable("RESOURCE_NOT_FOUND", f"The state machine {arn} does not exist.")
@@ -122,7 +122,7 @@ def _to_state_machine(original: Any, arn: str, payload: str) -> None:
         if app.AUTH and not role:
             raise _Undeliverable("NO_PERMISSIONS", f"The target {arn} has no role that may start it.")
         if app.AUTH:
-            key = authorization.session_key(role, get_region(), _account(), "events")
+            key = authorization.session_key(role, "events")
             if message := authorization.refusal(key, "states:StartExecution", arn):
                 raise _Undeliverable("NO_PERMISSIONS", message)
         original(arn, payload)
@@ -130,15 +130,13 @@ def _to_state_machine(original: Any, arn: str, payload: str) -> None:
     _or_dead_letter(payload, send)
 
 
-@hook(
+@patch(
     "services.eventbridge:_dispatch_to_lambda",
     because="MiniStack runs the function once, unasked whether it may, where Lambda retries and then uses its own dead "
     "letters",
     proof="test_events.py::test_a_function_that_fails_is_invoked_again",
 )
 def _to_function(original: Any, arn: str, payload: str) -> None:
-    from ministack.services import lambda_svc
-
     def send() -> None:
         function, configuration, name = lambda_svc._get_func_record_for_ref(arn)
         if not function or not configuration:
@@ -153,10 +151,6 @@ def _to_function(original: Any, arn: str, payload: str) -> None:
 
 def _function_allows(function: dict[str, Any], arn: str) -> bool:
     """Whether the function's resource policy lets EventBridge invoke it for the rule of this delivery."""
-    from ministack import app
-    from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
-    from ministack.core.responses import get_region
-
     if not app.AUTH:
         return True
     policy = function.get("policy")

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from laptop.ministack_patches.registry import hook
+from ministack.core import responses
+from ministack.services import stepfunctions
+
+from laptop.ministack_patches.patching import patch
 
 PAYLOAD_BYTES = 262_144  # Step Functions quotas: maximum input or output of a task, state or execution
 _NAME_CHARACTERS = 80
@@ -53,8 +56,6 @@ class _Clock:
 
 def prepare() -> None:
     """Give MiniStack's interpreter the clock above (a module attribute rather than a function)."""
-    from ministack.services import stepfunctions
-
     stepfunctions.time = _Clock()
 
 
@@ -76,8 +77,6 @@ def resume() -> None:
     Step Functions itself would go on where they were; beginning again is the nearest to it that can be had here, and
     is safe for machines that bear every event twice. To be called once the whole cloud answers.
     """
-    from ministack.services import stepfunctions
-
     for arn in _interrupted:
         threading.Thread(
             target=contextvars.copy_context().run, args=(stepfunctions._run_execution, arn), daemon=True
@@ -87,21 +86,16 @@ def resume() -> None:
 
 def failure(error: str, cause: str) -> Exception:
     """An error as MiniStack's interpreter raises it: Retry and Catch see ``error``."""
-    from ministack.services import stepfunctions
-
     return stepfunctions._ExecutionError(error, cause)
 
 
-@hook(
+@patch(
     "services.stepfunctions:_start_execution",
     because="MiniStack refuses to start a running execution again with the same input, takes any name, and can start "
     "one name twice from two threads",
     proof="test_executions.py::test_starting_twice_is_starting_once",
 )
 def _start_execution(original: Any, request: dict[str, Any]) -> Any:
-    from ministack.core import responses
-    from ministack.services import stepfunctions
-
     name, given = request.get("name"), request.get("input") or "{}"
     if name is not None and (not 1 <= len(name) <= _NAME_CHARACTERS or any(c in _FORBIDDEN or c < " " for c in name)):
         return responses.error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
@@ -128,14 +122,12 @@ def _start_execution(original: Any, request: dict[str, Any]) -> Any:
 _FORBIDDEN = ' \t\n<>{}[]?*"#%\\^|~`$&,;:/'
 
 
-@hook(
+@patch(
     "services.stepfunctions:_run_execution",
     because="MiniStack ignores a machine's TimeoutSeconds and works on in executions that have ended",
     proof="test_executions.py::test_a_machine_that_takes_too_long_times_out",
 )
 def _run_execution(original: Any, arn: str) -> None:
-    from ministack.services import stepfunctions
-
     record = stepfunctions._executions.get(arn)
     machine = stepfunctions._state_machines.get(record["stateMachineArn"]) if record else None
     if record is None or machine is None:
@@ -162,8 +154,6 @@ def _run_execution(original: Any, arn: str) -> None:
 
 
 def _time_out(record: dict[str, Any], execution: Execution) -> None:
-    from ministack.services import stepfunctions
-
     with _start:
         if record["status"] != "RUNNING":
             return
@@ -175,7 +165,7 @@ def _time_out(record: dict[str, Any], execution: Execution) -> None:
     execution.ended.set()
 
 
-@hook(
+@patch(
     "services.stepfunctions:_stop_execution",
     because="in MiniStack a stopped execution sleeps on in its Wait state and its jobs go on",
     proof="test_executions.py::test_a_stopped_execution_stays_stopped",
@@ -187,7 +177,7 @@ def _stop_execution(original: Any, request: dict[str, Any]) -> Any:
     return answer
 
 
-@hook(
+@patch(
     "services.stepfunctions:_fail_execution",
     because="in MiniStack a task that fails after its execution was stopped or timed out makes it FAILED",
     proof="test_executions.py::test_a_stopped_execution_stays_stopped",
@@ -197,14 +187,12 @@ def _fail_execution(original: Any, record: dict[str, Any], error: str, cause: st
         original(record, error, cause)
 
 
-@hook(
+@patch(
     "services.stepfunctions:_find_matching_retrier",
     because="MiniStack ignores MaxDelaySeconds and JitterStrategy and never waits longer than a minute",
     proof="test_executions.py::test_retries_wait_no_longer_than_max_delay",
 )
 def _retrier(original: Any, retriers: list[dict[str, Any]], error: str, counts: dict[int, int]) -> Any:
-    from ministack.services import stepfunctions
-
     retrier, index = original(retriers, error, counts)
     if retrier is None:
         return retrier, index
@@ -216,7 +204,7 @@ def _retrier(original: Any, retriers: list[dict[str, Any]], error: str, counts: 
     return {**retrier, "IntervalSeconds": 0}, index
 
 
-@hook(
+@patch(
     "services.stepfunctions:_error_matches",
     because="MiniStack lets States.ALL and States.TaskFailed match States.Runtime and States.DataLimitExceeded",
     proof="test_executions.py::test_runtime_errors_cannot_be_caught",
@@ -227,7 +215,7 @@ def _matches(original: Any, names: list[str], error: str) -> bool:
     return original(names, error)
 
 
-@hook(
+@patch(
     "services.stepfunctions:_apply_state_assign",
     because="in MiniStack one variable of an Assign sees the new value of another; in Step Functions it sees the old",
     proof="test_executions.py::test_assignments_see_the_values_before_the_state",
@@ -246,7 +234,7 @@ def _assign(original: Any, state: dict[str, Any], given: Any, context: Any, **so
     context["variables"] = after
 
 
-@hook(
+@patch(
     "services.stepfunctions:_invoke_resource_with_timeout",
     because="in MiniStack a job that outlives its task's TimeoutSeconds is not stopped",
     proof="test_sagemaker_tasks.py::test_a_job_that_outlives_its_task_is_stopped",
@@ -263,14 +251,12 @@ def _invoke_with_timeout(original: Any, resource: str, arguments: Any, timeout: 
         TASK_OVER.reset(token)
 
 
-@hook(
+@patch(
     "services.stepfunctions:_execute_task",
     because="MiniStack takes TimeoutSeconds only as a number and knows no limit on a state's output",
     proof="test_executions.py::test_a_states_output_is_limited",
 )
 def _execute_task(original: Any, state: dict[str, Any], given: Any, record: Any, context: dict[str, Any]) -> Any:
-    from ministack.services import stepfunctions
-
     if isinstance(state.get("TimeoutSeconds"), str):
         seconds = stepfunctions._jsonata_state_field(state, "TimeoutSeconds", "number", given, context)
         state = {**state, "TimeoutSeconds": seconds}
@@ -279,14 +265,12 @@ def _execute_task(original: Any, state: dict[str, Any], given: Any, record: Any,
     return output, following
 
 
-@hook(
+@patch(
     "services.stepfunctions:_apply_output_path",
     because="MiniStack ignores the Output of a Succeed state",
     proof="test_executions.py::test_choices_test_conditions_in_order_and_assign",
 )
 def _succeed(original: Any, state: dict[str, Any], data: Any, context: Any = None) -> Any:
-    from ministack.services import stepfunctions
-
     if state.get("Type") == "Succeed" and stepfunctions._state_query_language(state, context) == "JSONata":
         return stepfunctions._apply_jsonata_output(state, data, context, default=data)
     return original(state, data, context)
@@ -299,14 +283,12 @@ def check_size(output: Any, state_name: str) -> None:
         raise failure("States.DataLimitExceeded", f"{message} service limit.")
 
 
-@hook(
+@patch(
     "services.stepfunctions:_restore_state",
     because="in MiniStack an execution that a clean stop interrupts has failed after the next start, without a word",
     proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
 )
 def _restore(original: Any, data: Any) -> None:
-    from ministack.services import stepfunctions
-
     original(data)
     for arn, record in stepfunctions._executions.items():
         if record.get("error") == "States.ServiceRestart" and not record.get("mapRunArn"):
@@ -315,7 +297,7 @@ def _restore(original: Any, data: Any) -> None:
             _interrupted.append(arn)
 
 
-@hook(
+@patch(
     "services.stepfunctions:_call_lambda",
     because="a function that dies with the cloud is no failure of the execution that waits for it",
     proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",

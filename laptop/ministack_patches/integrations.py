@@ -6,8 +6,13 @@ import functools
 import json
 from typing import Any
 
+from ministack.services import stepfunctions
+
 from laptop.ministack_patches.executions import failure, wait_for
-from laptop.ministack_patches.registry import hook
+from laptop.ministack_patches.patching import patch
+from laptop.sagemaker import service as sagemaker
+from laptop.sagemaker.core import errors, validation
+from laptop.sagemaker.core.validation import service_model
 
 _OPTIMIZED = "arn:aws:states:::sagemaker:"
 # Step Functions developer guide, "Create and manage Amazon SageMaker AI jobs": the supported APIs.
@@ -28,8 +33,6 @@ _STATUS = {job: f"{job}Status" for job in JOBS}
 
 def prepare() -> None:
     """Let ``aws-sdk:`` integrations reach the local services; MiniStack does the naming of members from the models."""
-    from ministack.services import stepfunctions
-
     stepfunctions._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
     stepfunctions._AWS_SDK_SERVICE_MAP["applicationautoscaling"] = {
         "target_prefix": "AnyScaleFrontendService",
@@ -42,7 +45,7 @@ def prepare() -> None:
         "protocol": "json",
         "service_key": "monitoring",
     }
-    # MiniStack's table holds the functions themselves: look them up at each call, so that the hooks below count.
+    # MiniStack's table holds the functions themselves: look them up at each call, so that the patches below count.
     stepfunctions._SERVICE_DISPATCH["arn:aws:states:::sns:publish"] = lambda *given: stepfunctions._invoke_sns_publish(
         *given
     )
@@ -50,7 +53,7 @@ def prepare() -> None:
     stepfunctions._AWS_SDK_ERROR_PREFIX["applicationautoscaling"] = "ApplicationAutoScaling"
 
 
-@hook(
+@patch(
     "services.stepfunctions:_invoke_resource",
     because="MiniStack has no SageMaker integrations",
     proof="test_sagemaker_tasks.py::test_a_labeling_job_runs_to_its_end",
@@ -83,11 +86,8 @@ def _sagemaker(operation: str, arguments: dict[str, Any], *, sync: bool) -> Any:
 
 def _call(operation: str, arguments: dict[str, Any]) -> Any:
     """One call of the local SageMaker with the errors of the optimized integration, times as epoch milliseconds."""
-    from laptop.sagemaker import service
-    from laptop.sagemaker.core import errors, validation
-
     try:
-        answer = service.call(operation, arguments)
+        answer = sagemaker.call(operation, arguments)
     except errors.ServiceError as error:
         raise failure(
             error_name("sagemaker", "SageMaker", "AmazonSageMakerException", error.code), error.message
@@ -113,8 +113,6 @@ def _milliseconds(shape: Any, value: Any) -> Any:
 @functools.cache
 def _modelled_errors(service: str) -> dict[str, str]:
     """Error code on the wire -> name of the exception class that the AWS SDK for Java v2 makes of it."""
-    from laptop.sagemaker.core.validation import service_model
-
     names = {}
     for shape in service_model(service).error_shapes:
         stem = shape.name.removesuffix("Fault").removesuffix("Exception")
@@ -135,28 +133,24 @@ _BOTOCORE = {"sfn": "stepfunctions", "eventbridge": "events", "applicationautosc
 _NAMED = ("dynamodb", "sfn", "sagemaker", "applicationautoscaling", "eventbridge", "sns", "sqs", "cloudwatch")
 
 
-@hook(
+@patch(
     "services.stepfunctions:_prefix_sdk_error",
     because="MiniStack passes error codes on where Step Functions gives the SDK's exception names",
     proof="test_integrations.py::test_errors_have_the_names_of_the_sdk",
 )
 def _sdk_error(original: Any, service: str, code: str) -> str:
-    from ministack.services import stepfunctions
-
     if service not in _NAMED or code.startswith("States."):
         return original(service, code)
     prefix = stepfunctions._AWS_SDK_ERROR_PREFIX[service]
     return error_name(_BOTOCORE.get(service, service), prefix, f"{prefix}Exception", code)
 
 
-@hook(
+@patch(
     "services.stepfunctions:_invoke_nested_start_execution",
     because="MiniStack drops the prefix and suffix of this integration's errors",
     proof="test_integrations.py::test_errors_have_the_names_of_the_sdk",
 )
 def _start_execution(original: Any, resource: str, arguments: Any) -> Any:
-    from ministack.services import stepfunctions
-
     try:
         return original(resource, arguments)
     except stepfunctions._ExecutionError as error:
@@ -164,7 +158,7 @@ def _start_execution(original: Any, resource: str, arguments: Any) -> Any:
         raise failure(name, error.cause) from error
 
 
-@hook(
+@patch(
     "services.stepfunctions:_invoke_sns_publish",
     because="MiniStack loses MessageAttributes, on which subscriptions filter",
     proof="test_integrations.py::test_an_alert_keeps_its_attributes",

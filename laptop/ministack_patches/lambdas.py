@@ -10,8 +10,11 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from ministack.core import lambda_runtime
+from ministack.services import cloudwatch
+
 from laptop import processes
-from laptop.ministack_patches.registry import hook
+from laptop.ministack_patches.patching import patch
 
 # Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
 _END_OF_LOGS = "\x00end of invocation"
@@ -42,7 +45,7 @@ def _worker_script(script: str) -> str:
     """
     for theirs, ours in zip(_WORKER_ANSWERS, _OUR_ANSWERS, strict=True):
         if script.count(theirs) != 1:
-            raise RuntimeError("MiniStack's Lambda worker is not the one this hook was written for (1.5.33)")
+            raise RuntimeError("MiniStack's Lambda worker is not the one this patch was written for (1.5.33)")
         script = script.replace(theirs, ours)
     head, separator, tail = script.rpartition(_AFTER_ANSWER)
     return head + _WRITE_ANSWER.replace("\x00", "\\x00") + separator + tail
@@ -50,8 +53,6 @@ def _worker_script(script: str) -> str:
 
 def prepare() -> None:
     """Change the worker's text and how MiniStack starts it (module attributes rather than functions)."""
-    from ministack.core import lambda_runtime
-
     lambda_runtime._PYTHON_WORKER_SCRIPT = _worker_script(lambda_runtime._PYTHON_WORKER_SCRIPT)
 
     def start(argv: list[str], **options: Any) -> subprocess.Popen[str]:
@@ -63,7 +64,7 @@ def prepare() -> None:
     )
 
 
-@hook(
+@patch(
     "core.lambda_runtime:Worker._drain_stderr_bounded",
     because="MiniStack waits a fixed 50 ms for logs and cuts off those that come later",
     proof="test_lambdas.py::test_every_log_line_arrives",
@@ -87,7 +88,7 @@ def _logs(original: Any, worker: Any) -> str:
     return "\n".join(line for line in lines if line)
 
 
-@hook(
+@patch(
     "services.lambda_svc:_execute_function_warm",
     because="in MiniStack every exception of a function is Runtime.HandlerError, so no typed Retry or Catch matches",
     proof="test_lambdas.py::test_an_exception_keeps_its_name",
@@ -105,7 +106,7 @@ def _execute(original: Any, function: dict[str, Any], event: Any, request_id: st
 _raised: dict[int, dict[str, Any]] = {}
 
 
-@hook(
+@patch(
     "core.lambda_runtime:Worker.invoke",
     because="MiniStack drops what the worker says of an exception except its text",
     proof="test_lambdas.py::test_an_exception_keeps_its_name",
@@ -118,7 +119,7 @@ def _invoke(original: Any, worker: Any, *arguments: Any, **named: Any) -> dict[s
     return response
 
 
-@hook(
+@patch(
     "services.lambda_svc:_emit_lambda_logs",
     because="MiniStack does not read metrics from logs in CloudWatch's embedded metric format",
     proof="test_lambdas.py::test_embedded_metrics_become_metrics",
@@ -132,8 +133,6 @@ def _emit_logs(original: Any, function: dict[str, Any], request_id: str, text: s
 
 def _put_embedded_metrics(line: str) -> None:
     """Store the metrics of one log line. Source: "Specification: Embedded metric format", CloudWatch user guide."""
-    from ministack.services import cloudwatch
-
     try:
         document = json.loads(line)
         directives = document["_aws"]["CloudWatchMetrics"]

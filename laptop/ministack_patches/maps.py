@@ -6,15 +6,17 @@ import copy
 import json
 from typing import Any
 
+from ministack.services import s3, stepfunctions
+
 from laptop.ministack_patches import authorization
 from laptop.ministack_patches.executions import PAYLOAD_BYTES, check_size, failure
-from laptop.ministack_patches.registry import hook
+from laptop.ministack_patches.patching import patch
 
 _OURS = ("Items", "ItemsPath", "ItemReader", "ItemSelector", "ItemBatcher", "ResultWriter", "Output", "Assign")
 _NUMBERS = ("MaxConcurrency", "ToleratedFailureCount", "ToleratedFailurePercentage")
 
 
-@hook(
+@patch(
     "services.stepfunctions:_run_distributed_map",
     because="MiniStack ignores ItemBatcher and ResultWriter, and a JSONata map's ItemSelector, Output and Assign",
     proof="test_maps.py::test_a_manifest_is_read_batched_and_summed",
@@ -28,8 +30,6 @@ def _run_distributed_map(
     record: dict[str, Any],
     context: dict[str, Any],
 ) -> Any:
-    from ministack.services import stepfunctions
-
     if stepfunctions._state_query_language(state, context) != "JSONata":
         raise failure("States.Runtime", "The laptop cloud runs distributed maps in JSONata only")
     authorization.require("states:StartExecution", record["stateMachineArn"])
@@ -58,8 +58,6 @@ def _run_distributed_map(
 
 
 def _items(state: dict[str, Any], given: Any, effective: Any, context: dict[str, Any]) -> list[Any]:
-    from ministack.services import stepfunctions
-
     if reader := state.get("ItemReader"):
         reader = stepfunctions._apply_jsonata_template(reader, given, context)
         place = reader.get("Arguments", {})
@@ -74,8 +72,6 @@ def _items(state: dict[str, Any], given: Any, effective: Any, context: dict[str,
 
 
 def _selected(state: dict[str, Any], items: list[Any], given: Any, context: dict[str, Any]) -> list[Any]:
-    from ministack.services import stepfunctions
-
     if "ItemSelector" not in state:
         return items
     chosen = []
@@ -87,8 +83,6 @@ def _selected(state: dict[str, Any], items: list[Any], given: Any, context: dict
 
 def _batched(state: dict[str, Any], items: list[Any], given: Any, context: dict[str, Any]) -> list[Any]:
     """The inputs of the children: ``{"Items": […], "BatchInput": …}`` by both of ItemBatcher's limits."""
-    from ministack.services import stepfunctions
-
     if "ItemBatcher" not in state:
         return items
     batcher = stepfunctions._apply_jsonata_template(state["ItemBatcher"], given, context)
@@ -117,8 +111,6 @@ def _bytes(value: Any) -> int:
 
 
 def _is_of(map_run_arn: str, record: dict[str, Any]) -> bool:
-    from ministack.services import stepfunctions
-
     return stepfunctions._map_runs[map_run_arn]["executionArn"] == record["executionArn"]
 
 
@@ -127,8 +119,6 @@ def _written(writer: dict[str, Any], map_run_arn: str, given: Any, context: dict
 
     Source: developer guide, "ResultWriter (Map)"; files are not split here.
     """
-    from ministack.services import s3, stepfunctions
-
     writer = stepfunctions._apply_jsonata_template(writer, given, context)
     place, configuration = writer["Arguments"], writer.get("WriterConfig", {})
     lines = configuration.get("OutputType", "JSON") == "JSONL"
@@ -172,7 +162,7 @@ def _result(child: dict[str, Any], configuration: dict[str, Any]) -> Any:
     }
 
 
-@hook(
+@patch(
     "services.stepfunctions:_parse_reader_items",
     because="MiniStack ends a JSON line at every character that Unicode calls a line break, inside strings too",
     proof="test_maps.py::test_a_line_ends_at_a_newline_only",
@@ -188,7 +178,7 @@ def _parse_items(original: Any, text: str, configuration: dict[str, Any]) -> Any
         ) from error
 
 
-@hook(
+@patch(
     "services.stepfunctions:_run_sub_machine",
     because="in MiniStack the context of a distributed map's child names its parent's execution",
     proof="test_maps.py::test_a_child_is_an_execution_of_its_own",

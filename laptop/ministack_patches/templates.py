@@ -6,7 +6,11 @@ import json
 import time
 from typing import Any
 
-from laptop.ministack_patches.registry import hook
+from ministack.services.cloudformation import provisioners
+
+from laptop.ministack_patches.patching import patch
+from laptop.sagemaker import service as sagemaker
+from laptop.sagemaker.core import errors
 
 _GROUP = "AWS::SageMaker::ModelPackageGroup"
 _OURS = (_GROUP,)
@@ -19,8 +23,6 @@ _INTEGERS = {
 
 def prepare() -> None:
     """Register the types."""
-    from ministack.services.cloudformation import provisioners
-
     provisioners._RESOURCE_HANDLERS[_GROUP] = {
         "create": _create_group,
         "update": _update_group,
@@ -30,7 +32,7 @@ def prepare() -> None:
     provisioners._STACK_TAG_PROPERTY[_GROUP] = ("Tags", "list")
 
 
-@hook(
+@patch(
     "services.cloudformation.stacks:_runs_on_worker_thread",
     because="the local SageMaker may call back into this server, which MiniStack's event loop would not answer",
     proof="test_templates.py::test_a_model_package_group_is_made_by_a_stack",
@@ -39,7 +41,7 @@ def _on_worker_thread(original: Any, resource_type: str) -> bool:
     return resource_type in _OURS or original(resource_type)
 
 
-@hook(
+@patch(
     "services.cloudformation.stacks:_provision_resource",
     because="a number that comes from a parameter stays text in MiniStack, and an event source then never polls",
     proof="test_templates.py::test_numbers_of_parameters_arrive_as_numbers",
@@ -50,7 +52,7 @@ def _provision(
     return original(resource_type, logical_id, _with_numbers(resource_type, properties), *rest, **named)
 
 
-@hook(
+@patch(
     "services.cloudformation.stacks:_update_resource",
     because="a number that comes from a parameter stays text in MiniStack, and an event source then never polls",
     proof="test_templates.py::test_numbers_of_parameters_arrive_as_numbers",
@@ -82,19 +84,14 @@ def _with_numbers(resource_type: str, properties: Any) -> Any:
 
 
 def _call(operation: str, request: dict[str, Any]) -> dict[str, Any]:
-    from laptop.sagemaker import service
-    from laptop.sagemaker.core import errors
-
     try:
-        return service.call(operation, request)
+        return sagemaker.call(operation, request)
     except errors.ServiceError as error:
         raise ValueError(f"{error.message} (Service: SageMaker, Error code: {error.code})") from error
 
 
 def _create_group(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
     """As the resource reference has it, ``Ref`` is the ARN."""
-    from ministack.services.cloudformation import provisioners
-
     name = properties.get("ModelPackageGroupName") or provisioners._physical_name(stack_name, logical_id, max_len=63)
     request = {
         member: properties[member] for member in ("ModelPackageGroupDescription", "Tags") if member in properties
@@ -154,12 +151,12 @@ def _delete_group(physical_id: str, properties: dict[str, Any]) -> None:
     _call("DeleteModelPackageGroup", {"ModelPackageGroupName": physical_id.rpartition("/")[2]})
 
 
-@hook(
+@patch(
     "services.cloudformation.handlers:_evaluate_conditions",
     because="MiniStack cannot compute Fn::Split, Fn::Join and Fn::Sub inside a condition",
     proof="test_templates.py::test_conditions_compute_with_strings",
 )
-@hook(
+@patch(
     "services.cloudformation.stacks:_evaluate_conditions",
     because="MiniStack cannot compute Fn::Split, Fn::Join and Fn::Sub inside a condition",
     proof="test_templates.py::test_conditions_compute_with_strings",

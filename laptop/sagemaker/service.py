@@ -50,17 +50,20 @@ def operations() -> dict[str, dict[str, Operation]]:
     return merged
 
 
-def start(home: Path, endpoint_url: str, **options: Any) -> context.Context:
+def start(
+    home: Path, endpoint_url: str, *, role_credentials: context.RoleCredentials, put_event: context.PutEvent
+) -> None:
     """Open the service over a cloud's home; call once the cloud answers at `endpoint_url`.
 
     Picks up where a stopped or killed cloud left off: each module's `start()` fails the jobs that lost their process
-    and brings endpoints back. `options` are those of `Context`.
+    and brings endpoints back. `role_credentials` and `put_event` are those of `Context`.
     """
-    surroundings = context.configure(context.Context(home, endpoint_url, **options))
+    current = context.Context(home, endpoint_url, role_credentials=role_credentials, put_event=put_event)
+    current.on_endpoint_deleted.append(autoscaling.forget)
+    context.configure(current)
     for module in _MODULES:
         if hasattr(module, "start"):
             module.start()
-    return surroundings
 
 
 def stop() -> None:

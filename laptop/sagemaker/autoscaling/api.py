@@ -8,6 +8,7 @@ Source: Application Auto Scaling API reference. `target_tracking` does the scali
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from laptop.sagemaker.autoscaling import target_tracking
 from laptop.sagemaker.core import context, errors
 from laptop.sagemaker.core.store import Record, page
+from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 SERVICE = "application-autoscaling"
 TARGET = target_tracking.TARGET
@@ -169,6 +171,20 @@ def list_tags_for_resource(request: Record) -> Record:
     return {"Tags": _by_arn(request["ResourceARN"])["Tags"]}
 
 
+_stopped = threading.Event()
+
+
+def start() -> None:
+    """Scale the endpoints of this cloud from now on."""
+    _stopped.clear()
+    threading.Thread(target=target_tracking.run, args=(_stopped,), name="autoscaling", daemon=True).start()
+
+
+def stop() -> None:
+    """Scale nothing any more."""
+    _stopped.set()
+
+
 def forget(endpoint: str) -> None:
     """Deregister every variant of an endpoint that is being deleted, as SageMaker does."""
     for target in context.current().store.all(TARGET):
@@ -188,7 +204,7 @@ def _bring_into_range(target: Record) -> None:
 def _check_resource(request: Record) -> str:
     name = _target_name(request)
     endpoint, variant = target_tracking.endpoint_and_variant(request["ResourceId"])
-    record = context.current().store.get("endpoint", endpoint)
+    record = ENDPOINTS.find(endpoint)
     variants = record["_config"]["ProductionVariants"] if record else []
     # AWS answers ValidationException; its text was not seen.
     if record is None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from laptop.sagemaker.core import context, errors
+from laptop.sagemaker.endpoints import api as endpoints
+from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +142,7 @@ def _metric(endpoint: str, variant: str) -> float:
 
 def instances(endpoint: str, variant: str) -> int | None:
     """Instances of a variant that may be scaled now; None while its endpoint is in progress or gone."""
-    record = context.current().store.get("endpoint", endpoint)
+    record = ENDPOINTS.find(endpoint)
     if record is None or record["EndpointStatus"] != "InService":
         return None
     for shown in record["ProductionVariants"]:
@@ -151,12 +153,10 @@ def instances(endpoint: str, variant: str) -> int | None:
 
 def scale(endpoint: str, variant: str, count: int) -> None:
     """Ask SageMaker for so many instances, as Application Auto Scaling does."""
-    from laptop.sagemaker import service
-
     desired = [{"VariantName": variant, "DesiredInstanceCount": count}]
     try:
-        service.call(
-            "UpdateEndpointWeightsAndCapacities", {"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired}
+        endpoints.update_endpoint_weights_and_capacities(
+            {"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired}
         )
     except errors.ServiceError as error:
         logger.warning("autoscaling of %s/%s to %d instances: %s", endpoint, variant, count, error)

@@ -12,10 +12,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from laptop.account import ACCOUNT_ID, REGION
 from laptop.sagemaker.core.store import Store
 
-ClientFactory = Callable[[str, "str | None"], Any]
-EventSink = Callable[[dict[str, Any]], None]
+RoleCredentials = Callable[[str], dict[str, str]]
+PutEvent = Callable[[dict[str, Any]], None]
 
 
 class Context:
@@ -23,7 +24,9 @@ class Context:
 
     `home` holds `state/sagemaker/` (records), `jobs/`, `endpoints/`, `logs/` and the settings files
     `sagemaker.json`, `images.json` and `workforce.json`, each of which is read again whenever it is needed.
-    `client_factory(service, role_arn)` and `event_sink(entry)` replace boto3 and the event bus in tests.
+    `role_credentials(role_arn)` gives the environment variables of a session of a role, `put_event(entry)` puts one
+    PutEvents entry with an `aws.*` source on the default bus. Both are the cloud's: the service does not know which
+    emulator runs around it.
     """
 
     def __init__(
@@ -31,18 +34,18 @@ class Context:
         home: Path,
         endpoint_url: str,
         *,
-        account_id: str = "000000000000",
-        region: str = "us-east-1",
-        client_factory: ClientFactory | None = None,
-        event_sink: EventSink | None = None,
+        role_credentials: RoleCredentials,
+        put_event: PutEvent,
     ) -> None:
         self.home = home
         self.endpoint_url = endpoint_url
-        self.account_id = account_id
-        self.region = region
+        self.account_id = ACCOUNT_ID
+        self.region = REGION
         self.store = Store(home / "state" / "sagemaker")
-        self._client_factory = client_factory or self._boto3_client
-        self._event_sink = event_sink or _put_event
+        self.put_event = put_event
+        # Called with the name of each endpoint that is deleted, before its record goes.
+        self.on_endpoint_deleted: list[Callable[[str], None]] = []
+        self._role_credentials = role_credentials
         self._clients: dict[tuple[str, str | None], Any] = {}
         self._session = boto3.session.Session()  # one for all clients: each session reads the service models anew
         self._lock = threading.Lock()
@@ -56,7 +59,7 @@ class Context:
         key = (service, role_arn)
         with self._lock:
             if key not in self._clients:
-                self._clients[key] = self._client_factory(service, role_arn)
+                self._clients[key] = self._boto3_client(service, role_arn)
             return self._clients[key]
 
     def environment(self, role_arn: str | None) -> dict[str, str]:
@@ -68,34 +71,18 @@ class Context:
             "AWS_DEFAULT_REGION": self.region,
         }
 
-    def emit(self, entry: dict[str, Any]) -> None:
-        """Put one PutEvents entry with an `aws.*` source on the default bus."""
-        self._event_sink(entry)
-
     def settings(self, name: str = "sagemaker") -> dict[str, Any]:
         """`<home>/<name>.json` as it is now; empty when there is none."""
         file = self.home / f"{name}.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def _credentials(self, role_arn: str | None) -> dict[str, str]:
-        account = {
+        if role_arn is not None:
+            return self._role_credentials(role_arn)
+        return {
             "AWS_ACCESS_KEY_ID": self.account_id,
             "AWS_SECRET_ACCESS_KEY": os.environ.get("AWS_SECRET_ACCESS_KEY", "test"),
         }
-        if role_arn is None:
-            return account
-        # MiniStack 1.5.33, core.lambda_runtime.execution_credentials: a session of the role when AUTH=true, else the
-        # account's own keys. It reads Role, FunctionArn (for the account and region) and FunctionName (session name).
-        from ministack.core.lambda_runtime import execution_credentials
-
-        granted = execution_credentials(
-            {
-                "Role": role_arn,
-                "FunctionArn": f"arn:aws:lambda:{self.region}:{self.account_id}:function:SageMaker",
-                "FunctionName": "SageMaker",
-            }
-        )
-        return {name: value for name, value in granted.items() if value}
 
     def _boto3_client(self, service: str, role_arn: str | None) -> Any:
         keys = self._credentials(role_arn)
@@ -108,13 +95,6 @@ class Context:
             aws_session_token=keys.get("AWS_SESSION_TOKEN"),
             config=Config(retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=16),
         )
-
-
-def _put_event(entry: dict[str, Any]) -> None:
-    # MiniStack 1.5.33, services.eventbridge._put_events: clients may not use an aws.* source, its own emitters may.
-    from ministack.services import eventbridge
-
-    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
 
 _current: Context | None = None

@@ -7,6 +7,7 @@ one detail-type to the next, so each resource module composes its own detail wit
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from laptop.sagemaker.core import context
@@ -14,7 +15,7 @@ from laptop.sagemaker.core import context
 
 def emit(detail_type: str, detail: dict[str, Any], resource_arn: str) -> None:
     """Put one `aws.sagemaker` event on the default bus; `detail` is written as given."""
-    context.current().emit(
+    context.current().put_event(
         {
             "Source": "aws.sagemaker",
             "DetailType": detail_type,
@@ -24,6 +25,22 @@ def emit(detail_type: str, detail: dict[str, Any], resource_arn: str) -> None:
     )
 
 
-def epoch_ms(seconds: float) -> str:
-    """Epoch seconds as the string of epoch milliseconds that job events carry ("1583831889050")."""
-    return str(round(seconds * 1000))
+def detail(
+    record: dict[str, Any], members: Iterable[str], times: Iterable[str], write: Callable[[float], Any]
+) -> dict[str, Any]:
+    """The detail of an event: these members of a record, these times as `write` writes them, and the tags as a map."""
+    return {
+        **{member: record[member] for member in members if member in record},
+        **{member: write(record[member]) for member in times if member in record},
+        "Tags": {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])},
+    }
+
+
+def milliseconds(seconds: float) -> int:
+    """Epoch seconds as epoch milliseconds."""
+    return round(seconds * 1000)
+
+
+def milliseconds_text(seconds: float) -> str:
+    """Epoch seconds as the text of epoch milliseconds ("1583831889050")."""
+    return str(milliseconds(seconds))

@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from laptop.sagemaker.core import context
-
-_OWN_IMAGE = "skyloop-training"
-_OWN_FOLDER = Path(__file__).resolve().parents[3] / "training_container"
+from laptop.skyloop_plugin import image_folder
 
 # What a process needs of this machine. A container would see nothing of the host; neither does the program, beyond
 # finding its interpreter's libraries, a scratch folder, certificates and the way out to the internet.
@@ -76,15 +74,10 @@ def resolve(image_uri: str) -> Program:
     Raises ImageNotFound.
     """
     name = repository(image_uri)
-    registered = context.current().settings("images")
-    if name in registered:
-        folder = Path(registered[name])
-    elif name.rpartition("/")[2].endswith(_OWN_IMAGE):
-        folder = _OWN_FOLDER
-    else:
-        raise ImageNotFound(image_uri)
-    dockerfile = folder / "Dockerfile"
-    if not dockerfile.is_file():
+    registered = context.current().settings("images").get(name)
+    folder = Path(registered) if registered else image_folder(name)
+    dockerfile = folder / "Dockerfile" if folder else None
+    if folder is None or dockerfile is None or not dockerfile.is_file():
         raise ImageNotFound(image_uri)
     return _parse(folder.resolve(), dockerfile.read_text(encoding="utf-8"))
 

@@ -97,7 +97,7 @@ def select(
     request: Record,
     *,
     name: str,
-    status: str | None = None,
+    status: str = "",
     created: str = "CreationTime",
     modified: str = "LastModifiedTime",
     default_order: str = "Ascending",

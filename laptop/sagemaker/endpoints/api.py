@@ -11,10 +11,9 @@ from collections import Counter
 from typing import Any
 
 from laptop.sagemaker.core import context, errors, tags
-from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints import blue_green, configs, models, rollout, runtime
-
-KIND = runtime.KIND
+from laptop.sagemaker.endpoints.kinds import CONFIGS, ENDPOINTS, MODELS
 
 _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 # Every instance is a process here. The quota can be set in the home's sagemaker.json.
@@ -23,10 +22,9 @@ _INSTANCE_LIMIT = 20
 
 def create_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     """Create an endpoint; it is InService, or Failed, some time after."""
-    here = context.current()
-    name, arn = request["EndpointName"], here.arn("endpoint", request["EndpointName"])
+    name, arn = request["EndpointName"], ENDPOINTS.arn(request["EndpointName"])
     tags.check(request.get("Tags", []))
-    config = _snapshot(configs.get(request["EndpointConfigName"]))
+    config = _snapshot(CONFIGS.get(request["EndpointConfigName"]))
     counts = {variant["VariantName"]: variant["InitialInstanceCount"] for variant in config["ProductionVariants"]}
     blue_green.plan(request.get("DeploymentConfig"), counts)
     _check_alarms(request.get("DeploymentConfig"))
@@ -43,23 +41,22 @@ def create_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     }
     if "DeploymentConfig" in request:
         record["LastDeploymentConfig"] = request["DeploymentConfig"]
-    with here.store.lock:
-        if here.store.get(KIND, name) is not None:
-            raise errors.validation(f'Cannot create already existing endpoint "{arn}".')
+    with context.current().store.lock:
+        if ENDPOINTS.find(name) is not None:
+            raise ENDPOINTS.taken(arn)
         _check_quota(config["ProductionVariants"][0]["InstanceType"], sum(counts.values()))
-        here.store.create(KIND, name, record)
+        ENDPOINTS.create(record)
     runtime.create(name)
     return {"EndpointArn": arn}
 
 
 def update_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     """Deploy another config, blue/green. Afterwards the endpoint is InService on the new config, or on the old one."""
-    here = context.current()
     name = request["EndpointName"]
-    record = get(name)
+    record = ENDPOINTS.get(name)
     _check_idle(record)
-    config = _snapshot(configs.get(request["EndpointConfigName"]))
-    configs.get(record["EndpointConfigName"])  # AWS refuses when the config in service has been deleted
+    config = _snapshot(CONFIGS.get(request["EndpointConfigName"]))
+    CONFIGS.get(record["EndpointConfigName"])  # AWS refuses when the config in service has been deleted
     _check_same_variants(record, config)
     if request.get("RetainAllVariantProperties"):
         _retain(record, config, request.get("ExcludeRetainedVariantProperties", []))
@@ -74,23 +71,22 @@ def update_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     counts = {variant["VariantName"]: variant["InitialInstanceCount"] for variant in config["ProductionVariants"]}
     plan = blue_green.plan(guardrails, counts)
     _check_alarms(guardrails)
-    with here.store.lock:
-        _check_idle(get(name))
+    with context.current().store.lock:
+        _check_idle(ENDPOINTS.get(name))
         _check_quota(config["ProductionVariants"][0]["InstanceType"], sum(counts.values()))
         changes: Record = {"EndpointStatus": "Updating", "LastModifiedTime": time.time()}
         if guardrails is not None:
             changes["LastDeploymentConfig"] = guardrails
-        here.store.update(KIND, name, changes)
+        ENDPOINTS.update(name, changes)
     runtime.update(name, config, plan)
     return {"EndpointArn": record["EndpointArn"]}
 
 
 def update_endpoint_weights_and_capacities(request: dict[str, Any]) -> dict[str, Any]:
     """Change weights and instance counts of variants in service; the endpoint is Updating meanwhile."""
-    here = context.current()
     name = request["EndpointName"]
     desired = request["DesiredWeightsAndCapacities"]
-    record = get(name)
+    record = ENDPOINTS.get(name)
     _check_idle(record)
     known = {variant["VariantName"]: variant for variant in record["ProductionVariants"]}
     names = [item["VariantName"] for item in desired]
@@ -104,47 +100,26 @@ def update_endpoint_weights_and_capacities(request: dict[str, Any]) -> dict[str,
         if item.get("DesiredInstanceCount") == 0:
             # AWS: only variants that host inference components scale to zero; its text was not seen.
             raise errors.validation("DesiredInstanceCount must be greater than or equal to 1.")
-    with here.store.lock:
-        _check_idle(get(name))
+    with context.current().store.lock:
+        _check_idle(ENDPOINTS.get(name))
         added = sum(
             max(0, item.get("DesiredInstanceCount", 0) - known[item["VariantName"]]["CurrentInstanceCount"])
             for item in desired
         )
         _check_quota(record["_config"]["ProductionVariants"][0]["InstanceType"], added)
-        here.store.update(KIND, name, {"EndpointStatus": "Updating", "LastModifiedTime": time.time()})
+        ENDPOINTS.update(name, {"EndpointStatus": "Updating", "LastModifiedTime": time.time()})
     runtime.rescale(name, desired)
     return {"EndpointArn": record["EndpointArn"]}
 
 
 def delete_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     """Delete an endpoint that is not in progress; its processes end before it is gone."""
-    here = context.current()
     name = request["EndpointName"]
-    with here.store.lock:
-        _check_not_in_progress(get(name))
-        here.store.update(KIND, name, {"EndpointStatus": "Deleting", "LastModifiedTime": time.time()})
+    with context.current().store.lock:
+        _check_not_in_progress(ENDPOINTS.get(name))
+        ENDPOINTS.update(name, {"EndpointStatus": "Deleting", "LastModifiedTime": time.time()})
     runtime.delete(name)
     return {}
-
-
-def describe_endpoint(request: dict[str, Any]) -> dict[str, Any]:
-    """The endpoint as it is now."""
-    return get(request["EndpointName"])
-
-
-def list_endpoints(request: dict[str, Any]) -> dict[str, Any]:
-    """One page of endpoints, newest first by default."""
-    chosen = select(context.current().store.all(KIND), request, name="EndpointName", status="EndpointStatus")
-    return page(chosen, request, "Endpoints")
-
-
-def get(name: str) -> Record:
-    """An endpoint's record. Raises ValidationException."""
-    here = context.current()
-    record = here.store.get(KIND, name)
-    if record is None:
-        raise errors.validation(f'Could not find endpoint "{here.arn("endpoint", name)}".')
-    return record
 
 
 def start() -> None:
@@ -160,7 +135,7 @@ def stop() -> None:
 def _snapshot(config: Record) -> Record:
     """A config with its models resolved: what serves does not change when a model or config is deleted."""
     for variant in config["ProductionVariants"]:
-        model = models.get(variant["ModelName"])
+        model = MODELS.get(variant["ModelName"])
         variant["_container"] = models.container(model)
         variant["_role"] = model["ExecutionRoleArn"]
     return config
@@ -220,11 +195,10 @@ def _check_alarms(guardrails: dict[str, Any] | None) -> None:
 
 
 def _check_quota(instance_type: str, added: int) -> None:
-    here = context.current()
-    limit = here.settings().get("endpoint_instances", _INSTANCE_LIMIT)
+    limit = context.current().settings().get("endpoint_instances", _INSTANCE_LIMIT)
     used = sum(
         variant["InitialInstanceCount"]
-        for record in here.store.all(KIND)
+        for record in ENDPOINTS.all()
         if record["EndpointStatus"] != "Failed"
         for variant in record["_config"]["ProductionVariants"]
     )
@@ -242,7 +216,7 @@ OPERATIONS = {
     "CreateEndpoint": create_endpoint,
     "UpdateEndpoint": update_endpoint,
     "UpdateEndpointWeightsAndCapacities": update_endpoint_weights_and_capacities,
-    "DescribeEndpoint": describe_endpoint,
-    "ListEndpoints": list_endpoints,
+    "DescribeEndpoint": ENDPOINTS.describe,
+    "ListEndpoints": ENDPOINTS.list,
     "DeleteEndpoint": delete_endpoint,
 }

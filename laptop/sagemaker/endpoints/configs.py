@@ -6,11 +6,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from laptop.sagemaker.core import context, errors, tags
-from laptop.sagemaker.core.store import Record, page, select
-from laptop.sagemaker.endpoints import models
-
-KIND = "endpoint-config"
+from laptop.sagemaker.core import errors, tags
+from laptop.sagemaker.endpoints.kinds import CONFIGS, MODELS
 
 _UNSUPPORTED = (
     "AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants", "ExecutionRoleArn", "VpcConfig",
@@ -24,7 +21,6 @@ _UNSUPPORTED_IN_VARIANT = (
 
 def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
     """Create a config; its models must exist. Weights default to 1."""
-    here = context.current()
     for member in _UNSUPPORTED:
         if request.get(member):
             raise errors.unsupported_operation(member)
@@ -38,46 +34,16 @@ def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
     capture = request.get("DataCaptureConfig")
     if capture:
         _check_capture(capture)
-    name = request["EndpointConfigName"]
-    arn = here.arn("endpoint-config", name)
-    record = {
-        **request,
-        "ProductionVariants": [{"InitialVariantWeight": 1.0, **variant} for variant in variants],
-        "EndpointConfigArn": arn,
-        "CreationTime": time.time(),
-    }
-    try:
-        here.store.create(KIND, name, record)
-    except KeyError as error:
-        raise errors.validation(f'Cannot create already existing endpoint configuration "{arn}".') from error
+    arn = CONFIGS.arn(request["EndpointConfigName"])
+    CONFIGS.create(
+        {
+            **request,
+            "ProductionVariants": [{"InitialVariantWeight": 1.0, **variant} for variant in variants],
+            "EndpointConfigArn": arn,
+            "CreationTime": time.time(),
+        }
+    )
     return {"EndpointConfigArn": arn}
-
-
-def describe_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
-    """The config as it was created."""
-    return get(request["EndpointConfigName"])
-
-
-def list_endpoint_configs(request: dict[str, Any]) -> dict[str, Any]:
-    """One page of configs, newest first by default."""
-    chosen = select(context.current().store.all(KIND), request, name="EndpointConfigName")
-    return page(chosen, request, "EndpointConfigs")
-
-
-def delete_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
-    """Forget a config. As on AWS, one that is in service may be deleted, and its endpoint can then not be updated."""
-    get(request["EndpointConfigName"])
-    context.current().store.delete(KIND, request["EndpointConfigName"])
-    return {}
-
-
-def get(name: str) -> Record:
-    """A config's record. Raises ValidationException."""
-    here = context.current()
-    record = here.store.get(KIND, name)
-    if record is None:
-        raise errors.validation(f'Could not find endpoint configuration "{here.arn("endpoint-config", name)}".')
-    return record
 
 
 def _check_variant(variant: dict[str, Any]) -> None:
@@ -90,7 +56,7 @@ def _check_variant(variant: dict[str, Any]) -> None:
     strategy = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
     if strategy not in ("RANDOM", "LEAST_OUTSTANDING_REQUESTS"):
         raise errors.unsupported_operation(f"RoutingStrategy {strategy}")
-    models.get(variant["ModelName"])
+    MODELS.get(variant["ModelName"])
 
 
 def _check_capture(capture: dict[str, Any]) -> None:
@@ -103,7 +69,8 @@ def _check_capture(capture: dict[str, Any]) -> None:
 
 OPERATIONS = {
     "CreateEndpointConfig": create_endpoint_config,
-    "DescribeEndpointConfig": describe_endpoint_config,
-    "ListEndpointConfigs": list_endpoint_configs,
-    "DeleteEndpointConfig": delete_endpoint_config,
+    "DescribeEndpointConfig": CONFIGS.describe,
+    "ListEndpointConfigs": CONFIGS.list,
+    # As on AWS, a config that is in service may be deleted, and its endpoint can then not be updated.
+    "DeleteEndpointConfig": CONFIGS.delete,
 }

@@ -11,11 +11,10 @@ import re
 import time
 from typing import Any
 
-from laptop.sagemaker.core import context, events
+from laptop.sagemaker.core import events
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints.instances import Fleet
-
-KIND = "endpoint"
+from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 
 def variant(configured: Record, instances: int) -> dict[str, Any]:
@@ -61,36 +60,29 @@ def in_service(fleet: Fleet) -> dict[str, Any]:
 
 def announce(name: str) -> None:
     """Emit "SageMaker Endpoint State Change" for the endpoint as it is now."""
-    if record := context.current().store.get(KIND, name):
+    if record := ENDPOINTS.find(name):
         events.emit("SageMaker Endpoint State Change", _detail(record), record["EndpointArn"])
 
 
 def announce_deployment(name: str) -> None:
     """Emit "SageMaker Endpoint Deployment State Change" for the deployment under way."""
-    if record := context.current().store.get(KIND, name):
+    if record := ENDPOINTS.find(name):
         detail = {**_detail(record), "PendingDeploymentSummary": _in_milliseconds(record["PendingDeploymentSummary"])}
         events.emit("SageMaker Endpoint Deployment State Change", detail, record["EndpointArn"])
 
 
 def _detail(record: Record) -> dict[str, Any]:
     """The detail both events share. The status is written in capitals here, where the API writes `InService`."""
-    detail = {
-        "EndpointName": record["EndpointName"],
-        "EndpointArn": record["EndpointArn"],
-        "EndpointConfigName": record["EndpointConfigName"],
+    members = ("EndpointName", "EndpointArn", "EndpointConfigName", "FailureReason")
+    return {
+        **events.detail(record, members, ("CreationTime", "LastModifiedTime"), _milliseconds),
         "ProductionVariants": _in_milliseconds(record.get("ProductionVariants", [])),
         "EndpointStatus": re.sub(r"(?<=[a-z])(?=[A-Z])", "_", record["EndpointStatus"]).upper(),
-        "CreationTime": _milliseconds(record["CreationTime"]),
-        "LastModifiedTime": _milliseconds(record["LastModifiedTime"]),
-        "Tags": {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])},
     }
-    if "FailureReason" in record:
-        detail["FailureReason"] = record["FailureReason"]
-    return detail
 
 
 def _milliseconds(seconds: float) -> float:
-    return float(round(seconds * 1000))
+    return float(events.milliseconds(seconds))
 
 
 def _in_milliseconds(value: Any) -> Any:

@@ -26,6 +26,7 @@ from typing import Any
 from laptop import processes
 from laptop.sagemaker.core.logs import LogStream
 from laptop.sagemaker.endpoints.blue_green import Cancelled, Unhealthy
+from laptop.skyloop_plugin import CONTAINER_ENVIRONMENT
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class Instance:
             **self._launch.environment(),
             "SAGEMAKER_BASE_DIR": str(self._folder),
             "SAGEMAKER_BIND_TO_PORT": str(self.port),
-            "SKYLOOP_BIND_HOST": "127.0.0.1",
+            **CONTAINER_ENVIRONMENT,
         }
         with self._lock:
             if self._stopped.is_set():

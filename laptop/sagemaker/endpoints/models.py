@@ -8,15 +8,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from laptop.sagemaker.core import context, errors, images, roles, tags, transfer
-from laptop.sagemaker.core.store import Record, page, select
-
-KIND = "model"
+from laptop.sagemaker.core.store import Record
+from laptop.sagemaker.endpoints.kinds import MODELS
+from laptop.sagemaker.registry import api as registry
 
 
 def create_model(request: dict[str, Any]) -> dict[str, Any]:
     """Create a model of one container. Everything that can be wrong with it is found now, not when it is deployed."""
-    here = context.current()
-    name = request["ModelName"]
     if not request.get("PrimaryContainer") and not request.get("Containers"):
         raise errors.validation("Either PrimaryContainer or Containers must be specified.")
     if request.get("PrimaryContainer") and request.get("Containers"):
@@ -31,38 +29,9 @@ def create_model(request: dict[str, Any]) -> dict[str, Any]:
     tags.check(request.get("Tags", []))
     roles.check(request["ExecutionRoleArn"])
     _check_container(request.get("PrimaryContainer") or request["Containers"][0], request["ExecutionRoleArn"])
-    arn = here.arn("model", name)
-    try:
-        here.store.create(KIND, name, {"ModelArn": arn, "CreationTime": time.time(), **request})
-    except KeyError as error:
-        raise errors.validation(f'Cannot create already existing model "{arn}".') from error
+    arn = MODELS.arn(request["ModelName"])
+    MODELS.create({"ModelArn": arn, "CreationTime": time.time(), **request})
     return {"ModelArn": arn}
-
-
-def describe_model(request: dict[str, Any]) -> dict[str, Any]:
-    """The model as it was created; a package stays a package."""
-    return get(request["ModelName"])
-
-
-def list_models(request: dict[str, Any]) -> dict[str, Any]:
-    """One page of models, newest first by default."""
-    return page(select(context.current().store.all(KIND), request, name="ModelName"), request, "Models")
-
-
-def delete_model(request: dict[str, Any]) -> dict[str, Any]:
-    """Forget a model. As on AWS, endpoints that run it go on running."""
-    get(request["ModelName"])
-    context.current().store.delete(KIND, request["ModelName"])
-    return {}
-
-
-def get(name: str) -> Record:
-    """A model's record. Raises ValidationException."""
-    here = context.current()
-    record = here.store.get(KIND, name)
-    if record is None:
-        raise errors.validation(f'Could not find model "{here.arn("model", name)}".')
-    return record
 
 
 def container(model: Record) -> dict[str, Any]:
@@ -73,7 +42,7 @@ def container(model: Record) -> dict[str, Any]:
     given = model.get("PrimaryContainer") or model["Containers"][0]
     environment = given.get("Environment", {})
     if "ModelPackageName" in given:
-        packaged = _package(given["ModelPackageName"])["InferenceSpecification"]["Containers"][0]
+        packaged = registry.PACKAGES.get(given["ModelPackageName"])["InferenceSpecification"]["Containers"][0]
         given = {**packaged, **{key: value for key, value in given.items() if key == "ModelDataUrl"}}
         environment = {**packaged.get("Environment", {}), **environment}
     url = given.get("ModelDataUrl") or given.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri")
@@ -91,7 +60,7 @@ def _check_container(given: dict[str, Any], role_arn: str) -> None:
     if "ModelPackageName" in given:
         if given.get("Image"):
             raise errors.validation("Image cannot be specified together with ModelPackageName.")
-        package = _package(given["ModelPackageName"])
+        package = registry.PACKAGES.get(given["ModelPackageName"])
         if package.get("ModelPackageStatus") != "Completed" or package.get("ModelApprovalStatus") != "Approved":
             raise errors.validation(
                 f'Cannot create a model from model package "{package["ModelPackageArn"]}": its approval status is '
@@ -130,15 +99,9 @@ def _check_data(url: str, role_arn: str) -> None:
         raise errors.validation(f"Could not find model data at {url}.") from error
 
 
-def _package(name: str) -> dict[str, Any]:
-    from laptop.sagemaker import service
-
-    return service.call("DescribeModelPackage", {"ModelPackageName": name})
-
-
 OPERATIONS = {
     "CreateModel": create_model,
-    "DescribeModel": describe_model,
-    "ListModels": list_models,
-    "DeleteModel": delete_model,
+    "DescribeModel": MODELS.describe,
+    "ListModels": MODELS.list,
+    "DeleteModel": MODELS.delete,  # as on AWS, endpoints that run the model go on running
 }

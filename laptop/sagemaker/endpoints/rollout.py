@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from laptop.sagemaker.core import context
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints import describe, invocations
 from laptop.sagemaker.endpoints.instances import Fleet
-
-if TYPE_CHECKING:
-    from laptop.sagemaker.endpoints.runtime import LiveEndpoint
 
 
 def alarm_states(names: list[str] | tuple[str, ...]) -> dict[str, str]:
@@ -27,10 +25,28 @@ def alarm_states(names: list[str] | tuple[str, ...]) -> dict[str, str]:
     return {alarm["AlarmName"]: alarm["StateValue"] for alarm in answer["MetricAlarms"] + answer["CompositeAlarms"]}
 
 
+class Endpoint(Protocol):
+    """What a deployment needs of the endpoint that it changes."""
+
+    name: str
+    cancelled: threading.Event
+    fleet: Fleet | None
+    traffic: invocations.Traffic | None
+
+    def build(self, config: Record) -> Fleet:
+        """Start the instances of a config. Raises Unhealthy."""
+
+    def change(self, status: str | None, **fields: Any) -> None:
+        """Set fields of the endpoint's record, and its status."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises Cancelled."""
+
+
 class Rollout:
     """A deployment.Stage over one endpoint's processes. `stranded` says why a rollback did not bring service back."""
 
-    def __init__(self, endpoint: LiveEndpoint, config: Record) -> None:
+    def __init__(self, endpoint: Endpoint, config: Record) -> None:
         self._endpoint = endpoint
         self._config = config
         self._green: Fleet | None = None

@@ -17,18 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from laptop.sagemaker.autoscaling import target_tracking
 from laptop.sagemaker.core import context, images, transfer
 from laptop.sagemaker.core.logs import LogStream
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints import blue_green, capture, describe, invocations, metrics
 from laptop.sagemaker.endpoints.blue_green import Cancelled, Unhealthy
 from laptop.sagemaker.endpoints.instances import Fleet, Instance, Launch, VariantFleet
+from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 from laptop.sagemaker.endpoints.rollout import Rollout
 
 logger = logging.getLogger(__name__)
 
-KIND = describe.KIND
 # How long a container may take to answer /ping where the variant does not say (ContainerStartupHealthCheckTimeoutIn-
 # Seconds, 60 s at least). `container_startup_seconds` in the home's sagemaker.json overrules both.
 _STARTUP_SECONDS = 60.0
@@ -81,9 +80,8 @@ def start() -> None:
     invocations.measure(collector)
     _housekeeper = threading.Thread(target=_keep_house, args=(collector,), name="endpoints", daemon=True)
     _housekeeper.start()
-    threading.Thread(target=target_tracking.run, args=(_stopping,), name="autoscaling", daemon=True).start()
     threads = []
-    for record in here.store.all(KIND):
+    for record in ENDPOINTS.all():
         name = record["EndpointName"]
         endpoint = _live[name] = LiveEndpoint(name)
         match record["EndpointStatus"]:
@@ -219,13 +217,12 @@ class LiveEndpoint:
 
     def delete(self) -> None:
         """End the processes, then forget the record."""
-        from laptop.sagemaker.autoscaling import api
-
         self.close()
-        api.forget(self.name)
+        for react in context.current().on_endpoint_deleted:
+            react(self.name)
         _live.pop(self.name, None)
         with contextlib.suppress(KeyError):
-            context.current().store.delete(KIND, self.name)
+            ENDPOINTS.remove(self.name)
 
     def close(self) -> None:
         """End the processes. An operation under way is abandoned."""
@@ -301,7 +298,7 @@ class LiveEndpoint:
 
     def record(self) -> Record:
         """The endpoint's record. Raises KeyError when it is gone."""
-        record = context.current().store.get(KIND, self.name)
+        record = ENDPOINTS.find(self.name)
         if record is None:
             raise KeyError(self.name)
         return record
@@ -318,7 +315,7 @@ class LiveEndpoint:
             record["EndpointStatus"] = status or record["EndpointStatus"]
             record["LastModifiedTime"] = time.time()
 
-        context.current().store.update(KIND, self.name, apply)
+        ENDPOINTS.update(self.name, apply)
         if status is not None and status != previous:
             describe.announce(self.name)
 

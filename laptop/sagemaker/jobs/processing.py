@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from laptop.sagemaker.core import context, errors, events, roles, tags, transfer
-from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.core.resources import JobKind
+from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
 
-KIND = "processing-job"
+KIND = JobKind.of(
+    "processing",
+    "ProcessingJobSummaries",
+    lambda name, _: errors.validation(f"Could not find requested job with name: {name}"),
+)
 _ROOT = "/opt/ml/processing"
 _DEFAULT_LIMIT_SECONDS = 86400
 _IN_EVENT = (
@@ -29,54 +34,23 @@ _IN_EVENT = (
 def create_job(request: dict[str, Any]) -> dict[str, Any]:
     """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
     _check(request)
-    surroundings = context.current()
-    name, now = request["ProcessingJobName"], time.time()
-    arn = surroundings.arn(KIND, name)
-    record = {
-        "StoppingCondition": {"MaxRuntimeInSeconds": _DEFAULT_LIMIT_SECONDS},
-        **request,
-        "ProcessingJobArn": arn,
-        "ProcessingJobStatus": "InProgress",
-        "CreationTime": now,
-        "LastModifiedTime": now,
-    }
-    try:
-        surroundings.store.create(KIND, name, record)
-    except KeyError as taken:
-        raise errors.job_name_taken("processing", arn) from taken
+    record = KIND.open({"StoppingCondition": {"MaxRuntimeInSeconds": _DEFAULT_LIMIT_SECONDS}, **request})
     _emit(record)
-    runner.submit(ProcessingJob(name))
-    return {"ProcessingJobArn": arn}
-
-
-def describe_job(request: dict[str, Any]) -> dict[str, Any]:
-    """The whole record."""
-    return _record(request["ProcessingJobName"])
-
-
-def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
-    """One page of summaries, filtered and sorted."""
-    records = context.current().store.all(KIND)
-    chosen = select(records, request, name="ProcessingJobName", status="ProcessingJobStatus")
-    return page(chosen, request, "ProcessingJobSummaries")
+    runner.submit(ProcessingJob(record["ProcessingJobName"]))
+    return {"ProcessingJobArn": record["ProcessingJobArn"]}
 
 
 def stop_job(request: dict[str, Any]) -> dict[str, Any]:
     """SIGTERM, the grace, SIGKILL."""
-    name = request["ProcessingJobName"]
-    with context.current().store.lock:
-        status = _record(name)["ProcessingJobStatus"]
-        if status != "InProgress":
-            raise errors.job_not_running("processing", status)
-        _update(name, ProcessingJobStatus="Stopping")
-    runner.request_stop(KIND, name)
+    name = KIND.stop(request, lambda name: _update(name, ProcessingJobStatus="Stopping"))
+    runner.request_stop(KIND.name, name)
     return {}
 
 
 class ProcessingJob(runner.Job):
     """One processing job: inputs in, the program, outputs out."""
 
-    kind = KIND
+    kind = KIND.name
     log_group = "/aws/sagemaker/ProcessingJobs"
 
     def __init__(self, name: str) -> None:
@@ -161,7 +135,7 @@ class ProcessingJob(runner.Job):
 
 def start() -> None:
     """Fail the jobs whose processes went with an earlier cloud."""
-    for record in runner.lost(KIND, "ProcessingJobStatus"):
+    for record in runner.lost(KIND):
         _update(
             record["ProcessingJobName"], ProcessingJobStatus="Failed", FailureReason=runner.LOST,
             ProcessingEndTime=time.time(),
@@ -170,7 +144,7 @@ def start() -> None:
 
 def stop() -> None:
     """End every running job's processes."""
-    runner.close(KIND)
+    runner.close(KIND.name)
 
 
 def _check(request: dict[str, Any]) -> None:
@@ -207,32 +181,22 @@ def _check_s3(item: dict[str, Any], field: str, name: str) -> str:
     return local.rstrip("/")
 
 
-def _record(name: str) -> Record:
-    record = context.current().store.get(KIND, name)
-    if record is None:
-        raise errors.validation(f"Could not find requested job with name: {name}")
-    return record
-
-
 def _update(name: str, quiet: bool = False, **fields: Any) -> None:
-    record = context.current().store.update(KIND, name, {**fields, "LastModifiedTime": time.time()})
+    record = KIND.update(name, {**fields, "LastModifiedTime": time.time()})
     if not quiet:
         _emit(record)
 
 
 def _emit(record: Record) -> None:
-    detail = {field: record[field] for field in _IN_EVENT if field in record}
+    times = ("CreationTime", "ProcessingStartTime", "ProcessingEndTime", "LastModifiedTime")
     # Numbers of epoch milliseconds, where the training event has strings. Not verified against a live account.
-    for field in ("CreationTime", "ProcessingStartTime", "ProcessingEndTime", "LastModifiedTime"):
-        if field in record:
-            detail[field] = round(record[field] * 1000)
-    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
+    detail = events.detail(record, _IN_EVENT, times, events.milliseconds)
     events.emit("SageMaker Processing Job State Change", detail, record["ProcessingJobArn"])
 
 
 OPERATIONS = {
     "CreateProcessingJob": create_job,
-    "DescribeProcessingJob": describe_job,
-    "ListProcessingJobs": list_jobs,
+    "DescribeProcessingJob": KIND.describe,
+    "ListProcessingJobs": KIND.list,
     "StopProcessingJob": stop_job,
 }

@@ -25,6 +25,7 @@ from typing import IO, Any
 from laptop import processes
 from laptop.sagemaker.core import context, errors, images
 from laptop.sagemaker.core.logs import LogStream
+from laptop.sagemaker.core.resources import JobKind
 from laptop.sagemaker.core.store import Record
 
 log = logging.getLogger("skyloop.sagemaker")
@@ -298,9 +299,9 @@ def close(kind: str) -> None:
         time.sleep(_WATCH_SECONDS)
 
 
-def lost(kind: str, status_field: str) -> list[Record]:
+def lost(kind: JobKind) -> list[Record]:
     """The jobs that a stopped or killed cloud left unfinished."""
-    return [record for record in context.current().store.all(kind) if record[status_field] not in TERMINAL]
+    return [record for record in kind.all() if record[kind.status] not in TERMINAL]
 
 
 def changed_files(folder: Path, seen: dict[Path, tuple[int, int]]) -> list[Path]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from laptop.sagemaker.core import context, errors, events, roles, tags, transfer
-from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.core.resources import JobKind
+from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
 
-KIND = "training-job"
+KIND = JobKind.of("training", "TrainingJobSummaries", lambda *_: errors.validation("Requested resource not found."))
 # Checkpoints of tens of megabytes change every few seconds here, and their way to S3 takes the cores that train: at
 # most this share of the time goes to them while the program runs.
 _SYNCHRONIZATION_SHARE = 0.05
@@ -41,59 +42,32 @@ _MESSAGES = {
 def create_job(request: dict[str, Any]) -> dict[str, Any]:
     """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
     _check(request)
-    surroundings = context.current()
-    name, now = request["TrainingJobName"], time.time()
-    arn = surroundings.arn(KIND, name)
-    record = {
-        "EnableNetworkIsolation": False,
-        "EnableInterContainerTrafficEncryption": False,
-        "EnableManagedSpotTraining": False,
-        **request,
-        "TrainingJobArn": arn,
-        "TrainingJobStatus": "InProgress",
-        "SecondaryStatus": "Starting",
-        "SecondaryStatusTransitions": [_transition("Starting", now)],
-        "CreationTime": now,
-        "LastModifiedTime": now,
-    }
-    try:
-        surroundings.store.create(KIND, name, record)
-    except KeyError as taken:
-        raise errors.job_name_taken("training", arn) from taken
+    record = KIND.open(
+        {
+            "EnableNetworkIsolation": False,
+            "EnableInterContainerTrafficEncryption": False,
+            "EnableManagedSpotTraining": False,
+            **request,
+            "SecondaryStatus": "Starting",
+            "SecondaryStatusTransitions": [_transition("Starting", time.time())],
+        }
+    )
     _emit(record)
-    runner.submit(TrainingJob(name))
-    return {"TrainingJobArn": arn}
-
-
-def describe_job(request: dict[str, Any]) -> dict[str, Any]:
-    """The whole record."""
-    return _record(request["TrainingJobName"])
-
-
-def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
-    """One page of summaries, filtered and sorted."""
-    records = context.current().store.all(KIND)
-    chosen = select(records, request, name="TrainingJobName", status="TrainingJobStatus")
-    return page(chosen, request, "TrainingJobSummaries")
+    runner.submit(TrainingJob(record["TrainingJobName"]))
+    return {"TrainingJobArn": record["TrainingJobArn"]}
 
 
 def stop_job(request: dict[str, Any]) -> dict[str, Any]:
     """SIGTERM, the grace, SIGKILL; what the program saved meanwhile is kept."""
-    name = request["TrainingJobName"]
-    store = context.current().store
-    with store.lock:
-        status = _record(name)["TrainingJobStatus"]
-        if status != "InProgress":
-            raise errors.job_not_running("training", status)
-        _advance(name, "Stopping", TrainingJobStatus="Stopping")
-    runner.request_stop(KIND, name)
+    name = KIND.stop(request, lambda name: _advance(name, "Stopping", TrainingJobStatus="Stopping"))
+    runner.request_stop(KIND.name, name)
     return {}
 
 
 class TrainingJob(runner.Job):
     """One training job: channels in, `train`, model and output out."""
 
-    kind = KIND
+    kind = KIND.name
     log_group = "/aws/sagemaker/TrainingJobs"
 
     def __init__(self, name: str) -> None:
@@ -211,7 +185,7 @@ class TrainingJob(runner.Job):
             kept = transfer.upload_archive(self._s3, model, self.folder / "model.tar.gz", artifacts)
             transfer.upload_archive(self._s3, output, self.folder / "output.tar.gz", f"{self._output}/output.tar.gz")
         if kept:
-            context.current().store.update(KIND, self.name, {"ModelArtifacts": {"S3ModelArtifacts": artifacts}})
+            KIND.update(self.name, {"ModelArtifacts": {"S3ModelArtifacts": artifacts}})
 
     def _failure(self) -> str:
         file = self.folder / "output" / "failure"
@@ -236,7 +210,7 @@ class TrainingJob(runner.Job):
 
 def start() -> None:
     """Fail the jobs whose processes went with an earlier cloud."""
-    for record in runner.lost(KIND, "TrainingJobStatus"):
+    for record in runner.lost(KIND):
         _advance(
             record["TrainingJobName"], "Failed", TrainingJobStatus="Failed", FailureReason=runner.LOST,
             TrainingEndTime=time.time(),
@@ -245,7 +219,7 @@ def start() -> None:
 
 def stop() -> None:
     """End every running job's processes."""
-    runner.close(KIND)
+    runner.close(KIND.name)
 
 
 def _check(request: dict[str, Any]) -> None:
@@ -306,13 +280,6 @@ def _check_channels(channels: list[dict[str, Any]], default_mode: str) -> None:
             raise errors.validation(f"The S3 URI {source['S3Uri']} of channel {name} must start with s3://")
 
 
-def _record(name: str) -> Record:
-    record = context.current().store.get(KIND, name)
-    if record is None:
-        raise errors.validation("Requested resource not found.")
-    return record
-
-
 def _transition(status: str, at: float) -> Record:
     return {"Status": status, "StartTime": at, "StatusMessage": _MESSAGES[status]}
 
@@ -330,21 +297,18 @@ def _advance(name: str, secondary: str, **fields: Any) -> None:
         if record["TrainingJobStatus"] in runner.TERMINAL:
             record["SecondaryStatusTransitions"][-1]["EndTime"] = now
 
-    _emit(context.current().store.update(KIND, name, change))
+    _emit(KIND.update(name, change))
 
 
 def _emit(record: Record) -> None:
-    detail = {field: record[field] for field in _IN_EVENT if field in record}
-    for field in ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime"):
-        if field in record:
-            detail[field] = events.epoch_ms(record[field])
+    times = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime")
+    detail = events.detail(record, _IN_EVENT, times, events.milliseconds_text)
     detail["SecondaryStatusTransitions"] = [
-        {key: events.epoch_ms(value) if key.endswith("Time") else value for key, value in transition.items()}
+        {key: events.milliseconds_text(value) if key.endswith("Time") else value for key, value in transition.items()}
         for transition in record["SecondaryStatusTransitions"]
     ]
     for metric in detail.get("FinalMetricDataList", []):
-        metric["Timestamp"] = events.epoch_ms(metric["Timestamp"])
-    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
+        metric["Timestamp"] = events.milliseconds_text(metric["Timestamp"])
     events.emit("SageMaker Training Job State Change", detail, record["TrainingJobArn"])
 
 
@@ -355,7 +319,7 @@ def _exit_code(status: int) -> int:
 
 OPERATIONS = {
     "CreateTrainingJob": create_job,
-    "DescribeTrainingJob": describe_job,
-    "ListTrainingJobs": list_jobs,
+    "DescribeTrainingJob": KIND.describe,
+    "ListTrainingJobs": KIND.list,
     "StopTrainingJob": stop_job,
 }

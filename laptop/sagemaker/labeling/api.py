@@ -20,12 +20,19 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from laptop.sagemaker.core import context, errors, events, transfer
-from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.core.resources import JobKind
+from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.labeling import rules, workforce
+from laptop.sagemaker.labeling.known_boxes import KnownBoxes
+from laptop.skyloop_plugin import LabeledBox
 
 log = logging.getLogger("skyloop.sagemaker")
 
-KIND = "labeling-job"
+KIND = JobKind.of(
+    "labeling",
+    "LabelingJobSummaryList",
+    lambda _, arn: errors.resource_not_found(f"The labeling job {arn} does not exist."),
+)
 _TERMINAL = ("Completed", "Failed", "Stopped")
 _CHUNK = 64  # objects between two looks at the stop flag and two updates of the counters
 _READERS = 4
@@ -38,29 +45,9 @@ _stopping: dict[str, threading.Event] = {}
 def create_job(request: dict[str, Any]) -> dict[str, Any]:
     """Open a job to the workforce. Raises ResourceInUse for a used name, ValidationException."""
     rules.check(request)
-    surroundings = context.current()
-    name, now = request["LabelingJobName"], time.time()
-    arn = surroundings.arn(KIND, name)
-    record = {
-        **request,
-        "LabelingJobArn": arn,
-        "LabelingJobStatus": "InProgress",
-        "JobReferenceCode": uuid.uuid4().hex,
-        "LabelCounters": _counters(),
-        "CreationTime": now,
-        "LastModifiedTime": now,
-    }
-    try:
-        surroundings.store.create(KIND, name, record)
-    except KeyError as taken:
-        raise errors.job_name_taken("labeling", arn) from taken
-    _open(name)
-    return {"LabelingJobArn": arn}
-
-
-def describe_job(request: dict[str, Any]) -> dict[str, Any]:
-    """The whole record."""
-    return _record(request["LabelingJobName"])
+    record = KIND.open({**request, "JobReferenceCode": uuid.uuid4().hex, "LabelCounters": _counters()})
+    _open(record["LabelingJobName"])
+    return {"LabelingJobArn": record["LabelingJobArn"]}
 
 
 def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
@@ -71,20 +58,14 @@ def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
             "WorkteamArn": record["HumanTaskConfig"]["WorkteamArn"],
             "PreHumanTaskLambdaArn": record["HumanTaskConfig"]["PreHumanTaskLambdaArn"],
         }
-        for record in context.current().store.all(KIND)
+        for record in KIND.all()
     ]
-    chosen = select(records, request, name="LabelingJobName", status="LabelingJobStatus")
-    return page(chosen, request, "LabelingJobSummaryList")
+    return KIND.page(records, request)
 
 
 def stop_job(request: dict[str, Any]) -> dict[str, Any]:
     """Close the job to the workforce; what was answered until then is in the output manifest."""
-    name = request["LabelingJobName"]
-    with context.current().store.lock:
-        status = _record(name)["LabelingJobStatus"]
-        if status != "InProgress":
-            raise errors.job_not_running("labeling", status)
-        _update(name, LabelingJobStatus="Stopping")
+    name = KIND.stop(request, lambda name: _update(name, LabelingJobStatus="Stopping"))
     if flag := _stopping.get(name):
         flag.set()
     return {}
@@ -92,7 +73,7 @@ def stop_job(request: dict[str, Any]) -> dict[str, Any]:
 
 def start() -> None:
     """Open again the jobs that an earlier cloud left open: a workforce does not lose its tasks."""
-    for record in context.current().store.all(KIND):
+    for record in KIND.all():
         if record["LabelingJobStatus"] not in _TERMINAL:
             _open(record["LabelingJobName"], stopped=record["LabelingJobStatus"] == "Stopping")
 
@@ -107,7 +88,7 @@ def _open(name: str, stopped: bool = False) -> None:
 
 def _run(name: str, stopping: threading.Event) -> None:
     try:
-        status = _Task(_record(name), stopping).work()
+        status = _Task(KIND.get(name), stopping).work()
         reason = None
     except (transfer.TransferError, ValueError) as failure:
         status, reason = "Failed", f"ClientError: {failure}"
@@ -132,7 +113,7 @@ class _Task:
         self._settings = workforce.Settings.load()
         # The manifest, the images and the output go through the job's role, as on AWS; the workers' knowledge does not.
         self._s3 = context.current().client("s3", record["RoleArn"])
-        self._known: dict[str, workforce.KnownBoxes] = {}
+        self._known: dict[str, KnownBoxes] = {}
         config = json.loads(transfer.read(self._s3, record["LabelCategoryConfigS3Uri"]))
         self._categories = [item["label"] for item in config["labels"]]
         self._audited = config.get("auditLabelAttributeName") if rules.is_adjustment(record) else None
@@ -188,18 +169,18 @@ class _Task:
             for worker in range(self._record["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"])
         ]
         agreed = workforce.consolidate(answers)
-        classes = sorted({self._categories.index(box.label) for box, _ in agreed})
+        classes = sorted({self._categories.index(drawn.category) for drawn, _ in agreed})
         label = {
             "image_size": [{"width": width, "height": height, "depth": depth}],
             "annotations": [
                 {
-                    "class_id": self._categories.index(box.label),
-                    "left": box.left,
-                    "top": box.top,
-                    "width": box.width,
-                    "height": box.height,
+                    "class_id": self._categories.index(drawn.category),
+                    "left": drawn.box.left,
+                    "top": drawn.box.top,
+                    "width": drawn.box.width,
+                    "height": drawn.box.height,
                 }
-                for box, _ in agreed
+                for drawn, _ in agreed
             ],
         }
         metadata = {
@@ -230,9 +211,11 @@ class _Task:
         self._known.clear()
         return not lines or any(self._attribute in line or self._boxes(line) is not None for line in lines)
 
-    def _boxes(self, line: Record) -> list[workforce.Box] | None:
+    def _boxes(self, line: Record) -> list[LabeledBox] | None:
         bucket, key = transfer.split(line["source-ref"])
-        return self._known.setdefault(bucket, workforce.KnownBoxes(bucket)).of(key, line.get("image-id"))
+        if bucket not in self._known:
+            self._known[bucket] = KnownBoxes(context.current().client("s3"), bucket)
+        return self._known[bucket].of(key, line.get("image-id"))
 
     def _write(self, lines: list[Record]) -> str:
         name = self._record["LabelingJobName"]
@@ -248,20 +231,13 @@ def _counters(**given: int) -> Record:
     return {**zero, **given}
 
 
-def _record(name: str) -> Record:
-    record = context.current().store.get(KIND, name)
-    if record is None:
-        raise errors.resource_not_found(f"The labeling job {context.current().arn(KIND, name)} does not exist.")
-    return record
-
-
 def _update(name: str, **fields: Any) -> Record:
-    return context.current().store.update(KIND, name, {**fields, "LastModifiedTime": time.time()})
+    return KIND.update(name, {**fields, "LastModifiedTime": time.time()})
 
 
 OPERATIONS = {
     "CreateLabelingJob": create_job,
-    "DescribeLabelingJob": describe_job,
+    "DescribeLabelingJob": KIND.describe,
     "ListLabelingJobs": list_jobs,
     "StopLabelingJob": stop_job,
 }

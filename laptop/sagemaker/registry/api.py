@@ -11,10 +11,9 @@ import time
 from typing import Any
 
 from laptop.sagemaker.core import context, errors, events, tags, transfer
-from laptop.sagemaker.core.store import Record, page, select
+from laptop.sagemaker.core.resources import Kind
+from laptop.sagemaker.core.store import Record
 
-GROUP = "model-package-group"
-PACKAGE = "model-package"
 _CREATOR = {"UserProfileName": "laptop"}
 _METADATA_LIMIT = 50  # CustomerMetadataMap
 _UPDATABLE = (
@@ -29,36 +28,52 @@ _IN_EVENT = (
 )  # fmt: skip
 
 
+def _package_arn(name_or_arn: str) -> str:
+    """The key of a package in the store: its ARN, by the ARN in any case or by `<group>/<version>`."""
+    arn = name_or_arn if name_or_arn.startswith("arn:") else context.current().arn("model-package", name_or_arn)
+    return re.sub(r"/([^/]+/[^/]+)$", lambda found: found[0].lower(), arn)
+
+
+GROUPS = Kind(
+    "model-package-group",
+    "ModelPackageGroupName",
+    "ModelPackageGroupSummaryList",
+    taken=lambda arn: errors.validation(f"Model Package Group already exists: {arn}"),
+    missing=lambda _, arn: errors.validation(f"Model Package Group {arn} does not exist."),
+    key=str.lower,
+)
+PACKAGES = Kind(
+    "model-package",
+    "ModelPackageName",
+    "ModelPackageSummaryList",
+    taken=lambda arn: errors.validation(f"ModelPackage already exists: {arn}"),
+    missing=lambda name, arn: errors.validation(
+        f"ModelPackage {name if name.startswith('arn:') else arn} does not exist."
+    ),
+    key=_package_arn,
+)
+
+
 def create_group(request: dict[str, Any]) -> dict[str, Any]:
     """Add a group. Raises ValidationException for a used name."""
     tags.check(request.get("Tags", []))
-    surroundings = context.current()
-    name = request["ModelPackageGroupName"]
-    arn = surroundings.arn(GROUP, name)
-    record = {
-        **request,
-        "ModelPackageGroupArn": arn,
-        "ModelPackageGroupStatus": "Completed",
-        "CreationTime": time.time(),
-        "CreatedBy": _CREATOR,
-        "_LastVersion": 0,
-    }
-    try:
-        surroundings.store.create(GROUP, name.lower(), record)
-    except KeyError as taken:
-        raise errors.validation(f"Model Package Group already exists: {arn}") from taken
+    arn = GROUPS.arn(request["ModelPackageGroupName"])
+    GROUPS.create(
+        {
+            **request,
+            "ModelPackageGroupArn": arn,
+            "ModelPackageGroupStatus": "Completed",
+            "CreationTime": time.time(),
+            "CreatedBy": _CREATOR,
+            "_LastVersion": 0,
+        }
+    )
     return {"ModelPackageGroupArn": arn}
 
 
 def describe_group(request: dict[str, Any]) -> dict[str, Any]:
     """The whole record."""
     return _group(request["ModelPackageGroupName"])
-
-
-def list_groups(request: dict[str, Any]) -> dict[str, Any]:
-    """One page of summaries."""
-    chosen = select(context.current().store.all(GROUP), request, name="ModelPackageGroupName")
-    return page(chosen, request, "ModelPackageGroupSummaryList")
 
 
 def delete_group(request: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +83,7 @@ def delete_group(request: dict[str, Any]) -> dict[str, Any]:
         raise errors.conflict(
             f"Cannot delete Model Package Group {group['ModelPackageGroupArn']} because it contains Model Packages."
         )
-    context.current().store.delete(GROUP, group["ModelPackageGroupName"].lower())
+    GROUPS.remove(group["ModelPackageGroupName"])
     return {}
 
 
@@ -87,19 +102,17 @@ def create_package(request: dict[str, Any]) -> dict[str, Any]:
     if "ModelPackageGroupName" not in request:
         raise errors.validation("One of ModelPackageName and ModelPackageGroupName must be given.")
     _check_inference(request)
-    surroundings = context.current()
-    store = surroundings.store
-    with store.lock:
+    with context.current().store.lock:
         group = _group(request["ModelPackageGroupName"])
         token = request.get("ClientToken")
         for known in _packages_of(group):
             if token and known.get("ClientToken") == token:
                 return {"ModelPackageArn": known["ModelPackageArn"]}
         version = group["_LastVersion"] + 1
-        store.update(GROUP, group["ModelPackageGroupName"].lower(), {"_LastVersion": version})
+        GROUPS.update(group["ModelPackageGroupName"], {"_LastVersion": version})
         now = time.time()
         name = group["ModelPackageGroupName"]
-        arn = surroundings.arn(PACKAGE, f"{name}/{version}")
+        arn = PACKAGES.arn(f"{name}/{version}")
         record = {
             "CertifyForMarketplace": False,
             "ModelApprovalStatus": "PendingManualApproval",
@@ -117,14 +130,9 @@ def create_package(request: dict[str, Any]) -> dict[str, Any]:
             "LastModifiedTime": now,
             "CreatedBy": _CREATOR,
         }
-        store.create(PACKAGE, arn, record)
+        PACKAGES.create(record)
     _emit(record)
     return {"ModelPackageArn": arn}
-
-
-def describe_package(request: dict[str, Any]) -> dict[str, Any]:
-    """The whole record, by ARN or by `<group>/<version>`."""
-    return _package(request["ModelPackageName"])
 
 
 def update_package(request: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +140,7 @@ def update_package(request: dict[str, Any]) -> dict[str, Any]:
 
     Metadata given is merged in; `CustomerMetadataPropertiesToRemove` takes keys out. Raises ValidationException.
     """
-    arn = _package(request["ModelPackageArn"])["ModelPackageArn"]
+    arn = PACKAGES.get(request["ModelPackageArn"])["ModelPackageArn"]
     if "InferenceSpecification" in request:
         _check_inference(request)
     changed = [field for field in _UPDATABLE if field in request]
@@ -158,7 +166,7 @@ def update_package(request: dict[str, Any]) -> dict[str, Any]:
         record["LastModifiedTime"] = time.time()
         record["LastModifiedBy"] = _CREATOR
 
-    _emit(context.current().store.update(PACKAGE, arn, change), changed)
+    _emit(PACKAGES.update(arn, change), changed)
     return {"ModelPackageArn": arn}
 
 
@@ -169,17 +177,10 @@ def list_packages(request: dict[str, Any]) -> dict[str, Any]:
     else:
         # Without a group the API lists unversioned packages unless told otherwise, and this registry has none.
         versioned = request.get("ModelPackageType", "Unversioned") != "Unversioned"
-        records = context.current().store.all(PACKAGE) if versioned else []
+        records = PACKAGES.all() if versioned else []
     wanted = request.get("ModelApprovalStatus")
     records = [record for record in records if wanted in (None, record["ModelApprovalStatus"])]
-    return page(select(records, request, name="ModelPackageName"), request, "ModelPackageSummaryList")
-
-
-def delete_package(request: dict[str, Any]) -> dict[str, Any]:
-    """Remove a version; its number is not given out again. Raises ValidationException."""
-    record = _package(request["ModelPackageName"])
-    context.current().store.delete(PACKAGE, record["ModelPackageArn"])
-    return {}
+    return PACKAGES.page(records, request)
 
 
 def _check_inference(request: dict[str, Any]) -> None:
@@ -211,45 +212,30 @@ def _exists(uri: str) -> bool:
 
 
 def _group(name_or_arn: str) -> Record:
-    name = name_or_arn.rpartition("/")[2]
-    record = context.current().store.get(GROUP, name.lower())
-    if record is None:
-        raise errors.validation(f"Model Package Group {context.current().arn(GROUP, name)} does not exist.")
-    return record
-
-
-def _package(name_or_arn: str) -> Record:
-    name = name_or_arn if name_or_arn.startswith("arn:") else context.current().arn(PACKAGE, name_or_arn)
-    record = context.current().store.get(PACKAGE, re.sub(r"/([^/]+/[^/]+)$", lambda found: found[0].lower(), name))
-    if record is None:
-        raise errors.validation(f"ModelPackage {name} does not exist.")
-    return record
+    return GROUPS.get(name_or_arn.rpartition("/")[2])
 
 
 def _packages_of(group: Record) -> list[Record]:
     name = group["ModelPackageGroupName"]
-    return [record for record in context.current().store.all(PACKAGE) if record["ModelPackageGroupName"] == name]
+    return [record for record in PACKAGES.all() if record["ModelPackageGroupName"] == name]
 
 
 def _emit(record: Record, changed: list[str] | None = None) -> None:
-    detail = {field: record[field] for field in _IN_EVENT if field in record}
-    for field in ("CreationTime", "LastModifiedTime"):
-        detail[field] = round(record[field] * 1000)
+    detail = events.detail(record, _IN_EVENT, ("CreationTime", "LastModifiedTime"), events.milliseconds)
     # Only an update lists what it changed: a rule on approvals has to take "contains ModelApprovalStatus, or absent".
     if changed is not None:
         detail["UpdatedModelPackageFields"] = changed
-    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
     events.emit("SageMaker Model Package State Change", detail, record["ModelPackageArn"])
 
 
 OPERATIONS = {
     "CreateModelPackageGroup": create_group,
     "DescribeModelPackageGroup": describe_group,
-    "ListModelPackageGroups": list_groups,
+    "ListModelPackageGroups": GROUPS.list,
     "DeleteModelPackageGroup": delete_group,
     "CreateModelPackage": create_package,
-    "DescribeModelPackage": describe_package,
+    "DescribeModelPackage": PACKAGES.describe,
     "UpdateModelPackage": update_package,
     "ListModelPackages": list_packages,
-    "DeleteModelPackage": delete_package,
+    "DeleteModelPackage": PACKAGES.delete,  # the number of a deleted version is not used again
 }

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from laptop import deploy, lifecycle, preflight
+from laptop.account import client_settings
 from tests.conformance.conftest import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -123,7 +124,7 @@ def up(home: Path, template: Path) -> Callable[..., lifecycle.Running]:
 
 
 def client(running: lifecycle.Running, service: str) -> Any:
-    return boto3.client(service, **lifecycle.client_settings(running.endpoint_url))
+    return boto3.client(service, **client_settings(running.endpoint_url))
 
 
 def test_state_survives_a_stop_and_a_change_of_port(home: Path, up: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from laptop.ministack_patches.services import _content_type
+
 
 def test_sagemaker_answers_by_its_own_errors(cloud: Any) -> None:
     with pytest.raises(ClientError, match="ValidationException"):
@@ -35,8 +37,6 @@ def test_an_endpoint_that_does_not_exist_cannot_be_invoked(cloud: Any) -> None:
 
 def test_a_models_answer_keeps_its_content_type() -> None:
     # Through a whole endpoint: tests/conformance/endpoints/test_endpoints.py. Here, that nothing is written over.
-    from laptop.ministack_patches.services import _content_type
-
     written: list[str] = []
 
     def original(service: str, status: int, headers: dict[str, str]) -> None:

@@ -32,5 +32,10 @@ class Rectangle:
         width, height = min(self.right, other.right) - left, min(self.bottom, other.bottom) - top
         return Rectangle(left, top, width, height) if width > 0 and height > 0 else None
 
+    def iou(self, other: Rectangle) -> float:
+        """Intersection over union, 0 to 1."""
+        shared = self.shared_with(other)
+        return shared.area / (self.area + other.area - shared.area) if shared else 0.0
+
     def moved(self, across: float, down: float) -> Rectangle:
         return Rectangle(self.left + across, self.top + down, self.width, self.height)

@@ -15,7 +15,9 @@ from laptop.sagemaker.core import context, images
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     before = context._current
-    context.configure(context.Context(tmp_path, "http://127.0.0.1:1"))
+    context.configure(
+        context.Context(tmp_path, "http://127.0.0.1:1", role_credentials=lambda _: {}, put_event=lambda _: None)
+    )
     yield tmp_path
     context._current = before
 

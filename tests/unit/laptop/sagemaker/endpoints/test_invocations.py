@@ -29,7 +29,9 @@ class NoLog:
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path) -> None:
-    context.configure(context.Context(tmp_path, "http://127.0.0.1:1"))
+    context.configure(
+        context.Context(tmp_path, "http://127.0.0.1:1", role_credentials=lambda _: {}, put_event=lambda _: None)
+    )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ministack.services import cloudwatch
 
-from laptop import alarms
+from laptop.ministack_patches import alarm_evaluation, alarms
 
 RETAIN = "the state before"
 
@@ -49,7 +49,7 @@ def test_missing_data(row: tuple[Any, ...], column: int, state: str) -> None:
     treatment = ("missing", "ignore", "breaching", "notBreaching")[column]
     expected = row[2 + column]
     wanted = state if expected == RETAIN else expected
-    assert alarms.evaluate(alarm(row[1], treatment), values(row[0]), state) == wanted
+    assert alarm_evaluation.evaluate(alarm(row[1], treatment), values(row[0]), state) == wanted
 
 
 @pytest.mark.parametrize(
@@ -65,17 +65,17 @@ def test_missing_data(row: tuple[Any, ...], column: int, state: str) -> None:
 )
 def test_operators(operator: str, value: float, state: str) -> None:
     one = {"EvaluationPeriods": 1, "Threshold": 5, "ComparisonOperator": operator}
-    assert alarms.evaluate(one, [value], "OK") == state
+    assert alarm_evaluation.evaluate(one, [value], "OK") == state
 
 
 def test_the_range_looked_at_is_longer_than_the_periods() -> None:
-    assert alarms.evaluation_range(alarm(3)) == 5
-    assert alarms.evaluation_range({"EvaluationPeriods": 1}) == 1
+    assert alarm_evaluation.evaluation_range(alarm(3)) == 5
+    assert alarm_evaluation.evaluation_range({"EvaluationPeriods": 1}) == 1
 
 
 def test_points_fall_into_periods_that_end_now() -> None:
     points = [{"Timestamp": at} for at in (100.0, 95.0, 90.0, 89.9, 70.0, 101.0)]
-    found = alarms.buckets(points, now=100.0, period=10.0, count=2)
+    found = alarm_evaluation.buckets(points, now=100.0, period=10.0, count=2)
     assert [[point["Timestamp"] for point in bucket] for bucket in found] == [[100.0, 95.0], [90.0, 89.9]]
 
 

@@ -1,0 +1,141 @@
+"""The laptop cloud as one ASGI application: MiniStack with its gaps closed, and the local SageMaker.
+
+Importing this imports MiniStack, which reads its settings from the environment then: `laptop.server` prepares them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from hypercorn.asyncio import serve as serve_asgi
+from hypercorn.config import Config
+from ministack import app
+from ministack.core import lambda_runtime
+
+from laptop import faults
+from laptop.account import ACCOUNT_ID, REGION
+from laptop.ministack_patches import authorization, events, executions, installation
+from laptop.sagemaker import service
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = logging.getLogger("skyloop")
+
+
+class Cloud:
+    """The ASGI application: the admin paths under ``/_skyloop/``, and the patched MiniStack for the rest."""
+
+    def __init__(self, home: Path, port: int) -> None:
+        installation.install()
+        self._ministack = app.app
+        self._home = home
+        self._port = port
+        self._status = "starting"
+        self._starting: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith("/_skyloop/"):
+            await self._admin(scope, receive, send)
+        else:
+            await self._ministack(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open the local SageMaker once the port answers: restored endpoints fetch their models from it."""
+
+        async def start_and_send(message: MutableMapping[str, Any]) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                self._starting = asyncio.create_task(self._start())
+
+        await self._ministack(scope, receive, start_and_send)
+
+    async def _start(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                writer.close()
+                break
+            await asyncio.sleep(0.01)
+        try:
+            await asyncio.to_thread(
+                service.start,
+                self._home,
+                f"http://127.0.0.1:{self._port}",
+                role_credentials=_role_credentials,
+                put_event=events.put_event,
+            )
+        except Exception as error:
+            log.exception("The local SageMaker could not start")
+            self._status = f"failed: {error}"
+        else:
+            self._status = "ready"
+            executions.resume()
+
+    async def stop(self) -> None:
+        """End every process. To be called while the port still answers: they flush logs and captures through it."""
+        if self._starting:
+            await self._starting
+        executions.halt()
+        try:
+            await asyncio.to_thread(service.stop)
+        except Exception:
+            log.exception("The local SageMaker could not stop in order")
+        await asyncio.to_thread(lambda_runtime.reset)
+
+    async def _admin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        status, answer = 404, {"error": f"no such path: {scope['path']}"}
+        match scope["method"], scope["path"]:
+            case "GET", "/_skyloop/health":
+                status, answer = 200, {"status": self._status, "pid": os.getpid(), "home": str(self._home)}
+            case "GET", "/_skyloop/faults":
+                status, answer = 200, faults.current()
+            case "POST", "/_skyloop/faults":
+                try:
+                    status, answer = 200, faults.configure(json.loads(body or b"{}"))
+                except ValueError as error:
+                    status, answer = 400, {"error": str(error)}
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+
+def _role_credentials(role_arn: str) -> dict[str, str]:
+    return authorization.session_credentials(role_arn, REGION, ACCOUNT_ID, "SageMaker")
+
+
+async def serve(home: Path, descriptor: int, port: int) -> None:
+    """Serve the cloud on a listening socket until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    config = Config()
+    config.bind = [f"fd://{descriptor}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1
+    config.shutdown_timeout = 60
+    config.loglevel = "WARNING"
+    cloud = Cloud(home, port)
+
+    async def stopped() -> None:
+        await stop.wait()
+        await cloud.stop()
+
+    await serve_asgi(cloud, config, shutdown_trigger=stopped)

@@ -1,0 +1,26 @@
+"""The patches of every subject, put in place together."""
+
+from __future__ import annotations
+
+from laptop.ministack_patches import (
+    alarms,
+    authorization,
+    events,
+    executions,
+    integrations,
+    lambdas,
+    maps,
+    patching,
+    services,
+    templates,
+)
+
+_SUBJECTS = (services, lambdas, events, alarms, executions, maps, integrations, authorization, templates)
+
+
+def install() -> None:
+    """Patch MiniStack in every subject. Call once, before it serves its first request."""
+    for subject in _SUBJECTS:
+        if hasattr(subject, "prepare"):
+            subject.prepare()
+    patching.apply()

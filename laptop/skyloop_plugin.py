@@ -1,0 +1,102 @@
+"""All that the laptop cloud knows of Skyloop, the product that it runs.
+
+Nothing else below `laptop` imports `skyloop` or names `training_container`: for another product, this module changes
+and nothing else does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skyloop import layout
+from skyloop.formats.geometry import Rectangle
+from skyloop.formats.groundtruth import LabeledBox
+
+__all__ = ["LabeledBox", "Rectangle"]
+
+# ── Where things are on this machine ─────────────────────────────────────────────────────────────────────────────────
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEMPLATE = REPOSITORY / "template.yaml"
+SAMCONFIG = REPOSITORY / "samconfig.toml"
+DEFAULT_HOME = REPOSITORY / ".skyloop"
+
+# ── Names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+COMMAND = "skyloop"
+"""What a person types; errors name the command to run next."""
+
+DEFAULT_STACK_NAME = "skyloop-dev"
+ARTIFACT_BUCKET = "skyloop-laptop-artifacts"
+"""Takes zips and definitions at deployment; only the laptop cloud has it."""
+
+# ── The container image ──────────────────────────────────────────────────────────────────────────────────────────────
+
+_IMAGE = "skyloop-training"
+_IMAGE_FOLDER = REPOSITORY / "training_container"
+
+CONTAINER_ENVIRONMENT = {"SKYLOOP_BIND_HOST": "127.0.0.1"}
+"""What an endpoint's process gets besides SageMaker's own variables: on AWS it must listen on every interface."""
+
+
+def image_folder(repository: str) -> Path | None:
+    """The folder with the Dockerfile of an image, by the image's repository (`team/name`); None for a stranger's."""
+    return _IMAGE_FOLDER if repository.rpartition("/")[2].endswith(_IMAGE) else None
+
+
+# ── Boxes that are known when images are dropped ─────────────────────────────────────────────────────────────────────
+
+KNOWN_BOXES = layout.KNOWN_BOXES
+known_boxes_key = layout.known_boxes_key
+
+
+def flight_and_path(key: str) -> tuple[str, str] | None:
+    """The flight of a raw image and the image's path in it; None for a key outside of any flight."""
+    flight, slash, path = key.removeprefix(layout.RAW_IMAGES).partition("/")
+    return (flight, path) if slash and key.startswith(layout.RAW_IMAGES) else None
+
+
+@dataclass
+class KnownFlight:
+    """The known boxes of one flight: by path in the flight, by bare file name, and by the image's SHA-256."""
+
+    by_path: dict[str, list[LabeledBox]] = field(default_factory=dict)
+    by_name: dict[str, list[str]] = field(default_factory=dict)
+    by_content: dict[str, list[LabeledBox]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, body: bytes) -> KnownFlight:
+        """Read the COCO file of a flight, with the `sha256` that `skyloop drop` adds to its images.
+
+        Raises ValueError, KeyError, TypeError or AttributeError for what is no such file.
+        """
+        coco = json.loads(body)
+        flight = cls()
+        categories = {item["id"]: item["name"] for item in coco["categories"]}
+        paths = {}
+        for image in coco["images"]:
+            path = image["file_name"].replace("\\", "/").removeprefix("./").lstrip("/")
+            paths[image["id"]] = path
+            flight.by_path[path] = []
+            flight.by_name.setdefault(path.rpartition("/")[2], []).append(path)
+            if content := image.get("sha256"):
+                flight.by_content[content] = flight.by_path[path]
+        for item in coco["annotations"]:
+            left, top, width, height = (float(number) for number in item["bbox"])
+            if width > 0 and height > 0 and not item.get("iscrowd"):
+                box = LabeledBox(categories[item["category_id"]], Rectangle(left, top, width, height))
+                flight.by_path[paths[item["image_id"]]].append(box)
+        return flight
+
+    def find(self, flight: str, path: str) -> list[LabeledBox] | None:
+        """By the path in the flight, else with the folders above it, else by a file name that only one image has."""
+        for candidate in (path, f"{flight}/{path}", f"{layout.RAW_IMAGES}{flight}/{path}"):
+            if candidate in self.by_path:
+                return self.by_path[candidate]
+        same_name = self.by_name.get(path.rpartition("/")[2], [])
+        # A bare name may stand for a nested image; a path that differs is another image of the same name.
+        if len(same_name) == 1 and ("/" not in same_name[0] or "/" not in path):
+            return self.by_path[same_name[0]]
+        return None
