@@ -17,8 +17,9 @@ from skyloop.aws.settings import Settings
 from tests.infra import wiring
 
 BOUNDS = ("AllowedValues", "AllowedPattern", "MinValue", "MaxValue")
-# Layers, and what is a part of the resource that it belongs to.
+# Layers, policies, and what is a part of the resource that it belongs to.
 NOT_TAGGED = {
+    "AWS::IAM::ManagedPolicy",
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
     "AWS::SNS::TopicPolicy",
