@@ -287,6 +287,12 @@ def test_samconfig_names_parameters_that_exist_with_values_they_take(environment
             assert re.fullmatch(bounds["AllowedPattern"], value), name
 
 
+@pytest.mark.parametrize("name", ["template.yaml", "samconfig.toml"])
+def test_no_line_is_longer_than_120(name: str) -> None:
+    lines = enumerate((wiring.ROOT / name).read_text(encoding="utf-8").splitlines(), 1)
+    assert [number for number, line in lines if len(line) > 120] == []
+
+
 def test_nothing_that_is_deployed_knows_which_cloud_it_is_on() -> None:
     words = re.compile(r"local(ly)?\b|localhost|laptop|ministack|moto\b|127\.0\.0\.1", re.IGNORECASE)
     container = [f"training_container/{name}" for name in ("Dockerfile", "README.md", "requirements.txt")]
