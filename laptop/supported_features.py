@@ -11,6 +11,7 @@ _STORAGE = "test_templates.py::test_storage_is_made_as_declared"
 _WIRING = "test_wiring.py::test_wiring_is_made_as_declared"
 _SERVERLESS = "test_templates.py::test_a_serverless_application_runs"
 _GROUP = "test_templates.py::test_a_model_package_group_is_made_by_a_stack"
+_MANAGED = "test_templates.py::test_a_managed_policy_allows_the_roles_it_is_attached_to"
 _CONDITIONS = "test_templates.py::test_conditions_compute_with_strings"
 
 SECTIONS = {
@@ -69,9 +70,11 @@ RESOURCES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("Description", "EventPattern", "Name", "State", "Tags", "Targets"), _WIRING),
         "ScheduleExpression": "test_events.py::test_a_schedule_fires_when_its_time_has_come",
     },
-    "AWS::IAM::Role": dict.fromkeys(
-        ("AssumeRolePolicyDocument", "Description", "Policies", "RoleName", "Tags"), _WIRING
-    ),
+    "AWS::IAM::ManagedPolicy": {"PolicyDocument": _MANAGED},
+    "AWS::IAM::Role": {
+        **dict.fromkeys(("AssumeRolePolicyDocument", "Description", "Policies", "RoleName", "Tags"), _WIRING),
+        "ManagedPolicyArns": _MANAGED,
+    },
     "AWS::Lambda::EventSourceMapping": {
         **dict.fromkeys(("EventSourceArn", "FunctionName"), _WIRING),
         **dict.fromkeys(

@@ -92,12 +92,20 @@ def _reference(name: str) -> str:
     return ARNS[wiring.template()["Resources"][name]["Type"]].format(name.lower())
 
 
+def documents(role: str) -> list[wiring.JSON]:
+    """The policy documents of a role: its own, and those of the template's managed policies. There are no others."""
+    properties = wiring.resources("AWS::IAM::Role")[role]
+    managed = wiring.resources("AWS::IAM::ManagedPolicy")
+    attached = [managed[arn["Ref"]] for arn in properties.get("ManagedPolicyArns", [])]
+    return [resolve(policy["PolicyDocument"]) for policy in (*properties["Policies"], *attached)]
+
+
 def statements(role: str) -> list[wiring.JSON]:
-    found = []
-    for policy in wiring.resources("AWS::IAM::Role")[role]["Policies"]:
-        for statement in resolve(policy["PolicyDocument"])["Statement"]:
-            found.append({**statement, "Action": _many(statement["Action"]), "Resource": _many(statement["Resource"])})
-    return found
+    return [
+        {**statement, "Action": _many(statement["Action"]), "Resource": _many(statement["Resource"])}
+        for document in documents(role)
+        for statement in document["Statement"]
+    ]
 
 
 def _many(value: Any) -> list[str]:
@@ -132,9 +140,8 @@ def parliament() -> Iterator[types.ModuleType]:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_parliament_finds_nothing(role: str, parliament: types.ModuleType) -> None:
-    for policy in wiring.resources("AWS::IAM::Role")[role]["Policies"]:
-        document = json.dumps(resolve(policy["PolicyDocument"]))
-        findings = parliament.analyze_policy_string(document).findings
+    for document in documents(role):
+        findings = parliament.analyze_policy_string(json.dumps(document)).findings
         # Executions of express machines have ARNs of another form; there are no such machines here.
         assert [f"{item.issue}: {item.detail}" for item in findings if ":express:" not in str(item.detail)] == []
 
@@ -263,11 +270,11 @@ SERVICES = {
     "package": "sagemaker",
     "job": "sagemaker",
 }
+WRITES_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+SENDS_TRACES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 IMPLICIT = {
-    "logs:CreateLogStream",
-    "logs:PutLogEvents",
-    "xray:PutTraceSegments",
-    "xray:PutTelemetryRecords",
+    *WRITES_LOGS,
+    *SENDS_TRACES,
     # A missing object is "not found" only to who may list.
     "s3:ListBucket",
     # CopyObject reads and writes the tags, if there are any.
@@ -316,3 +323,19 @@ def test_function_may_do_nothing_that_its_code_never_calls(logical: str) -> None
     fed = any(source["FunctionName"]["Ref"] == logical for source in sources)
     used = _called_actions(function) | IMPLICIT | (QUEUE if fed else set())
     assert actions(f"{logical.removesuffix('Function')}Role") - used == set()
+
+
+@pytest.mark.parametrize("logical", sorted(wiring.resources("AWS::Serverless::Function")))
+def test_function_writes_its_own_log_and_sends_traces(logical: str) -> None:
+    function = wiring.resources("AWS::Serverless::Function")[logical]
+    role = function["Role"]["Fn::GetAtt"][0]
+    assert role == f"{logical.removesuffix('Function')}Role"
+    logs = {
+        (action, arn)
+        for item in statements(role)
+        for action in item["Action"]
+        for arn in item["Resource"]
+        if action.startswith("logs:")
+    }
+    assert logs == {(action, _reference(function["LoggingConfig"]["LogGroup"]["Ref"])) for action in WRITES_LOGS}
+    assert actions(role) >= SENDS_TRACES

@@ -17,8 +17,9 @@ from skyloop.aws.settings import Settings
 from tests.infra import wiring
 
 BOUNDS = ("AllowedValues", "AllowedPattern", "MinValue", "MaxValue")
-# Layers, and what is a part of the resource that it belongs to.
+# Layers, policies, and what is a part of the resource that it belongs to.
 NOT_TAGGED = {
+    "AWS::IAM::ManagedPolicy",
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
     "AWS::SNS::TopicPolicy",
@@ -284,6 +285,12 @@ def test_samconfig_names_parameters_that_exist_with_values_they_take(environment
             assert value in [str(item) for item in bounds["AllowedValues"]], name
         if "AllowedPattern" in bounds:
             assert re.fullmatch(bounds["AllowedPattern"], value), name
+
+
+@pytest.mark.parametrize("name", ["template.yaml", "samconfig.toml"])
+def test_no_line_is_longer_than_120(name: str) -> None:
+    lines = enumerate((wiring.ROOT / name).read_text(encoding="utf-8").splitlines(), 1)
+    assert [number for number, line in lines if len(line) > 120] == []
 
 
 def test_nothing_that_is_deployed_knows_which_cloud_it_is_on() -> None:

@@ -70,6 +70,52 @@ def test_tags_of_the_stack_reach_its_resources(cloud: Cloud, stack: Any) -> None
     assert tags(Stage="prod") == [{"Stage": "prod"}, {"Stage": "prod"}, {"Stage": "own"}]
 
 
+def test_a_managed_policy_allows_the_roles_it_is_attached_to(cloud: Cloud, stack: Any) -> None:
+    template = """
+        Transform: AWS::Serverless-2016-10-31
+        Resources:
+          Mine: {Type: AWS::SQS::Queue}
+          Other: {Type: AWS::SQS::Queue}
+          Policy:
+            Type: AWS::IAM::ManagedPolicy
+            Properties:
+              PolicyDocument:
+                Version: "2012-10-17"
+                Statement: [{Effect: Allow, Action: "sqs:SendMessage", Resource: !GetAtt Mine.Arn}]
+          Role:
+            Type: AWS::IAM::Role
+            Properties:
+              AssumeRolePolicyDocument:
+                Statement: [{Effect: Allow, Principal: {Service: states.amazonaws.com}, Action: "sts:AssumeRole"}]
+              ManagedPolicyArns: [!Ref Policy]
+          Send:
+            Type: AWS::Serverless::StateMachine
+            Properties:
+              Role: !GetAtt Role.Arn
+              Definition:
+                QueryLanguage: JSONata
+                StartAt: Send
+                States:
+                  Send:
+                    Type: Task
+                    Resource: arn:aws:states:::sqs:sendMessage
+                    Arguments: {QueueUrl: "{% $states.input %}", MessageBody: hello}
+                    End: true
+        Outputs: {Send: {Value: !Ref Send}, Mine: {Value: !Ref Mine}, Other: {Value: !Ref Other}}
+    """
+    from tests.conformance.ministack.conftest import ended
+
+    made = stack(template)
+
+    def send(queue: str) -> dict[str, Any]:
+        client = cloud.client("stepfunctions")
+        started = client.start_execution(stateMachineArn=made["Send"], input=json.dumps(made[queue]))
+        return ended(cloud, started["executionArn"])
+
+    assert send("Mine")["status"] == "SUCCEEDED"
+    assert "is not authorized to perform: sqs:SendMessage" in send("Other")["cause"]
+
+
 def test_a_resource_that_fails_is_named_with_its_reason(cloud: Cloud, stack: Any) -> None:
     template = """
         Resources:
