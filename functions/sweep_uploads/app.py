@@ -18,7 +18,7 @@ from skyloop.sweep import Sweep
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """A SweepRequest in, a SweepResponse out. Repeating it is harmless: what is known or told already changes nothing."""
+    """A SweepRequest in, a SweepResponse out. Repeating it changes nothing."""
     request, settings = SweepRequest.model_validate(event), Settings.from_environment()
     sweep = Sweep(
         Storage(client("s3"), settings.data_bucket),

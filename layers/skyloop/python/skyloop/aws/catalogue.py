@@ -17,7 +17,7 @@ from skyloop.documents import CatalogueItem, ImageStatus
 from skyloop.layout import STATUS_INDEX
 
 MAX_UNANSWERED = 3
-"""Labeling jobs that may give an image back without labels before it is quarantined: every job costs somebody's time."""
+"""Labeling jobs that may return an image without labels before it is quarantined: every job costs people time."""
 
 
 class Catalogue:
