@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.loop.driver import Loop, overhead
-from tests.scenes import write_flight
+from tests.support.flights import write_flight
 
 FRAMES = 12
 PARAMETERS = {

@@ -18,7 +18,7 @@ import pytest
 
 from tests.loop.bad_drops import ODD_NAMES, unusable
 from tests.loop.driver import Loop, overhead
-from tests.scenes import Flight, write_flight
+from tests.support.flights import Flight, write_flight
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(3600)]
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.scenes import CATEGORIES, write_flight
+from tests.support.flights import CATEGORIES, write_flight
 
 CONTAINER = Path(__file__).parents[1]
 FRAMES, SIZE, BATCH, CHAMPION_EPOCHS = 12, 128, 4, 12

@@ -12,15 +12,15 @@ from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 
-from tests import library
+from tests.support.account import create_stack, set_environment
 
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Bucket, tables, queue and topic, and the environment that names them."""
-    library.set_environment(monkeypatch)
+    set_environment(monkeypatch)
     with mock_aws():
-        library.create_stack()
+        create_stack()
         yield Settings.from_environment()
 
 

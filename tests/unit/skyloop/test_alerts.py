@@ -12,7 +12,7 @@ from moto import mock_aws
 from skyloop.alerts import Alert, archive_key, archived, mail_subject, publish, sns_message
 from skyloop.aws.clients import client
 
-from tests import library
+from tests.support.account import ENVIRONMENT, create_stack, set_environment
 
 
 def alert(**changes) -> Alert:
@@ -103,11 +103,11 @@ def test_too_many_links_are_an_error_not_a_refusal_by_sns():
 
 
 def test_published_alerts_reach_a_filtering_subscriber(monkeypatch):
-    library.set_environment(monkeypatch)
+    set_environment(monkeypatch)
     with mock_aws():
-        library.create_stack()
+        create_stack()
         sns, sqs = client("sns"), client("sqs")
-        topic = library.ENVIRONMENT["SKYLOOP_ALERT_TOPIC_ARN"]
+        topic = ENVIRONMENT["SKYLOOP_ALERT_TOPIC_ARN"]
         queue = sqs.create_queue(QueueName="drift-only")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         policy = json.dumps({"event": ["drift"]})

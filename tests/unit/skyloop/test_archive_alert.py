@@ -8,17 +8,17 @@ import pytest
 from moto import mock_aws
 from skyloop.aws.clients import client
 
-from tests import library
-from tests.library import BUCKET, Context
+from tests.support.account import BUCKET, Context, create_stack, load_handler, set_environment
+from tests.support.files import stored_event
 
 KEY = "monitoring/alerts/2026/11/20/95df01b4-ee98-5cb9-9903-4c221d41eb5e.json"
 
 
 @pytest.fixture(autouse=True)
 def stack(monkeypatch):
-    library.set_environment(monkeypatch)
+    set_environment(monkeypatch)
     with mock_aws():
-        library.create_stack()
+        create_stack()
         yield
 
 
@@ -27,7 +27,7 @@ def keys() -> list[str]:
 
 
 def test_an_alert_is_kept_once_however_often_it_is_delivered():
-    app, event = library.load_handler("archive_alert"), library.stored_event("sns_alert")
+    app, event = load_handler("archive_alert"), stored_event("sns_alert")
     first, second = app.handler(event, Context()), app.handler(event, Context())
     assert first == second == {"archived": [f"s3://{BUCKET}/{KEY}"]}
     assert keys() == [KEY]
@@ -38,8 +38,8 @@ def test_an_alert_is_kept_once_however_often_it_is_delivered():
 
 
 def test_plain_text_on_the_topic_is_kept():
-    event = library.stored_event("sns_alert")
+    event = stored_event("sns_alert")
     event["Records"][0]["Sns"] |= {"Message": "ALARM: p99 latency", "MessageAttributes": {}, "Subject": None}
-    library.load_handler("archive_alert").handler(event, Context())
+    load_handler("archive_alert").handler(event, Context())
     kept = json.loads(client("s3").get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
     assert kept["alert"] == {"what": "ALARM: p99 latency"}

@@ -13,9 +13,9 @@ from skyloop.documents import AssembleRequest, CatalogueItem, LabeledImage
 from skyloop.formats.groundtruth import label_category_config
 from skyloop.layout import LABEL_CATEGORIES, exclusion_key, queue_order
 
-from tests import library
-from tests.library import BUCKET, Context, encoded, picture
-from tests.unit.skyloop.labeled import flights, labeled
+from tests.support.account import BUCKET, Context, load_handler
+from tests.support.labeled_images import flights, labeled
+from tests.support.pictures import encoded, picture
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EVENT = {"labeling_job_name": "job-1", "correlation_id": "north", "now": NOW.isoformat()}
@@ -43,7 +43,7 @@ def record(storage):
 
 def assemble(job: str = "job-1") -> dict[str, Any]:
     event = {**EVENT, "labeling_job_name": job}
-    return library.load_handler("assemble_dataset").handler(event, Context())
+    return load_handler("assemble_dataset").handler(event, Context())
 
 
 def test_labels_that_were_set_aside_are_in_no_dataset(storage, record):

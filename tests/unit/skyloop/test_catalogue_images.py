@@ -11,8 +11,9 @@ from skyloop.aws.clients import client
 from skyloop.intake.entry import Intake
 from skyloop.intake.uploads import Upload
 
-from tests import library
-from tests.library import BUCKET, Context, encoded, picture
+from tests.support.account import BUCKET, Context, load_handler
+from tests.support.files import stored_event
+from tests.support.pictures import encoded, picture
 
 pytestmark = pytest.mark.usefixtures("stack")
 
@@ -44,15 +45,15 @@ def created(*keys: str) -> dict[str, Any]:
     """A queue batch with one Object Created event for each key."""
     records = []
     for number, key in enumerate(keys):
-        event = library.stored_event("s3_object_created")
+        event = stored_event("s3_object_created")
         event["detail"]["object"]["key"] = key
-        record = library.stored_event("sqs_batch")["Records"][0]
+        record = stored_event("sqs_batch")["Records"][0]
         records.append({**record, "messageId": f"message-{number}", "body": json.dumps(event)})
     return {"Records": records}
 
 
 def invoke(event: dict[str, Any]) -> dict[str, Any]:
-    return library.load_handler("catalogue_images").handler(event, Context())
+    return load_handler("catalogue_images").handler(event, Context())
 
 
 def test_new_images_are_entered_and_announced_once(catalogue, announced):

@@ -14,8 +14,9 @@ from skyloop.formats.groundtruth import label_category_config
 from skyloop.formats.yolo import read_labels
 from skyloop.layout import LABEL_CATEGORIES, queue_order
 
-from tests import library
-from tests.library import BUCKET, Context, encoded, picture
+from tests.support.account import BUCKET, Context, load_handler
+from tests.support.files import stored_event, stored_lines
+from tests.support.pictures import encoded, picture
 
 JOB = "skyloop-dev-0123456789ab"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -68,8 +69,8 @@ def labeled(line: dict[str, Any], *boxes: tuple[int, float, float, float, float]
 
 
 def convert(*items: Any) -> dict[str, Any]:
-    event = {**library.stored_event("convert_labels"), "Items": list(items)}
-    return library.load_handler("convert_labels").handler(event, Context())
+    event = {**stored_event("convert_labels"), "Items": list(items)}
+    return load_handler("convert_labels").handler(event, Context())
 
 
 def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue, dropped):
@@ -118,9 +119,9 @@ def test_bad_lines_are_put_aside_and_the_others_go_on(storage, catalogue, droppe
     outside = labeled(dropped("raw-images/f/3.jpg", encoded(picture(seed=3))), (0, 500, 1, 5, 5))
     gone = labeled({"source-ref": f"s3://{BUCKET}/raw-images/f/gone.jpg"}, (0, 1, 1, 5, 5))
     foreign = labeled({"source-ref": "s3://elsewhere/f.jpg"}, (0, 1, 1, 5, 5))
-    answer = convert("text", unknown, good, outside, gone, foreign, *library.stored_lines("unusable"))
+    answer = convert("text", unknown, good, outside, gone, foreign, *stored_lines("unusable"))
     assert answer["converted"] == 1
-    assert answer["quarantined"] == 5 + len(library.stored_lines("unusable"))
+    assert answer["quarantined"] == 5 + len(stored_lines("unusable"))
 
     kept = [storage.read_json(summary.key) for summary in storage.listing(f"quarantine/labels/{JOB}/")]
     reasons = {json.dumps(entry["line"], sort_keys=True): entry["reason"] for entry in kept}

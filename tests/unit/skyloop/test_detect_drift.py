@@ -17,17 +17,17 @@ from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 from skyloop.drift.window import CaptureReader
 
-from tests import library
-from tests.library import BUCKET, encoded, picture
-from tests.profiles import draw
-from tests.watched import ARN, DARK, ENDPOINT, WINDOW, World
+from tests.support.account import BUCKET, create_stack, set_environment
+from tests.support.pictures import encoded, picture
+from tests.support.profiles import draw
+from tests.support.watched_endpoint import ARN, DARK, ENDPOINT, WINDOW, World
 
 
 @pytest.fixture
 def world(monkeypatch):
-    library.set_environment(monkeypatch, SKYLOOP_DRIFT_WINDOW=str(WINDOW))
+    set_environment(monkeypatch, SKYLOOP_DRIFT_WINDOW=str(WINDOW))
     with mock_aws():
-        library.create_stack()
+        create_stack()
         yield World(monkeypatch)
 
 

@@ -13,8 +13,8 @@ from skyloop.documents import DatasetDocument
 from skyloop.formats.evaluation import EvaluationUnreadable
 from skyloop.gate.record import GateInputMissing
 
-from tests import library
-from tests.library import BUCKET, REPOSITORY, Context
+from tests.support.account import BUCKET, Context, create_stack, load_handler, set_environment
+from tests.support.files import REPOSITORY
 
 JOB = "skyloop-dev-0123456789ab"
 EVALUATION_KEY = f"model-artifacts/{JOB}/evaluation/evaluation.json"
@@ -25,9 +25,9 @@ STORED = json.loads((REPOSITORY / "tests/documents/evaluation.json").read_text()
 
 @pytest.fixture(autouse=True)
 def stack(monkeypatch):
-    library.set_environment(monkeypatch)
+    set_environment(monkeypatch)
     with mock_aws():
-        library.create_stack()
+        create_stack()
         write(EVALUATION_KEY, STORED)
         write(DATASET_KEY, dataset())
         yield
@@ -67,7 +67,7 @@ def ask(now: str = "2026-11-20T10:00:00Z") -> dict[str, Any]:
         "correlation_id": "flight-7",
         "now": now,
     }
-    return library.load_handler("gate_model").handler(event, Context())
+    return load_handler("gate_model").handler(event, Context())
 
 
 def metrics(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:

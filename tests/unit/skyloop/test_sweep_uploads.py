@@ -12,8 +12,9 @@ from skyloop.aws.clients import client
 from skyloop.documents import CatalogueItem
 from skyloop.layout import LABELING_LOCK, quarantine_id, queue_order
 
-from tests import library
-from tests.library import BUCKET, Context, encoded, picture
+from tests.support.account import BUCKET, Context, load_handler
+from tests.support.files import stored_event
+from tests.support.pictures import encoded, picture
 
 ODD = "raw-images/north field/a+b %2F é.jpg"
 
@@ -81,7 +82,7 @@ def refused(number: int, reason: str = "it is not an image", **changes: Any) -> 
 
 
 def sweep(now: datetime) -> dict[str, Any]:
-    return library.load_handler("sweep_uploads").handler({"now": now.isoformat()}, Context())
+    return load_handler("sweep_uploads").handler({"now": now.isoformat()}, Context())
 
 
 def item(number: int, job: str, **changes: Any) -> CatalogueItem:
@@ -108,8 +109,8 @@ def test_a_forgotten_upload_is_queued_and_then_catalogued(storage, catalogue, qu
     assert sweep(later()) == {"requeued": 1, "released": 0, "examined": 1, "quarantined": 0}
     (message,) = queued()
     assert message["detail"]["object"]["key"] == ODD
-    record = {**library.stored_event("sqs_batch")["Records"][0], "body": json.dumps(message)}
-    library.load_handler("catalogue_images").handler({"Records": [record]}, Context())
+    record = {**stored_event("sqs_batch")["Records"][0], "body": json.dumps(message)}
+    load_handler("catalogue_images").handler({"Records": [record]}, Context())
     assert [entry.key for entry in catalogue.by_status("PENDING")] == [ODD]
     assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 1, "quarantined": 0}
 
@@ -121,13 +122,13 @@ def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
     storage.write("raw-images/a/bad.jpg", b"text")
     storage.write("raw-images/a/", b"")
     storage.write("quarantine/raw-images/x.jpg", b"text")
-    event = library.stored_event("s3_object_created")
+    event = stored_event("s3_object_created")
     records = []
     for number, key in enumerate(("raw-images/a/1.jpg", "raw-images/b/2.jpg", "raw-images/a/bad.jpg")):
         event["detail"]["object"]["key"] = key
-        record = library.stored_event("sqs_batch")["Records"][0]
+        record = stored_event("sqs_batch")["Records"][0]
         records.append({**record, "messageId": str(number), "body": json.dumps(event)})
-    library.load_handler("catalogue_images").handler({"Records": records}, Context())
+    load_handler("catalogue_images").handler({"Records": records}, Context())
     assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 3, "quarantined": 1}
 
 

@@ -1,4 +1,4 @@
-"""skyloop.observability: every handler logs, counts and traces alike, with or without a daemon to send traces to."""
+"""skyloop.aws.observability: every handler logs, counts and traces alike, with or without a daemon for traces."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
-from tests.library import ENVIRONMENT, REPOSITORY
+from tests.support.account import ENVIRONMENT
+from tests.support.files import REPOSITORY
 
 PROGRAM = """
 import json, warnings
 warnings.simplefilter("error")
 from skyloop.aws.observability import logger, metrics, observed, tracer
-from tests.library import Context
+from tests.support.account import Context
 
 @observed
 def handler(event, context):
@@ -23,7 +24,7 @@ def handler(event, context):
     if "id" in event:
         logger.set_correlation_id(event["id"])
     logger.info("seen")
-    metrics.add_metric("CapturedPrediction", "Count", 1)
+    metrics.add_metric("Seen", "Count", 1)
     if event.get("fail"):
         raise ValueError("as told")
     return {"traced": not tracer.disabled, "doc": handler.__doc__}
@@ -68,7 +69,7 @@ def test_with_and_without_a_daemon(environment, traced):
     seen = [line for line in lines if line.get("message") == "seen"]
     # The correlation id belongs to one invocation: it must not leak into the next.
     assert [line.get("correlation_id") for line in seen] == ["north-7", None, None]
-    counted = [line for line in lines if "CapturedPrediction" in line]
+    counted = [line for line in lines if "Seen" in line]
     assert len(counted) == 3
     assert all(line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Skyloop" for line in counted)
     assert sum("ColdStart" in line for line in lines) == 1

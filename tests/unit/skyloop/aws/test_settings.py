@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from skyloop.aws.settings import Settings
 
-from tests.library import ENVIRONMENT
+from tests.support.account import ENVIRONMENT
 
 
 def test_the_environment_is_read():

@@ -10,7 +10,7 @@ from skyloop.dataset.splits import plan
 from skyloop.dataset.versioned import Dataset, assemble, frames_of, manifest, newest_labels
 from skyloop.documents import LabeledImage
 
-from tests.unit.skyloop.labeled import flights, labeled
+from tests.support.labeled_images import flights, labeled
 
 CATEGORIES = ("person", "car")
 

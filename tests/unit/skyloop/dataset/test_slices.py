@@ -12,7 +12,7 @@ from skyloop.formats.geometry import Rectangle
 from skyloop.formats.groundtruth import LabeledBox, LabeledLine, UnusableLine
 from skyloop.formats.orientation import upright_size
 
-from tests.library import encoded, picture
+from tests.support.pictures import encoded, picture
 
 CATEGORIES = ("person", "car")
 WHITE = Rectangle(12, 20, 30, 8)

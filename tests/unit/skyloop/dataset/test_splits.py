@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skyloop.dataset.splits import GUARD_FRAMES, MAX_GUARD_LOSS, Frame, Plan, block_names, flight_names, plan, position
 
-from tests.library import shared_folder
+from tests.support.files import shared_folder
 
 SPLITS = {"train", "validation", "test"}
 

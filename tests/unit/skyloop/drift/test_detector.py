@@ -12,7 +12,7 @@ from skyloop.documents import Judgment
 from skyloop.drift.detector import LEAST_EFFECTIVE, detect, minimum_window
 from skyloop.formats.profile import STATISTIC_NAMES, Baseline, Profile, ProfileUnusable
 
-from tests.profiles import CENTER, SPREAD, draw, only
+from tests.support.profiles import CENTER, SPREAD, draw, only
 
 ALPHA = 0.01
 

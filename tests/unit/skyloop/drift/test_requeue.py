@@ -16,8 +16,8 @@ from skyloop.aws.storage import Storage
 from skyloop.documents import CatalogueItem, ScoredRequest
 from skyloop.drift.requeue import RequeueResult, most_unusual, requeue_images
 
-from tests import library
-from tests.library import BUCKET, encoded, picture
+from tests.support.account import BUCKET, ENVIRONMENT, create_stack, set_environment
+from tests.support.pictures import encoded, picture
 
 CAPTURE = "monitoring/capture/skyloop-dev/primary/2026/11/20/10/00-00-000-a.jsonl"
 PREFIX = "raw-images/drift-skyloop-dev-20261120/"
@@ -49,15 +49,15 @@ def test_the_choice_does_not_depend_on_the_order(scores, limit):
 
 @pytest.fixture
 def storage(monkeypatch):
-    library.set_environment(monkeypatch)
+    set_environment(monkeypatch)
     with mock_aws():
-        library.create_stack()
+        create_stack()
         yield Storage(client("s3"), BUCKET)
 
 
 @pytest.fixture
 def catalogue(storage):
-    return Catalogue(client("dynamodb"), library.ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"])
+    return Catalogue(client("dynamodb"), ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"])
 
 
 def capture(storage: Storage, *bodies: bytes | str | None) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from skyloop.formats.capture import CaptureRecord, CaptureUnreadable, Part, Problem, parse_capture, parse_capture_key
 from skyloop.formats.profile import profile_of
 
-from tests.library import REPOSITORY
+from tests.support.files import REPOSITORY
 
 KEY = "monitoring/capture/skyloop-dev/primary/2026/11/20/10/15-30-123-0a1b.jsonl"
 

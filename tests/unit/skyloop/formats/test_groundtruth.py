@@ -20,7 +20,7 @@ from skyloop.formats.groundtruth import (
     read_line,
 )
 
-from tests.library import stored_lines
+from tests.support.files import stored_lines
 
 
 def read(name: str, attribute: str = "boxes") -> list[LabeledLine | UnlabeledLine]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from skyloop.formats.images import MAX_BYTES, ImageRefused, eight_bit, examine, open_picture
 
-from tests.library import encoded, picture, shared_folder
+from tests.support.files import shared_folder
+from tests.support.pictures import encoded, picture
 
 
 def png_header(width: int, height: int) -> bytes:

@@ -11,7 +11,7 @@ from skyloop.formats.geometry import Rectangle
 from skyloop.formats.images import open_picture
 from skyloop.formats.orientation import upright_box, upright_picture, upright_size
 
-from tests.library import encoded, picture
+from tests.support.pictures import encoded, picture
 
 ORIENTATIONS = range(1, 9)
 

@@ -13,7 +13,7 @@ from skyloop.documents import GateVerdict, Rule, Thresholds
 from skyloop.formats.evaluation import Evaluation, EvaluationUnreadable
 from skyloop.gate.rules import apply_rules
 
-from tests.library import REPOSITORY
+from tests.support.files import REPOSITORY
 
 JOB, TEST_SET = "skyloop-dev-0123456789ab", "test-1"
 THRESHOLDS = Thresholds(min_map50=0.5, min_class_ap50=0.3, min_class_boxes=20, max_map50_drop=0.02)

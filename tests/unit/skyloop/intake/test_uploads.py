@@ -7,7 +7,7 @@ import json
 import pytest
 from skyloop.intake.uploads import Upload, object_created, uploads_in
 
-from tests.library import stored_event
+from tests.support.files import stored_event
 
 ODD = Upload(bucket="skyloop-dev-data", key="raw-images/north field/a+b %2F é.jpg")
 

@@ -13,8 +13,7 @@ from skyloop.formats.groundtruth import label_category_config
 from skyloop.labeling.jobs import LabelCategoriesMissing, Labeling
 from skyloop.layout import LABEL_CATEGORIES, exclusion_key, queue_order
 
-from tests import library
-from tests.library import BUCKET, Context
+from tests.support.account import BUCKET, Context, load_handler
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -39,12 +38,12 @@ def categories(storage):
 
 
 def select(now: datetime = NOW, **changes: Any) -> dict[str, Any]:
-    return library.load_handler("select_for_labeling").handler({"now": now.isoformat(), **changes}, Context())
+    return load_handler("select_for_labeling").handler({"now": now.isoformat(), **changes}, Context())
 
 
 def release(job_name: str) -> dict[str, Any]:
     event = {"job_name": job_name, "reason": "the job failed", "labeled": False}
-    return library.load_handler("release_images").handler(event, Context())
+    return load_handler("release_images").handler(event, Context())
 
 
 def test_nothing_waits(stack, categories):
@@ -172,7 +171,7 @@ def test_wrong_labels_are_set_aside_and_their_images_wait_again(stack, catalogue
     catalogue.add(image(3, status="LABELED", labeling_job="other"))
     catalogue.add(image(4, status="LABELING", labeling_job="mine"))
     event = {"job_name": "mine", "reason": "boxes are shifted", "labeled": True}
-    handler = library.load_handler("release_images").handler
+    handler = load_handler("release_images").handler
     assert [handler(event, Context()), handler(event, Context())] == [{"released": 3}, {"released": 0}]
     assert [(item.attempts, item.labeling_job) for item in catalogue.by_status("PENDING")] == [(1, None)] * 3
     assert [item.labeling_job for item in catalogue.by_status("LABELED")] == ["other"]

@@ -16,8 +16,7 @@ from skyloop.aws.clients import client
 from skyloop.documents import Detection, GoldenPrediction, SmokeRequest
 from skyloop.smoke.comparison import ATTEMPTS, Reply, ask, check_prediction, conclude, read_golden_predictions
 
-from tests import library
-from tests.library import BUCKET, Context
+from tests.support.account import BUCKET, Context, create_stack, load_handler, set_environment
 
 CAR = {"category": "car", "category_id": 1, "confidence": 0.9, "left": 10.0, "top": 20.0, "width": 40.0, "height": 30.0}
 PERSON = {**CAR, "category": "person", "category_id": 0, "left": 200.0, "confidence": 0.7}
@@ -189,9 +188,9 @@ IMAGES = ("labeled-data/j/images/a.jpg", "labeled-data/j/images/b.png")
 
 @pytest.fixture
 def stack(monkeypatch):
-    library.set_environment(monkeypatch)
+    set_environment(monkeypatch)
     with mock_aws():
-        library.create_stack()
+        create_stack()
         s3 = client("s3")
         for key in IMAGES:
             s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
@@ -204,7 +203,7 @@ def stack(monkeypatch):
 
 
 def run(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> dict[str, Any]:
-    app = library.load_handler("smoke_test")
+    app = load_handler("smoke_test")
     real = app.client
     monkeypatch.setattr(app, "client", lambda service: runtime if service == "sagemaker-runtime" else real(service))
     event = {

@@ -49,7 +49,7 @@ class GoldenPrediction(Document):
 
 
 class GoldenPredictions(Document):
-    """golden-predictions.json. `training_job`, where given, is the model that the endpoint must name as its own."""
+    """golden-predictions.json. `training_job`, if it is given, is the job whose model the endpoint must serve."""
 
     answers: tuple[GoldenPrediction, ...]
     training_job: str | None = None

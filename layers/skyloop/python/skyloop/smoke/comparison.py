@@ -1,7 +1,7 @@
 """The smoke test of a new endpoint: does it answer known images as the model did when it was evaluated?
 
-`golden-predictions.json`, written by the evaluation job, lists a few test images with the candidate's detections.
-The comparison is pure; `ask` is the edge to the endpoint.
+`golden-predictions.json` (written by the evaluation job) lists a few test images with the candidate's detections on
+them. The comparison is pure; `ask` is the edge to the endpoint.
 """
 
 from __future__ import annotations

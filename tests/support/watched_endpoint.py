@@ -16,9 +16,10 @@ from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 from skyloop.formats.profile import STATISTIC_NAMES
 
-from tests import library
-from tests.library import BUCKET, Context, encoded, picture
-from tests.profiles import draw, only
+from tests.support.account import BUCKET, ENVIRONMENT, Context, load_handler
+from tests.support.files import stored_event
+from tests.support.pictures import encoded, picture
+from tests.support.profiles import draw, only
 
 ENDPOINT, WINDOW = "skyloop-dev", 20
 DARK = only("brightness", -7.0) + only("p05", -5.0)
@@ -45,12 +46,12 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.random = np.random.default_rng(42)
         self.registry = Registry()
-        self.states = StateTable(client("dynamodb"), library.ENVIRONMENT["SKYLOOP_STATE_TABLE"])
+        self.states = StateTable(client("dynamodb"), ENVIRONMENT["SKYLOOP_STATE_TABLE"])
         self.storage = Storage(client("s3"), BUCKET)
         self.numbers = count()
         # The handler's own clock decides what is "now"; requests lie in the hour before it.
         self.time = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=50)
-        self.app = library.load_handler("detect_drift")
+        self.app = load_handler("detect_drift")
         real = self.app.client
         monkeypatch.setattr(self.app, "client", lambda name: self.registry if name == "sagemaker" else real(name))
         for job in JOBS.values():
@@ -58,7 +59,7 @@ class World:
         sqs, sns = client("sqs"), client("sns")
         self.mailbox = sqs.create_queue(QueueName="alerts")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=self.mailbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        topic = library.ENVIRONMENT["SKYLOOP_ALERT_TOPIC_ARN"]
+        topic = ENVIRONMENT["SKYLOOP_ALERT_TOPIC_ARN"]
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
 
     def baseline(self, job: str, statistics: np.ndarray) -> None:
@@ -119,9 +120,9 @@ class World:
         """The queue tells of new files."""
         records = []
         for number, key in enumerate(keys):
-            event = library.stored_event("s3_object_created")
+            event = stored_event("s3_object_created")
             event["detail"]["object"]["key"] = key
-            record = library.stored_event("sqs_batch")["Records"][0]
+            record = stored_event("sqs_batch")["Records"][0]
             records.append({**record, "messageId": f"message-{number}", "body": json.dumps(event)})
         return self.app.handler({"Records": records}, Context())
 

@@ -1,22 +1,17 @@
-"""What several test modules share: the environment of a function, its stack, stored events and documents."""
+"""A moto account: the environment of a function, the stack that it names, and handlers as Lambda loads them."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from skyloop.aws.clients import client
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.support.files import REPOSITORY
+
 REGION = "us-east-1"
 BUCKET = "skyloop-dev-data"
 
@@ -115,35 +110,3 @@ def load_handler(function: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def stored_event(name: str) -> dict[str, Any]:
-    """`tests/events/<name>.json`."""
-    return json.loads((REPOSITORY / "tests" / "events" / f"{name}.json").read_text())
-
-
-def stored_lines(name: str) -> list[Any]:
-    """The lines of `tests/documents/<name>.manifest`, parsed."""
-    text = (REPOSITORY / "tests" / "documents" / f"{name}.manifest").read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def shared_folder() -> Path:
-    """Real data for development, by `SKYLOOP_SHARED` or beside the repository; skips the test where there is none."""
-    folder = Path(os.environ.get("SKYLOOP_SHARED", REPOSITORY.parent / "shared"))
-    if not (folder / "data").is_dir():
-        pytest.skip("no shared data folder on this machine")
-    return folder
-
-
-def picture(width: int = 64, height: int = 48, *, seed: int = 0, mode: str = "RGB") -> Image.Image:
-    """A picture of noise: no two seeds alike, and nothing that compresses away."""
-    shape = (height, width) if mode == "L" else (height, width, 3)
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), mode=None)
-
-
-def encoded(image: Image.Image, format_name: str = "JPEG", **options: Any) -> bytes:
-    """The bytes of an image file."""
-    buffer = BytesIO()
-    image.save(buffer, format_name, **options)
-    return buffer.getvalue()
