@@ -13,15 +13,17 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hypercorn.asyncio import serve as serve_asgi
 from hypercorn.config import Config
+from hypercorn.typing import ASGIFramework
 from ministack import app
 from ministack.core import lambda_runtime
 
 from laptop import faults
 from laptop.account import ACCOUNT_ID, REGION
+from laptop.documents import Document
 from laptop.ministack_patches import authorization, events, executions, installation
 from laptop.sagemaker import service
 
@@ -29,7 +31,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-log = logging.getLogger("skyloop")
+log = logging.getLogger(__name__)
 
 
 class Cloud:
@@ -44,6 +46,7 @@ class Cloud:
         self._starting: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or one message of the server's life."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         elif scope["type"] == "http" and scope["path"].startswith("/_skyloop/"):
@@ -101,7 +104,8 @@ class Cloud:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        status, answer = 404, {"error": f"no such path: {scope['path']}"}
+        status = 404
+        answer: Document = {"error": f"no such path: {scope['path']}"}
         match scope["method"], scope["path"]:
             case "GET", "/_skyloop/health":
                 status, answer = 200, {"status": self._status, "pid": os.getpid(), "home": str(self._home)}
@@ -138,4 +142,5 @@ async def serve(home: Path, descriptor: int, port: int) -> None:
         await stop.wait()
         await cloud.stop()
 
-    await serve_asgi(cloud, config, shutdown_trigger=stopped)
+    # Hypercorn has a type for each ASGI message; MiniStack knows them as plain mappings.
+    await serve_asgi(cast(ASGIFramework, cloud), config, shutdown_trigger=stopped)

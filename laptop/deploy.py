@@ -20,16 +20,21 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import yaml
-from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from laptop.account import client_settings
+from laptop.documents import Document
 from laptop.skyloop_plugin import ARTIFACT_BUCKET, DEFAULT_STACK_NAME
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
+    from mypy_boto3_s3 import S3Client
 
 DEPLOY_SECONDS = 300
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
@@ -47,18 +52,20 @@ class DeployError(Exception):
 class Application:
     """A template with its intrinsic functions in long form, and the folder that its paths hang on."""
 
-    template: dict[str, Any]
+    template: Document
     folder: Path
 
-    def resources(self, kind: str) -> dict[str, dict[str, Any]]:
+    def resources(self, kind: str) -> dict[str, Document]:
         """Logical id -> resource, for one type."""
-        return {name: one for name, one in self.template.get("Resources", {}).items() if one.get("Type") == kind}
+        resources: dict[str, Document] = self.template.get("Resources", {})
+        return {name: resource for name, resource in resources.items() if resource.get("Type") == kind}
 
-    def definition(self, properties: Mapping[str, Any]) -> dict[str, Any] | None:
+    def definition(self, properties: Mapping[str, Any]) -> Document | None:
         """A state machine's ASL document, from ``DefinitionUri`` (a path) or ``Definition``, else None."""
         if isinstance(uri := properties.get("DefinitionUri"), str):
-            return yaml.safe_load((self.folder / uri).read_text(encoding="utf-8"))
-        return properties.get("Definition")
+            properties = {"Definition": yaml.safe_load((self.folder / uri).read_text(encoding="utf-8"))}
+        definition: Document | None = properties.get("Definition")
+        return definition
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class _Loader(yaml.SafeLoader):
     """YAML with CloudFormation's short forms (``!Ref``, ``!Sub``, ``!GetAtt`` …) read as their long ones."""
 
 
-def _short_form(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+def _short_form(loader: _Loader, suffix: str, node: yaml.ScalarNode | yaml.SequenceNode | yaml.MappingNode) -> Document:
     if isinstance(node, yaml.ScalarNode):
         value: Any = loader.construct_scalar(node)
         if suffix == "GetAtt":
@@ -86,9 +93,13 @@ def _short_form(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]
     return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
 
 
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
 _Loader.add_multi_constructor("!", _short_form)
 # A date in a template (AWSTemplateFormatVersion) is a string, as CloudFormation reads it.
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_str)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
 
 
 def load(template: Path) -> Application:
@@ -105,7 +116,7 @@ def configuration(samconfig: Path, application: Application, given: Mapping[str,
 
     Raises DeployError for a parameter that the template does not have.
     """
-    section: dict[str, Any] = {}
+    section: Document = {}
     if samconfig.exists():
         document = tomllib.loads(samconfig.read_text(encoding="utf-8")).get("laptop", {})
         section = {
@@ -124,7 +135,7 @@ def _pairs(given: str | list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in (shlex.split(given) if isinstance(given, str) else given))
 
 
-def package(application: Application, upload: Callable[[str, bytes], str]) -> dict[str, Any]:
+def package(application: Application, upload: Callable[[str, bytes], str]) -> Document:
     """The template with every local path replaced by where ``upload(key, content)`` put it (an ``s3://`` URI)."""
     template = copy.deepcopy(application.template)
     for logical_id, resource in template.get("Resources", {}).items():
@@ -168,13 +179,9 @@ def deploy(
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, str]:
     """Package and create or update the stack; returns its outputs. Raises DeployError."""
-
-    def client(service: str) -> BaseClient:
-        return boto3.session.Session().client(
-            service, config=Config(retries={"mode": "standard"}), **client_settings(endpoint_url)
-        )
-
-    s3 = client("s3")
+    new_client: Callable[..., Any] = boto3.session.Session().client
+    options = {**client_settings(endpoint_url), "config": Config(retries={"mode": "standard"})}
+    s3: S3Client = new_client("s3", **options)
     _make_bucket(s3)
 
     def upload(key: str, content: bytes) -> str:
@@ -184,7 +191,7 @@ def deploy(
     template = package(application, upload)
     body = json.dumps(template, ensure_ascii=False)
     location = upload(_key(body.encode(), "template"), body.encode())
-    request = {
+    request: Document = {
         "StackName": configuration.stack_name,
         "TemplateURL": f"{endpoint_url}/{location.removeprefix('s3://')}",
         "Parameters": [
@@ -193,10 +200,10 @@ def deploy(
         "Tags": [{"Key": name, "Value": value} for name, value in configuration.tags.items()],
         "Capabilities": CAPABILITIES,
     }
-    return _create_or_update(client("cloudformation"), request, progress)
+    return _create_or_update(new_client("cloudformation", **options), request, progress)
 
 
-def _make_bucket(s3: BaseClient) -> None:
+def _make_bucket(s3: S3Client) -> None:
     try:
         s3.head_bucket(Bucket=ARTIFACT_BUCKET)
     except ClientError:
@@ -204,7 +211,7 @@ def _make_bucket(s3: BaseClient) -> None:
 
 
 def _create_or_update(
-    cloudformation: BaseClient, request: dict[str, Any], progress: Callable[[str], None]
+    cloudformation: CloudFormationClient, request: Document, progress: Callable[[str], None]
 ) -> dict[str, str]:
     name = request["StackName"]
     stack = _describe(cloudformation, name)
@@ -218,23 +225,23 @@ def _create_or_update(
     try:
         if stack:
             progress(f"Updating stack {name}")
-            cloudformation.update_stack(**request)
+            answer = cloudformation.update_stack(**request)
         else:
             progress(f"Creating stack {name}")
-            cloudformation.create_stack(**request, OnFailure="DO_NOTHING")
+            answer = cloudformation.create_stack(**request, OnFailure="DO_NOTHING")
     except ClientError as error:
         message = error.response["Error"]["Message"]
         if stack and "No updates are to be performed" in message:
             return _outputs(stack)
         raise DeployError(f"CloudFormation refused the template: {message}") from error
-    stack_id = (stack or _describe(cloudformation, name) or {})["StackId"]
+    stack_id = answer["StackId"]
     settled = _settle(cloudformation, stack_id)
     if settled is None or settled["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         raise DeployError(_failure(cloudformation, stack_id, seen, settled))
     return _outputs(settled)
 
 
-def _describe(cloudformation: BaseClient, name: str) -> dict[str, Any] | None:
+def _describe(cloudformation: CloudFormationClient, name: str) -> StackTypeDef | None:
     try:
         return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
@@ -243,7 +250,7 @@ def _describe(cloudformation: BaseClient, name: str) -> dict[str, Any] | None:
         raise
 
 
-def _settle(cloudformation: BaseClient, stack_id: str) -> dict[str, Any] | None:
+def _settle(cloudformation: CloudFormationClient, stack_id: str) -> StackTypeDef | None:
     """The stack once no operation is in progress; None when it is gone."""
     deadline = time.monotonic() + DEPLOY_SECONDS
     while time.monotonic() < deadline:
@@ -254,12 +261,12 @@ def _settle(cloudformation: BaseClient, stack_id: str) -> dict[str, Any] | None:
     raise DeployError(f"The stack was still in progress after {DEPLOY_SECONDS} s.")
 
 
-def _events(cloudformation: BaseClient, stack_id: str) -> list[dict[str, Any]]:
+def _events(cloudformation: CloudFormationClient, stack_id: str) -> list[StackEventTypeDef]:
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
     return [event for page in pages for event in page["StackEvents"]]
 
 
-def _failure(cloudformation: BaseClient, stack_id: str, seen: set[str], settled: dict[str, Any] | None) -> str:
+def _failure(cloudformation: CloudFormationClient, stack_id: str, seen: set[str], settled: StackTypeDef | None) -> str:
     lines = [
         f"  {event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason')}"
         for event in reversed(_events(cloudformation, stack_id))
@@ -271,5 +278,5 @@ def _failure(cloudformation: BaseClient, stack_id: str, seen: set[str], settled:
     return "\n".join([f"The stack could not be deployed ({status}). What failed:", *lines])
 
 
-def _outputs(stack: dict[str, Any]) -> dict[str, str]:
+def _outputs(stack: StackTypeDef) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

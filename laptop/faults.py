@@ -1,15 +1,16 @@
 """Faults of event delivery, for tests: EventBridge promises neither exactly one delivery nor any.
 
 Set with ``POST /_skyloop/faults`` and the JSON ``{"duplicate": true, "lose": ["Object Created", …]}``; an absent
-member is off. ``duplicate`` hands every event to every matching target twice. ``lose`` keeps the first event of each
-detail-type named (one for each time the name is listed) from all of its targets; events that no rule waits for do not
-count.
+member is off. ``duplicate`` hands every event to every matching target twice. ``lose`` drops the first event of each
+detail-type that it names, for all targets (and the next, for each further time the name is listed); events that no rule
+matches do not count.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+
+from laptop.documents import Document
 
 _lock = threading.Lock()
 _duplicate = False
@@ -17,7 +18,7 @@ _lose: list[str] = []
 _lost: list[dict[str, str]] = []
 
 
-def configure(settings: dict[str, Any]) -> dict[str, Any]:
+def configure(settings: Document) -> Document:
     """Replace the faults. Raises ValueError for settings that are not of the shape above."""
     global _duplicate
     unknown = set(settings) - {"duplicate", "lose"} if isinstance(settings, dict) else {"(not an object)"}
@@ -33,7 +34,7 @@ def configure(settings: dict[str, Any]) -> dict[str, Any]:
     return current()
 
 
-def current() -> dict[str, Any]:
+def current() -> Document:
     """The faults in force, and ``lost``: ``{"detail-type", "id"}`` of each event dropped since they were set."""
     with _lock:
         return {"duplicate": _duplicate, "lose": list(_lose), "lost": list(_lost)}

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from laptop import deploy, preflight
+from laptop.documents import Document
 from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 
 DEFAULT_PORT = 4566
@@ -33,7 +34,7 @@ Progress = Callable[[str], None]
 
 
 class LaptopError(Exception):
-    """The cloud cannot do what was asked; the message says why and what to do next."""
+    """The cloud cannot be started or stopped; the message says why and what to do next."""
 
 
 @dataclass
@@ -52,6 +53,7 @@ class Running:
 
     @property
     def port(self) -> int:
+        """The port on 127.0.0.1."""
         return int(self.endpoint_url.rpartition(":")[2])
 
 
@@ -68,11 +70,11 @@ def up(
 ) -> Running:
     """Start the cloud where it is not running, and deploy the template to it.
 
-    ``parameters`` override samconfig's section ``[laptop]`` and stay in force for later calls. ``settings`` maps the
+    ``parameters`` override samconfig's section ``[laptop]``, in later calls too. ``settings`` maps the
     name of a settings file of the home (``workforce``, ``sagemaker``, ``images``) to members to change in it. ``auth``
     says whether role policies are enforced; a cloud that runs already keeps what it was started with.
-    Raises LaptopError, preflight.Refused or deploy.DeployError. Whatever ends this call early, a server that it
-    started does not stay behind.
+    Raises LaptopError, preflight.Refused or deploy.DeployError. A server that this call started ends when the call
+    fails or is interrupted.
     """
     application = deploy.load(template)
     preflight.check(application)
@@ -143,7 +145,7 @@ def status(home: Path = DEFAULT_HOME) -> Running | None:
 def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Running, subprocess.Popen[bytes]]:
     """Start a server over ``home`` and wait until it is ready: no stack, no ``laptop.json``.
 
-    ``port`` (default 4566, 0 for any) is a wish: where it is taken, a free one is used. Raises LaptopError.
+    ``port`` is 4566 by default, 0 for any; where it is taken, a free one is used. Raises LaptopError.
     """
     home.mkdir(parents=True, exist_ok=True)
     logs = home / "logs"
@@ -151,7 +153,7 @@ def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Ru
     log = logs / "server.log"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     flag = "--auth" if auth else "--no-auth"
-    # The server inherits the socket: a port that is only looked up could be another's by the time it is opened.
+    # The server inherits the socket: a free port that is only looked up could be taken before the server opens it.
     with _listen(DEFAULT_PORT if port is None else port) as listener, log.open("ab") as output:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = subprocess.Popen(
@@ -185,16 +187,17 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     _stop_process(process.pid)
 
 
-def _health(url: str) -> dict[str, Any]:
+def _health(url: str) -> Document:
     try:
         with urllib.request.urlopen(f"{url}/_skyloop/health", timeout=5) as answer:
-            return json.load(answer)
+            health: Document = json.load(answer)
+            return health
     except (OSError, ValueError):
         return {}
 
 
 def _forget(home: Path, *, keep_logs: bool) -> None:
-    """Remove what an ``up`` that was to be the first left: all of it, or all but the log that explains the failure."""
+    """Remove what a first ``up`` that failed left: all of it, or all but the logs, which explain the failure."""
     for entry in home.iterdir():
         if entry.is_dir() and not (keep_logs and entry.name == "logs"):
             shutil.rmtree(entry, ignore_errors=True)
@@ -218,7 +221,7 @@ def _refuse_if_hung(previous: Running | None, home: Path) -> None:
 
 
 def _is_server(pid: int, home: Path) -> bool:
-    """Whether a process is this home's server: pids are reused, so a number alone proves nothing."""
+    """Whether a process is this home's server. Pids are reused, so a number alone proves nothing."""
     listed = subprocess.run(
         ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
@@ -248,9 +251,9 @@ def _ended(pid: int) -> bool:
     return False
 
 
-def _listen(wanted: int) -> socket.socket:
-    """A socket that listens on ``wanted`` of 127.0.0.1, or on a free port where that is taken."""
-    for port in (wanted, 0):
+def _listen(preferred: int) -> socket.socket:
+    """A socket that listens on port ``preferred`` of 127.0.0.1, or on a free port where that is taken."""
+    for port in (preferred, 0):
         with contextlib.suppress(OSError):
             return socket.create_server(("127.0.0.1", port))
     raise LaptopError("No port of 127.0.0.1 can be opened.")
@@ -258,14 +261,14 @@ def _listen(wanted: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """One `up` or `down` at a time: a second one says so rather than racing the first."""
+    """One `up` or `down` at a time: a second one is refused, so that it does not race the first."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lifecycle.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LaptopError(
-                f"Another `{COMMAND} up` or `down` is at work in {home}. Wait for it, then try again."
+                f"Another `{COMMAND} up` or `down` runs in {home}. Wait for it, then try again."
             ) from None
         yield
 
@@ -288,7 +291,7 @@ def _change_settings(file: Path, members: Mapping[str, Any]) -> None:
     _replace(file, {**current, **members})
 
 
-def _replace(file: Path, document: dict[str, Any]) -> None:
+def _replace(file: Path, document: Document) -> None:
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(document, indent=2) + "\n")
     partial.replace(file)

@@ -1,7 +1,7 @@
 """Refuse what the laptop cloud has not been shown to do, before anything is deployed.
 
 MiniStack accepts much that it then ignores. A template or state machine that uses a feature outside
-:mod:`laptop.supported_features` is refused, with the place and the way out, so that what is green here means something.
+:mod:`laptop.supported_features` is refused, with the place and the way out: what passes here should pass on AWS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEXTS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 
 
 class Refused(Exception):
-    """The template uses what no conformance test covers; one line for each place."""
+    """The template uses what no conformance test covers; the message has one line per place."""
 
 
 def check(application: Application) -> None:
@@ -120,9 +120,9 @@ def _states(machine: Mapping[str, Any], source: str) -> Iterator[str]:
 
 def _parts(state: Mapping[str, Any], where: str) -> Iterator[str]:
     for part, known in supported_features.PARTS.items():
-        found = state.get(part, [])
-        for one in found if isinstance(found, list) else [found]:
-            yield from _unknown(one, (*known, "Comment"), where, f"{part} field")
+        items = state.get(part, [])
+        for item in items if isinstance(items, list) else [items]:
+            yield from _unknown(item, (*known, "Comment"), where, f"{part} field")
     if reader := state.get("ItemReader"):
         formats = supported_features.READERS.get(reader.get("Resource"), {})
         form = reader.get("ReaderConfig", {}).get("InputType", "JSON")
@@ -148,7 +148,7 @@ def _parts(state: Mapping[str, Any], where: str) -> Iterator[str]:
 
 def _flow(state: Mapping[str, Any], states: Mapping[str, Any], where: str) -> Iterator[str]:
     steps = [state.get("Next"), state.get("Default")]
-    steps += [one.get("Next") for part in ("Choices", "Catch") for one in state.get(part, [])]
+    steps += [item.get("Next") for part in ("Choices", "Catch") for item in state.get(part, [])]
     for step in steps:
         if step is not None and step not in states:
             yield f"{where}: it goes on to {step}, which is no state beside it"

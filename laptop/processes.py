@@ -1,7 +1,7 @@
 """Child processes of the laptop cloud: Lambda workers, training and processing jobs, endpoint servers.
 
-Every one runs under :mod:`laptop.supervisor`, so its whole tree ends with the cloud, on ``kill -9`` of the server
-too, and leaves no grandchildren behind when it ends by itself (as in a container).
+Each runs under :mod:`laptop.supervisor`. Its whole tree ends with the cloud, also on ``kill -9`` of the server, and no
+grandchildren stay when it ends by itself, as in a container.
 """
 
 from __future__ import annotations

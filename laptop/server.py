@@ -20,9 +20,9 @@ from laptop.account import ACCOUNT_ID, REGION
 
 
 def prepare_environment(home: Path, port: int, *, auth: bool) -> None:
-    """Set what MiniStack reads when it is imported, and forget the AWS settings of whoever started this process.
+    """Set what MiniStack reads when it is imported, and drop the AWS settings of the user who started this process.
 
-    A Lambda inherits the server's environment, so a profile or an endpoint of the user's would reach the functions.
+    A Lambda inherits the server's environment: the user's profile or endpoint would reach the functions.
     """
     for name in [
         name for name in os.environ if name.startswith(("AWS_", "LOCALSTACK_", "MINISTACK_", "LAMBDA_", "PYTHONPATH"))
@@ -50,18 +50,19 @@ def prepare_environment(home: Path, port: int, *, auth: bool) -> None:
             "DOCKER_HOST": f"unix://{home / 'no-container-engine.sock'}",
             "LAMBDA_EXECUTOR": "local",
             "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "1",
-            # A burst leaves surplus workers behind, of a hundred megabytes each; one of each function always stays.
+            # A burst leaves surplus workers behind, of a hundred megabytes each; one per function always stays.
             "LAMBDA_WARM_TTL_SECONDS": "20",
             "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
             "TMPDIR": str(scratch),
             "PYTHONDONTWRITEBYTECODE": "1",
-            # There is no instance metadata service here: a missing credential is to be an error at once.
+            # There is no instance metadata service: without this, a missing credential is an error only after a wait.
             "AWS_EC2_METADATA_DISABLED": "true",
         }
     )
 
 
 def main() -> None:
+    """Serve until SIGTERM or SIGINT, then end the process."""
     parser = argparse.ArgumentParser(description="The laptop cloud")
     parser.add_argument("--home", type=Path, required=True, help="folder of the cloud's state")
     parser.add_argument("--socket", type=int, required=True, help="file descriptor of the listening socket")
@@ -76,7 +77,7 @@ def main() -> None:
     from laptop import cloud
 
     asyncio.new_event_loop().run_until_complete(cloud.serve(home, listener.detach(), port))
-    # The state is saved. Threads that wait in MiniStack for something that will not come must not keep this process.
+    # The state is saved. Threads that still wait in MiniStack must not keep this process alive.
     logging.shutdown()
     os._exit(0)
 

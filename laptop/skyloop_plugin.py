@@ -42,7 +42,7 @@ CONTAINER_ENVIRONMENT = {"SKYLOOP_BIND_HOST": "127.0.0.1"}
 
 
 def image_folder(repository: str) -> Path | None:
-    """The folder with the Dockerfile of an image, by the image's repository (`team/name`); None for a stranger's."""
+    """The folder with an image's Dockerfile, by the image's repository (`team/name`); None for another project's."""
     return _IMAGE_FOLDER if repository.rpartition("/")[2].endswith(_IMAGE) else None
 
 

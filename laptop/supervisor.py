@@ -1,10 +1,10 @@
 """Run one command and take its whole process tree down with the cloud.
 
 Started by :func:`laptop.processes.spawn` as ``python -I -S supervisor.py <lifeline fd> <argv…>``; never imported.
-It plays the part of a container: when the main process ends, everything it left behind ends too, and when the
-cloud ends (the lifeline pipe reaches end of file, which even ``kill -9`` of the server cannot prevent) the tree is
-killed. A plain PR_SET_PDEATHSIG in the server would not do: it fires when the *thread* that forked ends, and it is
-not inherited by grandchildren such as data-loader workers.
+It takes the place of a container: when the main process ends, every process that it left ends too; and when the cloud
+ends (the lifeline pipe reaches end of file, which even ``kill -9`` of the server cannot prevent), the tree is killed.
+PR_SET_PDEATHSIG in the server would not be enough: it fires when the *thread* that forked ends, and grandchildren such
+as data-loader workers do not inherit it.
 
 Signals: SIGTERM, SIGINT and SIGHUP are passed to the main process (as ``docker stop`` does); SIGUSR1 kills the tree
 at once. Exit status: that of the main process, by the same signal if it died of one; 127 if it could not be started.
@@ -13,6 +13,7 @@ at once. Exit status: that of the main process, by the same signal if it died of
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
@@ -25,8 +26,6 @@ LINUX = sys.platform.startswith("linux")
 
 def _prctl(option: int, value: int) -> None:
     if LINUX:
-        import ctypes
-
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
@@ -40,7 +39,7 @@ def _children() -> list[int]:
 
 
 def _kill_tree(main: int) -> None:
-    """Kill the main process's group, then whatever is reparented here, until nothing is left."""
+    """Kill the main process's group, then each orphan that becomes a child of this process, until none is left."""
     while True:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(main, signal.SIGKILL)
@@ -70,6 +69,7 @@ def _start(argv: list[str], lifeline: int) -> int:
 
 
 def main() -> None:
+    """Run the command until it, or the cloud, ends."""
     lifeline, argv = int(sys.argv[1]), sys.argv[2:]
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     wake, wake_write = os.pipe()
@@ -89,9 +89,9 @@ def main() -> None:
             _kill_tree(child)
             os._exit(137)
         while received:
-            number = received.pop(0)
-            if number != signal.SIGCHLD:
-                os.kill(child, number)
+            passed_on = received.pop(0)
+            if passed_on != signal.SIGCHLD:
+                os.kill(child, passed_on)
         status = _reap(child)
         if status is not None:
             _kill_tree(child)

@@ -11,9 +11,10 @@ missing data"; the tests are the tables of that page.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-Alarm = dict[str, Any]
+from laptop.documents import Document
+
+Alarm = Document
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
@@ -58,15 +59,15 @@ def evaluate(alarm: Alarm, values: Sequence[float | None], state: str) -> str:
     return "OK"
 
 
-def buckets(points: Sequence[dict[str, Any]], now: float, period: float, count: int) -> list[list[dict[str, Any]]]:
+def buckets(points: Sequence[Document], now: float, period: float, count: int) -> list[list[Document]]:
     """Data points by period, newest first.
 
-    The periods end at `now`, where CloudWatch aligns them to the clock: an alarm here is as quick as its data, which
-    is what a bake of a few seconds needs.
+    The periods end at `now`; CloudWatch aligns them to the clock. So an alarm of this cloud is as quick as its data,
+    which a baking period of a few seconds needs.
     """
-    found: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+    periods: list[list[Document]] = [[] for _ in range(count)]
     for point in points:
         index = int((now - point["Timestamp"]) // period)
         if 0 <= index < count:
-            found[index].append(point)
-    return found
+            periods[index].append(point)
+    return periods

@@ -13,14 +13,15 @@ from typing import Any
 
 from ministack.services import cloudwatch
 
+from laptop.documents import Document
 from laptop.ministack_patches import alarm_evaluation
 from laptop.ministack_patches.alarm_evaluation import Alarm
 from laptop.ministack_patches.events import put_event
-from laptop.ministack_patches.patching import patch
+from laptop.ministack_patches.patching import Original, patch
 
 OnChange = Callable[[Alarm, str, str, str], None]
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 
@@ -82,7 +83,7 @@ class Watch:
                     try:
                         self.look(alarm)
                     except Exception:
-                        logger.exception("alarm %s could not be evaluated", alarm.get("AlarmName"))
+                        log.exception("alarm %s could not be evaluated", alarm.get("AlarmName"))
 
         threading.Thread(target=tick, name="alarms", daemon=True).start()
         return stopped.set
@@ -102,7 +103,7 @@ class Watch:
         return values
 
 
-def _announce(alarm: dict[str, Any], old: str, new: str, reason: str) -> None:
+def _announce(alarm: Document, old: str, new: str, reason: str) -> None:
     """Put "CloudWatch Alarm State Change" on the default bus.
 
     Source: CloudWatch user guide, "Alarm events and EventBridge", sample events for a single-metric alarm.
@@ -151,7 +152,7 @@ def prepare() -> None:
     because="MiniStack mixes all dimensions of a metric and ignores DatapointsToAlarm and TreatMissingData",
     proof="test_alarms.py::test_an_alarm_sees_only_its_own_dimensions",
 )
-def _evaluate(original: Any, alarm: dict[str, Any]) -> None:
+def _evaluate(original: Original, alarm: Document) -> None:
     _watch.look(alarm)
 
 
@@ -160,7 +161,7 @@ def _evaluate(original: Any, alarm: dict[str, Any]) -> None:
     because="MiniStack never announces a change of state on EventBridge; SetAlarmState is one",
     proof="test_alarms.py::test_a_change_of_state_is_an_event",
 )
-def _set_state(original: Any, params: Any, document: Any, is_cbor: bool, is_json: bool = False) -> Any:
+def _set_state(original: Original, params: Any, document: Any, is_cbor: bool, is_json: bool = False) -> Any:
     answer = original(params, document, is_cbor, is_json)
     name = document.get("AlarmName", "") if is_cbor or is_json else cloudwatch._p(params, "AlarmName")
     if alarm := cloudwatch._alarms.get(name):

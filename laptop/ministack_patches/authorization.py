@@ -14,12 +14,13 @@ from ministack.core.lambda_runtime import execution_credentials
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import stepfunctions
 
+from laptop.documents import Document
 from laptop.ministack_patches.executions import CURRENT, failure
 from laptop.ministack_patches.integrations import JOBS
-from laptop.ministack_patches.patching import patch
+from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker.arns import resource_of
 
-log = logging.getLogger("skyloop")
+log = logging.getLogger(__name__)
 _SAGEMAKER = "sagemaker.amazonaws.com"
 # Developer guide, "How Step Functions generates IAM policies for integrated services": the managed rule of each .sync.
 _MANAGED_RULES = {job: f"StepFunctionsGetEventsForSageMaker{job}sRule" for job in JOBS}
@@ -62,7 +63,7 @@ def prepare() -> None:
     because="MiniStack's * matches no line break, so the owner of a bucket may not read a key that has one",
     proof="test_authorization.py::test_a_wildcard_covers_every_key",
 )
-def _wildcards(original: Any, pattern: str, ignore_case: bool) -> re.Pattern[str]:
+def _wildcards(original: Original, pattern: str, ignore_case: bool) -> re.Pattern[str]:
     compiled = original(pattern, ignore_case)
     return re.compile(compiled.pattern.removesuffix("$") + r"\Z", compiled.flags | re.DOTALL)
 
@@ -83,7 +84,7 @@ def session_key(role_arn: str, session: str) -> str:
     return session_credentials(role_arn, get_region(), get_account_id(), session)["AWS_ACCESS_KEY_ID"]
 
 
-def refusal(access_key: str, action: str, resource: str, context: dict[str, Any] | None = None) -> str | None:
+def refusal(access_key: str, action: str, resource: str, context: Document | None = None) -> str | None:
     """Why a caller may not do something, in AWS's words; None when it may (always None when AUTH is not true)."""
     if not app.AUTH:
         return None
@@ -92,12 +93,13 @@ def refusal(access_key: str, action: str, resource: str, context: dict[str, Any]
     if denied is None:
         return None
     if isinstance(denied, iam_evaluator.AuthError):
-        return denied.message
+        return str(denied.message)
     log.warning("Refused: %s may not %s on %s", denied.principal_arn, action, resource)
-    return iam_actions.identity_denial_message(action, denied.principal_arn, resource, denied.decision == "Deny")
+    explicit = denied.decision == "Deny"
+    return str(iam_actions.identity_denial_message(action, denied.principal_arn, resource, explicit))
 
 
-def require(action: str, resource: str, context: dict[str, Any] | None = None, error: str = "") -> None:
+def require(action: str, resource: str, context: Document | None = None, error: str = "") -> None:
     """Raise a task's error unless the role of the execution that this thread works for allows an action."""
     execution = CURRENT.get()
     if execution is None:
@@ -109,10 +111,10 @@ def require(action: str, resource: str, context: dict[str, Any] | None = None, e
 
 @patch(
     "services.stepfunctions:_invoke_resource",
-    because="MiniStack does what a state machine asks whatever its role allows",
+    because="MiniStack does what a state machine asks without asking what its role allows",
     proof="test_authorization.py::test_a_state_machine_may_do_what_its_role_allows",
 )
-def _invoke(original: Any, resource: str, arguments: Any) -> Any:
+def _invoke(original: Original, resource: str, arguments: Any) -> Any:
     # `integrations` patches the same target. This patch is called first: importing that module, it is declared later.
     if CURRENT.get() is not None:
         for action, arn, context, error in _needs(resource, arguments if isinstance(arguments, dict) else {}):
@@ -120,10 +122,10 @@ def _invoke(original: Any, resource: str, arguments: Any) -> Any:
     return original(resource, arguments)
 
 
-Need = tuple[str, str, dict[str, Any], str]
+Need = tuple[str, str, Document, str]
 
 
-def _needs(resource: str, arguments: dict[str, Any]) -> list[Need]:
+def _needs(resource: str, arguments: Document) -> list[Need]:
     """What a task must be allowed: action, resource, condition keys, and the error it ends with when it is not."""
     region, account = get_region(), get_account_id()
     parts = resource.split(":")
@@ -150,7 +152,7 @@ def _needs(resource: str, arguments: dict[str, Any]) -> list[Need]:
     return _request_needs(service, service, name, arguments, region, account, denied)
 
 
-def _sdk_needs(sdk: str, operation: str, arguments: dict[str, Any], region: str, account: str) -> list[Need]:
+def _sdk_needs(sdk: str, operation: str, arguments: Document, region: str, account: str) -> list[Need]:
     service = stepfunctions._AWS_SDK_SERVICE_MAP.get(sdk, {}).get("service_key", sdk)
     prefix = stepfunctions._AWS_SDK_ERROR_PREFIX.get(sdk, sdk.capitalize())
     denied = f"{prefix}.{prefix}Exception"
@@ -161,7 +163,7 @@ def _sdk_needs(sdk: str, operation: str, arguments: dict[str, Any], region: str,
 
 
 def _request_needs(
-    service: str, sdk: str, operation: str, arguments: dict[str, Any], region: str, account: str, denied: str
+    service: str, sdk: str, operation: str, arguments: Document, region: str, account: str, denied: str
 ) -> list[Need]:
     """What MiniStack itself would ask, were the same request to come over HTTP."""
     information = stepfunctions._AWS_SDK_SERVICE_MAP.get(sdk, {})
@@ -181,7 +183,7 @@ def _request_needs(
 
 
 def _sagemaker_needs(
-    operation: str, request: dict[str, Any], region: str, account: str, denied: str, *, sync: bool
+    operation: str, request: Document, region: str, account: str, denied: str, *, sync: bool
 ) -> list[Need]:
     arn = resource_of("sagemaker", operation, request, region, account)
     needs: list[Need] = [(f"sagemaker:{operation}", arn, {}, denied)]
@@ -196,7 +198,7 @@ def _sagemaker_needs(
     return needs
 
 
-def passed_roles(request: dict[str, Any]) -> list[str]:
+def passed_roles(request: Document) -> list[str]:
     """The roles that a SageMaker request hands on."""
     return [str(request[member]) for member in ("RoleArn", "ExecutionRoleArn") if request.get(member)]
 
@@ -221,8 +223,8 @@ def pass_role_refusal(headers: dict[str, str], body: bytes) -> str | None:
     "names one denies",
     proof="test_authorization.py::test_events_may_be_put_by_their_source_only",
 )
-def _condition_keys(original: Any, service: str, action: str, body: bytes, query: dict[str, Any]) -> dict[str, Any]:
-    keys = original(service, action, body, query)
+def _condition_keys(original: Original, service: str, action: str, body: bytes, query: Document) -> Document:
+    keys: Document = original(service, action, body, query)
     if action == "cloudwatch:PutMetricData" and (namespace := _namespace(body, query)):
         keys = {**keys, "cloudwatch:namespace": namespace}
     if action == "events:PutEvents":
@@ -230,22 +232,22 @@ def _condition_keys(original: Any, service: str, action: str, body: bytes, query
     return keys
 
 
-def _event_keys(body: bytes) -> dict[str, Any]:
+def _event_keys(body: bytes) -> Document:
     """The keys that describe a PutEvents request; a list where its entries differ."""
     try:
         entries = json.loads(body)["Entries"]
-        found = {
+        values_of = {
             "events:source": sorted({entry["Source"] for entry in entries}),
             "events:detail-type": sorted({entry["DetailType"] for entry in entries}),
         }
     except (ValueError, KeyError, TypeError):
         return {}
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+    return {name: values[0] if len(values) == 1 else values for name, values in values_of.items()}
 
 
-def _namespace(body: bytes, query: dict[str, Any]) -> str:
+def _namespace(body: bytes, query: Document) -> str:
     if given := query.get("Namespace"):
-        return given[0] if isinstance(given, list) else given
+        return str(given[0] if isinstance(given, list) else given)
     try:
         return str(json.loads(body)["Namespace"])
     except (ValueError, KeyError):
@@ -257,6 +259,6 @@ def _namespace(body: bytes, query: dict[str, Any]) -> str:
     because="MiniStack says in no log what it refused to whom, and a client may swallow the answer",
     proof="test_authorization.py::test_what_is_refused_is_logged",
 )
-def _denied(original: Any, service: str, action: str, principal_arn: str, *rest: Any, **named: Any) -> Any:
+def _denied(original: Original, service: str, action: str, principal_arn: str, *rest: Any, **named: Any) -> Any:
     log.warning("Refused: %s may not %s on %s", principal_arn, action, named.get("resource_arn", "*"))
     return original(service, action, principal_arn, *rest, **named)

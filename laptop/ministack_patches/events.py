@@ -13,13 +13,14 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import eventbridge, lambda_svc, sqs, stepfunctions
 
 from laptop import faults
+from laptop.documents import Document
 from laptop.ministack_patches import authorization
-from laptop.ministack_patches.patching import patch
+from laptop.ministack_patches.patching import Original, patch
 
 _PRINCIPAL = "events.amazonaws.com"
 
 
-def put_event(entry: dict[str, Any]) -> None:
+def put_event(entry: Document) -> None:
     """Put one PutEvents entry on the default bus. Clients may not use a source `aws.*`; services may."""
     eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
@@ -33,9 +34,7 @@ class _Undeliverable(Exception):
 
 
 # The rule and the target that a delivery in this thread is for: MiniStack hands its senders the bare payload.
-_delivery: contextvars.ContextVar[tuple[dict[str, Any], dict[str, Any]] | None] = contextvars.ContextVar(
-    "delivery", default=None
-)
+_delivery: contextvars.ContextVar[tuple[Document, Document] | None] = contextvars.ContextVar("delivery", default=None)
 
 
 @patch(
@@ -43,9 +42,7 @@ _delivery: contextvars.ContextVar[tuple[dict[str, Any], dict[str, Any]] | None] 
     because="tests lose events and deliver them twice here, as EventBridge may; and dead letters need rule and target",
     proof="test_events.py::test_every_event_can_be_delivered_twice",
 )
-def _deliver(
-    original: Any, target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None
-) -> None:
+def _deliver(original: Original, target: Document, event: Document, rule: Document, view: Any = None) -> None:
     if faults.loses(event.get("DetailType", ""), event.get("EventId", "")):
         return
     token = _delivery.set((rule, target))
@@ -62,7 +59,7 @@ def _or_dead_letter(payload: str, send: Callable[[], None]) -> None:
         send()
     except _Undeliverable as failure:
         rule, target = _delivery.get() or ({}, {})
-        queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
+        queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn", "")
         queue = sqs._queue_by_arn(queue_arn) if queue_arn else None
         if queue is None or not sqs.queue_policy_allows(queue_arn, _PRINCIPAL, rule.get("Arn", ""), _account()):
             raise
@@ -94,10 +91,10 @@ def _rule_arn() -> str:
 
 @patch(
     "services.eventbridge:_dispatch_to_sqs",
-    because="MiniStack delivers whatever the queue's policy says, and forgets an event whose queue is gone",
+    because="MiniStack delivers without asking the queue's policy, and forgets an event whose queue is gone",
     proof="test_events.py::test_a_queue_gets_only_what_its_policy_allows",
 )
-def _to_queue(original: Any, spec: Any, payload: str, parameters: Any = None) -> None:
+def _to_queue(original: Original, spec: Any, payload: str, parameters: Any = None) -> None:
     def send() -> None:
         if sqs._queue_by_arn(str(spec)) is None:
             raise _Undeliverable("QUEUE_DOES_NOT_EXIST", f"The queue {spec} does not exist.")
@@ -113,7 +110,7 @@ def _to_queue(original: Any, spec: Any, payload: str, parameters: Any = None) ->
     because="MiniStack starts an execution whether or not the target's role may",
     proof="test_events.py::test_a_rule_starts_an_execution_only_with_a_role_that_may",
 )
-def _to_state_machine(original: Any, arn: str, payload: str) -> None:
+def _to_state_machine(original: Original, arn: str, payload: str) -> None:
     def send() -> None:
         if stepfunctions._resolve_state_machine_arn(arn) is None:
             raise _Undeliverable("RESOURCE_NOT_FOUND", f"The state machine {arn} does not exist.")
@@ -132,11 +129,11 @@ def _to_state_machine(original: Any, arn: str, payload: str) -> None:
 
 @patch(
     "services.eventbridge:_dispatch_to_lambda",
-    because="MiniStack runs the function once, unasked whether it may, where Lambda retries and then uses its own dead "
+    because="MiniStack runs the function once, without a check, where Lambda retries and then uses its own dead "
     "letters",
     proof="test_events.py::test_a_function_that_fails_is_invoked_again",
 )
-def _to_function(original: Any, arn: str, payload: str) -> None:
+def _to_function(original: Original, arn: str, payload: str) -> None:
     def send() -> None:
         function, configuration, name = lambda_svc._get_func_record_for_ref(arn)
         if not function or not configuration:
@@ -149,7 +146,7 @@ def _to_function(original: Any, arn: str, payload: str) -> None:
     _or_dead_letter(payload, send)
 
 
-def _function_allows(function: dict[str, Any], arn: str) -> bool:
+def _function_allows(function: Document, arn: str) -> bool:
     """Whether the function's resource policy lets EventBridge invoke it for the rule of this delivery."""
     if not app.AUTH:
         return True
@@ -165,4 +162,4 @@ def _function_allows(function: dict[str, Any], arn: str) -> bool:
         region=get_region(),
         service_context={"aws:sourcearn": _rule_arn(), "aws:sourceaccount": _account()},
     )
-    return evaluate_resource_policy(policy, context, service=_PRINCIPAL).decision == "Allow"
+    return bool(evaluate_resource_policy(policy, context, service=_PRINCIPAL).decision == "Allow")

@@ -14,7 +14,8 @@ from typing import Any
 from ministack.core import responses
 from ministack.services import stepfunctions
 
-from laptop.ministack_patches.patching import patch
+from laptop.documents import Document
+from laptop.ministack_patches.patching import Original, patch
 
 PAYLOAD_BYTES = 262_144  # Step Functions quotas: maximum input or output of a task, state or execution
 _NAME_CHARACTERS = 80
@@ -86,7 +87,8 @@ def resume() -> None:
 
 def failure(error: str, cause: str) -> Exception:
     """An error as MiniStack's interpreter raises it: Retry and Catch see ``error``."""
-    return stepfunctions._ExecutionError(error, cause)
+    raised: Exception = stepfunctions._ExecutionError(error, cause)
+    return raised
 
 
 @patch(
@@ -95,7 +97,7 @@ def failure(error: str, cause: str) -> Exception:
     "one name twice from two threads",
     proof="test_executions.py::test_starting_twice_is_starting_once",
 )
-def _start_execution(original: Any, request: dict[str, Any]) -> Any:
+def _start_execution(original: Original, request: Document) -> Any:
     name, given = request.get("name"), request.get("input") or "{}"
     if name is not None and (not 1 <= len(name) <= _NAME_CHARACTERS or any(c in _FORBIDDEN or c < " " for c in name)):
         return responses.error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
@@ -127,13 +129,14 @@ _FORBIDDEN = ' \t\n<>{}[]?*"#%\\^|~`$&,;:/'
     because="MiniStack ignores a machine's TimeoutSeconds and works on in executions that have ended",
     proof="test_executions.py::test_a_machine_that_takes_too_long_times_out",
 )
-def _run_execution(original: Any, arn: str) -> None:
+def _run_execution(original: Original, arn: str) -> None:
     record = stepfunctions._executions.get(arn)
     machine = stepfunctions._state_machines.get(record["stateMachineArn"]) if record else None
     if record is None or machine is None:
-        return original(arn)
+        original(arn)
+        return
     if _stopping.is_set():
-        return None
+        return
     execution = Execution(arn, machine["roleArn"])
     seconds = json.loads(machine["definition"]).get("TimeoutSeconds")
     context = contextvars.copy_context()
@@ -145,7 +148,7 @@ def _run_execution(original: Any, arn: str) -> None:
         if timer:
             timer.daemon = True
             timer.start()
-        return original(arn)
+        original(arn)
     finally:
         CURRENT.reset(token)
         _running.pop(arn, None)
@@ -153,7 +156,7 @@ def _run_execution(original: Any, arn: str) -> None:
             timer.cancel()
 
 
-def _time_out(record: dict[str, Any], execution: Execution) -> None:
+def _time_out(record: Document, execution: Execution) -> None:
     with _start:
         if record["status"] != "RUNNING":
             return
@@ -170,7 +173,7 @@ def _time_out(record: dict[str, Any], execution: Execution) -> None:
     because="in MiniStack a stopped execution sleeps on in its Wait state and its jobs go on",
     proof="test_executions.py::test_a_stopped_execution_stays_stopped",
 )
-def _stop_execution(original: Any, request: dict[str, Any]) -> Any:
+def _stop_execution(original: Original, request: Document) -> Any:
     answer = original(request)
     if execution := _running.get(request.get("executionArn", "")):
         execution.ended.set()
@@ -182,7 +185,7 @@ def _stop_execution(original: Any, request: dict[str, Any]) -> Any:
     because="in MiniStack a task that fails after its execution was stopped or timed out makes it FAILED",
     proof="test_executions.py::test_a_stopped_execution_stays_stopped",
 )
-def _fail_execution(original: Any, record: dict[str, Any], error: str, cause: str) -> None:
+def _fail_execution(original: Original, record: Document, error: str, cause: str) -> None:
     if record["status"] == "RUNNING":
         original(record, error, cause)
 
@@ -192,7 +195,7 @@ def _fail_execution(original: Any, record: dict[str, Any], error: str, cause: st
     because="MiniStack ignores MaxDelaySeconds and JitterStrategy and never waits longer than a minute",
     proof="test_executions.py::test_retries_wait_no_longer_than_max_delay",
 )
-def _retrier(original: Any, retriers: list[dict[str, Any]], error: str, counts: dict[int, int]) -> Any:
+def _retrier(original: Original, retriers: list[Document], error: str, counts: dict[int, int]) -> Any:
     retrier, index = original(retriers, error, counts)
     if retrier is None:
         return retrier, index
@@ -209,10 +212,10 @@ def _retrier(original: Any, retriers: list[dict[str, Any]], error: str, counts: 
     because="MiniStack lets States.ALL and States.TaskFailed match States.Runtime and States.DataLimitExceeded",
     proof="test_executions.py::test_runtime_errors_cannot_be_caught",
 )
-def _matches(original: Any, names: list[str], error: str) -> bool:
+def _matches(original: Original, names: list[str], error: str) -> bool:
     if error in ("States.Runtime", "States.DataLimitExceeded"):
         return error in names and error != "States.Runtime"
-    return original(names, error)
+    return bool(original(names, error))
 
 
 @patch(
@@ -220,7 +223,7 @@ def _matches(original: Any, names: list[str], error: str) -> bool:
     because="in MiniStack one variable of an Assign sees the new value of another; in Step Functions it sees the old",
     proof="test_executions.py::test_assignments_see_the_values_before_the_state",
 )
-def _assign(original: Any, state: dict[str, Any], given: Any, context: Any, **sources: Any) -> None:
+def _assign(original: Original, state: Document, given: Any, context: Any, **sources: Any) -> None:
     assignments = state.get("Assign")
     if not isinstance(context, dict) or not isinstance(assignments, dict):
         return
@@ -239,7 +242,7 @@ def _assign(original: Any, state: dict[str, Any], given: Any, context: Any, **so
     because="in MiniStack a job that outlives its task's TimeoutSeconds is not stopped",
     proof="test_sagemaker_tasks.py::test_a_job_that_outlives_its_task_is_stopped",
 )
-def _invoke_with_timeout(original: Any, resource: str, arguments: Any, timeout: float) -> Any:
+def _invoke_with_timeout(original: Original, resource: str, arguments: Any, timeout: float) -> Any:
     over = threading.Event()
     token = TASK_OVER.set(over)
     try:
@@ -256,7 +259,7 @@ def _invoke_with_timeout(original: Any, resource: str, arguments: Any, timeout: 
     because="MiniStack takes TimeoutSeconds only as a number and knows no limit on a state's output",
     proof="test_executions.py::test_a_states_output_is_limited",
 )
-def _execute_task(original: Any, state: dict[str, Any], given: Any, record: Any, context: dict[str, Any]) -> Any:
+def _execute_task(original: Original, state: Document, given: Any, record: Any, context: Document) -> Any:
     if isinstance(state.get("TimeoutSeconds"), str):
         seconds = stepfunctions._jsonata_state_field(state, "TimeoutSeconds", "number", given, context)
         state = {**state, "TimeoutSeconds": seconds}
@@ -270,7 +273,7 @@ def _execute_task(original: Any, state: dict[str, Any], given: Any, record: Any,
     because="MiniStack ignores the Output of a Succeed state",
     proof="test_executions.py::test_choices_test_conditions_in_order_and_assign",
 )
-def _succeed(original: Any, state: dict[str, Any], data: Any, context: Any = None) -> Any:
+def _succeed(original: Original, state: Document, data: Any, context: Any = None) -> Any:
     if state.get("Type") == "Succeed" and stepfunctions._state_query_language(state, context) == "JSONata":
         return stepfunctions._apply_jsonata_output(state, data, context, default=data)
     return original(state, data, context)
@@ -288,7 +291,7 @@ def check_size(output: Any, state_name: str) -> None:
     because="in MiniStack an execution that a clean stop interrupts has failed after the next start, without a word",
     proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
 )
-def _restore(original: Any, data: Any) -> None:
+def _restore(original: Original, data: Any) -> None:
     original(data)
     for arn, record in stepfunctions._executions.items():
         if record.get("error") == "States.ServiceRestart" and not record.get("mapRunArn"):
@@ -302,7 +305,7 @@ def _restore(original: Any, data: Any) -> None:
     because="a function that dies with the cloud is no failure of the execution that waits for it",
     proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
 )
-def _call_lambda(original: Any, function: Any, event: Any) -> Any:
+def _call_lambda(original: Original, function: Any, event: Any) -> Any:
     try:
         return original(function, event)
     finally:

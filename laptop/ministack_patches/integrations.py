@@ -8,8 +8,9 @@ from typing import Any
 
 from ministack.services import stepfunctions
 
+from laptop.documents import Document
 from laptop.ministack_patches.executions import failure, wait_for
-from laptop.ministack_patches.patching import patch
+from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import service as sagemaker
 from laptop.sagemaker.core import errors, validation
 from laptop.sagemaker.core.validation import service_model
@@ -58,7 +59,7 @@ def prepare() -> None:
     because="MiniStack has no SageMaker integrations",
     proof="test_sagemaker_tasks.py::test_a_labeling_job_runs_to_its_end",
 )
-def _invoke(original: Any, resource: str, arguments: Any) -> Any:
+def _invoke(original: Original, resource: str, arguments: Any) -> Any:
     if resource.startswith(_OPTIMIZED):
         operation, _, pattern = resource.removeprefix(_OPTIMIZED).partition(".")
         if operation in OPTIMIZED_SAGEMAKER and pattern in ("", "sync"):
@@ -67,14 +68,14 @@ def _invoke(original: Any, resource: str, arguments: Any) -> Any:
     return original(resource, arguments)
 
 
-def _sagemaker(operation: str, arguments: dict[str, Any], *, sync: bool) -> Any:
+def _sagemaker(operation: str, arguments: Document, *, sync: bool) -> Any:
     created = _call(operation, arguments)
     if not sync:
         return created
     job = operation.removeprefix("Create")
     name = {f"{job}Name": arguments[f"{job}Name"]}
 
-    def ended() -> dict[str, Any] | None:
+    def ended() -> Document | None:
         described = _call(f"Describe{job}", name)
         return described if described[_STATUS[job]] in ("Completed", "Failed", "Stopped") else None
 
@@ -84,7 +85,7 @@ def _sagemaker(operation: str, arguments: dict[str, Any], *, sync: bool) -> Any:
     return described
 
 
-def _call(operation: str, arguments: dict[str, Any]) -> Any:
+def _call(operation: str, arguments: Document) -> Any:
     """One call of the local SageMaker with the errors of the optimized integration, times as epoch milliseconds."""
     try:
         answer = sagemaker.call(operation, arguments)
@@ -123,8 +124,8 @@ def _modelled_errors(service: str) -> dict[str, str]:
 def error_name(service: str, prefix: str, unmodelled: str, code: str) -> str:
     """The Step Functions name of a service's error: the SDK's exception class below the service's prefix.
 
-    A code that the service's model does not list (``ValidationException`` of SageMaker, for one) is the base class of
-    the service's exceptions, ``unmodelled``.
+    A code that the service's model does not list (for example SageMaker's ``ValidationException``) is the base class
+    of the service's exceptions, ``unmodelled``.
     """
     return f"{prefix}.{_modelled_errors(service).get(code.rpartition('#')[2], unmodelled)}"
 
@@ -138,9 +139,9 @@ _NAMED = ("dynamodb", "sfn", "sagemaker", "applicationautoscaling", "eventbridge
     because="MiniStack passes error codes on where Step Functions gives the SDK's exception names",
     proof="test_integrations.py::test_errors_have_the_names_of_the_sdk",
 )
-def _sdk_error(original: Any, service: str, code: str) -> str:
+def _sdk_error(original: Original, service: str, code: str) -> str:
     if service not in _NAMED or code.startswith("States."):
-        return original(service, code)
+        return str(original(service, code))
     prefix = stepfunctions._AWS_SDK_ERROR_PREFIX[service]
     return error_name(_BOTOCORE.get(service, service), prefix, f"{prefix}Exception", code)
 
@@ -150,7 +151,7 @@ def _sdk_error(original: Any, service: str, code: str) -> str:
     because="MiniStack drops the prefix and suffix of this integration's errors",
     proof="test_integrations.py::test_errors_have_the_names_of_the_sdk",
 )
-def _start_execution(original: Any, resource: str, arguments: Any) -> Any:
+def _start_execution(original: Original, resource: str, arguments: Any) -> Any:
     try:
         return original(resource, arguments)
     except stepfunctions._ExecutionError as error:
@@ -163,7 +164,7 @@ def _start_execution(original: Any, resource: str, arguments: Any) -> Any:
     because="MiniStack loses MessageAttributes, on which subscriptions filter",
     proof="test_integrations.py::test_an_alert_keeps_its_attributes",
 )
-def _publish(original: Any, resource: str, arguments: dict[str, Any]) -> Any:
+def _publish(original: Original, resource: str, arguments: Document) -> Any:
     flat = {name: value for name, value in arguments.items() if name != "MessageAttributes"}
     for number, (name, attribute) in enumerate((arguments.get("MessageAttributes") or {}).items(), start=1):
         entry = f"MessageAttributes.entry.{number}"

@@ -14,7 +14,8 @@ from ministack.core import lambda_runtime
 from ministack.services import cloudwatch
 
 from laptop import processes
-from laptop.ministack_patches.patching import patch
+from laptop.documents import Document
+from laptop.ministack_patches.patching import Original, patch
 
 # Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
 _END_OF_LOGS = "\x00end of invocation"
@@ -69,12 +70,12 @@ def prepare() -> None:
     because="MiniStack waits a fixed 50 ms for logs and cuts off those that come later",
     proof="test_lambdas.py::test_every_log_line_arrives",
 )
-def _logs(original: Any, worker: Any) -> str:
+def _logs(original: Original, worker: Any) -> str:
     lines = []
     deadline = time.monotonic() + _LOG_SECONDS
     while (remaining := deadline - time.monotonic()) > 0:
         if worker._proc is None:  # it was killed: take what there is
-            return original(worker)
+            return str(original(worker))
         try:
             line = worker._stderr_queue.get(timeout=min(remaining, 0.1))
         except queue.Empty:
@@ -93,8 +94,8 @@ def _logs(original: Any, worker: Any) -> str:
     because="in MiniStack every exception of a function is Runtime.HandlerError, so no typed Retry or Catch matches",
     proof="test_lambdas.py::test_an_exception_keeps_its_name",
 )
-def _execute(original: Any, function: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
-    outcome = original(function, event, request_id)
+def _execute(original: Original, function: Document, event: Any, request_id: str) -> Document:
+    outcome: Document = original(function, event, request_id)
     raised = _raised.pop(threading.get_ident(), None)
     if raised is None:
         return outcome
@@ -103,7 +104,7 @@ def _execute(original: Any, function: dict[str, Any], event: Any, request_id: st
 
 
 # What the worker of this thread's invocation raised: MiniStack's own result has no room for it.
-_raised: dict[int, dict[str, Any]] = {}
+_raised: dict[int, Document] = {}
 
 
 @patch(
@@ -111,9 +112,9 @@ _raised: dict[int, dict[str, Any]] = {}
     because="MiniStack drops what the worker says of an exception except its text",
     proof="test_lambdas.py::test_an_exception_keeps_its_name",
 )
-def _invoke(original: Any, worker: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
+def _invoke(original: Original, worker: Any, *arguments: Any, **named: Any) -> Document:
     _raised.pop(threading.get_ident(), None)
-    response = original(worker, *arguments, **named)
+    response: Document = original(worker, *arguments, **named)
     if "raised" in response:
         _raised[threading.get_ident()] = response["raised"]
     return response
@@ -124,7 +125,7 @@ def _invoke(original: Any, worker: Any, *arguments: Any, **named: Any) -> dict[s
     because="MiniStack does not read metrics from logs in CloudWatch's embedded metric format",
     proof="test_lambdas.py::test_embedded_metrics_become_metrics",
 )
-def _emit_logs(original: Any, function: dict[str, Any], request_id: str, text: str, *rest: Any, **named: Any) -> None:
+def _emit_logs(original: Original, function: Document, request_id: str, text: str, *rest: Any, **named: Any) -> None:
     original(function, request_id, text, *rest, **named)
     for line in (text or "").splitlines():
         if '"_aws"' in line:

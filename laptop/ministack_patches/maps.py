@@ -8,9 +8,10 @@ from typing import Any
 
 from ministack.services import s3, stepfunctions
 
+from laptop.documents import Document
 from laptop.ministack_patches import authorization
 from laptop.ministack_patches.executions import PAYLOAD_BYTES, check_size, failure
-from laptop.ministack_patches.patching import patch
+from laptop.ministack_patches.patching import Original, patch
 
 _OURS = ("Items", "ItemsPath", "ItemReader", "ItemSelector", "ItemBatcher", "ResultWriter", "Output", "Assign")
 _NUMBERS = ("MaxConcurrency", "ToleratedFailureCount", "ToleratedFailurePercentage")
@@ -22,13 +23,13 @@ _NUMBERS = ("MaxConcurrency", "ToleratedFailureCount", "ToleratedFailurePercenta
     proof="test_maps.py::test_a_manifest_is_read_batched_and_summed",
 )
 def _run_distributed_map(
-    original: Any,
-    state: dict[str, Any],
+    original: Original,
+    state: Document,
     given: Any,
     effective: Any,
-    processor: dict[str, Any],
-    record: dict[str, Any],
-    context: dict[str, Any],
+    processor: Document,
+    record: Document,
+    context: Document,
 ) -> Any:
     if stepfunctions._state_query_language(state, context) != "JSONata":
         raise failure("States.Runtime", "The laptop cloud runs distributed maps in JSONata only")
@@ -57,7 +58,8 @@ def _run_distributed_map(
     return output, following
 
 
-def _items(state: dict[str, Any], given: Any, effective: Any, context: dict[str, Any]) -> list[Any]:
+def _items(state: Document, given: Any, effective: Any, context: Document) -> list[Any]:
+    items: list[Any] = effective if isinstance(effective, list) else [effective]
     if reader := state.get("ItemReader"):
         reader = stepfunctions._apply_jsonata_template(reader, given, context)
         place = reader.get("Arguments", {})
@@ -65,13 +67,13 @@ def _items(state: dict[str, Any], given: Any, effective: Any, context: dict[str,
             authorization.require("s3:ListBucket", f"arn:aws:s3:::{place.get('Bucket')}")
         else:
             authorization.require("s3:GetObject", f"arn:aws:s3:::{place.get('Bucket')}/{place.get('Key')}")
-        return stepfunctions._read_map_items(reader, {}, context)
-    if "Items" in state:
-        return stepfunctions._jsonata_state_field(state, "Items", "array", given, context)
-    return effective if isinstance(effective, list) else [effective]
+        items = stepfunctions._read_map_items(reader, {}, context)
+    elif "Items" in state:
+        items = stepfunctions._jsonata_state_field(state, "Items", "array", given, context)
+    return items
 
 
-def _selected(state: dict[str, Any], items: list[Any], given: Any, context: dict[str, Any]) -> list[Any]:
+def _selected(state: Document, items: list[Any], given: Any, context: Document) -> list[Any]:
     if "ItemSelector" not in state:
         return items
     chosen = []
@@ -81,7 +83,7 @@ def _selected(state: dict[str, Any], items: list[Any], given: Any, context: dict
     return chosen
 
 
-def _batched(state: dict[str, Any], items: list[Any], given: Any, context: dict[str, Any]) -> list[Any]:
+def _batched(state: Document, items: list[Any], given: Any, context: Document) -> list[Any]:
     """The inputs of the children: ``{"Items": […], "BatchInput": …}`` by both of ItemBatcher's limits."""
     if "ItemBatcher" not in state:
         return items
@@ -110,11 +112,11 @@ def _bytes(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def _is_of(map_run_arn: str, record: dict[str, Any]) -> bool:
-    return stepfunctions._map_runs[map_run_arn]["executionArn"] == record["executionArn"]
+def _is_of(map_run_arn: str, record: Document) -> bool:
+    return bool(stepfunctions._map_runs[map_run_arn]["executionArn"] == record["executionArn"])
 
 
-def _written(writer: dict[str, Any], map_run_arn: str, given: Any, context: dict[str, Any]) -> dict[str, Any]:
+def _written(writer: Document, map_run_arn: str, given: Any, context: Document) -> Document:
     """Write the children's results to S3 with their manifest, and return what the state then sees as its result.
 
     Source: developer guide, "ResultWriter (Map)"; files are not split here.
@@ -123,7 +125,8 @@ def _written(writer: dict[str, Any], map_run_arn: str, given: Any, context: dict
     place, configuration = writer["Arguments"], writer.get("WriterConfig", {})
     lines = configuration.get("OutputType", "JSON") == "JSONL"
     prefix = "/".join(part for part in (place.get("Prefix", "").strip("/"), map_run_arn.rpartition(":")[2]) if part)
-    children = [one for one in stepfunctions._executions.values() if one.get("mapRunArn") == map_run_arn]
+    executions = stepfunctions._executions.values()
+    children = [execution for execution in executions if execution.get("mapRunArn") == map_run_arn]
 
     def put(key: str, body: str) -> None:
         authorization.require("s3:PutObject", f"arn:aws:s3:::{place['Bucket']}/{key}")
@@ -131,9 +134,9 @@ def _written(writer: dict[str, Any], map_run_arn: str, given: Any, context: dict
         if status >= 400:
             raise failure("States.ResultWriterFailed", answer.decode() if isinstance(answer, bytes) else str(answer))
 
-    files: dict[str, list[dict[str, Any]]] = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
+    files: dict[str, list[Document]] = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
     for status in ("SUCCEEDED", "FAILED"):
-        results = [_result(one, configuration) for one in children if one["status"] == status]
+        results = [_result(child, configuration) for child in children if child["status"] == status]
         if results:
             body = "\n".join(map(json.dumps, results)) if lines else json.dumps(results)
             key = f"{prefix}/{status}_0.{'jsonl' if lines else 'json'}"
@@ -145,7 +148,7 @@ def _written(writer: dict[str, Any], map_run_arn: str, given: Any, context: dict
     return {"MapRunArn": map_run_arn, "ResultWriterDetails": details}
 
 
-def _result(child: dict[str, Any], configuration: dict[str, Any]) -> Any:
+def _result(child: Document, configuration: Document) -> Any:
     if configuration.get("Transformation", "NONE") != "NONE" and child["status"] == "SUCCEEDED":
         return json.loads(child["output"])
     return {
@@ -167,7 +170,7 @@ def _result(child: dict[str, Any], configuration: dict[str, Any]) -> Any:
     because="MiniStack ends a JSON line at every character that Unicode calls a line break, inside strings too",
     proof="test_maps.py::test_a_line_ends_at_a_newline_only",
 )
-def _parse_items(original: Any, text: str, configuration: dict[str, Any]) -> Any:
+def _parse_items(original: Original, text: str, configuration: Document) -> Any:
     if configuration.get("InputType") != "JSONL":
         return original(text, configuration)
     try:
@@ -183,9 +186,7 @@ def _parse_items(original: Any, text: str, configuration: dict[str, Any]) -> Any
     because="in MiniStack the context of a distributed map's child names its parent's execution",
     proof="test_maps.py::test_a_child_is_an_execution_of_its_own",
 )
-def _run_child(
-    original: Any, states: Any, start_at: Any, given: Any, record: dict[str, Any], context: dict[str, Any]
-) -> Any:
+def _run_child(original: Original, states: Any, start_at: Any, given: Any, record: Document, context: Document) -> Any:
     if record.get("mapRunArn") and context["Execution"]["Id"] != record["executionArn"]:
         own = {"Id": record["executionArn"], "Name": record["name"], "Input": given, "StartTime": record["startDate"]}
         context["Execution"] = own

@@ -16,6 +16,7 @@ from typing import Any
 MINISTACK_VERSION = "1.5.33"
 
 Replacement = Callable[..., Any]
+Original = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def apply() -> None:
         setattr(owner, attribute, _bind(declared.replacement, original))
 
 
-def _bind(replacement: Replacement, original: Any) -> Replacement:
+def _bind(replacement: Replacement, original: Original) -> Replacement:
     @functools.wraps(replacement)
     def replaced(*arguments: Any, **named: Any) -> Any:
         return replacement(original, *arguments, **named)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 from urllib.parse import unquote
 
 from ministack import app
 from ministack.core import iam_actions, router
 from ministack.services import sqs
 
+from laptop.documents import Document
 from laptop.ministack_patches import authorization
-from laptop.ministack_patches.patching import patch
+from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import arns
 from laptop.sagemaker import service as sagemaker
 
@@ -32,7 +32,7 @@ def prepare() -> None:
 
 
 async def _handle_request(
-    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    method: str, path: str, headers: dict[str, str], body: bytes, query: Document
 ) -> tuple[int, dict[str, str], bytes]:
     """The local services, once the caller may pass the roles in its request (their other checks MiniStack makes)."""
     if not _RUNTIME.match(path) and (message := authorization.pass_role_refusal(headers, body)):
@@ -51,7 +51,7 @@ async def _handle_request(
     because="MiniStack writes over the Content-Type of a model's own answer",
     proof="test_services.py::test_a_models_answer_keeps_its_content_type",
 )
-def _content_type(original: Any, service: str, status: int, headers: dict[str, str]) -> None:
+def _content_type(original: Original, service: str, status: int, headers: dict[str, str]) -> None:
     if service != "sagemaker":  # which gives every answer its type itself
         original(service, status, headers)
 
@@ -63,13 +63,13 @@ def _content_type(original: Any, service: str, status: int, headers: dict[str, s
     proof="test_authorization.py::test_invoke_endpoint_needs_its_permission",
 )
 def _iam_action(
-    original: Any, service: str, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    original: Original, service: str, method: str, path: str, headers: dict[str, str], body: bytes, query: Document
 ) -> str | None:
     if service in _TARGETS:
         if _RUNTIME.match(path):
             return "sagemaker:InvokeEndpoint"
         return f"{service}:{headers.get('x-amz-target', '').partition('.')[2]}"
-    action = original(service, method, path, headers, body, query)
+    action: str | None = original(service, method, path, headers, body, query)
     # Service authorization reference, Amazon SQS: the batch operations are granted by the single ones' actions.
     return action.removesuffix("Batch") if service == "sqs" and action else action
 
@@ -81,13 +81,13 @@ def _iam_action(
     proof="test_authorization.py::test_sagemaker_actions_are_checked_on_their_resource",
 )
 def _resource_arn(
-    original: Any,
+    original: Original,
     service: str,
     method: str,
     path: str,
     headers: dict[str, str],
     body: bytes,
-    query: dict[str, Any],
+    query: Document,
     region: str,
     account: str,
 ) -> str:
@@ -95,7 +95,7 @@ def _resource_arn(
     if (service, operation) == ("monitoring", "DescribeAlarms"):
         return f"arn:aws:cloudwatch:{region}:{account}:alarm:*"
     if service not in _TARGETS:
-        return original(service, method, path, headers, body, query, region, account)
+        return str(original(service, method, path, headers, body, query, region, account))
     if endpoint := _RUNTIME.match(path):
         return f"arn:aws:sagemaker:{region}:{account}:endpoint/{unquote(endpoint[1]).lower()}"
     try:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ministack.services.cloudformation import provisioners
 
-from laptop.ministack_patches.patching import patch
+from laptop.documents import Document
+from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import service as sagemaker
 from laptop.sagemaker.core import errors
 
@@ -37,7 +38,7 @@ def prepare() -> None:
     because="the local SageMaker may call back into this server, which MiniStack's event loop would not answer",
     proof="test_templates.py::test_a_model_package_group_is_made_by_a_stack",
 )
-def _on_worker_thread(original: Any, resource_type: str) -> bool:
+def _on_worker_thread(original: Original, resource_type: str) -> bool:
     return resource_type in _OURS or original(resource_type)
 
 
@@ -47,7 +48,7 @@ def _on_worker_thread(original: Any, resource_type: str) -> bool:
     proof="test_templates.py::test_numbers_of_parameters_arrive_as_numbers",
 )
 def _provision(
-    original: Any, resource_type: str, logical_id: str, properties: dict[str, Any], *rest: Any, **named: Any
+    original: Original, resource_type: str, logical_id: str, properties: Document, *rest: Any, **named: Any
 ) -> Any:
     return original(resource_type, logical_id, _with_numbers(resource_type, properties), *rest, **named)
 
@@ -58,11 +59,11 @@ def _provision(
     proof="test_templates.py::test_numbers_of_parameters_arrive_as_numbers",
 )
 def _update(
-    original: Any,
+    original: Original,
     resource_type: str,
     physical_id: str,
-    before: dict[str, Any],
-    after: dict[str, Any],
+    before: Document,
+    after: Document,
     *rest: Any,
     **named: Any,
 ) -> Any:
@@ -83,17 +84,17 @@ def _with_numbers(resource_type: str, properties: Any) -> Any:
     return properties
 
 
-def _call(operation: str, request: dict[str, Any]) -> dict[str, Any]:
+def _call(operation: str, request: Document) -> Document:
     try:
         return sagemaker.call(operation, request)
     except errors.ServiceError as error:
         raise ValueError(f"{error.message} (Service: SageMaker, Error code: {error.code})") from error
 
 
-def _create_group(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+def _create_group(logical_id: str, properties: Document, stack_name: str) -> tuple[str, Document]:
     """As the resource reference has it, ``Ref`` is the ARN."""
     name = properties.get("ModelPackageGroupName") or provisioners._physical_name(stack_name, logical_id, max_len=63)
-    request = {
+    request: Document = {
         member: properties[member] for member in ("ModelPackageGroupDescription", "Tags") if member in properties
     }
     # CloudFormation's own tags begin with `aws:`, which clients of SageMaker may not use.
@@ -103,7 +104,7 @@ def _create_group(logical_id: str, properties: dict[str, Any], stack_name: str) 
     return arn, _attributes(name)
 
 
-def _attributes(name: str) -> dict[str, Any]:
+def _attributes(name: str) -> Document:
     group = _call("DescribeModelPackageGroup", {"ModelPackageGroupName": name})
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(group["CreationTime"]))
     return {
@@ -114,8 +115,8 @@ def _attributes(name: str) -> dict[str, Any]:
 
 
 def _update_group(
-    physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, logical_id: str
-) -> tuple[str, dict[str, Any]]:
+    physical_id: str, old: Document, new: Document, stack_name: str, logical_id: str
+) -> tuple[str, Document]:
     """Name and description need a new group; the policy and the tags change in place."""
     fixed = ("ModelPackageGroupName", "ModelPackageGroupDescription")
     if any(old.get(member) != new.get(member) for member in fixed):
@@ -137,17 +138,17 @@ def _update_group(
     return physical_id, _attributes(name)
 
 
-def _tags(properties: dict[str, Any]) -> dict[str, str]:
+def _tags(properties: Document) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in properties.get("Tags", []) if not tag["Key"].startswith("aws:")}
 
 
-def _put_policy(name: str, properties: dict[str, Any]) -> None:
+def _put_policy(name: str, properties: Document) -> None:
     if policy := properties.get("ModelPackageGroupPolicy"):
         document = policy if isinstance(policy, str) else json.dumps(policy)
         _call("PutModelPackageGroupPolicy", {"ModelPackageGroupName": name, "ResourcePolicy": document})
 
 
-def _delete_group(physical_id: str, properties: dict[str, Any]) -> None:
+def _delete_group(physical_id: str, properties: Document) -> None:
     _call("DeleteModelPackageGroup", {"ModelPackageGroupName": physical_id.rpartition("/")[2]})
 
 
@@ -161,15 +162,16 @@ def _delete_group(physical_id: str, properties: dict[str, Any]) -> None:
     because="MiniStack cannot compute Fn::Split, Fn::Join and Fn::Sub inside a condition",
     proof="test_templates.py::test_conditions_compute_with_strings",
 )
-def _evaluate_conditions(original: Any, template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, bool]:
-    conditions = {name: _computed(one, parameters) for name, one in template.get("Conditions", {}).items()}
-    return original({**template, "Conditions": conditions}, parameters)
+def _evaluate_conditions(original: Original, template: Document, parameters: Document) -> dict[str, bool]:
+    conditions = {name: _computed(value, parameters) for name, value in template.get("Conditions", {}).items()}
+    evaluated: dict[str, bool] = original({**template, "Conditions": conditions}, parameters)
+    return evaluated
 
 
-def _computed(expression: Any, parameters: dict[str, Any]) -> Any:
+def _computed(expression: Any, parameters: Document) -> Any:
     """A condition with the string functions in it replaced by their values, where their arguments are known."""
     if isinstance(expression, list):
-        return [_computed(one, parameters) for one in expression]
+        return [_computed(part, parameters) for part in expression]
     if not isinstance(expression, dict):
         return expression
     match expression:

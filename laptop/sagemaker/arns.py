@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from laptop.documents import Document
+
 # Resource of an action by the request member that names it.
 _KINDS = {
     "LabelingJobName": "labeling-job",
@@ -25,7 +27,7 @@ _MAIN_KIND = {"CreateEndpoint": "endpoint", "UpdateEndpoint": "endpoint"}
 _UNSCOPED = ("List", "Search")
 
 
-def resource_of(service: str, operation: str, request: dict[str, Any], region: str, account: str) -> str:
+def resource_of(service: str, operation: str, request: Document, region: str, account: str) -> str:
     """The ARN that an action is authorized on, `*` where it has none. Names in SageMaker's ARNs are lower case."""
     if service != "sagemaker":
         # Scalable targets' own ARNs are random ids; policies name them by a wildcard (arn:…:scalable-target/*).

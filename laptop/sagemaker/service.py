@@ -1,4 +1,4 @@
-"""The front of the local SageMaker: one door for HTTP (JSON 1.1) and one for the cloud's own integrations.
+"""The way into the local SageMaker: `handle_request` for HTTP (JSON 1.1), `call` for the cloud's own integrations.
 
 Every resource module names its operations in a dict `OPERATIONS` {operation: function(request) -> answer}. A function
 gets a request that has been checked against botocore's model and normalized, and may return whole records: the answer
@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from laptop.documents import Document
 from laptop.sagemaker.autoscaling import api as autoscaling
 from laptop.sagemaker.core import context, errors, tags, validation
 from laptop.sagemaker.endpoints import api as endpoints
@@ -27,9 +28,9 @@ from laptop.sagemaker.jobs import processing, training
 from laptop.sagemaker.labeling import api as labeling
 from laptop.sagemaker.registry import api as registry
 
-log = logging.getLogger("skyloop.sagemaker")
+log = logging.getLogger(__name__)
 
-Operation = Callable[[dict[str, Any]], dict[str, Any]]
+Operation = Callable[[Document], Document]
 
 # A module may say SERVICE = "application-autoscaling"; without it, its operations are SageMaker's.
 _MODULES: tuple[ModuleType, ...] = (tags, labeling, training, processing, registry, models, endpoints, autoscaling)
@@ -43,7 +44,7 @@ _pool = concurrent.futures.ThreadPoolExecutor(max_workers=16, thread_name_prefix
 
 @functools.cache
 def operations() -> dict[str, dict[str, Operation]]:
-    """service -> operation -> function, merged from every module."""
+    """All operations, from every module: service -> operation -> function."""
     merged: dict[str, dict[str, Operation]] = {}
     for module in _MODULES:
         merged.setdefault(getattr(module, "SERVICE", "sagemaker"), {}).update(module.OPERATIONS)
@@ -69,7 +70,7 @@ def start(
 def stop() -> None:
     """Stop every process that the service started; call before the cloud stops answering.
 
-    A module that cannot stop what is its own keeps no other from it.
+    A module that fails to stop does not keep the others from stopping.
     """
     for module in reversed(_MODULES):
         if hasattr(module, "stop"):
@@ -79,7 +80,7 @@ def stop() -> None:
                 log.exception("%s could not stop", module.__name__)
 
 
-def call(operation: str, request: dict[str, Any], service: str = "sagemaker") -> dict[str, Any]:
+def call(operation: str, request: Document, service: str = "sagemaker") -> Document:
     """Run one operation in the caller's thread (it may block).
 
     Times in the answer are epoch seconds. Raises errors.ServiceError.
@@ -88,11 +89,14 @@ def call(operation: str, request: dict[str, Any], service: str = "sagemaker") ->
     function = operations().get(service, {}).get(operation)
     if function is None:
         raise errors.unsupported_operation(operation)
-    return validation.project(validation.operation_model(service, operation).output_shape, function(normal))
+    response: Document = validation.project(
+        validation.operation_model(service, operation).output_shape, function(normal)
+    )
+    return response
 
 
 async def handle_request(
-    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    method: str, path: str, headers: dict[str, str], body: bytes, query: Document
 ) -> tuple[int, dict[str, str], bytes]:
     """Answer one HTTP request; the signature is the one MiniStack gives a service."""
     if _RUNTIME_PATH.match(path):
@@ -111,7 +115,7 @@ async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     return await asyncio.get_running_loop().run_in_executor(_pool, run, function, *arguments)
 
 
-def _answer(service: str | None, operation: str, body: bytes) -> tuple[int, dict[str, Any]]:
+def _answer(service: str | None, operation: str, body: bytes) -> tuple[int, Document]:
     try:
         if service is None:
             raise errors.unknown_operation(operation)

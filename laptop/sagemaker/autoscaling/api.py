@@ -1,7 +1,7 @@
 """Application Auto Scaling for endpoint variants: registered targets, policies, and tags.
 
 One dimension is offered, `sagemaker:variant:DesiredInstanceCount`, with one predefined metric,
-`SageMakerVariantInvocationsPerInstance` (invocations a minute and instance); the rest is refused.
+`SageMakerVariantInvocationsPerInstance` (invocations per minute and instance); the rest is refused.
 
 Source: Application Auto Scaling API reference. `target_tracking` does the scaling.
 """
@@ -34,20 +34,20 @@ _TAG_LIMIT = 50
 
 def register_scalable_target(request: Record) -> Record:
     """Register a variant, or change its capacities; a capacity out of the new range is brought into it."""
-    here = context.current()
+    current = context.current()
     name = _check_resource(request)
-    existing = here.store.get(TARGET, name)
+    existing = current.store.get(TARGET, name)
     if existing is None:
         for member in ("MinCapacity", "MaxCapacity"):
             if member not in request:
                 raise errors.validation(f"{member} is required to register a new scalable target")
     target = {
-        "RoleARN": f"arn:aws:iam::{here.account_id}:role/{_ROLE}",
+        "RoleARN": f"arn:aws:iam::{current.account_id}:role/{_ROLE}",
         "SuspendedState": dict.fromkeys(
             ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended"), False
         ),
         "CreationTime": time.time(),
-        "ScalableTargetARN": f"arn:aws:application-autoscaling:{here.region}:{here.account_id}:scalable-target/"
+        "ScalableTargetARN": f"arn:aws:application-autoscaling:{current.region}:{current.account_id}:scalable-target/"
         f"{uuid.uuid4().hex[:28]}",
         "Tags": {},
         "_name": name,
@@ -61,9 +61,9 @@ def register_scalable_target(request: Record) -> Record:
         raise errors.validation("Minimum capacity of a production variant must be at least 1")
     if existing is None:
         target["Tags"] = request.get("Tags", {})
-        here.store.create(TARGET, name, target)
+        current.store.create(TARGET, name, target)
     else:
-        here.store.update(TARGET, name, target)
+        current.store.update(TARGET, name, target)
     _bring_into_range(target)
     return {"ScalableTargetARN": target["ScalableTargetARN"]}
 
@@ -78,26 +78,26 @@ def deregister_scalable_target(request: Record) -> Record:
 
 def describe_scalable_targets(request: Record) -> Record:
     """One page of targets."""
-    found = [
+    targets = [
         target
         for target in context.current().store.all(TARGET)
         if _matches(target, request) and target["ResourceId"] in request.get("ResourceIds", [target["ResourceId"]])
     ]
-    return page(found, request, "ScalableTargets", default=50)
+    return page(targets, request, "ScalableTargets", default=50)
 
 
 def put_scaling_policy(request: Record) -> Record:
     """Create or change a target tracking policy of a registered target."""
-    here = context.current()
+    current = context.current()
     target_name = _target_name(request)
-    if here.store.get(TARGET, target_name) is None:
+    if current.store.get(TARGET, target_name) is None:
         raise errors.ServiceError(
             "ObjectNotFoundException",
             f"No scalable target registered for service namespace: {request['ServiceNamespace']}, resource ID: "
             f"{request['ResourceId']}, scalable dimension: {request['ScalableDimension']}",
         )
     name = f"{request['PolicyName']}|{target_name}"
-    existing = here.store.get(POLICY, name)
+    existing = current.store.get(POLICY, name)
     kind = request.get("PolicyType") or (existing or {}).get("PolicyType", "StepScaling")
     if kind != "TargetTrackingScaling":
         raise errors.validation(f"PolicyType {kind} is not implemented by the laptop cloud: use TargetTrackingScaling")
@@ -106,7 +106,7 @@ def put_scaling_policy(request: Record) -> Record:
         raise errors.validation("TargetTrackingScalingPolicyConfiguration is required for TargetTrackingScaling")
     _check_configuration(configuration)
     policy = {
-        "PolicyARN": f"arn:aws:autoscaling:{here.region}:{here.account_id}:scalingPolicy:{uuid.uuid4()}:resource/"
+        "PolicyARN": f"arn:aws:autoscaling:{current.region}:{current.account_id}:scalingPolicy:{uuid.uuid4()}:resource/"
         f"{request['ServiceNamespace']}/{request['ResourceId']}:policyName/{request['PolicyName']}",
         "CreationTime": time.time(),
         "Alarms": [],
@@ -116,36 +116,36 @@ def put_scaling_policy(request: Record) -> Record:
         "_target": target_name,
     }
     if existing is None:
-        here.store.create(POLICY, name, policy)
+        current.store.create(POLICY, name, policy)
     else:
-        here.store.update(POLICY, name, policy)
+        current.store.update(POLICY, name, policy)
     return {"PolicyARN": policy["PolicyARN"], "Alarms": policy["Alarms"]}
 
 
 def delete_scaling_policy(request: Record) -> Record:
     """Forget a policy."""
-    here = context.current()
+    current = context.current()
     name = f"{request['PolicyName']}|{_target_name(request)}"
-    if here.store.get(POLICY, name) is None:
+    if current.store.get(POLICY, name) is None:
         raise errors.ServiceError(
             "ObjectNotFoundException",
             f"No scaling policy found for service namespace: {request['ServiceNamespace']}, resource ID: "
             f"{request['ResourceId']}, scalable dimension: {request['ScalableDimension']}: {request['PolicyName']}",
         )
-    here.store.delete(POLICY, name)
+    current.store.delete(POLICY, name)
     return {}
 
 
 def describe_scaling_policies(request: Record) -> Record:
     """One page of policies."""
-    found = [
+    policies = [
         policy
         for policy in context.current().store.all(POLICY)
         if _matches(policy, request)
         and policy["PolicyName"] in request.get("PolicyNames", [policy["PolicyName"]])
         and policy["ResourceId"] == request.get("ResourceId", policy["ResourceId"])
     ]
-    return page(found, request, "ScalingPolicies", default=50)
+    return page(policies, request, "ScalingPolicies", default=50)
 
 
 def tag_resource(request: Record) -> Record:
@@ -181,7 +181,7 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Scale nothing any more."""
+    """Scale nothing from now on."""
     _stopped.set()
 
 
@@ -196,9 +196,9 @@ def _bring_into_range(target: Record) -> None:
     endpoint, variant = target_tracking.endpoint_and_variant(target["ResourceId"])
     current = target_tracking.instances(endpoint, variant)
     if current is not None:
-        wanted = min(max(current, target["MinCapacity"]), target["MaxCapacity"])
-        if wanted != current:
-            target_tracking.scale(endpoint, variant, wanted)
+        count = min(max(current, target["MinCapacity"]), target["MaxCapacity"])
+        if count != current:
+            target_tracking.scale(endpoint, variant, count)
 
 
 def _check_resource(request: Record) -> str:
@@ -255,9 +255,8 @@ def _forget_target(name: str) -> None:
 
 
 def _matches(record: Record, request: Record) -> bool:
-    return record["ServiceNamespace"] == request["ServiceNamespace"] and record["ScalableDimension"] == request.get(
-        "ScalableDimension", record["ScalableDimension"]
-    )
+    members = ("ServiceNamespace", "ScalableDimension")
+    return all(record[member] == request.get(member, record[member]) for member in members)
 
 
 def _by_arn(arn: str) -> Record:

@@ -20,7 +20,7 @@ from laptop.sagemaker.core import context, errors
 from laptop.sagemaker.endpoints import api as endpoints
 from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 TARGET = "scalable-target"
 POLICY = "scaling-policy"
@@ -51,10 +51,9 @@ class Tracker:
     def decide(
         self, now: float, current: int, per_instance: float, target: Mapping[str, Any], policy: Mapping[str, Any]
     ) -> int:
-        """The count to have now. `per_instance` is invocations a minute and instance over the last minute."""
-        wanted = policy["TargetValue"]
-        needed = math.ceil(current * per_instance / wanted) if per_instance > 0 else 0
-        desired = min(max(needed, target["MinCapacity"]), target["MaxCapacity"])
+        """The count to have now. `per_instance` is invocations per minute and instance over the last minute."""
+        needed = math.ceil(current * per_instance / policy["TargetValue"]) if per_instance > 0 else 0
+        desired = min(max(needed, int(target["MinCapacity"])), int(target["MaxCapacity"]))
         suspended = target["SuspendedState"]
         if desired >= current:
             self.low_since = None
@@ -93,7 +92,7 @@ class Loop:
     trackers: dict[str, Tracker] = field(default_factory=dict)
 
     def look(self) -> None:
-        """One round: for each target the largest count any of its policies wants."""
+        """One round: each target gets the largest count that any of its policies asks for."""
         store = context.current().store
         for target in store.all(TARGET):
             endpoint, variant = endpoint_and_variant(target["ResourceId"])
@@ -102,14 +101,14 @@ class Loop:
             if current is None or not policies:
                 continue
             metric = self.invocations_per_instance(endpoint, variant)
-            wishes = [
+            counts = [
                 self.trackers.setdefault(policy["PolicyARN"], Tracker()).decide(
                     self.clock(), current, metric, target, policy["TargetTrackingScalingPolicyConfiguration"]
                 )
                 for policy in policies
             ]
-            if (wanted := max(wishes)) != current:
-                self.scale(endpoint, variant, wanted)
+            if (count := max(counts)) != current:
+                self.scale(endpoint, variant, count)
 
 
 def run(stopped: threading.Event) -> None:
@@ -119,7 +118,7 @@ def run(stopped: threading.Event) -> None:
         try:
             loop.look()
         except Exception:
-            logger.exception("autoscaling")
+            log.exception("autoscaling")
 
 
 def _metric(endpoint: str, variant: str) -> float:
@@ -137,7 +136,7 @@ def _metric(endpoint: str, variant: str) -> float:
             Statistics=["Sum"],
         )
     )
-    return sum(point["Sum"] for point in answer["Datapoints"])
+    return float(sum(point["Sum"] for point in answer["Datapoints"]))
 
 
 def instances(endpoint: str, variant: str) -> int | None:
@@ -147,7 +146,7 @@ def instances(endpoint: str, variant: str) -> int | None:
         return None
     for shown in record["ProductionVariants"]:
         if shown["VariantName"] == variant:
-            return shown["CurrentInstanceCount"]
+            return int(shown["CurrentInstanceCount"])
     return None
 
 
@@ -159,4 +158,4 @@ def scale(endpoint: str, variant: str, count: int) -> None:
             {"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired}
         )
     except errors.ServiceError as error:
-        logger.warning("autoscaling of %s/%s to %d instances: %s", endpoint, variant, count, error)
+        log.warning("autoscaling of %s/%s to %d instances: %s", endpoint, variant, count, error)

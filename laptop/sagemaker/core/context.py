@@ -7,23 +7,27 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
 from botocore.config import Config
 
 from laptop.account import ACCOUNT_ID, REGION
+from laptop.documents import Document
 from laptop.sagemaker.core.store import Store
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 RoleCredentials = Callable[[str], dict[str, str]]
-PutEvent = Callable[[dict[str, Any]], None]
+PutEvent = Callable[[Document], None]
 
 
 class Context:
-    """The surroundings of the service: one an instance of the cloud, found by every module through `current()`.
+    """What the service works with: one per cloud, found by every module through `current()`.
 
     `home` holds `state/sagemaker/` (records), `jobs/`, `endpoints/`, `logs/` and the settings files
-    `sagemaker.json`, `images.json` and `workforce.json`, each of which is read again whenever it is needed.
+    `sagemaker.json`, `images.json` and `workforce.json`, which are read again each time they are needed.
     `role_credentials(role_arn)` gives the environment variables of a session of a role, `put_event(entry)` puts one
     PutEvents entry with an `aws.*` source on the default bus. Both are the cloud's: the service does not know which
     emulator runs around it.
@@ -47,12 +51,19 @@ class Context:
         self.on_endpoint_deleted: list[Callable[[str], None]] = []
         self._role_credentials = role_credentials
         self._clients: dict[tuple[str, str | None], Any] = {}
-        self._session = boto3.session.Session()  # one for all clients: each session reads the service models anew
+        # One session for all clients: each session reads the service models again.
+        self._new_client: Callable[..., Any] = boto3.session.Session().client
         self._lock = threading.Lock()
 
     def arn(self, kind: str, name: str) -> str:
         """The ARN of a SageMaker resource. AWS lower-cases the name in it (`endpoint/myendpoint` for `MyEndpoint`)."""
         return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{kind}/{name.lower()}"
+
+    @overload
+    def client(self, service: Literal["s3"], role_arn: str | None = None) -> S3Client: ...
+
+    @overload
+    def client(self, service: str, role_arn: str | None = None) -> Any: ...
 
     def client(self, service: str, role_arn: str | None = None) -> Any:
         """A boto3 client of this cloud: as the account, or as a role when one is given. Cached."""
@@ -71,10 +82,11 @@ class Context:
             "AWS_DEFAULT_REGION": self.region,
         }
 
-    def settings(self, name: str = "sagemaker") -> dict[str, Any]:
+    def settings(self, name: str = "sagemaker") -> Document:
         """`<home>/<name>.json` as it is now; empty when there is none."""
         file = self.home / f"{name}.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        settings: Document = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return settings
 
     def _credentials(self, role_arn: str | None) -> dict[str, str]:
         if role_arn is not None:
@@ -86,7 +98,7 @@ class Context:
 
     def _boto3_client(self, service: str, role_arn: str | None) -> Any:
         keys = self._credentials(role_arn)
-        return self._session.client(
+        return self._new_client(
             service,
             endpoint_url=self.endpoint_url,
             region_name=self.region,
@@ -100,15 +112,14 @@ class Context:
 _current: Context | None = None
 
 
-def configure(context: Context) -> Context:
-    """Make this the surroundings of every module of the service."""
+def configure(context: Context) -> None:
+    """Make this the context of every module of the service."""
     global _current
     _current = context
-    return context
 
 
 def current() -> Context:
-    """The surroundings. Raises RuntimeError before `configure`."""
+    """The context. Raises RuntimeError before `configure`."""
     if _current is None:
         raise RuntimeError("the local SageMaker has not been started: call laptop.sagemaker.service.start first")
     return _current

@@ -50,9 +50,10 @@ def resource_in_use(message: str) -> ServiceError:
 def resource_not_found(message: str) -> ServiceError:
     """A labeling job or a tagged resource that does not exist.
 
-    Most of SageMaker answers ValidationException for a name it does not know, whatever its model lists: training jobs
-    "Requested resource not found.", processing jobs "Could not find requested job with name: …", endpoints "Could not
-    find endpoint …", packages and groups "… does not exist."; source: generator.yaml of the ACK SageMaker controller.
+    For names that it does not know, most of SageMaker answers ValidationException instead of what its model lists:
+    training jobs "Requested resource not found.", processing jobs "Could not find requested job with name: …",
+    endpoints "Could not find endpoint …", packages and groups "… does not exist."; source: generator.yaml of the ACK
+    SageMaker controller.
     """
     return ServiceError("ResourceNotFound", message)
 
@@ -75,7 +76,7 @@ def unknown_operation(operation: str) -> ServiceError:
 
 
 def unsupported_operation(operation: str) -> ServiceError:
-    """A real SageMaker operation that this one does not offer: refused aloud rather than accepted in silence."""
+    """An operation of SageMaker that is missing here: refused with an error rather than accepted without effect."""
     return ServiceError("UnsupportedOperationException", f"{operation} is not implemented by the local SageMaker.", 501)
 
 

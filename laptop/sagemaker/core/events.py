@@ -1,7 +1,7 @@
-"""EventBridge events of SageMaker (source `aws.sagemaker`), in the shapes its developer guide shows.
+"""EventBridge events of SageMaker (source `aws.sagemaker`), in the shapes that its developer guide shows.
 
-Source: "Automating Amazon SageMaker AI with Amazon EventBridge". The casing and the way times are written differ from
-one detail-type to the next, so each resource module composes its own detail with the helpers here.
+Source: "Automating Amazon SageMaker AI with Amazon EventBridge". Case and times are written differently from one
+detail-type to the next, so each resource module composes its own detail with these helpers.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from laptop.documents import Document
 from laptop.sagemaker.core import context
 
 
-def emit(detail_type: str, detail: dict[str, Any], resource_arn: str) -> None:
+def emit(detail_type: str, detail: Document, resource_arn: str) -> None:
     """Put one `aws.sagemaker` event on the default bus; `detail` is written as given."""
     context.current().put_event(
         {
@@ -25,9 +26,7 @@ def emit(detail_type: str, detail: dict[str, Any], resource_arn: str) -> None:
     )
 
 
-def detail(
-    record: dict[str, Any], members: Iterable[str], times: Iterable[str], write: Callable[[float], Any]
-) -> dict[str, Any]:
+def detail(record: Document, members: Iterable[str], times: Iterable[str], write: Callable[[float], Any]) -> Document:
     """The detail of an event: these members of a record, these times as `write` writes them, and the tags as a map."""
     return {
         **{member: record[member] for member in members if member in record},

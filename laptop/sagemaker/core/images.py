@@ -1,4 +1,4 @@
-"""Container images as programs on this machine: an image URI leads to a folder with a Dockerfile, that to a command.
+"""Container images as programs on this machine: from an image URI to a folder with a Dockerfile, and to a command.
 
 No container engine is needed: an image is run as its ENTRYPOINT with its ENV, from the folder its WORKDIR is copied
 from, with this interpreter in place of the image's `python3`.
@@ -18,8 +18,8 @@ from pathlib import Path
 from laptop.sagemaker.core import context
 from laptop.skyloop_plugin import image_folder
 
-# What a process needs of this machine. A container would see nothing of the host; neither does the program, beyond
-# finding its interpreter's libraries, a scratch folder, certificates and the way out to the internet.
+# What a process needs of this machine. A container sees nothing of the host. The program sees no more than it needs to
+# find its interpreter's libraries, a scratch folder, certificates and the way out to the internet.
 _HOST_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
@@ -51,7 +51,7 @@ class Program:
         return [self._here(word) for word in words]
 
     def environment(self) -> dict[str, str]:
-        """What the process starts with before the service adds its own: the host's few, then the image's ENV."""
+        """What the process starts with before the service adds its own: a few of the host's, then the image's ENV."""
         host = {name: os.environ[name] for name in _HOST_VARIABLES if name in os.environ}
         return {**host, **{name: self._here(value) for name, value in self.variables.items() if name != "PATH"}}
 
@@ -84,7 +84,9 @@ def resolve(image_uri: str) -> Program:
 
 def _parse(folder: Path, dockerfile: str) -> Program:
     """Read WORKDIR, ENTRYPOINT and ENV of the last stage; the other instructions build the image and are not run."""
-    workdir, entrypoint, variables = "/", (), {}
+    workdir = "/"
+    entrypoint: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
     for line in re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", dockerfile)).splitlines():
         instruction, _, rest = line.strip().partition(" ")
         rest = rest.strip()
@@ -96,5 +98,6 @@ def _parse(folder: Path, dockerfile: str) -> Program:
             case "ENTRYPOINT":
                 entrypoint = tuple(json.loads(rest)) if rest.startswith("[") else ("/bin/sh", "-c", rest)
             case "ENV":
-                variables.update(pair.split("=", 1) for pair in shlex.split(rest) if "=" in pair)
+                pairs = (pair.partition("=") for pair in shlex.split(rest))
+                variables.update((name, value) for name, equals, value in pairs if equals)
     return Program(folder, workdir, entrypoint, variables)

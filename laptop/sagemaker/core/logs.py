@@ -11,6 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from laptop.documents import Document
+
 _FLUSH_SECONDS = 1.0
 # PutLogEvents takes 10,000 events and 1,048,576 bytes, each event counting 26 bytes more than its message.
 _BATCH_EVENTS = 1000
@@ -30,7 +32,7 @@ class LogStream:
         self._stream = stream
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file.open("ab", buffering=0)
-        self._events: list[dict[str, Any]] = []
+        self._events: list[Document] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._created = False
@@ -82,15 +84,15 @@ class LogStream:
         self._created = True
 
 
-def batches(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Events in PutLogEvents-sized pieces, in order."""
-    found: list[list[dict[str, Any]]] = []
+def batches(events: list[Document]) -> list[list[Document]]:
+    """Events in batches that PutLogEvents takes, in order."""
+    cut: list[list[Document]] = []
     size = 0
     for event in events:
         length = len(event["message"].encode("utf-8")) + 26
-        if not found or len(found[-1]) >= _BATCH_EVENTS or size + length > _BATCH_BYTES:
-            found.append([])
+        if not cut or len(cut[-1]) >= _BATCH_EVENTS or size + length > _BATCH_BYTES:
+            cut.append([])
             size = 0
-        found[-1].append(event)
+        cut[-1].append(event)
         size += length
-    return found
+    return cut

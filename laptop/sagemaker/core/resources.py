@@ -65,20 +65,20 @@ class Kind:
         """Forget a record. Raises KeyError when there is none."""
         context.current().store.delete(self.name, self.key(name))
 
-    def describe(self, request: dict[str, Any]) -> Record:
+    def describe(self, request: Record) -> Record:
         """The whole record, for a Describe request. Raises `missing`."""
         return self.get(request[self.member])
 
-    def list(self, request: dict[str, Any]) -> dict[str, Any]:
+    def list(self, request: Record) -> Record:
         """One page of all records, filtered and sorted, for a List request."""
         return self.page(self.all(), request)
 
-    def page(self, records: Iterable[Record], request: dict[str, Any]) -> dict[str, Any]:
+    def page(self, records: Iterable[Record], request: Record) -> Record:
         """One page of these records, filtered and sorted, for a List request."""
         chosen = select(records, request, name=self.member, status=self.status, default_order=self.default_order)
         return page(chosen, request, self.summaries)
 
-    def delete(self, request: dict[str, Any]) -> dict[str, Any]:
+    def delete(self, request: Record) -> Record:
         """Remove a record, for a Delete request. Raises `missing`."""
         name = request[self.member]
         self.get(name)
@@ -106,16 +106,12 @@ class JobKind(Kind):
             job=job,
         )
 
-    @property
-    def arn_member(self) -> str:
-        return f"{self.job.capitalize()}JobArn"
-
     def open(self, record: Record) -> Record:
         """Store a new job, in progress from now on; returns its record. Raises `taken`."""
         now = time.time()
         opened = {
             **record,
-            self.arn_member: self.arn(record[self.member]),
+            f"{self.job.capitalize()}JobArn": self.arn(record[self.member]),
             self.status: "InProgress",
             "CreationTime": now,
             "LastModifiedTime": now,
@@ -123,12 +119,12 @@ class JobKind(Kind):
         self.create(opened)
         return opened
 
-    def stop(self, request: dict[str, Any], mark: Callable[[str], Any]) -> str:
+    def stop(self, request: Record, mark: Callable[[str], Any]) -> str:
         """For a Stop request: `mark(name)` the job as stopping, if it is in progress; returns its name.
 
         Raises `missing`, or ValidationException for a job that is stopping or has ended.
         """
-        name = request[self.member]
+        name: str = request[self.member]
         with context.current().store.lock:
             status = self.get(name)[self.status]
             if status != "InProgress":

@@ -18,15 +18,15 @@ def check(role_arn: str) -> None:
 
     Whether the *caller* may pass it (`iam:PassRole`) is for the cloud's own policy enforcement to say.
     """
-    surroundings = context.current()
-    if role_arn.split(":")[4] != surroundings.account_id:
+    current = context.current()
+    if role_arn.split(":")[4] != current.account_id:
         raise errors.validation("RoleArn: Cross-account pass role is not allowed.")
     refusal = errors.validation(
         f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
         f"'{_PRINCIPAL}' to assume the role."
     )
     try:
-        role = surroundings.client("iam").get_role(RoleName=role_arn.rpartition("/")[2])["Role"]
+        role = current.client("iam").get_role(RoleName=role_arn.rpartition("/")[2])["Role"]
     except ClientError as error:
         raise refusal from error
     if not _trusts(role["AssumeRolePolicyDocument"]):

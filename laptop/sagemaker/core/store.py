@@ -1,4 +1,4 @@
-"""Records of the local SageMaker: kind -> name -> record, one JSON file a kind, safe across threads and restarts."""
+"""Records of the local SageMaker: kind -> name -> record, one JSON file per kind, safe across threads and restarts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+from laptop.documents import Document
 from laptop.sagemaker.core import errors
 
-Record = dict[str, Any]
+Record = Document
 
 
 class Store:
-    """A table of records a kind, written through to `<folder>/<kind>.json` at every change.
+    """A table of records for each kind, written to `<folder>/<kind>.json` at every change.
 
     Records are plain JSON objects in the casing of SageMaker's Describe answers, times as epoch seconds (float).
     Reads return copies, so a caller never changes a record except through `update`.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from laptop.sagemaker.core import context, errors
 from laptop.sagemaker.core.store import Record, page
 
 _LIMIT = 50
 
 
-def add_tags(request: dict[str, Any]) -> dict[str, Any]:
-    """Set tags; a key that exists takes the new value. At most 50 a resource, none that start with `aws:`."""
+def add_tags(request: Record) -> Record:
+    """Set tags; a key that exists takes the new value. At most 50 per resource, and none that starts with `aws:`."""
     kind, name, record = _resource(request["ResourceArn"])
     merged = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
     merged.update((tag["Key"], tag["Value"]) for tag in request["Tags"])
@@ -23,13 +21,13 @@ def add_tags(request: dict[str, Any]) -> dict[str, Any]:
     return {"Tags": tags}
 
 
-def list_tags(request: dict[str, Any]) -> dict[str, Any]:
+def list_tags(request: Record) -> Record:
     """One page of a resource's tags."""
     _, _, record = _resource(request["ResourceArn"])
     return page(record.get("Tags", []), request, "Tags", default=_LIMIT)
 
 
-def delete_tags(request: dict[str, Any]) -> dict[str, Any]:
+def delete_tags(request: Record) -> Record:
     """Remove tags by key; keys that are not there are no error."""
     kind, name, record = _resource(request["ResourceArn"])
     left = [tag for tag in record.get("Tags", []) if tag["Key"] not in request["TagKeys"]]
@@ -47,15 +45,15 @@ def check(tags: list[dict[str, str]]) -> None:
 
 
 def _resource(arn: str) -> tuple[str, str, Record]:
-    # A record names other resources too (its role, a model's package): its own ARN is the one that its kind ends.
+    # A record names other resources too (its role, a model's package). Its own ARN is the field named after its kind.
     def own(kind: str, record: Record) -> bool:
         field = "".join(word.capitalize() for word in kind.split("-")) + "Arn"
         return str(record.get(field)).lower() == arn.lower()
 
-    found = context.current().store.find(own)
-    if found is None:
+    resource = context.current().store.find(own)
+    if resource is None:
         raise errors.validation(f"Could not find resource with ARN {arn}.")
-    return found
+    return resource
 
 
 OPERATIONS = {"AddTags": add_tags, "ListTags": list_tags, "DeleteTags": delete_tags}

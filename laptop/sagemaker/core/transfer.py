@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _PARALLEL = 4  # the cloud and the job share a laptop's cores
 
@@ -26,7 +30,7 @@ def split(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def download(s3: Any, uri: str, data_type: str, target: Path) -> None:
+def download(s3: S3Client, uri: str, data_type: str, target: Path) -> None:
     """Bring one channel: every object under a prefix (`S3Prefix`), or those a manifest lists (`ManifestFile`).
 
     Files keep their path below the prefix. A prefix that is itself an object lands as that one file, as with
@@ -34,24 +38,24 @@ def download(s3: Any, uri: str, data_type: str, target: Path) -> None:
     """
     target.mkdir(parents=True, exist_ok=True)
     with _explained(uri):
-        wanted = list(_listed(s3, uri)) if data_type == "ManifestFile" else list(_under(s3, uri))
-        if not wanted:
+        objects = list(_listed(s3, uri)) if data_type == "ManifestFile" else list(_under(s3, uri))
+        if not objects:
             raise TransferError(
                 f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
                 "exists in the selected region, that objects exist under that S3 prefix, and that the role has "
                 "s3:ListBucket permissions on the bucket."
             )
-        _fetch(s3, wanted, target)
+        _fetch(s3, objects, target)
 
 
-def download_if_any(s3: Any, uri: str, target: Path) -> None:
+def download_if_any(s3: S3Client, uri: str, target: Path) -> None:
     """Bring what lies under a prefix, which may be nothing: the checkpoints of a job that starts afresh."""
     target.mkdir(parents=True, exist_ok=True)
     with _explained(uri):
         _fetch(s3, list(_under(s3, uri)), target)
 
 
-def upload_folder(s3: Any, folder: Path, uri: str, only: Iterable[Path] | None = None) -> int:
+def upload_folder(s3: S3Client, folder: Path, uri: str, only: Iterable[Path] | None = None) -> int:
     """Put the files below a folder (or `only` these of them) under a prefix; returns how many."""
     bucket, prefix = split(uri)
     files = sorted(only if only is not None else (path for path in folder.rglob("*") if path.is_file()))
@@ -63,7 +67,7 @@ def upload_folder(s3: Any, folder: Path, uri: str, only: Iterable[Path] | None =
     return len(files)
 
 
-def upload_archive(s3: Any, folder: Path, archive: Path, uri: str) -> bool:
+def upload_archive(s3: S3Client, folder: Path, archive: Path, uri: str) -> bool:
     """Pack the content of a folder as .tar.gz and put it at a URI; False, and nothing put, when the folder is empty."""
     if not any(folder.rglob("*")):
         return False
@@ -77,26 +81,27 @@ def upload_archive(s3: Any, folder: Path, archive: Path, uri: str) -> bool:
     return True
 
 
-def read(s3: Any, uri: str) -> bytes:
+def read(s3: S3Client, uri: str) -> bytes:
     """The bytes of one object. Raises TransferError."""
     bucket, key = split(uri)
     with _explained(uri):
         return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
-def write(s3: Any, uri: str, body: bytes) -> None:
+def write(s3: S3Client, uri: str, body: bytes) -> None:
     """Put one object. Raises TransferError."""
     bucket, key = split(uri)
     with _explained(uri):
         s3.put_object(Bucket=bucket, Key=key, Body=body)
 
 
-def _fetch(s3: Any, wanted: list[tuple[str, str, str]], target: Path) -> None:
-    for _, _, relative in wanted:
+def _fetch(s3: S3Client, objects: list[tuple[str, str, str]], target: Path) -> None:
+    """Bring objects, each as (bucket, key, path below the target)."""
+    for _, _, relative in objects:
         if ".." in PurePosixPath(relative).parts or PurePosixPath(relative).is_absolute():
             raise TransferError(f"The object name {relative!r} leads out of the folder of its channel")
 
-    def one(item: tuple[str, str, str]) -> None:
+    def fetch(item: tuple[str, str, str]) -> None:
         bucket, key, relative = item
         file = target / relative
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,11 +118,11 @@ def _fetch(s3: Any, wanted: list[tuple[str, str, str]], target: Path) -> None:
                 out.write(chunk)
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        for _ in pool.map(one, wanted):
+        for _ in pool.map(fetch, objects):
             pass
 
 
-def _under(s3: Any, uri: str) -> Iterator[tuple[str, str, str]]:
+def _under(s3: S3Client, uri: str) -> Iterator[tuple[str, str, str]]:
     bucket, prefix = split(uri)
     base = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
     parent = prefix.rpartition("/")[0]
@@ -129,7 +134,7 @@ def _under(s3: Any, uri: str) -> Iterator[tuple[str, str, str]]:
             yield bucket, key, key.removeprefix(base) if key.startswith(base) else key[len(parent) :].lstrip("/")
 
 
-def _listed(s3: Any, uri: str) -> Iterator[tuple[str, str, str]]:
+def _listed(s3: S3Client, uri: str) -> Iterator[tuple[str, str, str]]:
     """The objects of a ManifestFile: `[{"prefix": "s3://b/p/"}, "a", "b/c", …]` (API reference, S3DataSource)."""
     try:
         entries = json.loads(read(s3, uri))
@@ -144,15 +149,10 @@ def _listed(s3: Any, uri: str) -> Iterator[tuple[str, str, str]]:
         yield bucket, prefix + relative, relative.lstrip("/")
 
 
-class _explained:
-    """Turns boto3's errors into a TransferError that names the address."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ClientError | BotoCoreError):
-            raise TransferError(f'Data transfer failed for S3 URL "{self._uri}": {error}') from error
+@contextlib.contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Turn boto3's errors into a TransferError that names the address."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise TransferError(f'Data transfer failed for S3 URL "{uri}": {error}') from error

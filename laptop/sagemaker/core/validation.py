@@ -16,11 +16,13 @@ import math
 import re
 import sys
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
+from laptop.documents import Document
 from laptop.sagemaker.core import errors
 
 _INTEGERS = ("integer", "long")
@@ -43,7 +45,7 @@ def operation_model(service: str, operation: str) -> OperationModel:
     return model.operation_model(operation)
 
 
-def validate(service: str, operation: str, params: Any) -> dict[str, Any]:
+def validate(service: str, operation: str, params: Any) -> Document:
     """Check a request and return it normalized: nulls dropped, whole floats as ints, times as epoch seconds.
 
     Raises SerializationException for a wrong type and ValidationException for everything else.
@@ -90,7 +92,7 @@ class _Check:
         self.violations: list[str] = []
         self.unknown: list[str] = []
 
-    def structure(self, shape: StructureShape, value: dict[str, Any], path: str) -> dict[str, Any]:
+    def structure(self, shape: StructureShape, value: Document, path: str) -> Document:
         given = {name: item for name, item in value.items() if item is not None}
         for name in given:
             if name not in shape.members:
@@ -120,7 +122,7 @@ class _Check:
             return self._map(shape, value, path)
         return value
 
-    def _map(self, shape: MapShape, value: dict[str, Any], path: str) -> dict[str, Any]:
+    def _map(self, shape: MapShape, value: Document, path: str) -> Document:
         # AWS reports a bad key or a bad scalar value against the whole map, with every constraint of the member.
         if any(True for key in value for _ in _broken(shape.key, key)):
             self._add(value, path, f"Map keys must satisfy constraint: [{', '.join(_constraints(shape.key))}]")
@@ -141,40 +143,42 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{lowered}" if path else lowered
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and value == int(value)
+
+
+# What a shape of each type takes; timestamps and blobs come in several forms.
+_TAKES: dict[str, Callable[[Any], bool]] = {
+    "structure": lambda value: isinstance(value, dict),
+    "map": lambda value: isinstance(value, dict),
+    "list": lambda value: isinstance(value, list | tuple),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    **dict.fromkeys(_INTEGERS, _is_whole),
+    **dict.fromkeys(_NUMBERS, _is_number),
+}
+
+
 def _typed(shape: Shape, value: Any, path: str) -> Any:
+    """The value in the form that this service works with. Raises SerializationException for another type."""
     kind = shape.type_name
     wrong = errors.serialization(f"{_token(value)} can not be converted to {_article(kind)} at '{path}'")
-    if kind == "structure" or kind == "map":
-        if not isinstance(value, dict):
-            raise wrong
-    elif kind == "list":
-        if not isinstance(value, list | tuple):
-            raise wrong
-    elif kind == "string":
-        if not isinstance(value, str):
-            raise wrong
-    elif kind == "boolean":
-        if not isinstance(value, bool):
-            raise wrong
-    elif kind in _INTEGERS:
-        if not _is_number(value) or value != int(value):
-            raise wrong
+    if kind in _TAKES and not _TAKES[kind](value):
+        raise wrong
+    if kind in _INTEGERS:
         return int(value)
-    elif kind in _NUMBERS:
-        if not _is_number(value):
-            raise wrong
-    elif kind == "timestamp":
+    if kind == "timestamp":
         return _timestamp(value, wrong)
-    elif kind == "blob" and isinstance(value, str):
+    if kind == "blob" and isinstance(value, str):
         try:
             return base64.b64decode(value, validate=True)
         except ValueError as error:
             raise wrong from error
     return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _timestamp(value: Any, wrong: errors.ServiceError) -> float:
@@ -259,7 +263,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     ported = re.sub(r"\$\{\d+,\d+\}$", "$", ported)
     pieces, inside = [], False
     for piece in re.split(r"(\\p\{\w+\}|\\.|[\[\]])", ported):
-        if piece == "[" or piece == "]":
+        if piece in ("[", "]"):
             inside = piece == "["
         elif piece.startswith(r"\p"):
             ranges = _category(piece[3:-1])

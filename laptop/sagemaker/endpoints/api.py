@@ -1,14 +1,13 @@
 """Endpoints: the API and its state rules. `runtime` holds what runs.
 
 Source: API reference of CreateEndpoint, UpdateEndpoint, UpdateEndpointWeightsAndCapacities, DeleteEndpoint and
-DescribeEndpoint; the texts of refusals are those callers report from AWS, unless a comment says otherwise.
+DescribeEndpoint; the texts of refusals are those that callers report from AWS, unless a comment says otherwise.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any
 
 from laptop.sagemaker.core import context, errors, tags
 from laptop.sagemaker.core.store import Record
@@ -20,8 +19,8 @@ _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleti
 _INSTANCE_LIMIT = 20
 
 
-def create_endpoint(request: dict[str, Any]) -> dict[str, Any]:
-    """Create an endpoint; it is InService, or Failed, some time after."""
+def create_endpoint(request: Record) -> Record:
+    """Create an endpoint; it becomes InService, or Failed, in the background."""
     name, arn = request["EndpointName"], ENDPOINTS.arn(request["EndpointName"])
     tags.check(request.get("Tags", []))
     config = _snapshot(CONFIGS.get(request["EndpointConfigName"]))
@@ -50,8 +49,8 @@ def create_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     return {"EndpointArn": arn}
 
 
-def update_endpoint(request: dict[str, Any]) -> dict[str, Any]:
-    """Deploy another config, blue/green. Afterwards the endpoint is InService on the new config, or on the old one."""
+def update_endpoint(request: Record) -> Record:
+    """Deploy another config, blue/green. In the end the endpoint is InService on the new config, or on the old one."""
     name = request["EndpointName"]
     record = ENDPOINTS.get(name)
     _check_idle(record)
@@ -82,8 +81,8 @@ def update_endpoint(request: dict[str, Any]) -> dict[str, Any]:
     return {"EndpointArn": record["EndpointArn"]}
 
 
-def update_endpoint_weights_and_capacities(request: dict[str, Any]) -> dict[str, Any]:
-    """Change weights and instance counts of variants in service; the endpoint is Updating meanwhile."""
+def update_endpoint_weights_and_capacities(request: Record) -> Record:
+    """Change weights and instance counts of variants in service; until it is done, the endpoint is Updating."""
     name = request["EndpointName"]
     desired = request["DesiredWeightsAndCapacities"]
     record = ENDPOINTS.get(name)
@@ -112,7 +111,7 @@ def update_endpoint_weights_and_capacities(request: dict[str, Any]) -> dict[str,
     return {"EndpointArn": record["EndpointArn"]}
 
 
-def delete_endpoint(request: dict[str, Any]) -> dict[str, Any]:
+def delete_endpoint(request: Record) -> Record:
     """Delete an endpoint that is not in progress; its processes end before it is gone."""
     name = request["EndpointName"]
     with context.current().store.lock:
@@ -172,7 +171,7 @@ def _not_present(names: list[str], config_name: str) -> errors.ServiceError:
 
 
 def _retain(record: Record, config: Record, excluded: list[dict[str, str]]) -> None:
-    """Take over instance counts, weights and data capture from what is in service, but for the excluded kinds."""
+    """Take over instance counts, weights and data capture from what is in service, except the excluded kinds."""
     kinds = {item["VariantPropertyType"] for item in excluded}
     current = {variant["VariantName"]: variant for variant in record["ProductionVariants"]}
     for variant in config["ProductionVariants"]:
@@ -187,7 +186,7 @@ def _retain(record: Record, config: Record, excluded: list[dict[str, str]]) -> N
             config["DataCaptureConfig"] = kept
 
 
-def _check_alarms(guardrails: dict[str, Any] | None) -> None:
+def _check_alarms(guardrails: Record | None) -> None:
     names = [alarm["AlarmName"] for alarm in (guardrails or {}).get("AutoRollbackConfiguration", {}).get("Alarms", [])]
     if missing := sorted(set(names) - rollout.alarm_states(names).keys()):
         # AWS would roll nothing back on an alarm that is not there; whether it refuses, and how, was not seen.

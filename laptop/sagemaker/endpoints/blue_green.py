@@ -1,7 +1,7 @@
-"""Deployment guardrails: the plan of a blue/green update, and carrying it out.
+"""Deployment guardrails: planning a blue/green update, and carrying it out.
 
 `plan` turns a DeploymentConfig into steps of traffic and baking periods and refuses what SageMaker refuses;
-`carry_out` walks the steps on a `Stage` and says how it ended. Neither knows processes, HTTP or the wall clock.
+`carry_out` walks the steps on a `Stage` and says how it ended. Neither knows of processes, HTTP or the wall clock.
 
 Sources: "Deployment guardrails for updating models in production" (all at once, canary, linear, auto-rollback) and the
 API reference of BlueGreenUpdatePolicy, TrafficRoutingConfig and CapacitySize.
@@ -65,7 +65,7 @@ class Stage(Protocol):
         """Give the new fleet this part of each variant's traffic."""
 
     def phase(self, status: str) -> None:
-        """Tell the world what happens now: Creating, ActivatingTraffic, Baking, Deleting."""
+        """Announce what happens now: Creating, ActivatingTraffic, Baking or Deleting."""
 
     def alarm(self, names: tuple[str, ...]) -> str | None:
         """The first of these CloudWatch alarms that is in ALARM."""
@@ -133,7 +133,7 @@ def _levels(routing: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _share(size: Mapping[str, Any], count: int) -> float:
     whole = 100 if size["Type"] == "CAPACITY_PERCENT" else max(count, 1)
-    return min(size["Value"] / whole, 1.0)
+    return min(float(size["Value"]) / whole, 1.0)
 
 
 def _check_sizes(routing: Mapping[str, Any], instance_counts: Mapping[str, int]) -> None:

@@ -1,8 +1,8 @@
 """Data capture: what SageMaker writes to S3 about the requests of an endpoint.
 
 Sources: "Capture data from real-time endpoint" (Model Monitor) for the line and the key
-(`<DestinationS3Uri>/<endpoint>/<variant>/yyyy/mm/dd/hh/MM-SS-mmm-<uuid>.jsonl`, one line a request), the API reference
-of DataCaptureConfig for sampling, options and content types.
+(`<DestinationS3Uri>/<endpoint>/<variant>/yyyy/mm/dd/hh/MM-SS-mmm-<uuid>.jsonl`, one line per request), the API
+reference of DataCaptureConfig for sampling, options and content types.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from laptop.documents import Document
 
-# SageMaker buffers for a while it does not state; these keep drift quick to see and an object worth its event.
+log = logging.getLogger(__name__)
+
+# AWS does not say how long SageMaker buffers. With these limits drift shows soon, and an object is worth its event.
 FLUSH_SECONDS = 1.0
 FLUSH_LINES = 100
 FLUSH_BYTES = 4 * 1024 * 1024
@@ -54,7 +56,7 @@ def encoding(content_type: str | None, config: Mapping[str, Any]) -> str:
     return "BASE64"
 
 
-def _side(mode: str, content_type: str | None, body: bytes, config: Mapping[str, Any]) -> dict[str, Any]:
+def _side(mode: str, content_type: str | None, body: bytes, config: Mapping[str, Any]) -> Document:
     written = encoding(content_type, config)
     if written != "BASE64":
         try:
@@ -74,7 +76,7 @@ def line(exchange: Exchange, config: Mapping[str, Any]) -> str:
         captured["endpointInput"] = _side("INPUT", exchange.input_type, exchange.input_body, config)
     if modes & {"Output", "InputAndOutput"}:
         captured["endpointOutput"] = _side("OUTPUT", exchange.output_type, exchange.output_body, config)
-    metadata: dict[str, Any] = {"eventId": exchange.event_id}
+    metadata: Document = {"eventId": exchange.event_id}
     if exchange.custom_attributes:
         metadata["customAttributes"] = [exchange.custom_attributes]
     if exchange.inference_id:
@@ -140,10 +142,10 @@ class Capture:
             self._write(variant, full)
 
     def flush(self, *, everything: bool = False) -> int:
-        """Write the buffers that are old enough (or all); how many objects that made."""
+        """Write the buffers that are old enough, or all of them; returns how many objects were written."""
         now = self._clock()
         with self._lock:
-            due = [key for key, kept in self._buffers.items() if everything or now - kept.began >= FLUSH_SECONDS]
+            due = [key for key, buffer in self._buffers.items() if everything or now - buffer.began >= FLUSH_SECONDS]
             taken = [(variant, self._buffers.pop((variant, to))) for variant, to in due]
         for variant, buffer in taken:
             self._write(variant, buffer)
@@ -155,4 +157,4 @@ class Capture:
             self._put(bucket, key, ("\n".join(buffer.lines) + "\n").encode("utf-8"))
         except Exception:
             # As on AWS, a destination that cannot be written loses the capture, not the request.
-            logger.exception("capture of endpoint %s could not be written to s3://%s/%s", self._endpoint, bucket, key)
+            log.exception("capture of endpoint %s could not be written to s3://%s/%s", self._endpoint, bucket, key)

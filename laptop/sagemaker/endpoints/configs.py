@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any
 
+from laptop.documents import Document
 from laptop.sagemaker.core import errors, tags
 from laptop.sagemaker.endpoints.kinds import CONFIGS, MODELS
 
@@ -19,7 +19,7 @@ _UNSUPPORTED_IN_VARIANT = (
 )  # fmt: skip
 
 
-def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
+def create_endpoint_config(request: Document) -> Document:
     """Create a config; its models must exist. Weights default to 1."""
     for member in _UNSUPPORTED:
         if request.get(member):
@@ -46,7 +46,7 @@ def create_endpoint_config(request: dict[str, Any]) -> dict[str, Any]:
     return {"EndpointConfigArn": arn}
 
 
-def _check_variant(variant: dict[str, Any]) -> None:
+def _check_variant(variant: Document) -> None:
     for member in _UNSUPPORTED_IN_VARIANT:
         if member in variant:
             raise errors.unsupported_operation(f"ProductionVariants.{member}")
@@ -59,7 +59,7 @@ def _check_variant(variant: dict[str, Any]) -> None:
     MODELS.get(variant["ModelName"])
 
 
-def _check_capture(capture: dict[str, Any]) -> None:
+def _check_capture(capture: Document) -> None:
     if not capture["DestinationS3Uri"].startswith("s3://"):
         raise errors.validation(f"DestinationS3Uri {capture['DestinationS3Uri']} must start with s3://.")
     modes = [option["CaptureMode"] for option in capture["CaptureOptions"]]

@@ -17,7 +17,7 @@ from laptop.sagemaker.endpoints.instances import Fleet
 from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 
-def variant(configured: Record, instances: int) -> dict[str, Any]:
+def variant(configured: Record, instances: int) -> Record:
     """A ProductionVariantSummary of a configured variant (its model resolved) that has so many instances now."""
     image = configured["_container"]["Image"]
     summary = {
@@ -34,10 +34,10 @@ def variant(configured: Record, instances: int) -> dict[str, Any]:
     return summary
 
 
-def in_service(fleet: Fleet) -> dict[str, Any]:
-    """The fields of an endpoint's record that say which config is in service, and how. None: the record has no such."""
+def in_service(fleet: Fleet) -> Record:
+    """The fields of an endpoint's record that say which config is in service. None stands for a field to remove."""
     config = fleet.config
-    fields: dict[str, Any] = {
+    fields: Record = {
         "EndpointConfigName": config["EndpointConfigName"],
         "_config": config,
         "ProductionVariants": [
@@ -46,14 +46,14 @@ def in_service(fleet: Fleet) -> dict[str, Any]:
         ],
         "DataCaptureConfig": None,
     }
-    if wanted := config.get("DataCaptureConfig"):
-        enabled = wanted.get("EnableCapture", True)
+    if captured := config.get("DataCaptureConfig"):
+        enabled = captured.get("EnableCapture", True)
         fields["DataCaptureConfig"] = {
             "EnableCapture": enabled,
             "CaptureStatus": "Started" if enabled else "Stopped",
-            "CurrentSamplingPercentage": wanted["InitialSamplingPercentage"],
-            "DestinationS3Uri": wanted["DestinationS3Uri"],
-            "KmsKeyId": wanted.get("KmsKeyId", ""),
+            "CurrentSamplingPercentage": captured["InitialSamplingPercentage"],
+            "DestinationS3Uri": captured["DestinationS3Uri"],
+            "KmsKeyId": captured.get("KmsKeyId", ""),
         }
     return fields
 
@@ -71,7 +71,7 @@ def announce_deployment(name: str) -> None:
         events.emit("SageMaker Endpoint Deployment State Change", detail, record["EndpointArn"])
 
 
-def _detail(record: Record) -> dict[str, Any]:
+def _detail(record: Record) -> Record:
     """The detail both events share. The status is written in capitals here, where the API writes `InService`."""
     members = ("EndpointName", "EndpointArn", "EndpointConfigName", "FailureReason")
     return {

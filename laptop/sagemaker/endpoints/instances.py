@@ -21,23 +21,23 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from laptop import processes
+from laptop.documents import Document
 from laptop.sagemaker.core.logs import LogStream
 from laptop.sagemaker.endpoints.blue_green import Cancelled, Unhealthy
 from laptop.skyloop_plugin import CONTAINER_ENVIRONMENT
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _PING_INTERVAL_SECONDS = 0.1
 _PING_TIMEOUT_SECONDS = 2.0  # SageMaker's
 _STOP_GRACE_SECONDS = 5.0
 _DRAIN_SECONDS = 10.0
 _BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_SETTLED_SECONDS = 30.0  # an instance that has served this long starts its back-off afresh
+_SETTLED_SECONDS = 30.0  # after serving this long, the next back-off starts from the shortest pause
 # SageMaker restarts a container that crashes at startup until the time limit, for up to half an hour. Three crashes
-# before the first healthy ping are enough to know here.
+# before the first healthy ping are enough to know it here.
 _STARTUP_CRASHES = 3
 
 
@@ -53,7 +53,7 @@ class Launch:
 class Instance:
     """One serving process. `outstanding` counts the requests it is working on: `acquire`, then `release`."""
 
-    def __init__(self, name: str, folder: Path, model: Path, launch: Launch, log: LogStream) -> None:
+    def __init__(self, name: str, folder: Path, model: Path, launch: Launch, output: LogStream) -> None:
         self.name = name
         self.ready = threading.Event()
         self.crashes = 0
@@ -64,7 +64,7 @@ class Instance:
         self._folder = folder
         self._model = model
         self._launch = launch
-        self._log = log
+        self._output = output
         self._stopped = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -77,16 +77,16 @@ class Instance:
         return self
 
     def release(self) -> None:
-        """Count one request less."""
+        """Count one request fewer."""
         with self._counting:
             self.outstanding -= 1
 
     def start(self) -> None:
-        """Run the process, now and again when it ends."""
+        """Run the process, and run it again each time it ends."""
         self._keeper.start()
 
     def stop(self) -> None:
-        """Let the requests under way finish, end the process (SIGTERM, then SIGKILL) and forget its folder."""
+        """Let the requests in progress finish, end the process (SIGTERM, then SIGKILL) and forget its folder."""
         deadline = time.monotonic() + _DRAIN_SECONDS
         while self.outstanding and self.ready.is_set() and time.monotonic() < deadline:
             time.sleep(_PING_INTERVAL_SECONDS)
@@ -99,18 +99,18 @@ class Instance:
         if self._keeper.is_alive() and threading.current_thread() is not self._keeper:
             self._keeper.join(timeout=_STOP_GRACE_SECONDS)
         self._drop_connections()
-        self._log.close()
+        self._output.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _keep(self) -> None:
-        """Start the process, start it again when it ends, each time a little later, until `stop`."""
+        """Start the process until `stop`, again each time it ends, after a longer and longer pause."""
         attempt = 0
         while not self._stopped.is_set():
             began = time.monotonic()
             try:
                 self._live()
             except Exception:
-                logger.exception("instance %s could not be run", self.name)
+                log.exception("instance %s could not be run", self.name)
             self._drop_connections()
             if self._stopped.is_set():
                 return
@@ -120,7 +120,7 @@ class Instance:
 
     def _live(self) -> None:
         self.port = _free_port()
-        self._lay_out()
+        self._prepare_folder()
         environment = {
             **self._launch.environment(),
             "SAGEMAKER_BASE_DIR": str(self._folder),
@@ -150,7 +150,7 @@ class Instance:
         self.ready.clear()
         reader.join(timeout=1.0)
 
-    def _lay_out(self) -> None:
+    def _prepare_folder(self) -> None:
         for part in ("input/config", "output", "tmp"):
             (self._folder / part).mkdir(parents=True, exist_ok=True)
         model = self._folder / "model"
@@ -171,7 +171,7 @@ class Instance:
         assert process.stdout is not None
         with process.stdout as stream:
             for line in stream:
-                self._log.write(line)
+                self._output.write(line)
 
     def _drop_connections(self) -> None:
         while self.connections:
@@ -188,7 +188,7 @@ class VariantFleet:
     startup_seconds: float
     strategy: str = "RANDOM"
     instances: list[Instance] = field(default_factory=list)
-    _made: int = 0
+    _built: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def scale(self, count: int) -> None:
@@ -197,8 +197,8 @@ class VariantFleet:
             surplus = self.instances[count:]
             self.instances = self.instances[:count]
             while len(self.instances) < count:
-                instance = self.make(self._made)
-                self._made += 1
+                instance = self.make(self._built)
+                self._built += 1
                 instance.start()
                 self.instances = [*self.instances, instance]
         stop_all(surplus)
@@ -238,12 +238,12 @@ class VariantFleet:
 class Fleet:
     """All variants of one endpoint config, running. `config` is the config's record, models resolved."""
 
-    config: dict[str, Any]
+    config: Document
     folder: Path
     variants: dict[str, VariantFleet]
 
     def wait_healthy(self, cancelled: threading.Event) -> None:
-        """Raises Unhealthy or Cancelled."""
+        """Wait until every instance has passed /ping. Raises Unhealthy or Cancelled."""
         for variant in self.variants.values():
             variant.wait_healthy(cancelled)
 

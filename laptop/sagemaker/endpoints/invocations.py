@@ -267,7 +267,7 @@ def _measure(traffic: Traffic, variant: VariantFleet, status: int, model_seconds
 
 def _model_error(endpoint: str, answer: _Answer) -> Reply:
     """ModelError: HTTP 424 with the container's own status and message inside."""
-    here = context.current()
+    current = context.current()
     group = f"/aws/sagemaker/Endpoints/{endpoint}"
     side = "client" if 400 <= answer.status < 500 else "server"
     said = answer.problem if answer.status == 0 else answer.body.decode("utf-8", "replace")
@@ -276,15 +276,15 @@ def _model_error(endpoint: str, answer: _Answer) -> Reply:
     else:
         what = f'Received {side} error ({answer.status}) from primary with message "{said}".'
     message = (
-        f"{what} See https://{here.region}.console.aws.amazon.com/cloudwatch/home?region={here.region}"
-        f"#logEventViewer:group={group} in account {here.account_id} for more information."
+        f"{what} See https://{current.region}.console.aws.amazon.com/cloudwatch/home?region={current.region}"
+        f"#logEventViewer:group={group} in account {current.account_id} for more information."
     )
     return _error(
         424,
         "ModelError",
         message,
         ErrorCode="CLIENT_ERROR_FROM_MODEL" if side == "client" else "INTERNAL_FAILURE_FROM_MODEL",
-        LogStreamArn=f"arn:aws:logs:{here.region}:{here.account_id}:log-group:{group}",
+        LogStreamArn=f"arn:aws:logs:{current.region}:{current.account_id}:log-group:{group}",
         OriginalMessage=said,
         OriginalStatusCode=answer.status,
     )

@@ -12,14 +12,15 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+
+from laptop.documents import Document
 
 NAMESPACE = "AWS/SageMaker"
 FLUSH_SECONDS = 1.0  # AWS publishes once a minute
-_VALUES_A_DATUM = 150  # PutMetricData's limits
-_DATA_A_CALL = 1000
+_VALUES_PER_DATUM = 150  # PutMetricData's limits
+_DATA_PER_CALL = 1000
 
-Datum = dict[str, Any]
+Datum = Document
 _UNITS = {"ModelLatency": "Microseconds", "OverheadLatency": "Microseconds"}
 
 
@@ -54,12 +55,12 @@ class Metrics:
     def record(self, endpoint: str, variant: str, values: dict[str, float]) -> None:
         """Add the values of one request."""
         with self._lock:
-            kept = self._values[endpoint, variant]
+            collected = self._values[endpoint, variant]
             for name, value in values.items():
-                kept[name].append(value)
+                collected[name].append(value)
 
     def flush(self) -> int:
-        """Publish what was collected; how many data it was."""
+        """Publish what was collected; returns the number of data."""
         with self._lock:
             taken, self._values = self._values, defaultdict(lambda: defaultdict(list))
         at = self._clock()
@@ -78,16 +79,16 @@ class Metrics:
             for name, values in metrics.items()
             for condensed in _condensed(name, values)
         ]
-        for start in range(0, len(data), _DATA_A_CALL):
-            self._publish(NAMESPACE, data[start : start + _DATA_A_CALL])
+        for start in range(0, len(data), _DATA_PER_CALL):
+            self._publish(NAMESPACE, data[start : start + _DATA_PER_CALL])
         return len(data)
 
 
 def _condensed(name: str, values: list[float]) -> Iterator[Datum]:
     """Latencies value by value, since alarms ask for percentiles; everything else as a statistic set."""
     if name in _UNITS:
-        for start in range(0, len(values), _VALUES_A_DATUM):
-            yield {"Values": values[start : start + _VALUES_A_DATUM]}
+        for start in range(0, len(values), _VALUES_PER_DATUM):
+            yield {"Values": values[start : start + _VALUES_PER_DATUM]}
         return
     yield {
         "StatisticValues": {

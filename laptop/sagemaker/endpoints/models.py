@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -13,8 +12,8 @@ from laptop.sagemaker.endpoints.kinds import MODELS
 from laptop.sagemaker.registry import api as registry
 
 
-def create_model(request: dict[str, Any]) -> dict[str, Any]:
-    """Create a model of one container. Everything that can be wrong with it is found now, not when it is deployed."""
+def create_model(request: Record) -> Record:
+    """Create a model of one container. What can be wrong with it is found now, not when it is deployed."""
     if not request.get("PrimaryContainer") and not request.get("Containers"):
         raise errors.validation("Either PrimaryContainer or Containers must be specified.")
     if request.get("PrimaryContainer") and request.get("Containers"):
@@ -34,7 +33,7 @@ def create_model(request: dict[str, Any]) -> dict[str, Any]:
     return {"ModelArn": arn}
 
 
-def container(model: Record) -> dict[str, Any]:
+def container(model: Record) -> Record:
     """What a model runs: `{"Image", "ModelDataUrl"?, "Environment"}`, resolved from its package if it has one.
 
     The model's own Environment wins over the package's. Raises ValidationException.
@@ -49,7 +48,7 @@ def container(model: Record) -> dict[str, Any]:
     return {"Image": given["Image"], "ModelDataUrl": url, "Environment": environment}
 
 
-def _check_container(given: dict[str, Any], role_arn: str) -> None:
+def _check_container(given: Record, role_arn: str) -> None:
     if given.get("Mode") == "MultiModel" or given.get("AdditionalModelDataSources"):
         raise errors.unsupported_operation("A container of several models")
     source = given.get("ModelDataSource", {}).get("S3DataSource")

@@ -1,4 +1,4 @@
-"""A deployment's stage over the processes of one endpoint: the green fleet beside the blue one."""
+"""A deployment on the processes of one endpoint: the green fleet starts beside the blue one and takes its place."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Endpoint(Protocol):
 
 
 class Rollout:
-    """A deployment.Stage over one endpoint's processes. `stranded` says why a rollback did not bring service back."""
+    """A blue_green.Stage over one endpoint's processes. `stranded` says why a rollback did not bring service back."""
 
     def __init__(self, endpoint: Endpoint, config: Record) -> None:
         self._endpoint = endpoint
@@ -54,15 +54,18 @@ class Rollout:
         self.stranded = ""
 
     def provision(self) -> None:
+        """Start the green fleet and wait until it is healthy."""
         self._green = self._endpoint.build(self._config)
         self._green.wait_healthy(self._endpoint.cancelled)
 
     def shift(self, shares: Mapping[str, float]) -> None:
+        """Give the green fleet this part of each variant's traffic."""
         traffic = self._traffic()
         traffic.shares = shares
         traffic.green = self._green
 
     def phase(self, status: str) -> None:
+        """Write the phase into the endpoint's record and announce it."""
         variants = []
         for variant in self._config["ProductionVariants"]:
             count = len(self._green.variants[variant["VariantName"]].ready()) if self._green else 0
@@ -77,9 +80,11 @@ class Rollout:
         describe.announce_deployment(self._endpoint.name)
 
     def alarm(self, names: tuple[str, ...]) -> str | None:
+        """The first of these CloudWatch alarms that is in ALARM."""
         return next((name for name, state in alarm_states(names).items() if state == "ALARM"), None)
 
     def roll_back(self) -> None:
+        """Give all traffic back to the blue fleet, end the green one, and wait until the blue one is healthy."""
         endpoint = self._endpoint
         endpoint.change("RollingBack")
         traffic = self._traffic()
@@ -96,6 +101,7 @@ class Rollout:
             endpoint.pause(0.1)
 
     def retire(self) -> None:
+        """Make the green fleet the only one."""
         endpoint, traffic, green = self._endpoint, self._traffic(), self._green
         assert green is not None
         blue, traffic.fleet, endpoint.fleet = traffic.fleet, green, green

@@ -1,6 +1,6 @@
-"""What runs behind the endpoints: building fleets, creating, updating, scaling and deleting, each in a thread.
+"""What runs behind the endpoints: each is created, updated, scaled and deleted in a thread of its own.
 
-The endpoint's record in the store is the truth that DescribeEndpoint shows; the objects here are the processes.
+An endpoint's record in the store is what DescribeEndpoint shows; the objects of this module are its processes.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from laptop.sagemaker.endpoints.instances import Fleet, Instance, Launch, Varian
 from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 from laptop.sagemaker.endpoints.rollout import Rollout
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # How long a container may take to answer /ping where the variant does not say (ContainerStartupHealthCheckTimeoutIn-
 # Seconds, 60 s at least). `container_startup_seconds` in the home's sagemaker.json overrules both.
 _STARTUP_SECONDS = 60.0
-_HOUSEKEEPING_SECONDS = 0.25
+_FLUSH_LOOP_SECONDS = 0.25
 _RESTORE_SECONDS = 15.0
 
 _live: dict[str, LiveEndpoint] = {}
 _stopping = threading.Event()
-_housekeeper: threading.Thread | None = None
+_flusher: threading.Thread | None = None
 
 
 def create(name: str) -> None:
@@ -53,7 +53,7 @@ def update(name: str, config: Record, plan: blue_green.Plan) -> None:
     endpoint.run(lambda: endpoint.deploy(config, plan))
 
 
-def rescale(name: str, desired: list[dict[str, Any]]) -> None:
+def rescale(name: str, desired: list[Record]) -> None:
     """Change weights and instance counts, in the background."""
     endpoint = _live[name]
     describe.announce(name)
@@ -68,18 +68,18 @@ def delete(name: str) -> None:
 
 
 def start() -> None:
-    """Bring back every endpoint as it should be after a stop or a crash of the cloud; wait a while until they serve.
+    """Bring every endpoint back after a stop or a crash of the cloud, and wait for them for some seconds.
 
-    An update that was under way is rolled back: the endpoint comes back on the config it had.
+    An update that was in progress is rolled back: the endpoint comes back on the config it had.
     """
-    global _housekeeper
+    global _flusher
     _stopping.clear()
-    here = context.current()
-    shutil.rmtree(here.home / "endpoints", ignore_errors=True)
+    current = context.current()
+    shutil.rmtree(current.home / "endpoints", ignore_errors=True)
     collector = metrics.Metrics(_publish)
     invocations.measure(collector)
-    _housekeeper = threading.Thread(target=_keep_house, args=(collector,), name="endpoints", daemon=True)
-    _housekeeper.start()
+    _flusher = threading.Thread(target=_flush_regularly, args=(collector,), name="endpoints", daemon=True)
+    _flusher.start()
     threads = []
     for record in ENDPOINTS.all():
         name = record["EndpointName"]
@@ -107,17 +107,17 @@ def stop() -> None:
     for thread in threads:
         thread.join()
     _live.clear()
-    if _housekeeper:
-        _housekeeper.join(timeout=5.0)
+    if _flusher:
+        _flusher.join(timeout=5.0)
 
 
 class LiveEndpoint:
-    """The processes of one endpoint and the one operation that works on them at a time."""
+    """The processes of one endpoint. One operation at a time works on them."""
 
     def __init__(self, name: str) -> None:
-        here = context.current()
+        current = context.current()
         self.name = name
-        self.folder = here.home / "endpoints" / name
+        self.folder = current.home / "endpoints" / name
         self.cancelled = threading.Event()
         self.capture = capture.Capture(name, self._put_capture)
         self.fleet: Fleet | None = None
@@ -125,15 +125,15 @@ class LiveEndpoint:
         self._thread: threading.Thread | None = None
 
     def run(self, work: Callable[[], None]) -> threading.Thread:
-        """Do the work in a thread; what goes wrong that nobody foresaw fails the endpoint, loudly."""
+        """Do the work in a thread. An unexpected error is logged, and the endpoint fails with it as its reason."""
 
         def guarded() -> None:
             try:
                 work()
             except Cancelled:
-                logger.info("endpoint %s: operation abandoned", self.name)
+                log.info("endpoint %s: operation abandoned", self.name)
             except Exception as error:
-                logger.exception("endpoint %s", self.name)
+                log.exception("endpoint %s", self.name)
                 with contextlib.suppress(KeyError):
                     self.change("Failed", FailureReason=f"InternalServerError: {error}")
 
@@ -142,7 +142,7 @@ class LiveEndpoint:
         return self._thread
 
     def create(self) -> None:
-        """The first fleet: InService when every instance is healthy, else Failed."""
+        """Start the first fleet: InService when every instance is healthy, else Failed."""
         config = self.record()["_config"]
         fleet = None
         try:
@@ -159,7 +159,7 @@ class LiveEndpoint:
         self.change("InService", **describe.in_service(fleet), FailureReason=None)
 
     def restore(self) -> None:
-        """The config, counts and weights that were in service before the cloud stopped."""
+        """Serve the config, counts and weights that were in service before the cloud stopped."""
         self.change(None, PendingDeploymentSummary=None)
         try:
             fleet = self.build(self.record()["_config"])
@@ -168,11 +168,12 @@ class LiveEndpoint:
             return
         self.serve(fleet)
         self.change("InService", **describe.in_service(fleet))
-        with contextlib.suppress(Unhealthy):  # as on AWS, one whose containers all crash is in service and answers 503
+        # As on AWS, an endpoint whose containers all crash stays in service and answers 503.
+        with contextlib.suppress(Unhealthy):
             fleet.wait_healthy(self.cancelled)
 
     def deploy(self, config: Record, plan: blue_green.Plan) -> None:
-        """Blue/green: the outcome is the new config in service, or the old one again."""
+        """Replace the fleet, blue/green: afterwards the new config is in service, or the old one again."""
         rollout = Rollout(self, config)
         try:
             outcome = blue_green.carry_out(plan, rollout, time.monotonic, self.pause)
@@ -187,8 +188,8 @@ class LiveEndpoint:
             status = "UpdateRollbackFailed"
         self.change(status, PendingDeploymentSummary=None, **fields)
 
-    def rescale(self, desired: list[dict[str, Any]]) -> None:
-        """New weights at once; new counts, or the old ones again if the added instances never get healthy."""
+    def rescale(self, desired: list[Record]) -> None:
+        """Set new weights at once, and new counts, or the old counts again if added instances do not get healthy."""
         assert self.fleet is not None
         assert self.traffic is not None
         configured = {variant["VariantName"]: variant for variant in self.fleet.config["ProductionVariants"]}
@@ -225,7 +226,7 @@ class LiveEndpoint:
             ENDPOINTS.remove(self.name)
 
     def close(self) -> None:
-        """End the processes. An operation under way is abandoned."""
+        """End the processes. An operation in progress is abandoned."""
         self.cancelled.set()
         invocations.close(self.name)
         if self._thread and self._thread is not threading.current_thread():
@@ -262,7 +263,7 @@ class LiveEndpoint:
         return fleet
 
     def _variant(self, variant: Record, folder: Path) -> VariantFleet:
-        here = context.current()
+        current = context.current()
         container, role = variant["_container"], variant["_role"]
         model = folder / "model"
         model.mkdir(parents=True)
@@ -271,24 +272,24 @@ class LiveEndpoint:
         program = images.resolve(container["Image"])
 
         def environment() -> dict[str, str]:
-            return {**program.environment(), **here.environment(role), **container["Environment"]}
+            return {**program.environment(), **current.environment(role), **container["Environment"]}
 
         launch = Launch(program.command(["serve"]), program.folder, environment)
 
         def make(index: int) -> Instance:
             identity = f"i-{secrets.token_hex(8)}{index:x}"
-            log = self._log(f"{variant['VariantName']}/{identity}")
-            return Instance(identity, folder / identity, model, launch, log)
+            output = self._log_stream(f"{variant['VariantName']}/{identity}")
+            return Instance(identity, folder / identity, model, launch, output)
 
-        configured = here.settings().get("container_startup_seconds")
+        configured = current.settings().get("container_startup_seconds")
         seconds = configured or variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _STARTUP_SECONDS)
         strategy = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
         return VariantFleet(variant["VariantName"], make, float(seconds), strategy)
 
-    def _log(self, stream: str) -> LogStream:
-        here = context.current()
-        file = here.home / "logs" / "endpoints" / self.name / f"{stream.replace('/', '-')}.log"
-        return LogStream(lambda: here.client("logs"), f"/aws/sagemaker/Endpoints/{self.name}", stream, file)
+    def _log_stream(self, stream: str) -> LogStream:
+        current = context.current()
+        file = current.home / "logs" / "endpoints" / self.name / f"{stream.replace('/', '-')}.log"
+        return LogStream(lambda: current.client("logs"), f"/aws/sagemaker/Endpoints/{self.name}", stream, file)
 
     def _put_capture(self, bucket: str, key: str, body: bytes) -> None:
         """Write a capture file as SageMaker does: with the rights of the model's execution role."""
@@ -321,9 +322,9 @@ class LiveEndpoint:
 
 
 def _fetch_model(url: str, role: str, folder: Path) -> None:
-    here = context.current()
+    current = context.current()
     try:
-        archive = transfer.read(here.client("s3", role), url)
+        archive = transfer.read(current.client("s3", role), url)
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(folder, filter="data")
     except transfer.TransferError as error:
@@ -343,11 +344,11 @@ def _publish(namespace: str, data: list[metrics.Datum]) -> None:
     context.current().client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data)
 
 
-def _keep_house(collector: metrics.Metrics) -> None:
-    """Write what capture and metrics have collected, until the cloud stops, and once more then."""
+def _flush_regularly(collector: metrics.Metrics) -> None:
+    """Write what captures and metrics have collected, until the cloud stops, and then once more."""
     published = time.monotonic()
     while True:
-        stopping = _stopping.wait(_HOUSEKEEPING_SECONDS)
+        stopping = _stopping.wait(_FLUSH_LOOP_SECONDS)
         for endpoint in list(_live.values()):
             endpoint.capture.flush()
         if stopping or time.monotonic() - published >= metrics.FLUSH_SECONDS:
@@ -355,6 +356,6 @@ def _keep_house(collector: metrics.Metrics) -> None:
             try:
                 collector.flush()
             except Exception:
-                logger.exception("the metrics of the endpoints could not be published")
+                log.exception("the metrics of the endpoints could not be published")
         if stopping:
             return

@@ -1,0 +1,1 @@
+"""Training and processing jobs: processes over a folder shaped like `/opt/ml`."""

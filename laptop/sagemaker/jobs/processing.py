@@ -1,7 +1,7 @@
 """Processing jobs: CreateProcessingJob, DescribeProcessingJob, ListProcessingJobs, StopProcessingJob.
 
 The folder is that of "Build Your Own Processing Container" (developer guide): inputs and outputs at their LocalPath
-below `/opt/ml/processing`, the request in `/opt/ml/config/processingjobconfig.json`, a last word in
+below `/opt/ml/processing`, the request in `/opt/ml/config/processingjobconfig.json`, the exit message in
 `/opt/ml/output/message`.
 """
 
@@ -31,7 +31,7 @@ _IN_EVENT = (
 )  # fmt: skip
 
 
-def create_job(request: dict[str, Any]) -> dict[str, Any]:
+def create_job(request: Record) -> Record:
     """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
     _check(request)
     record = KIND.open({"StoppingCondition": {"MaxRuntimeInSeconds": _DEFAULT_LIMIT_SECONDS}, **request})
@@ -40,8 +40,8 @@ def create_job(request: dict[str, Any]) -> dict[str, Any]:
     return {"ProcessingJobArn": record["ProcessingJobArn"]}
 
 
-def stop_job(request: dict[str, Any]) -> dict[str, Any]:
-    """SIGTERM, the grace, SIGKILL."""
+def stop_job(request: Record) -> Record:
+    """SIGTERM, then SIGKILL after the grace period."""
     name = KIND.stop(request, lambda name: _update(name, ProcessingJobStatus="Stopping"))
     runner.request_stop(KIND.name, name)
     return {}
@@ -61,6 +61,7 @@ class ProcessingJob(runner.Job):
         self._sent: dict[Path, tuple[int, int]] = {}
 
     def work(self) -> None:
+        """Inputs in, the program, outputs out."""
         specification = self._request["AppSpecification"]
         program = self.program(specification["ImageUri"])
         _update(self.name, ProcessingStartTime=time.time())
@@ -80,7 +81,7 @@ class ProcessingJob(runner.Job):
                 limit_seconds=self._request["StoppingCondition"]["MaxRuntimeInSeconds"],
                 on_tick=lambda: self._upload("Continuous"),
             )
-            self._leave_message()
+            self._keep_message()
             if status != 0:
                 raise runner.JobFailed("AlgorithmError: See job logs for more information")
             self._upload("Continuous")
@@ -89,6 +90,7 @@ class ProcessingJob(runner.Job):
             raise runner.JobFailed(f"ClientError: Data transfer failed: {problem}") from problem
 
     def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
+        """The last status; a job that ran too long says so in its FailureReason."""
         fields: Record = {"ProcessingJobStatus": status, "ProcessingEndTime": time.time()}
         if timed_out:
             reason = "ClientError: The job ran longer than MaxRuntimeInSeconds and was stopped."
@@ -109,10 +111,10 @@ class ProcessingJob(runner.Job):
             (config / f"{name}.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         for source in self._request.get("ProcessingInputs", []):
             given = source["S3Input"]
-            transfer.download(self._s3, given["S3Uri"], given["S3DataType"], self._here(given["LocalPath"]))
+            transfer.download(self._s3, given["S3Uri"], given["S3DataType"], self.local(given["LocalPath"]))
             self.check_stop()
         for output in self._outputs():
-            self._here(output["LocalPath"]).mkdir(parents=True, exist_ok=True)
+            self.local(output["LocalPath"]).mkdir(parents=True, exist_ok=True)
 
     def _outputs(self) -> list[Record]:
         return [output["S3Output"] for output in self._request.get("ProcessingOutputConfig", {}).get("Outputs", [])]
@@ -120,17 +122,14 @@ class ProcessingJob(runner.Job):
     def _upload(self, mode: str) -> None:
         for output in self._outputs():
             if output["S3UploadMode"] == mode:
-                folder = self._here(output["LocalPath"])
+                folder = self.local(output["LocalPath"])
                 fresh = runner.changed_files(folder, self._sent)
                 transfer.upload_folder(self._s3, folder, output["S3Uri"], fresh)
 
-    def _leave_message(self) -> None:
+    def _keep_message(self) -> None:
         file = self.folder / "output" / "message"
         if file.is_file():
             _update(self.name, quiet=True, ExitMessage=file.read_text(encoding="utf-8", errors="replace")[:1024])
-
-    def _here(self, local: str) -> Path:
-        return self.folder / local.removeprefix("/opt/ml").lstrip("/")
 
 
 def start() -> None:
@@ -147,7 +146,7 @@ def stop() -> None:
     runner.close(KIND.name)
 
 
-def _check(request: dict[str, Any]) -> None:
+def _check(request: Record) -> None:
     """The rules that the service model cannot say."""
     tags.check(request.get("Tags", []))
     runner.check_machine(
@@ -166,7 +165,7 @@ def _check(request: dict[str, Any]) -> None:
     roles.check(request["RoleArn"])
 
 
-def _check_s3(item: dict[str, Any], field: str, name: str) -> str:
+def _check_s3(item: Record, field: str, name: str) -> str:
     """The local path of an input or output, once it is one that can be served."""
     given = item.get(field)
     if given is None:

@@ -1,8 +1,8 @@
-"""Jobs as real processes over an `/opt/ml`-shaped folder: what training and processing jobs share.
+"""Jobs as processes over a folder shaped like `/opt/ml`: what training and processing jobs share.
 
-A job waits for one of the cloud's slots (`concurrent_jobs` in the home's `sagemaker.json`, 1 by default: a laptop's
-cores are better spent on one training than on two halves), runs its image's program, and is watched until it ends:
-its log is followed for metrics and for CloudWatch Logs, its checkpoints are synchronized, its time is limited.
+A job waits for one of the cloud's slots (`concurrent_jobs` in the home's `sagemaker.json`; 1 by default, because two
+trainings at once on a laptop's cores each take twice as long). Then the program of its image runs and is watched until
+it ends: its log is read for metrics and sent to CloudWatch Logs, its checkpoints are synchronized, its time is limited.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from laptop.sagemaker.core.logs import LogStream
 from laptop.sagemaker.core.resources import JobKind
 from laptop.sagemaker.core.store import Record
 
-log = logging.getLogger("skyloop.sagemaker")
+log = logging.getLogger(__name__)
 
 _STOP_GRACE_SECONDS = 120.0  # what SageMaker gives between SIGTERM and SIGKILL
 _WATCH_SECONDS = 0.1
@@ -53,11 +53,11 @@ class TimedOut(Exception):
 
 
 class _Closing(Exception):
-    """The cloud is stopping: leave the record as it is, the next start fails it."""
+    """The cloud is stopping: the record stays as it is, and the next start of the cloud fails the job."""
 
 
 class Job(ABC):
-    """One job of one kind. Subclasses say what to bring, how to run the program and what to keep."""
+    """One job. Subclasses say what the program needs, how it runs and what is kept."""
 
     kind: str  # the ARN's resource type, e.g. "training-job"
     log_group: str
@@ -66,9 +66,9 @@ class Job(ABC):
         self.name = name
         self.stop_requested = threading.Event()
         self.closing = threading.Event()
-        surroundings = context.current()
-        self.folder = surroundings.home / "jobs" / self.kind / name
-        self.log_file = surroundings.home / "logs" / self.kind / f"{name}.log"
+        current = context.current()
+        self.folder = current.home / "jobs" / self.kind / name
+        self.log_file = current.home / "logs" / self.kind / f"{name}.log"
 
     @property
     def record(self) -> Record:
@@ -78,9 +78,13 @@ class Job(ABC):
             raise LookupError(self.name)
         return record
 
+    def local(self, path: str) -> Path:
+        """Where a path of the container, below `/opt/ml`, lies on this machine."""
+        return self.folder / path.removeprefix("/opt/ml").lstrip("/")
+
     @abstractmethod
     def work(self) -> None:
-        """Bring, run, keep. Raises JobFailed, Stopped or TimedOut."""
+        """Bring what the program needs, run it, keep what it made. Raises JobFailed, Stopped or TimedOut."""
 
     @abstractmethod
     def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
@@ -200,9 +204,9 @@ class Metrics:
     def read(self, line: str) -> None:
         """Take every metric that a line holds; a match without a number is no metric."""
         for name, pattern in self._patterns:
-            for found in pattern.finditer(line):
+            for match in pattern.finditer(line):
                 with contextlib.suppress(ValueError, IndexError, TypeError):
-                    self._last[name] = (float(found.group(1)), time.time())
+                    self._last[name] = (float(match.group(1)), time.time())
 
     def final(self) -> list[Record]:
         """As FinalMetricDataList."""
@@ -220,7 +224,7 @@ def _pump(pipe: IO[bytes], output: LogStream, on_line: Callable[[str], None] | N
 
 @dataclass
 class _Slots:
-    """How many jobs run at once; the others wait in the order they came."""
+    """A limited number of jobs runs at once; the others wait in the order in which they came."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     busy: int = 0
@@ -255,8 +259,8 @@ _slots = _Slots()
 _running: dict[tuple[str, str], Job] = {}
 
 
-def check_machine(cluster: dict[str, Any], where: str, kind: str) -> None:
-    """One machine, said in full, though the model lets its members be absent. `where` is the cluster's path.
+def check_machine(cluster: Record, where: str, kind: str) -> None:
+    """Check that a cluster is one machine with all of its members. `where` is the cluster's path in the request.
 
     Raises ValidationException or ResourceLimitExceeded.
     """
@@ -284,7 +288,7 @@ def submit(job: Job) -> None:
 
 
 def request_stop(kind: str, name: str) -> None:
-    """Ask a job to stop; nothing happens to one that has ended meanwhile."""
+    """Ask a job to stop; nothing happens when it has ended."""
     if job := _running.get((kind, name)):
         job.stop_requested.set()
 
@@ -307,7 +311,7 @@ def lost(kind: JobKind) -> list[Record]:
 def changed_files(folder: Path, seen: dict[Path, tuple[int, int]]) -> list[Path]:
     """The files below a folder that are new or changed since `seen`, which is brought up to date.
 
-    A file still being written is taken again when it changes; temporary names are the program's own business.
+    A file that is still being written is taken again when it changes.
     """
     fresh = []
     for path in folder.rglob("*"):

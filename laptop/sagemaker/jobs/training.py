@@ -18,8 +18,9 @@ from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
 
 KIND = JobKind.of("training", "TrainingJobSummaries", lambda *_: errors.validation("Requested resource not found."))
-# Checkpoints of tens of megabytes change every few seconds here, and their way to S3 takes the cores that train: at
-# most this share of the time goes to them while the program runs.
+_CHECKPOINTS = "/opt/ml/checkpoints"
+# Checkpoints of tens of megabytes change every few seconds here, and copying them to S3 takes the cores that train: at
+# most this share of the time goes to it while the program runs.
 _SYNCHRONIZATION_SHARE = 0.05
 _IN_EVENT = (
     "TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus", "FailureReason", "HyperParameters",
@@ -39,7 +40,7 @@ _MESSAGES = {
 }
 
 
-def create_job(request: dict[str, Any]) -> dict[str, Any]:
+def create_job(request: Record) -> Record:
     """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
     _check(request)
     record = KIND.open(
@@ -57,8 +58,8 @@ def create_job(request: dict[str, Any]) -> dict[str, Any]:
     return {"TrainingJobArn": record["TrainingJobArn"]}
 
 
-def stop_job(request: dict[str, Any]) -> dict[str, Any]:
-    """SIGTERM, the grace, SIGKILL; what the program saved meanwhile is kept."""
+def stop_job(request: Record) -> Record:
+    """SIGTERM, then SIGKILL after the grace period; what the program saves in it is kept."""
     name = KIND.stop(request, lambda name: _advance(name, "Stopping", TrainingJobStatus="Stopping"))
     runner.request_stop(KIND.name, name)
     return {}
@@ -82,6 +83,7 @@ class TrainingJob(runner.Job):
         self._next_synchronization = 0.0
 
     def work(self) -> None:
+        """Channels in, `train`, model and output out."""
         algorithm = self._request["AlgorithmSpecification"]
         program = self.program(algorithm["TrainingImage"])
         _advance(self.name, "Downloading", TrainingStartTime=time.time())
@@ -101,6 +103,7 @@ class TrainingJob(runner.Job):
             raise runner.JobFailed(f"AlgorithmError: {self._failure()}, exit code: {_exit_code(status)}")
 
     def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
+        """The last transition, with times and metrics."""
         now = time.time()
         record = self.record
         started = record.get("TrainingStartTime")
@@ -192,8 +195,7 @@ class TrainingJob(runner.Job):
         return file.read_text(encoding="utf-8", errors="replace")[:1024].strip() if file.is_file() else ""
 
     def _checkpoints(self) -> Path:
-        local = self._request["CheckpointConfig"].get("LocalPath", "/opt/ml/checkpoints")
-        return self.folder / local.removeprefix("/opt/ml").lstrip("/")
+        return self.local(self._request["CheckpointConfig"].get("LocalPath", _CHECKPOINTS))
 
     def _synchronize(self, last: bool = False) -> None:
         checkpoints = self._request.get("CheckpointConfig")
@@ -222,7 +224,7 @@ def stop() -> None:
     runner.close(KIND.name)
 
 
-def _check(request: dict[str, Any]) -> None:
+def _check(request: Record) -> None:
     """The rules that the service model cannot say."""
     tags.check(request.get("Tags", []))
     for field in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
@@ -239,13 +241,13 @@ def _check(request: dict[str, Any]) -> None:
         )
     if not spot and wait is not None:
         raise errors.validation("MaxWaitTimeInSeconds above 0 is not allowed for non-Spot training jobs.")
-    local = request.get("CheckpointConfig", {}).get("LocalPath", "/opt/ml/checkpoints")
+    local = request.get("CheckpointConfig", {}).get("LocalPath", _CHECKPOINTS)
     if not re.fullmatch(r"/opt/ml/(?!input|model|output)[^.].*", local) or ".." in local:
         raise errors.validation(f"Invalid CheckpointConfig LocalPath {local}: it must lie under /opt/ml/checkpoints.")
     roles.check(request["RoleArn"])
 
 
-def _check_algorithm(algorithm: dict[str, Any]) -> None:
+def _check_algorithm(algorithm: Record) -> None:
     if ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
         raise errors.validation("You must specify exactly one of TrainingImage and AlgorithmName.")
     if "AlgorithmName" in algorithm:
@@ -260,7 +262,7 @@ def _check_algorithm(algorithm: dict[str, Any]) -> None:
             raise errors.validation(f"Invalid regex {item['Regex']!r} of metric {item['Name']}: {error}") from error
 
 
-def _check_channels(channels: list[dict[str, Any]], default_mode: str) -> None:
+def _check_channels(channels: list[Record], default_mode: str) -> None:
     names = [channel["ChannelName"] for channel in channels]
     if len(set(names)) != len(names):
         raise errors.validation("Duplicate channel names are not allowed in InputDataConfig.")

@@ -26,7 +26,7 @@ from laptop.sagemaker.labeling import rules, workforce
 from laptop.sagemaker.labeling.known_boxes import KnownBoxes
 from laptop.skyloop_plugin import LabeledBox
 
-log = logging.getLogger("skyloop.sagemaker")
+log = logging.getLogger(__name__)
 
 KIND = JobKind.of(
     "labeling",
@@ -34,23 +34,23 @@ KIND = JobKind.of(
     lambda _, arn: errors.resource_not_found(f"The labeling job {arn} does not exist."),
 )
 _TERMINAL = ("Completed", "Failed", "Stopped")
-_CHUNK = 64  # objects between two looks at the stop flag and two updates of the counters
+_CHUNK = 64  # objects between two checks of the stop flag and two updates of the counters
 _READERS = 4
-_LOOK_AGAIN_SECONDS = 2  # between two looks whether the boxes of a job that nobody could do are known by now
+_LOOK_AGAIN_SECONDS = 2  # between two checks whether boxes have become known for a job that no worker could do
 
 
 _stopping: dict[str, threading.Event] = {}
 
 
-def create_job(request: dict[str, Any]) -> dict[str, Any]:
-    """Open a job to the workforce. Raises ResourceInUse for a used name, ValidationException."""
+def create_job(request: Record) -> Record:
+    """Give a job to the workforce. Raises ResourceInUse for a used name, ValidationException."""
     rules.check(request)
     record = KIND.open({**request, "JobReferenceCode": uuid.uuid4().hex, "LabelCounters": _counters()})
     _open(record["LabelingJobName"])
     return {"LabelingJobArn": record["LabelingJobArn"]}
 
 
-def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
+def list_jobs(request: Record) -> Record:
     """One page of summaries, filtered and sorted."""
     records = [
         {
@@ -63,8 +63,8 @@ def list_jobs(request: dict[str, Any]) -> dict[str, Any]:
     return KIND.page(records, request)
 
 
-def stop_job(request: dict[str, Any]) -> dict[str, Any]:
-    """Close the job to the workforce; what was answered until then is in the output manifest."""
+def stop_job(request: Record) -> Record:
+    """Take the job back from the workforce; the answers until then are in the output manifest."""
     name = KIND.stop(request, lambda name: _update(name, LabelingJobStatus="Stopping"))
     if flag := _stopping.get(name):
         flag.set()
@@ -72,7 +72,7 @@ def stop_job(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def start() -> None:
-    """Open again the jobs that an earlier cloud left open: a workforce does not lose its tasks."""
+    """Open the jobs again that were open when the cloud stopped: a workforce does not lose its tasks."""
     for record in KIND.all():
         if record["LabelingJobStatus"] not in _TERMINAL:
             _open(record["LabelingJobName"], stopped=record["LabelingJobStatus"] == "Stopping")
@@ -128,7 +128,7 @@ class _Task:
         counters = _counters(Unlabeled=len(lines))
         _update(self._record["LabelingJobName"], LabelCounters=counters)
         self._stopping.wait(self._settings.answer_delay)
-        while not self._anybody_knows(lines) and not self._stopping.wait(_LOOK_AGAIN_SECONDS):
+        while not self._can_be_answered(lines) and not self._stopping.wait(_LOOK_AGAIN_SECONDS):
             pass
         limit = self._limit(len(lines))
         with ThreadPoolExecutor(_READERS) as pool:
@@ -151,11 +151,11 @@ class _Task:
 
     def _limit(self, total: int) -> int:
         conditions = self._record.get("StoppingConditions", {})
-        share = conditions.get("MaxPercentageOfInputDatasetLabeled", 100)
-        return min(conditions.get("MaxHumanLabeledObjectCount", total), total * share // 100, total)
+        share = int(conditions.get("MaxPercentageOfInputDatasetLabeled", 100))
+        return min(int(conditions.get("MaxHumanLabeledObjectCount", total)), total * share // 100, total)
 
     def _label(self, line: Record) -> Record | None:
-        """The attribute and its metadata for one object; None when nobody answered or its image cannot be shown."""
+        """The attribute and its metadata for one object; None without an answer, or when its image cannot be shown."""
         if self._attribute in line:
             return {}  # labeled by an earlier job of the chain
         uri = line["source-ref"]
@@ -205,9 +205,12 @@ class _Task:
             log.info("Ground Truth cannot show %s: %s", uri, error)
             return None
 
-    def _anybody_knows(self, lines: list[Record]) -> bool:
-        """Whether there is anything to answer. Tasks that nobody can do stay open, as they would on AWS: boxes may
-        become known later, and images sent back unlabeled at once would only be asked about again."""
+    def _can_be_answered(self, lines: list[Record]) -> bool:
+        """Whether there is anything to answer.
+
+        Tasks that no worker can do stay open, as they would on AWS: boxes may become known later, and images sent back
+        unlabeled at once would only be asked about again.
+        """
         self._known.clear()
         return not lines or any(self._attribute in line or self._boxes(line) is not None for line in lines)
 

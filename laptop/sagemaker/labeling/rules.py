@@ -24,7 +24,7 @@ _LAMBDA_ACCOUNTS = {
 _TASKS = ("BoundingBox", "AdjustmentBoundingBox")
 
 
-def check(request: dict[str, Any]) -> None:
+def check(request: Record) -> None:
     """Raise ValidationException for a request that Ground Truth would refuse."""
     tags.check(request.get("Tags", []))
     _check_attribute(request["LabelAttributeName"])
@@ -53,7 +53,8 @@ def check(request: dict[str, Any]) -> None:
 
 def is_adjustment(request: Record) -> bool:
     """Whether the job corrects the boxes of an earlier one."""
-    return request["HumanTaskConfig"]["PreHumanTaskLambdaArn"].endswith(":PRE-AdjustmentBoundingBox")
+    function: str = request["HumanTaskConfig"]["PreHumanTaskLambdaArn"]
+    return function.endswith(":PRE-AdjustmentBoundingBox")
 
 
 def parse_manifest(text: str) -> list[Record]:
@@ -94,9 +95,9 @@ def _check_attribute(name: str) -> None:
         raise errors.validation("LabelAttributeName must not be source, which names the object to be labeled.")
 
 
-def _check_task(task: dict[str, Any]) -> None:
+def _check_task(task: Record) -> None:
     region = context.current().region
-    found = []
+    types = []
     consolidation = task.get("AnnotationConsolidationConfig", {}).get("AnnotationConsolidationLambdaArn")
     for prefix, arn in (("PRE", task.get("PreHumanTaskLambdaArn")), ("ACS", consolidation)):
         if arn is None:
@@ -110,25 +111,23 @@ def _check_task(task: dict[str, Any]) -> None:
                 f"{arn} is not a {prefix} Lambda of a bounding box job in {region}: expected "
                 f"arn:aws:lambda:{region}:{_LAMBDA_ACCOUNTS[region]}:function:{prefix}-BoundingBox"
             )
-        found.append(match[1])
-    if found[0] != found[1]:
-        raise errors.validation(f"The task types of PRE-{found[0]} and ACS-{found[1]} do not match.")
+        types.append(match[1])
+    if types[0] != types[1]:
+        raise errors.validation(f"The task types of PRE-{types[0]} and ACS-{types[1]} do not match.")
     if "UiTemplateS3Uri" not in task["UiConfig"]:
         raise errors.validation("UiConfig must have a UiTemplateS3Uri for bounding box jobs.")
 
 
-def _check_workteam(task: dict[str, Any]) -> None:
-    surroundings = context.current()
+def _check_workteam(task: Record) -> None:
+    current = context.current()
     _, _, _, region, account, resource = task["WorkteamArn"].split(":", 5)
-    if region != surroundings.region:
-        raise errors.validation(f"The workteam {task['WorkteamArn']} is not in the region {surroundings.region}.")
+    if region != current.region:
+        raise errors.validation(f"The workteam {task['WorkteamArn']} is not in the region {current.region}.")
     public = resource.startswith("workteam/public-crowd/")
     if not public and not re.fullmatch(r"workteam/(private|vendor)-crowd/[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", resource):
         raise errors.validation(f"Invalid workteam ARN {task['WorkteamArn']}.")
-    if resource.startswith("workteam/private-crowd/") and account != surroundings.account_id:
-        raise errors.validation(
-            f"The workteam {task['WorkteamArn']} does not exist in account {surroundings.account_id}."
-        )
+    if resource.startswith("workteam/private-crowd/") and account != current.account_id:
+        raise errors.validation(f"The workteam {task['WorkteamArn']} does not exist in account {current.account_id}.")
     if public != ("PublicWorkforceTaskPrice" in task):
         raise errors.validation("PublicWorkforceTaskPrice must be given for the public workforce, and only for it.")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
 
 from laptop.sagemaker.core import context, errors, events, tags, transfer
 from laptop.sagemaker.core.resources import Kind
@@ -31,7 +30,7 @@ _IN_EVENT = (
 def _package_arn(name_or_arn: str) -> str:
     """The key of a package in the store: its ARN, by the ARN in any case or by `<group>/<version>`."""
     arn = name_or_arn if name_or_arn.startswith("arn:") else context.current().arn("model-package", name_or_arn)
-    return re.sub(r"/([^/]+/[^/]+)$", lambda found: found[0].lower(), arn)
+    return re.sub(r"/([^/]+/[^/]+)$", lambda match: match[0].lower(), arn)
 
 
 GROUPS = Kind(
@@ -54,7 +53,7 @@ PACKAGES = Kind(
 )
 
 
-def create_group(request: dict[str, Any]) -> dict[str, Any]:
+def create_group(request: Record) -> Record:
     """Add a group. Raises ValidationException for a used name."""
     tags.check(request.get("Tags", []))
     arn = GROUPS.arn(request["ModelPackageGroupName"])
@@ -71,12 +70,12 @@ def create_group(request: dict[str, Any]) -> dict[str, Any]:
     return {"ModelPackageGroupArn": arn}
 
 
-def describe_group(request: dict[str, Any]) -> dict[str, Any]:
+def describe_group(request: Record) -> Record:
     """The whole record."""
     return _group(request["ModelPackageGroupName"])
 
 
-def delete_group(request: dict[str, Any]) -> dict[str, Any]:
+def delete_group(request: Record) -> Record:
     """Remove an empty group. Raises ConflictException while it holds packages."""
     group = _group(request["ModelPackageGroupName"])
     if _packages_of(group):
@@ -87,7 +86,7 @@ def delete_group(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def create_package(request: dict[str, Any]) -> dict[str, Any]:
+def create_package(request: Record) -> Record:
     """Register the next version of a group; a `ClientToken` seen before gives the version made then.
 
     Raises ValidationException, for an unknown group too.
@@ -135,7 +134,7 @@ def create_package(request: dict[str, Any]) -> dict[str, Any]:
     return {"ModelPackageArn": arn}
 
 
-def update_package(request: dict[str, Any]) -> dict[str, Any]:
+def update_package(request: Record) -> Record:
     """Change what may change after registration: approval, metadata, specification, life cycle.
 
     Metadata given is merged in; `CustomerMetadataPropertiesToRemove` takes keys out. Raises ValidationException.
@@ -170,7 +169,7 @@ def update_package(request: dict[str, Any]) -> dict[str, Any]:
     return {"ModelPackageArn": arn}
 
 
-def list_packages(request: dict[str, Any]) -> dict[str, Any]:
+def list_packages(request: Record) -> Record:
     """One page of summaries, of one group or of all, by approval status."""
     if "ModelPackageGroupName" in request:
         records = _packages_of(_group(request["ModelPackageGroupName"]))
@@ -178,12 +177,12 @@ def list_packages(request: dict[str, Any]) -> dict[str, Any]:
         # Without a group the API lists unversioned packages unless told otherwise, and this registry has none.
         versioned = request.get("ModelPackageType", "Unversioned") != "Unversioned"
         records = PACKAGES.all() if versioned else []
-    wanted = request.get("ModelApprovalStatus")
-    records = [record for record in records if wanted in (None, record["ModelApprovalStatus"])]
+    status = request.get("ModelApprovalStatus")
+    records = [record for record in records if status in (None, record["ModelApprovalStatus"])]
     return PACKAGES.page(records, request)
 
 
-def _check_inference(request: dict[str, Any]) -> None:
+def _check_inference(request: Record) -> None:
     specification = request.get("InferenceSpecification")
     if specification is None:
         if "SourceAlgorithmSpecification" not in request and "SourceUri" not in request:
