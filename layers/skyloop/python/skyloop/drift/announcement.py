@@ -1,4 +1,4 @@
-"""What people are told when drift begins and when it ends."""
+"""The alerts at the beginning and at the end of an episode of drift."""
 
 from __future__ import annotations
 

@@ -70,7 +70,16 @@ class _Service:
 
 
 class DriftMonitor:
-    """Evaluates endpoints and acts on what it finds. The reader may be kept between invocations."""
+    """Evaluates endpoints and acts on what it finds.
+
+    An evaluation goes through these steps, and may end at each:
+
+    1. Is a model in service at all?
+    2. Has an earlier run left an announcement unfinished? Claim it and finish it.
+    3. Is the window large enough, and enough of it new?
+    4. Compare, write the report, and record the new state.
+    5. Announce a change of state, or go on collecting images while an episode lasts.
+    """
 
     def __init__(
         self,
@@ -83,6 +92,7 @@ class DriftMonitor:
         sns: SNSClient,
         settings: Settings,
     ) -> None:
+        """Use these edges. The reader may be kept between invocations, and remembers files that it has read."""
         self.storage = storage
         self.states = states
         self.catalogue = catalogue

@@ -71,6 +71,7 @@ class CaptureReader:
     """Reads windows. One reader per process remembers what files held, so that each is fetched once."""
 
     def __init__(self, storage: Storage) -> None:
+        """Read captures from `storage`, and remember nothing yet."""
         self.storage = storage
         self._files: OrderedDict[tuple[str, int, float], _FileContent] = OrderedDict()
 

@@ -42,7 +42,8 @@ class Statistic:
     resolution: float
 
 
-# Gray is luma 0..1, so 0.005 is about one gray level of 256; 0.02 is two hundredths of a bit.
+# Gray and saturation are 0..1: a resolution of 0.005 is about one of 256 levels. Entropy's is two hundredths of a bit,
+# and sharpness's 2 % of the Laplacian's variance.
 _TABLE = (
     Statistic("brightness", "mean gray", "brighter", "darker", 0.005),
     Statistic("contrast", "standard deviation of gray", "higher in contrast", "flatter in contrast", 0.005),
