@@ -17,13 +17,13 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from skyloop.drift.detector import FEATURE_RESOLUTION, LEFT_OUT, RESOLUTION, detect
+from skyloop.drift.detector import FEATURE_RESOLUTION, LEADING_FEATURES, LEFT_OUT, detect
 from skyloop.drift.statistics import (
     effective_sample_size,
     holm,
@@ -32,7 +32,7 @@ from skyloop.drift.statistics import (
     ks_statistic_greater,
     novelty_scores,
 )
-from skyloop.formats.profile import STATISTIC_NAMES, Baseline, Profile
+from skyloop.formats.profile import STATISTICS, Baseline, Profile
 
 ALPHA = 0.01
 BLOCK = 13  # neighboring frames that stay together
@@ -45,14 +45,18 @@ SHIFTS = ("darker", "day-60m", "night-120m")
 
 @dataclass(frozen=True)
 class Images:
-    """A folder's images in the order of their names: statistics float64 (n, 7), pooled features float64 (n, 2c)."""
+    """A folder's images in the order of their file names, one row per image.
 
+    `statistics` float64 (n, len(names)), columns as `names`; `pooled` features float64 (n, 2 * channels).
+    """
+
+    names: tuple[str, ...]
     statistics: np.ndarray
     pooled: np.ndarray
 
     def take(self, rows: np.ndarray) -> Images:
         """Those rows, in that order."""
-        return Images(self.statistics[rows], self.pooled[rows])
+        return replace(self, statistics=self.statistics[rows], pooled=self.pooled[rows])
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,9 @@ class Trial:
 def load(path: Path) -> dict[str, Images]:
     """The images of every folder, by its name."""
     with np.load(path) as arrays:
-        names = {key.partition("/")[0] for key in arrays}
-        return {name: Images(arrays[f"{name}/statistics"], arrays[f"{name}/pooled"]) for name in names}
+        names = tuple(arrays["names"].tolist())
+        folders = {key.partition("/")[0] for key in arrays if "/" in key}
+        return {name: Images(names, arrays[f"{name}/statistics"], arrays[f"{name}/pooled"]) for name in folders}
 
 
 def draw(images: dict[str, Images], kind: str, by: str, size: int, window: int, random: np.random.Generator) -> Trial:
@@ -93,11 +98,11 @@ def draw(images: dict[str, Images], kind: str, by: str, size: int, window: int, 
     mean = home.pooled[fold].mean(axis=0)
     components = np.linalg.svd(home.pooled[fold] - mean, full_matrices=False)[2][:COMPONENTS]
     known = home.take(np.sort(reference))
-    return Trial(*(Images(part.statistics, (part.pooled - mean) @ components.T) for part in (known, seen)))
+    return Trial(*(replace(part, pooled=(part.pooled - mean) @ components.T) for part in (known, seen)))
 
 
 def kolmogorov(trial: Trial, *, effective: bool) -> bool:
-    """Seven Kolmogorov-Smirnov tests, Holm; with the window's own size or its effective one."""
+    """One Kolmogorov-Smirnov test per statistic, Holm; with the window's own size or its effective one."""
     p_values = []
     for before, now in zip(trial.reference.statistics.T, trial.window.statistics.T, strict=True):
         size = int(effective_sample_size(now)) if effective else len(now)
@@ -155,8 +160,11 @@ def novelty(part: str, left_out: float) -> Callable[[Trial], bool]:
 
     def alarms(trial: Trial) -> bool:
         reference, window = getattr(trial.reference, part), getattr(trial.window, part)
-        columns = 7 if part == "statistics" else min(8, len(reference) // 8)
-        resolution = RESOLUTION if part == "statistics" else np.full(columns, FEATURE_RESOLUTION)
+        if part == "statistics":
+            resolution = np.array([STATISTICS[name].resolution for name in trial.reference.names])
+        else:
+            resolution = np.full(min(LEADING_FEATURES, len(reference) // 8), FEATURE_RESOLUTION)
+        columns = len(resolution)
         own, other = novelty_scores(
             reference[:, :columns], window[:, :columns], resolution=resolution, left_out=left_out
         )
@@ -169,14 +177,14 @@ def novelty(part: str, left_out: float) -> Callable[[Trial], bool]:
 def as_deployed(trial: Trial) -> bool:
     """What detect_drift does."""
     baseline = Baseline(
-        profile_names=STATISTIC_NAMES,
+        profile_names=trial.reference.names,
         profiles=trial.reference.statistics.tolist(),
         features=trial.reference.pooled.tolist(),
         dataset_id="bench",
         count=len(trial.reference.statistics),
     )
-    rows = zip(trial.window.statistics.tolist(), trial.window.pooled.tolist(), strict=True)
-    return detect(baseline, [Profile(tuple(s), tuple(f)) for s, f in rows], alpha=ALPHA).decision == "DRIFT"
+    names, rows = trial.window.names, zip(trial.window.statistics.tolist(), trial.window.pooled.tolist(), strict=True)
+    return detect(baseline, [Profile(names, tuple(s), tuple(f)) for s, f in rows], alpha=ALPHA).decision == "DRIFT"
 
 
 TESTS: dict[str, Callable[[Trial], bool]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -14,12 +14,11 @@ import pytest
 from skyloop.aws.clients import client
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
-from skyloop.formats.profile import STATISTIC_NAMES
 
 from tests.support.account import BUCKET, ENVIRONMENT, Context, load_handler
 from tests.support.files import stored_event
 from tests.support.pictures import encoded, picture
-from tests.support.profiles import draw, only
+from tests.support.profiles import NAMES, draw, only
 
 ENDPOINT, WINDOW = "skyloop-dev", 20
 DARK = only("brightness", -7.0) + only("p05", -5.0)
@@ -49,6 +48,8 @@ class World:
         self.states = StateTable(client("dynamodb"), ENVIRONMENT["SKYLOOP_STATE_TABLE"])
         self.storage = Storage(client("s3"), BUCKET)
         self.numbers = count()
+        # What the container in service makes of a profile; another container knows other statistics.
+        self.written: Callable[[dict[str, Any]], dict[str, Any]] = dict
         # The handler's own clock decides what is "now"; requests lie in the hour before it.
         self.time = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=50)
         self.app = load_handler("detect_drift")
@@ -62,9 +63,10 @@ class World:
         topic = ENVIRONMENT["SKYLOOP_ALERT_TOPIC_ARN"]
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
 
-    def baseline(self, job: str, statistics: np.ndarray) -> None:
+    def baseline(self, job: str, statistics: np.ndarray, names: Sequence[str] = NAMES) -> None:
         document = {
-            "profile_names": STATISTIC_NAMES,
+            "version": 1,
+            "profile_names": names,
             "profiles": statistics.tolist(),
             "features": [],
             "dataset_id": "ds-1",
@@ -93,12 +95,13 @@ class World:
         """Answer `number` requests, a second apart, and capture them in one file. Returns its key."""
         lines = []
         started = self.time
-        for row in draw(self.random, number, shift=shift) if rows is None else rows:
+        rows = draw(self.random, number, shift=shift) if rows is None else rows
+        for row in rows.tolist():
             unique = next(self.numbers)
             answer = {
                 "image": {"width": 64, "height": 48},
                 "detections": [],
-                "profile": {**dict(zip(STATISTIC_NAMES, row.tolist(), strict=True)), "features": []},
+                "profile": self.written({"version": 1, **dict(zip(NAMES, row, strict=True)), "features": []}),
                 "model": {"training_job": job, "dataset_id": "ds-1"},
             }
             event = {"eventId": f"event-{unique:06d}", "inferenceTime": self.time.strftime("%Y-%m-%dT%H:%M:%SZ")}
@@ -139,3 +142,10 @@ class World:
 
     def keys(self, prefix: str) -> list[str]:
         return [summary.key for summary in self.storage.listing(prefix)]
+
+
+def written_metrics(output: str) -> dict[str, dict[str, Any]]:
+    """The lines of CloudWatch's embedded metric format in a function's output, by metric; the last of each."""
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    directives = [(line, d) for line in lines for d in line.get("_aws", {}).get("CloudWatchMetrics", [])]
+    return {metric["Name"]: line for line, directive in directives for metric in directive["Metrics"]}

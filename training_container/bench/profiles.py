@@ -5,7 +5,8 @@
 IMAGES holds frames of HIT-UAV (Suo et al., Scientific Data 2023) in folders `night-60m`, `day-60m` and `night-120m`,
 each with its frames in `images`. WEIGHTS is a YOLO11n checkpoint; it is exported as a training job exports it.
 PROFILES is the .npz file to write: for each folder, and for `darker`, a copy of `night-60m` at 85 % of the light,
-`<name>/statistics` float64 (n, 7) and `<name>/pooled` float64 (n, 2 * channels), in the order of the file names.
+`<name>/statistics` float64 (n, statistics) and `<name>/pooled` float64 (n, 2 * channels), in the order of the file
+names; and `names`, those of the statistics' columns.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from skyloop_container.dataset import Sample
 from skyloop_container.export import export
 from skyloop_container.images import decode
 from skyloop_container.inference import Detector
-from skyloop_container.profile import image_statistics
+from skyloop_container.profile import STATISTICS, image_statistics
 from skyloop_container.ultralytics_setup import prepare
 
 FOLDERS = ("night-60m", "day-60m", "night-120m")
@@ -66,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.images / "night-60m" / "images").is_dir():
         parser.exit(1, f"{options.images} does not hold night-60m/images\n")
-    np.savez(options.profiles, **measure(options.images, options.weights, options.size))
+    np.savez(options.profiles, names=np.array(STATISTICS), **measure(options.images, options.weights, options.size))
 
 
 if __name__ == "__main__":

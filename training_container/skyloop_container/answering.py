@@ -6,7 +6,7 @@ from .dataset import Sample, read_image, to_pixels
 from .images import decode
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import Judged, Truth
-from .profile import image_statistics
+from .profile import PROFILE_VERSION, image_statistics
 
 
 def answer_image(detector: Detector, data: bytes, confidence: float | None) -> dict[str, Any]:
@@ -19,10 +19,11 @@ def answer_image(detector: Detector, data: bytes, confidence: float | None) -> d
     answer = detector.answer(image, confidence)
     height, width = image.shape[:2]
     statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
+    features = [round(value, 5) for value in answer.features]
     return {
         "image": {"width": width, "height": height},
         "detections": [detection.as_dict() for detection in answer.detections],
-        "profile": statistics | {"features": [round(value, 5) for value in answer.features]},
+        "profile": {"version": PROFILE_VERSION, **statistics, "features": features},
         "model": {"training_job": detector.card["training_job"], "dataset_id": detector.card["dataset_id"]},
     }
 

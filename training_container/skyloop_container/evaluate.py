@@ -13,7 +13,7 @@ from .dataset import Sample, read_channel, read_image
 from .environment import Environment, JobError, unpack_model
 from .inference import Detector
 from .metrics import EVALUATOR, Judged, compare, score
-from .profile import STATISTICS, image_statistics
+from .profile import PROFILE_VERSION, STATISTICS, image_statistics
 from .report import write_report
 
 GOLDEN_PREDICTIONS = 5
@@ -146,6 +146,7 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
         for detection in answer.detections:
             per_category[detection.category] = per_category.get(detection.category, 0) + 1
     return {
+        "version": PROFILE_VERSION,
         "profile_names": list(STATISTICS),
         "profiles": profiles,
         "features": features,

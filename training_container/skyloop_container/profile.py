@@ -1,18 +1,23 @@
 """A small profile of an image, from which drift is judged without decoding the image again.
 
-Seven statistics of the picture, cheap enough to travel with every answer. All are taken from the image scaled down to
+A few statistics of the picture, cheap enough to travel with every answer. All are taken from the image scaled down to
 at most 640 pixels on its long side, so that they cost the same for every camera.
+
+Drift detection knows the statistics by their names. A name stands for one computation: one that is computed in another
+way gets another name, because models in service keep the container that they were packaged with. `PROFILE_VERSION` is
+that of the layout of an answer's profile and of baseline.json; a new statistic does not change it.
 """
 
 import cv2
 import numpy as np
 
+PROFILE_VERSION = 1
 LONG_SIDE = 640  # pixels
 STATISTICS = ("brightness", "contrast", "sharpness", "saturation", "entropy", "p05", "p95")
 
 
 def image_statistics(image: np.ndarray) -> dict[str, float]:
-    """Describe a picture in seven numbers, in the order of `STATISTICS`.
+    """Describe a picture in numbers, in the order of `STATISTICS`.
 
     Args:
         image: (height, width, 3) uint8 RGB.

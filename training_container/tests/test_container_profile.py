@@ -1,4 +1,4 @@
-"""The seven image statistics against their definitions."""
+"""The image statistics against their definitions."""
 
 import math
 

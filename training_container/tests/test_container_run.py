@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from skyloop_container.profile import PROFILE_VERSION, STATISTICS
 
 from training_container.tests.pictures import draw, write_channel
 
@@ -159,7 +160,9 @@ def test_evaluation_documents(evaluated: Path) -> None:
     assert evaluation["evaluator"].startswith("faster-coco-eval ")
     baseline = json.loads((output / "baseline.json").read_text())
     assert baseline["count"] == len(baseline["profiles"]) == len(baseline["features"]) == 4
-    assert len(baseline["profile_names"]) == len(baseline["profiles"][0]) == 7
+    assert baseline["version"] == PROFILE_VERSION
+    assert baseline["profile_names"] == list(STATISTICS)
+    assert {len(row) for row in baseline["profiles"]} == {len(STATISTICS)}
     answers = json.loads((output / "golden-predictions.json").read_text())
     assert len(answers["answers"]) == 5
     assert all(re.fullmatch(r"s3://bucket/labeled-data/labels-1/images/\w+\.png", a["uri"]) for a in answers["answers"])
@@ -300,6 +303,8 @@ def test_the_endpoint_answers_as_evaluated(endpoint: int, evaluated: Path) -> No
         assert answer["detections"] == known["detections"]
         assert answer["image"] == {"width": 64, "height": 64}
         assert answer["model"] == {"training_job": "job-1", "dataset_id": "ds-1"}
+        assert answer["profile"].keys() == {"version", *STATISTICS, "features"}
+        assert answer["profile"]["version"] == PROFILE_VERSION
         assert len(answer["profile"]["features"]) == 11
     everything = request(
         endpoint,

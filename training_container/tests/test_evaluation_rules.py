@@ -11,7 +11,7 @@ from skyloop_container.environment import Environment, JobError
 from skyloop_container.evaluate import Settings
 from skyloop_container.images import decode
 from skyloop_container.inference import Answer, Detection
-from skyloop_container.profile import STATISTICS, image_statistics
+from skyloop_container.profile import PROFILE_VERSION, STATISTICS, image_statistics
 
 from training_container.tests.pictures import draw, write_channel
 
@@ -95,7 +95,7 @@ def test_baseline_and_golden_predictions(base: Path, monkeypatch: pytest.MonkeyP
     first = next((base / "processing" / "input" / "reference").rglob("*64.png"))  # seed 100
     statistics = image_statistics(decode(first.read_bytes()))
     assert baseline["profiles"][0] == pytest.approx([statistics[name] for name in STATISTICS], abs=1e-6)
-    assert baseline["count"] == 3
+    assert (baseline["version"], baseline["count"]) == (PROFILE_VERSION, 3)
     assert baseline["detections"]["per_category"]["square"] == sum(len(draw(seed)[1]) for seed in range(100, 103))
     answers = json.loads((output / "golden-predictions.json").read_text())["answers"]
     assert len(answers) == 5

@@ -1,13 +1,24 @@
 """What the domain expects of this image: the border is crossed here, in a test, and nowhere else."""
 
 import numpy as np
-from skyloop.formats.profile import STATISTIC_NAMES, profile_of
-from skyloop_container.profile import STATISTICS, image_statistics
+from skyloop.formats import profile as domain
+from skyloop_container import profile as container
 
 
-def test_the_domain_reads_the_statistics_in_the_same_order() -> None:
-    assert STATISTICS == STATISTIC_NAMES
+def test_the_domain_has_words_for_every_statistic_and_none_that_nobody_computes() -> None:
+    """The contract is the names; their order is not part of it."""
+    assert set(container.STATISTICS) == set(domain.STATISTICS)
+
+
+def test_the_layout_that_is_written_is_the_newest_that_is_read() -> None:
+    assert container.PROFILE_VERSION == domain.PROFILE_VERSION
+    assert not domain.NOT_STATISTICS & set(container.STATISTICS)
+
+
+def test_the_domain_reads_what_the_container_says_of_a_picture() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    profile = profile_of({"profile": {**image_statistics(picture), "features": [0.5]}})
-    assert profile.features == (0.5,)
-    assert 0.4 < profile.statistics[0] < 0.6
+    statistics = container.image_statistics(picture)
+    profile = domain.profile_of({"profile": {"version": container.PROFILE_VERSION, **statistics, "features": [0.5]}})
+    assert dict(zip(profile.names, profile.values, strict=True)) == statistics
+    assert (profile.features, profile.unknown) == ((0.5,), ())
+    assert 0.4 < statistics["brightness"] < 0.6

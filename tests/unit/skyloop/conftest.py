@@ -13,6 +13,7 @@ from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 
 from tests.support.account import create_stack, set_environment
+from tests.support.watched_endpoint import WINDOW, World
 
 
 @pytest.fixture
@@ -22,6 +23,15 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     with mock_aws():
         create_stack()
         yield Settings.from_environment()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An endpoint that is watched for drift."""
+    set_environment(monkeypatch, SKYLOOP_DRIFT_WINDOW=str(WINDOW))
+    with mock_aws():
+        create_stack()
+        yield World(monkeypatch)
 
 
 @pytest.fixture

@@ -10,25 +10,15 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-import pytest
-from moto import mock_aws
 from skyloop.aws.clients import client
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 from skyloop.drift.window import CaptureReader
 
-from tests.support.account import BUCKET, create_stack, set_environment
+from tests.support.account import BUCKET
 from tests.support.pictures import encoded, picture
 from tests.support.profiles import draw
-from tests.support.watched_endpoint import ARN, DARK, ENDPOINT, WINDOW, World
-
-
-@pytest.fixture
-def world(monkeypatch):
-    set_environment(monkeypatch, SKYLOOP_DRIFT_WINDOW=str(WINDOW))
-    with mock_aws():
-        create_stack()
-        yield World(monkeypatch)
+from tests.support.watched_endpoint import ARN, DARK, ENDPOINT, WINDOW, written_metrics
 
 
 def test_ordinary_traffic_is_judged_reported_and_nobody_is_woken(world):
@@ -280,12 +270,10 @@ def test_of_two_runs_at_once_one_acts(world, monkeypatch):
 def test_metrics_carry_the_endpoint(world, capsys):
     world.deploy()
     world.tell(world.serve(WINDOW, DARK))
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    directives = [(line, d) for line in lines for d in line.get("_aws", {}).get("CloudWatchMetrics", [])]
-    by_name = {metric["Name"]: line for line, directive in directives for metric in directive["Metrics"]}
+    by_name = written_metrics(capsys.readouterr().out)
     assert by_name["DriftDetected"]["DriftDetected"] in (1, [1])
     assert by_name["DriftPValue"]["Endpoint"] == ENDPOINT
-    assert {"DriftWindow", "CaptureLinesUnusable", "DriftImagesSent"} <= set(by_name)
+    assert {"DriftWindow", "CaptureLinesUnusable", "DriftImagesSent", "DriftStatisticsNotCompared"} <= set(by_name)
 
 
 class Counting:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from skyloop.drift.detector import detect
 from skyloop.drift.report import render
-from skyloop.formats.profile import STATISTIC_NAMES, Baseline, Profile
+
+from tests.support.profiles import NAMES, baseline_of, profiles_of
 
 
 class Page(HTMLParser):
@@ -42,12 +43,10 @@ class Page(HTMLParser):
 @pytest.fixture
 def page() -> str:
     random = np.random.default_rng(0)
-    reference, window = random.normal(0.5, 0.05, (40, 7)), random.normal(0.9, 0.05, (20, 7))
+    reference, window = random.normal(0.5, 0.05, (40, len(NAMES))), random.normal(0.9, 0.05, (20, len(NAMES)))
     reference[:, 3] = window[:, 3] = 0.0
-    baseline = Baseline(
-        profile_names=STATISTIC_NAMES, profiles=reference.tolist(), dataset_id="ds-1", count=len(reference)
-    )
-    judgment = detect(baseline, [Profile(tuple(row), ()) for row in window], alpha=0.01)
+    judgment = detect(baseline_of(reference), profiles_of(window), alpha=0.01)
+    judgment = judgment.model_copy(update={"not_compared": {"glare<1>": "the baseline does not have it"}})
     return render(judgment, reference, window, title="Drift of <b>e</b>", facts=[("config", "a & b")])
 
 
@@ -57,7 +56,11 @@ def test_everything_a_person_asks_is_on_it(page):
     assert "images are brighter: median brightness" in text
     assert "a & b" in text
     assert "Drift of <b>e</b>" in text  # escaped, so it is text
-    assert all(name in text for name in STATISTIC_NAMES)
+    assert all(name in text for name in NAMES)
+
+
+def test_what_was_not_compared_is_on_it_with_the_reason(page):
+    assert "glare<1>: the baseline does not have it" in Page(page).text
 
 
 def test_it_loads_nothing(page):
@@ -66,9 +69,9 @@ def test_it_loads_nothing(page):
         assert not {"src", "href"} & set(attributes)
 
 
-def test_seven_histograms_with_bars_inside_their_frames(page):
+def test_a_histogram_per_statistic_with_bars_inside_their_frames(page):
     found = Page(page)
-    assert sum(tag == "svg" for tag, _ in found.tags) == 7
+    assert sum(tag == "svg" for tag, _ in found.tags) == len(NAMES)
     for tag, attributes in found.tags:
         if tag == "rect":
             assert 0 <= float(attributes["x"]) <= 320

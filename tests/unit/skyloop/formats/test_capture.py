@@ -31,7 +31,7 @@ def test_the_stored_file_line_by_line():
     assert profile_of(json_line.output.json()).features == (0.5, -1.25)
     assert base64_line.input.body() == b"\x89PNG\r\n\x1a\n"
     assert base64_line.inference_id is None
-    assert profile_of(base64_line.output.json()).statistics[0] == 0.5
+    assert profile_of(base64_line.output.json()).select(["brightness"]) == [0.5]
     assert csv_line.input is None
     assert csv_line.output.body() == b"0.1,0.2,0.7"
     assert input_only.output is None

@@ -15,12 +15,12 @@ class StatisticEvidence(Document):
     name: str
     ks: float = Field(ge=0, le=1, description="Kolmogorov-Smirnov D: the effect size")
     p_value: float
-    p_adjusted: float = Field(description="Holm, over the seven statistics")
+    p_adjusted: float = Field(description="Holm, over the statistics that were compared")
     effective_size: float = Field(description="independent images the window is worth for this statistic")
     median_reference: float
     median_window: float
     shift: float
-    moved: bool
+    moved: bool = False
     sentence: str
 
 
@@ -32,21 +32,26 @@ class NoveltyEvidence(Document):
     p_value: float
     effective_size: float
     outside: float = Field(ge=0, le=1)
-    alarms: bool
+    alarms: bool = False
     sentence: str
 
 
 class Judgment(Document):
-    """One window judged. `scores` is each window image's novelty, in the window's order; above 1 is unusual."""
+    """One window judged. `scores` is each window image's novelty, in the window's order; above 1 is unusual.
+
+    `not_compared` says why a statistic (or "features") of the baseline or of the answers was left out, by name. Reports
+    written before it was there have nothing in it.
+    """
 
     decision: Literal["OK", "DRIFT"]
     clear: bool = Field(description="no sign of drift even at CLEAR_FACTOR * alpha")
-    p_value: float = Field(ge=0, le=1, description="over all evidence, Bonferroni")
+    p_value: float = Field(ge=0, le=1, description="over all lines of evidence, Bonferroni")
     alpha: float
     window: int
     reference: int
     statistics: list[StatisticEvidence]
     novelty: list[NoveltyEvidence]
+    not_compared: dict[str, str] = Field(default_factory=dict)
     reasons: list[str] = Field(description="sentences: what moved and how, the largest effect first")
     scores: list[float]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skyloop.documents import Judgment, StatisticEvidence
 from skyloop.formats.profile import STATISTICS
@@ -31,13 +32,18 @@ td:first-child,th:first-child{text-align:left}
 
 
 def render(
-    judgment: Judgment, reference: np.ndarray, window: np.ndarray, *, title: str, facts: Sequence[tuple[str, str]]
+    judgment: Judgment,
+    reference: NDArray[np.float64],
+    window: NDArray[np.float64],
+    *,
+    title: str,
+    facts: Sequence[tuple[str, str]],
 ) -> str:
-    """The page. `reference` and `window` are float64 (images, 7), columns in the statistics' order."""
+    """The page. `reference` and `window` are (images, statistics), columns in the order of `judgment.statistics`."""
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in judgment.reasons) or "<li>nothing has moved</li>"
     lines = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts)
     pictures = "".join(
-        _figure(evidence, STATISTICS[column].meaning, reference[:, column], window[:, column])
+        _figure(evidence, STATISTICS[evidence.name].meaning, reference[:, column], window[:, column])
         for column, evidence in enumerate(judgment.statistics)
     )
     rows = "".join(
@@ -57,22 +63,29 @@ def render(
         f'<span><b style="color:{WINDOW_COLOR}">■</b> window ({judgment.window} images)</span></p>'
         f'<div class="grid">{pictures}</div><h2>Unlike the reference as a whole</h2>'
         "<table><tr><th>evidence</th><th>D+</th><th>p</th><th>effective size</th><th>outside</th><th>alarms</th></tr>"
-        f"{rows}</table></html>"
+        f"{rows}</table>{_not_compared(judgment)}</html>"
     )
 
 
-def _figure(evidence: StatisticEvidence, meaning: str, reference: np.ndarray, window: np.ndarray) -> str:
+def _not_compared(judgment: Judgment) -> str:
+    lines = "".join(f"<li>{escape(name)}: {escape(reason)}</li>" for name, reason in judgment.not_compared.items())
+    return f"<h2>Not compared</h2><ul>{lines}</ul>" if lines else ""
+
+
+def _figure(
+    evidence: StatisticEvidence, meaning: str, reference: NDArray[np.float64], window: NDArray[np.float64]
+) -> str:
     moved = ' class="moved"' if evidence.moved else ""
-    verdict = " <em>has moved</em>" if evidence.moved else ""
+    remark = " <em>has moved</em>" if evidence.moved else ""
     return (
-        f"<figure{moved}>{_histogram(reference, window)}<figcaption><b>{evidence.name}</b> ({meaning}){verdict}<br>"
+        f"<figure{moved}>{_histogram(reference, window)}<figcaption><b>{evidence.name}</b> ({meaning}){remark}<br>"
         f"median {evidence.median_window:.3g}, reference {evidence.median_reference:.3g}"
         f"<small>shift {round(evidence.shift, 1) + 0.0:+.1f} sd, D = {evidence.ks:.2f}, p = {evidence.p_adjusted:.2g}, "
         f"worth {evidence.effective_size:.0f} independent images</small></figcaption></figure>"
     )
 
 
-def _histogram(reference: np.ndarray, window: np.ndarray) -> str:
+def _histogram(reference: NDArray[np.float64], window: NDArray[np.float64]) -> str:
     """Both samples over common bins, each scaled to its own size; few images get few bins."""
     bins = int(np.clip(2 * min(len(reference), len(window)) ** 0.5, 6, MOST_BINS))
     low, high = float(min(reference.min(), window.min())), float(max(reference.max(), window.max()))

@@ -1,4 +1,4 @@
-"""Drifted images go back to the head of the labeling queue: from captured requests to raw-images/."""
+"""Drifted images return to the head of the labeling queue: from captured requests to raw-images/."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skyloop.drift.window import captured
 from skyloop.formats.capture import CaptureRecord, CaptureUnreadable
 from skyloop.layout import CORRELATION_METADATA, DRIFT_PRIORITY, PRIORITY_METADATA, RAW_IMAGES
 
-MAX_IMAGES = 100  # images an episode of drift puts in front of people
+MAX_IMAGES = 100  # images that one episode of drift puts in front of people
 LEAST_SHARE = 0.25  # of the window, where fewer images than that are unusual each by itself
 
 _SIGNATURES = {b"\xff\xd8\xff": ("jpg", "image/jpeg"), b"\x89PNG\r\n\x1a\n": ("png", "image/png")}
@@ -31,20 +31,20 @@ class RequeueResult:
     lost: int
 
 
-def most_unusual(asked: Iterable[ScoredRequest], limit: int) -> list[ScoredRequest]:
+def most_unusual(requests: Iterable[ScoredRequest], limit: int) -> list[ScoredRequest]:
     """Those to label first: the unusual ones, at least a quarter of all, at most `limit`; the most unusual first."""
-    ranked = sorted(asked, key=lambda one: (-one.score, one.event_id))
-    unusual = sum(one.score > 1 for one in ranked)
+    ranked = sorted(requests, key=lambda request: (-request.score, request.event_id))
+    unusual = sum(request.score > 1 for request in ranked)
     return ranked[: min(limit, max(unusual, math.ceil(len(ranked) * LEAST_SHARE)))]
 
 
 def requeue_images(
-    storage: Storage, catalogue: Catalogue, asked: list[ScoredRequest], *, prefix: str, correlation_id: str
+    storage: Storage, catalogue: Catalogue, requests: list[ScoredRequest], *, prefix: str, correlation_id: str
 ) -> RequeueResult:
     """Write the requests' images under `prefix` with metadata that puts them first. Repeating it writes nothing new."""
     sources: dict[str, dict[str, ScoredRequest]] = {}
-    for one in asked:
-        sources.setdefault(one.capture_key, {})[one.event_id] = one
+    for request in requests:
+        sources.setdefault(request.capture_key, {})[request.event_id] = request
     results = Counter(
         _put(storage, body, prefix, correlation_id)
         for capture_key, wanted in sources.items()
@@ -77,9 +77,9 @@ def _bodies(
             if isinstance(record, CaptureRecord) and record.event_id in left:
                 yield _body(storage, catalogue, record, left.pop(record.event_id).inference_id)
     except ObjectMissing:
-        pass  # the lifecycle rule was faster
-    for one in left.values():
-        yield _body(storage, catalogue, None, one.inference_id)
+        pass  # the lifecycle rule has deleted it
+    for request in left.values():
+        yield _body(storage, catalogue, None, request.inference_id)
 
 
 def _body(

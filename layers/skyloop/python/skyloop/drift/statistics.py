@@ -1,6 +1,10 @@
 """The statistics behind drift detection, in plain numpy.
 
 Nothing here knows about images. Arrays are float64; a sample's order is the order in which it was seen.
+
+Why not scipy, which has `ks_2samp`? Its wheel for arm64 unpacks to 121 MB (1.18.1), more than all other packages of the
+Lambda layer together, and Lambda takes 250 MB in all. What is needed of it is the hundred lines below, which the tests
+check against published tables and by counting every arrangement of small samples.
 """
 
 from __future__ import annotations
@@ -9,24 +13,25 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 EXACT_LIMIT = 20_000  # n * m up to which the Kolmogorov-Smirnov p-value is counted exactly
 REFERENCE_LIMIT = 600  # rows that the pairwise distances of `novelty_scores` are computed for
 SHRINKAGE = 0.1  # weight of the diagonal in the covariance: keeps it invertible for few and collinear rows
 
 
-def ks_statistic(first: np.ndarray, second: np.ndarray) -> float:
+def ks_statistic(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Two-sample Kolmogorov-Smirnov D: the largest distance of the two empirical distribution functions, 0..1."""
     below, above = _ecdf_differences(first, second)
     return max(below, above)
 
 
-def ks_statistic_greater(first: np.ndarray, second: np.ndarray) -> float:
+def ks_statistic_greater(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """One-sided D+: how far `second` lies above `first`, the largest F_first - F_second, 0..1."""
     return _ecdf_differences(first, second)[0]
 
 
-def _ecdf_differences(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+def _ecdf_differences(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
     points = np.concatenate([first, second])
     difference = np.searchsorted(np.sort(first), points, side="right") / len(first)
     difference = difference - np.searchsorted(np.sort(second), points, side="right") / len(second)
@@ -100,7 +105,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def effective_sample_size(series: np.ndarray) -> float:
+def effective_sample_size(series: NDArray[np.float64]) -> float:
     """How many independent values a series in time order is worth, 1..n.
 
     n / tau, where tau = 1 + 2 * (sum of the autocorrelations), summed in pairs as long as a pair is positive (Geyer,
@@ -122,8 +127,8 @@ def effective_sample_size(series: np.ndarray) -> float:
 
 
 def novelty_scores(
-    reference: np.ndarray, window: np.ndarray, *, resolution: np.ndarray, left_out: float
-) -> tuple[np.ndarray, np.ndarray]:
+    reference: NDArray[np.float64], window: NDArray[np.float64], *, resolution: NDArray[np.float64], left_out: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How unlike the reference every row is: squared Mahalanobis distances, (of the reference rows, of the window's).
 
     A row's T^2 against the reference's mean and covariance (Hotelling, "Multivariate quality control", 1947). Reference
@@ -144,15 +149,17 @@ def novelty_scores(
     return own, _distances(reference, window)
 
 
-def _distances(reference: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _distances(reference: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
     centered = reference - reference.mean(axis=0)
     covariance = centered.T @ centered / max(1, len(reference) - 1)
     covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.eye(covariance.shape[0])
     offset = rows - reference.mean(axis=0)
-    return np.einsum("ij,ij->i", offset, np.linalg.solve(covariance, offset.T).T)
+    distances: NDArray[np.float64] = np.einsum("ij,ij->i", offset, np.linalg.solve(covariance, offset.T).T)
+    return distances
 
 
-def _thinned(rows: np.ndarray) -> np.ndarray:
+def _thinned(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(rows) <= REFERENCE_LIMIT:
         return rows
-    return rows[np.linspace(0, len(rows) - 1, REFERENCE_LIMIT).round().astype(int)]
+    thinned: NDArray[np.float64] = rows[np.linspace(0, len(rows) - 1, REFERENCE_LIMIT).round().astype(int)]
+    return thinned

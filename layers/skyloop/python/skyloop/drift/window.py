@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from skyloop.aws.storage import ObjectSummary, Storage
 from skyloop.formats.capture import CaptureRecord, CaptureUnreadable, Problem, parse_capture, parse_capture_key
-from skyloop.formats.profile import Profile, ProfileUnusable, profile_of
+from skyloop.formats.profile import NoProfile, Profile, ProfileUnusable, profile_of
 from skyloop.layout import CAPTURES, SMOKE_TEST_INFERENCE_PREFIX
 
-LOOK_BACK_DAYS = 14  # an endpoint that nobody asked for so long is not watched any further back
+LOOK_BACK_DAYS = 14  # captures older than this are not searched
 REMEMBERED_FILES = 2_000
 ONE_DAY = timedelta(days=1)
 ONE_HOUR = timedelta(hours=1)
@@ -37,20 +37,43 @@ class CapturedPrediction:
 
 
 @dataclass(frozen=True)
+class RefusedProfile:
+    """One answered request whose profile is there and cannot be used; `reason` says why."""
+
+    time: datetime
+    training_job: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Window:
-    """`seen` in the order of time, at most the size asked for. `unusable` counts lines that gave no profile."""
+    """`seen` in the order of time, at most the size asked for, all with the same statistics.
+
+    `unusable` counts captured lines that gave no profile. `refused` holds a reason for each of those, in the window's
+    time and of its model, that has a profile which cannot be used.
+    """
 
     seen: tuple[CapturedPrediction, ...]
     unusable: int
-    files: int
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _FileContent:
+    """What one capture file holds. `unusable` counts the lines without a profile that can be used."""
+
+    seen: tuple[CapturedPrediction, ...]
+    refused: tuple[RefusedProfile, ...]
+    unusable: int
 
 
 class CaptureReader:
-    """Reads windows. One reader a process remembers what files held, so that each is fetched once."""
+    """Reads windows. One reader per process remembers what files held, so that each is fetched once."""
 
     def __init__(self, storage: Storage) -> None:
+        """Read captures from `storage`, and remember nothing yet."""
         self.storage = storage
-        self._files: OrderedDict[tuple[str, int, float], tuple[tuple[CapturedPrediction, ...], int]] = OrderedDict()
+        self._files: OrderedDict[tuple[str, int, float], _FileContent] = OrderedDict()
 
     def window(
         self, endpoint: str, *, size: int, since: datetime, now: datetime, training_job: str | None = None
@@ -61,21 +84,27 @@ class CaptureReader:
         counts: the same picture sent fifty times is one picture. Files, which are named by their time, are read from
         the newest backwards until the window is full.
         """
+
+        def counts(answer: CapturedPrediction | RefusedProfile) -> bool:
+            return answer.time >= since and (
+                not training_job or not answer.training_job or answer.training_job == training_job
+            )
+
         newest: dict[Profile, CapturedPrediction] = {}
-        unusable = files = 0
+        refused: list[str] = []
+        unusable = 0
         for summary in self._newest_first(endpoint, since, now):
-            seen, bad = self._read(summary)
-            files, unusable = files + 1, unusable + bad
-            for one in seen:
-                if one.time < since or (training_job and one.training_job and one.training_job != training_job):
-                    continue
-                known = newest.get(one.profile)
-                if known is None or known.order < one.order:
-                    newest[one.profile] = one
+            content = self._read(summary)
+            unusable += content.unusable
+            refused += [answer.reason for answer in content.refused if counts(answer)]
+            for prediction in filter(counts, content.seen):
+                known = newest.get(prediction.profile)
+                if known is None or known.order < prediction.order:
+                    newest[prediction.profile] = prediction
             if len(newest) >= size:
                 break
-        ordered = sorted(newest.values(), key=lambda one: one.order)
-        return Window(tuple(ordered[-size:]), unusable, files)
+        seen, odd = _alike(sorted(newest.values(), key=lambda prediction: prediction.order))
+        return Window(seen[-size:], unusable + len(odd), (*refused, *odd))
 
     def _newest_first(self, endpoint: str, since: datetime, now: datetime) -> Iterator[ObjectSummary]:
         earliest = max(since, now - LOOK_BACK_DAYS * ONE_DAY)
@@ -101,10 +130,10 @@ class CaptureReader:
         prefix = f"{CAPTURES}{endpoint}/"
         return [folder[len(prefix) : -1] for folder in self.storage.folders(prefix)]
 
-    def _read(self, summary: ObjectSummary) -> tuple[tuple[CapturedPrediction, ...], int]:
+    def _read(self, summary: ObjectSummary) -> _FileContent:
         identity = (summary.key, summary.size, summary.modified)
         if identity not in self._files:
-            self._files[identity] = _profiles(self.storage, summary.key)
+            self._files[identity] = _content(self.storage, summary.key)
             if len(self._files) > REMEMBERED_FILES:
                 self._files.popitem(last=False)
         return self._files[identity]
@@ -115,8 +144,24 @@ def captured(storage: Storage, key: str) -> Iterator[CaptureRecord | Problem]:
     yield from parse_capture(storage.lines(key))
 
 
-def _profiles(storage: Storage, key: str) -> tuple[tuple[CapturedPrediction, ...], int]:
+def _alike(ordered: list[CapturedPrediction]) -> tuple[tuple[CapturedPrediction, ...], list[str]]:
+    """The predictions with the statistics that most of them have, and what is wrong with each of the others.
+
+    The answers of one model all have the same statistics. Without this rule, one answer with half a profile would take
+    the other half away from the whole window.
+    """
+    usual = Counter(prediction.profile.names for prediction in reversed(ordered)).most_common(1)
+    if not usual:
+        return (), []
+    names = usual[0][0]
+    seen = tuple(prediction for prediction in ordered if prediction.profile.names == names)
+    reason = f"the profile does not have the same statistics as most others: {', '.join(names)}"
+    return seen, [reason] * (len(ordered) - len(seen))
+
+
+def _content(storage: Storage, key: str) -> _FileContent:
     seen: list[CapturedPrediction] = []
+    refused: list[RefusedProfile] = []
     unusable = 0
     for position, record in enumerate(captured(storage, key)):
         if isinstance(record, Problem):
@@ -126,12 +171,33 @@ def _profiles(storage: Storage, key: str) -> tuple[tuple[CapturedPrediction, ...
             continue
         try:
             answer = record.output.json() if record.output else None
-            profile = profile_of(answer)
-        except (CaptureUnreadable, ProfileUnusable):
-            unusable += 1  # an answer of 4xx has no profile, nor has a request that was captured without its answer
+        except CaptureUnreadable:
+            unusable += 1
             continue
-        model = answer.get("model")
-        training_job = model.get("training_job") if isinstance(model, dict) else None
-        where = {"capture_key": key, "position": position, "training_job": training_job}
-        seen.append(CapturedPrediction(profile, record.inference_time, record.event_id, record.inference_id, **where))
-    return tuple(seen), unusable
+        try:
+            profile = profile_of(answer)
+        except NoProfile:
+            unusable += 1  # an answer of 4xx, or a request that was captured without its answer
+        except ProfileUnusable as error:
+            unusable += 1
+            refused.append(RefusedProfile(record.inference_time, _training_job(answer), str(error)))
+        else:
+            seen.append(
+                CapturedPrediction(
+                    profile=profile,
+                    time=record.inference_time,
+                    event_id=record.event_id,
+                    inference_id=record.inference_id,
+                    capture_key=key,
+                    position=position,
+                    training_job=_training_job(answer),
+                )
+            )
+    return _FileContent(tuple(seen), tuple(refused), unusable)
+
+
+def _training_job(answer: object) -> str | None:
+    """The training job of the model that gave the answer, where it says so."""
+    model = answer.get("model") if isinstance(answer, dict) else None
+    training_job = model.get("training_job") if isinstance(model, dict) else None
+    return training_job if isinstance(training_job, str) else None

@@ -1,6 +1,6 @@
 """Data capture: the JSON Lines files in which a SageMaker endpoint keeps requests and answers.
 
-Format: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html. One line a request:
+Format: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html. One line per request:
 `captureData.endpointInput` / `endpointOutput` {observedContentType, mode, data, encoding}, `eventMetadata` {eventId,
 inferenceId?, inferenceTime}. Either part is missing when it was not captured (or the model did not answer). Keys are
 `<prefix>/<endpoint>/<variant>/yyyy/mm/dd/hh/<file>.jsonl`, in UTC.
@@ -9,13 +9,11 @@ inferenceId?, inferenceTime}. Either part is missing when it was not captured (o
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from skyloop.layout import CAPTURES
 
@@ -44,20 +42,22 @@ class Part:
 
     content_type: str
     encoding: str
-    data: Any
+    data: object
 
     def body(self) -> bytes:
         """The bytes that went over the wire. Raises CaptureUnreadable for BASE64 that is none."""
         if self.encoding == "BASE64":
+            if not isinstance(self.data, str):
+                raise CaptureUnreadable("the captured data is not BASE64, which is text")
             try:
                 return base64.b64decode(self.data, validate=True)
-            except (binascii.Error, TypeError, ValueError) as error:
+            except ValueError as error:
                 raise CaptureUnreadable(f"the captured data is not BASE64: {error}") from error
         if isinstance(self.data, str):
             return self.data.encode()
         return json.dumps(self.data, ensure_ascii=False).encode()
 
-    def json(self) -> Any:
+    def json(self) -> object:
         """The body as JSON. Raises CaptureUnreadable."""
         if not isinstance(self.data, str):
             return self.data
@@ -111,7 +111,7 @@ def parse_capture(lines: Iterable[bytes]) -> Iterator[CaptureRecord | Problem]:
             yield Problem(number, f"the line is not JSON: {error}")
 
 
-def _record(line: Any) -> CaptureRecord:
+def _record(line: object) -> CaptureRecord:
     if not isinstance(line, dict) or not isinstance(line.get("eventMetadata"), dict):
         raise CaptureUnreadable("the line has no eventMetadata")
     metadata = line["eventMetadata"]
@@ -129,15 +129,17 @@ def _record(line: Any) -> CaptureRecord:
     )
 
 
-def _time(text: Any) -> datetime:
+def _time(text: object) -> datetime:
+    if not isinstance(text, str):
+        raise CaptureUnreadable(f"inferenceTime {text!r} is not a time")
     try:
         time = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise CaptureUnreadable(f"inferenceTime {text!r} is not a time") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _part(part: Any) -> Part | None:
+def _part(part: object) -> Part | None:
     if not isinstance(part, dict) or part.get("data") in (None, ""):
         return None
     # SageMaker writes CSV, JSON or BASE64; what it does not say was text.
