@@ -1,4 +1,4 @@
-"""skyloop.dataset.versioned and skyloop.checks: what is in a dataset, what it is called, and what is wrong with it."""
+"""skyloop.dataset.dataset and checks: what is in a dataset, what it is called, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 
 import pytest
 from skyloop.dataset.checks import check, errors
+from skyloop.dataset.dataset import Dataset, assemble, frames_of, manifest, newest_labels
 from skyloop.dataset.splits import plan
-from skyloop.dataset.versioned import Dataset, assemble, frames_of, manifest, newest_labels
 from skyloop.documents import LabeledImage
 
 from tests.support.labeled_images import flights, labeled

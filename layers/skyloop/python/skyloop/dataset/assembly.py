@@ -12,9 +12,9 @@ from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import ObjectMissing, Storage
 from skyloop.dataset.checks import check, errors
+from skyloop.dataset.dataset import Dataset, assemble, frames_of, manifest, newest_labels
 from skyloop.dataset.report import Example, example_pictures, render
 from skyloop.dataset.splits import Frame, Plan, block_names, flight_names, plan
-from skyloop.dataset.versioned import Dataset, assemble, frames_of, manifest, newest_labels
 from skyloop.documents import SPLITS, AssembleRequest, AssembleResponse, DatasetDocument, LabeledImage
 from skyloop.formats.groundtruth import categories_of
 
@@ -70,7 +70,7 @@ class Assembly:
     def _give_back_the_rest(self, job_name: str) -> None:
         """Images that the job took but whose lines never came out: queue them again."""
         for item in list(self.catalogue.of_job(job_name)):
-            self.catalogue.return_unlabeled(item.image_id, job_name)
+            self.catalogue.requeue_unlabeled(item.image_id, job_name)
 
     def _records(self) -> Iterator[LabeledImage]:
         """Every labeled picture of every job whose labels count. The record folders are listed, never the pictures."""

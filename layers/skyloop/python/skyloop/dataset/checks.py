@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from skyloop.dataset.versioned import Dataset
+from skyloop.dataset.dataset import Dataset
 from skyloop.documents import SPLITS, Check, LabeledImage, Split
 
 FEW_BOXES = 20

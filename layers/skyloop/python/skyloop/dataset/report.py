@@ -11,7 +11,7 @@ from html import escape
 from io import BytesIO
 
 from skyloop.dataset.charts import COLORS, histogram, legend, stacked_bars
-from skyloop.dataset.versioned import Dataset
+from skyloop.dataset.dataset import Dataset
 from skyloop.documents import SPLITS, Check, DatasetDocument, LabeledImage, Split
 from skyloop.formats.images import eight_bit, open_picture
 from skyloop.layout import RAW_IMAGES
@@ -126,19 +126,19 @@ def _counts(document: DatasetDocument) -> str:
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-def _flights(dataset: Dataset) -> dict[str, dict[str, int]]:
+def _flights(dataset: Dataset) -> dict[str, dict[Split, int]]:
     images: dict[str, dict[Split, set[str]]] = defaultdict(lambda: {split: set() for split in SPLITS})
     for split in SPLITS:
         for picture in dataset.pictures[split]:
             images[picture.flight][split].add(picture.image_id)
     rows = {flight: {split: len(ids) for split, ids in images[flight].items()} for flight in natural(images)}
     if len(rows) <= MOST_FLIGHTS:
-        return dict(rows)
+        return rows
     largest = sorted(rows, key=lambda flight: -sum(rows[flight].values()))[:MOST_FLIGHTS]
-    others: Counter[str] = Counter()
+    others: Counter[Split] = Counter()
     for flight in rows.keys() - set(largest):
         others.update(rows[flight])
-    shown = {flight: dict(rows[flight]) for flight in natural(largest)}
+    shown = {flight: rows[flight] for flight in natural(largest)}
     return {**shown, f"{len(rows) - len(largest)} others": {split: others[split] for split in SPLITS}}
 
 
