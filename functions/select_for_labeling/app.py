@@ -20,7 +20,7 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     # Claiming changes what is pending: a retry after a lost answer must get that answer, and make no second selection.
     store = idempotency_store(Settings.from_environment())
     config = idempotency_config("[now, force || `false`]")
-    answer: JsonObject = idempotent(_select, persistence_store=store, config=config)(event, context)
+    answer: JsonObject = idempotent(persistence_store=store, config=config)(_select)(event, context)
     return answer
 
 

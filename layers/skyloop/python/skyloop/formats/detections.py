@@ -44,7 +44,7 @@ def iou_matrix(first: Sequence[Detection], second: Sequence[Detection]) -> NDArr
     return shares
 
 
-def match(known: Sequence[Detection], found: Sequence[Detection], *, min_iou: float = 0.5) -> Matching:
+def match_detections(known: Sequence[Detection], found: Sequence[Detection], *, min_iou: float = 0.5) -> Matching:
     """Pair known with found detections of the same category whose boxes overlap by at least `min_iou`.
 
     Found detections choose in order of falling confidence, each the best known one still free (COCO's greedy rule, Lin

@@ -73,7 +73,7 @@ class LabelingJobs:
         waiting = list(self.catalogue.by_status("PENDING", limit=MAX_ITEMS))
         if not waiting:
             return SelectIdle(reason="another selection took the images that waited")
-        job_name = selection.job_name(settings.prefix, ((item.image_id, item.attempts) for item in waiting))
+        job_name = selection.labeling_job_name(settings.prefix, ((item.image_id, item.attempts) for item in waiting))
         claimed = self._claim(waiting, job_name)
         if not claimed:
             return SelectIdle(reason="another selection is taking these images")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from skyloop.documents import Detection, EndpointResponse, GoldenPrediction, GoldenPredictions, SmokeResponse
-from skyloop.formats.detections import match
+from skyloop.formats.detections import match_detections
 from skyloop.smoke.invocation import Reply
 
 # The same network on the same image: fp32 engines agree to IoU 1.0, int8 to 0.978, bf16 confidences to a few hundredths
@@ -53,7 +53,7 @@ def check_prediction(golden: GoldenPrediction, reply: Reply, *, training_job: st
     served = answer.model.get("training_job")
     if training_job and served != training_job:
         faults.append(f"the endpoint serves the model of {served}, not of {training_job}")
-    matching = match(golden.detections, answer.detections, min_iou=MIN_IOU)
+    matching = match_detections(golden.detections, answer.detections, min_iou=MIN_IOU)
     alike = [pair for pair in matching.pairs if _alike(pair.known, pair.found)]
     if len(alike) < MIN_MATCHED * count:
         other = len(matching.pairs) - len(alike)
