@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from skyloop.alerts import archive_key, archived
@@ -11,10 +9,11 @@ from skyloop.aws.clients import client
 from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
+from skyloop.documents import JsonObject
 
 
 @observed
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     """SNS delivers at least once: the key is made of the message's id and day, so a repeat writes the same object."""
     storage = Storage(client("s3"), Settings.from_environment().data_bucket)
     uris = []

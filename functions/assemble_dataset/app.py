@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from skyloop.aws.catalogue import Catalogue
@@ -13,11 +11,11 @@ from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 from skyloop.dataset.assembly import Assembly
-from skyloop.documents import AssembleRequest
+from skyloop.documents import AssembleRequest, JsonObject
 
 
 @observed
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     """An AssembleRequest in, an AssembleResponse out. Repeating it gives the same dataset."""
     request, settings = AssembleRequest.model_validate(event), Settings.from_environment()
     logger.set_correlation_id(request.correlation_id)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from skyloop.aws.catalogue import Catalogue
@@ -12,11 +10,11 @@ from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
 from skyloop.dataset.conversion import Conversion
-from skyloop.documents import ConvertRequest
+from skyloop.documents import ConvertRequest, JsonObject
 
 
 @observed
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     """A ConvertRequest (ItemBatcher's shape) in, a ConvertResponse out. Repeating it writes the same again."""
     request, settings = ConvertRequest.model_validate(event), Settings.from_environment()
     logger.set_correlation_id(request.batch.correlation_id)

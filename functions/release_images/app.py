@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from skyloop.aws.catalogue import Catalogue
@@ -11,21 +9,21 @@ from skyloop.aws.clients import client
 from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
-from skyloop.documents import ReleaseRequest, ReleaseResponse
-from skyloop.labeling.jobs import Labeling
+from skyloop.documents import JsonObject, ReleaseRequest, ReleaseResponse
+from skyloop.labeling.jobs import LabelingJobs
 
 
 @observed
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     """A ReleaseRequest in, a ReleaseResponse out. Repeating it releases nothing more."""
     request, settings = ReleaseRequest.model_validate(event), Settings.from_environment()
-    labeling = Labeling(
+    labeling = LabelingJobs(
         Storage(client("s3"), settings.data_bucket), Catalogue(client("dynamodb"), settings.catalogue_table), settings
     )
     if request.labeled:
-        released = labeling.relabel(request.job_name, request.reason)
+        released = labeling.exclude(request.job_name, request.reason)
     else:
-        released = labeling.release(request.job_name)
+        released = labeling.requeue(request.job_name)
     answer = ReleaseResponse(released=released)
     metrics.add_metric("ImagesReleased", MetricUnit.Count, answer.released)
     logger.info("images released", labeling_job=request.job_name, reason=request.reason, released=answer.released)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from skyloop.aws.catalogue import Catalogue
@@ -12,12 +10,12 @@ from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
-from skyloop.documents import SweepRequest
+from skyloop.documents import JsonObject, SweepRequest
 from skyloop.sweep import Sweep
 
 
 @observed
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     """A SweepRequest in, a SweepResponse out. Repeating it changes nothing."""
     request, settings = SweepRequest.model_validate(event), Settings.from_environment()
     sweep = Sweep(

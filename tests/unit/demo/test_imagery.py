@@ -165,15 +165,15 @@ def test_coco_of_frames_is_json(tmp_path: Path) -> None:
 
 def test_no_ground_of_the_test_set_is_flown_again() -> None:
     """The split by flight is frozen and deterministic: which dense lines are held out follows from their names."""
-    from skyloop.dataset.splits import Frame, plan
+    from skyloop.dataset.splits import Frame, plan_splits
 
     frozen: dict[str, dict[str, object]] = {}
     dense = [Frame(f"a{line}-{n}", f"yell-a-line-{line}", f"a-{n:03d}.jpg") for line in range(1, 6) for n in range(27)]
-    first = plan(dense, frozen)
+    first = plan_splits(dense, frozen)
     frozen |= first.new
     held_out = {flight for flight, split in first.groups.items() if split != "train"}
     assert not held_out & {f"yell-a-line-{line}" for line in drops.AGAIN_LINES}
     more = [Frame(f"b{line}-{n}", f"yell-b-line-{line}", f"b-{n:03d}.jpg") for line in (7, 8) for n in range(21)]
-    frozen |= plan(dense + more, frozen).new
+    frozen |= plan_splits(dense + more, frozen).new
     again = [Frame(f"c-{n}", "yell-a-again", f"c-{n:03d}.jpg") for n in range(75)]
-    assert plan(dense + more + again, frozen).groups["yell-a-again"] == "train"
+    assert plan_splits(dense + more + again, frozen).groups["yell-a-again"] == "train"

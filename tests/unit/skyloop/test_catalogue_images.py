@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from skyloop.aws.clients import client
-from skyloop.intake.entry import Intake
+from skyloop.intake.intake import Intake
 from skyloop.intake.uploads import Upload
 
 from tests.support.account import BUCKET, Context, load_handler
@@ -189,7 +189,7 @@ def test_drifted_images_head_the_queue_and_carry_their_correlation_id(catalogue)
 
 
 def test_a_file_over_the_limit_is_not_even_read(catalogue, monkeypatch):
-    monkeypatch.setattr("skyloop.intake.entry.MAX_BYTES", 1000)
+    monkeypatch.setattr("skyloop.intake.intake.MAX_BYTES", 1000)
     put("raw-images/a/1.jpg", encoded(picture(200, 200)))
     invoke(created("raw-images/a/1.jpg"))
     (refused,) = catalogue.by_status("QUARANTINED")

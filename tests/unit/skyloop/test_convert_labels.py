@@ -11,12 +11,12 @@ import pytest
 from skyloop.aws.catalogue import MAX_UNANSWERED
 from skyloop.documents import CatalogueItem
 from skyloop.formats.groundtruth import label_category_config
-from skyloop.formats.yolo import read_labels
 from skyloop.layout import LABEL_CATEGORIES, queue_order
 
 from tests.support.account import BUCKET, Context, load_handler
 from tests.support.files import stored_event, stored_lines
 from tests.support.pictures import encoded, picture
+from tests.support.yolo_labels import read_labels
 
 JOB = "skyloop-dev-0123456789ab"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from skyloop.aws.clients import client
 from skyloop.aws.storage import ObjectMissing
 from skyloop.documents import DatasetDocument
 from skyloop.formats.evaluation import EvaluationUnreadable
-from skyloop.gate.record import GateInputMissing
+from skyloop.gate.decision import GateInputMissing
 
 from tests.support.account import BUCKET, Context, create_stack, load_handler, set_environment
 from tests.support.files import REPOSITORY

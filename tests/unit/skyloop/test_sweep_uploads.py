@@ -239,7 +239,7 @@ def test_news_after_the_alert_is_told_and_nothing_else(catalogue, alerts):
     assert not catalogue.add_refused(refused(1))  # delivered again
     # An image that nobody could label keeps its old place in the queue.
     catalogue.add(item(3, "job"))
-    catalogue.quarantine(f"{3:064x}", "job", "3 labeling jobs gave it back without labels")
+    catalogue.quarantine(f"{3:064x}", "job", "3 labeling jobs returned it without labels")
     assert sweep(later())["quarantined"] == 2
     (alert,) = alerts()
     assert "raw-images/f/2.jpg: it is truncated" in alert["why"]

@@ -1,6 +1,6 @@
-"""Step 8 of the loop: find uploads and labeling jobs that no event told of, and tell of refused files, once.
+"""The sweep: find uploads and labeling jobs whose events never came, and send the alert of quarantined files, once.
 
-Nothing is lost, only late.
+Work that an event should have started is not lost, only late.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from datetime import datetime
-from typing import Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from botocore.exceptions import ClientError
 
@@ -18,30 +18,35 @@ from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import ObjectSummary, Storage
 from skyloop.documents import ImageStatus, SweepRequest, SweepResponse
-from skyloop.intake import quarantine
+from skyloop.intake.quarantine_alert import alert_quarantined
 from skyloop.intake.uploads import object_created
 
-QUEUE_BATCH = 10  # messages a SendMessageBatch takes
-QUEUE_COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+QUEUE_BATCH = 10  # messages that a SendMessageBatch takes
 BACKLOG_SECONDS = 7200
 """While messages wait, an upload may be among them. One that always fails is dead by then (5 times 12 minutes)."""
 
-# What DescribeLabelingJob answers for a name it never heard of.
+# What DescribeLabelingJob answers for a name that it does not know.
 _UNKNOWN_JOB = {"ResourceNotFound", "ResourceNotFoundException"}
 _DEAD_JOB = {"Failed", "Stopped"}
 
 
 class Sweep:
-    """Joins everything that may disagree. `queue`, `sagemaker` and `sns` are boto3 clients."""
+    """Joins everything that may disagree: bucket, catalogue, state table, uploads queue and labeling jobs."""
 
     def __init__(
         self,
         storage: Storage,
         catalogue: Catalogue,
         state: StateTable,
-        queue: Any,
-        sagemaker: Any,
-        sns: Any,
+        queue: SQSClient,
+        sagemaker: SageMakerClient,
+        sns: SNSClient,
         settings: Settings,
     ) -> None:
         self.storage = storage
@@ -53,17 +58,18 @@ class Sweep:
         self.settings = settings
 
     def sweep(self, request: SweepRequest) -> SweepResponse:
-        """Queue forgotten uploads again, free the images of labeling jobs that will never finish, tell of refusals."""
+        """Queue forgotten uploads again, requeue images of labeling jobs that are gone, alert quarantined files."""
         examined, requeued = self._uploads(request.now)
         released = self._labeling(request.now)
-        told = quarantine.alert_quarantined(self.storage, self.catalogue, self.sns, self.settings, request.now)
-        return SweepResponse(requeued=requeued, released=released, examined=examined, quarantined=told)
+        alerted = alert_quarantined(self.storage, self.catalogue, self.sns, self.settings, request.now)
+        return SweepResponse(requeued=requeued, released=released, examined=examined, quarantined=alerted)
 
     def _uploads(self, now: datetime) -> tuple[int, int]:
         """(objects looked at, uploads queued again).
 
-        The listing comes before the catalogue: what is catalogued in between is then known, not queued needlessly.
-        Uploads of the last quiet period are left to their own events, those of the last hours to a queue that is busy.
+        The listing comes before the catalogue: what is catalogued in between is then known, and not queued in vain.
+        Uploads younger than the quiet period are left to their own events; while the queue is busy, those of the last
+        hours are left to it.
         """
         patience = self.settings.labeling_quiet_seconds + (BACKLOG_SECONDS if self._busy() else 0)
         settled = now.timestamp() - patience
@@ -75,18 +81,19 @@ class Sweep:
         known = {key for status in get_args(ImageStatus) for key in self.catalogue.known_keys(status)}
         forgotten = [summary for summary in candidates if summary.key not in known]
         for start in range(0, len(forgotten), QUEUE_BATCH):
-            self._requeue(forgotten[start : start + QUEUE_BATCH])
+            self._queue_again(forgotten[start : start + QUEUE_BATCH])
         return len(uploads), len(forgotten)
 
     def _busy(self) -> bool:
         """Does the uploads queue hold messages, waiting or being worked on?"""
-        answer = self.queue.get_queue_attributes(
-            QueueUrl=self.settings.uploads_queue_url, AttributeNames=list(QUEUE_COUNTS)
-        )
-        return any(int(answer["Attributes"][name]) for name in QUEUE_COUNTS)
+        counts = self.queue.get_queue_attributes(
+            QueueUrl=self.settings.uploads_queue_url,
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )["Attributes"]
+        return any(int(count) for count in counts.values())
 
-    def _requeue(self, summaries: list[ObjectSummary]) -> None:
-        entries = [
+    def _queue_again(self, summaries: list[ObjectSummary]) -> None:
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {
                 "Id": str(number),
                 "MessageBody": json.dumps(
@@ -100,10 +107,10 @@ class Sweep:
             raise RuntimeError(f"the uploads queue refused {len(answer['Failed'])} messages: {answer['Failed'][0]}")
 
     def _labeling(self, now: datetime) -> int:
-        """How many images were freed.
+        """How many images were requeued.
 
         Between its claims and CreateLabelingJob a selection's job does not exist yet. A selection holds the lock for
-        that time, so the claims are read first and the lock is looked at after: with no holder, every job whose
+        that time, so the claims are read first and the lock is looked at after: without a holder, every job whose
         images were seen was created, or never will be.
         """
         held: dict[str, list[str]] = defaultdict(list)
@@ -112,17 +119,17 @@ class Sweep:
                 held[item.labeling_job].append(item.image_id)
         lock = self.state.get(layout.LABELING_LOCK)
         selecting = lock is not None and float(lock.get("expires_at", 0)) > now.timestamp()
-        released = 0
+        requeued = 0
         for job_name, image_ids in held.items():
             status = self._job_status(job_name)
             if status in _DEAD_JOB or (status is None and not selecting):
-                released += sum(self.catalogue.release(image_id, job_name) for image_id in image_ids)
-        return released
+                requeued += sum(self.catalogue.requeue(image_id, job_name) for image_id in image_ids)
+        return requeued
 
     def _job_status(self, job_name: str) -> str | None:
         """The job's status, or None where there is no such job."""
         try:
-            return str(self.sagemaker.describe_labeling_job(LabelingJobName=job_name)["LabelingJobStatus"])
+            return self.sagemaker.describe_labeling_job(LabelingJobName=job_name)["LabelingJobStatus"]
         except ClientError as error:
             if error.response["Error"]["Code"] in _UNKNOWN_JOB:
                 return None

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from skyloop.dataset.charts import histogram, stacked_bars
-from skyloop.dataset.report import natural
+from skyloop.dataset.report import natural_order
 
 
 def texts(svg: str) -> list[str]:
@@ -43,4 +43,4 @@ def test_names_are_text():
     ],
 )
 def test_flights_are_sorted_as_a_person_would(names):
-    assert natural(reversed(names)) == names
+    assert natural_order(reversed(names)) == names

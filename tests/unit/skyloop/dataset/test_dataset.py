@@ -1,13 +1,13 @@
-"""skyloop.dataset.versioned and skyloop.checks: what is in a dataset, what it is called, and what is wrong with it."""
+"""skyloop.dataset.dataset and checks: what is in a dataset, what it is called, and what is wrong with it."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from skyloop.dataset.checks import check, errors
-from skyloop.dataset.splits import plan
-from skyloop.dataset.versioned import Dataset, assemble, frames_of, manifest, newest_labels
+from skyloop.dataset.checks import blocking_findings, check_dataset
+from skyloop.dataset.dataset import Dataset, build_dataset, dataset_manifest, frames_of, newest_labels
+from skyloop.dataset.splits import plan_splits
 from skyloop.documents import LabeledImage
 
 from tests.support.labeled_images import flights, labeled
@@ -16,11 +16,11 @@ CATEGORIES = ("person", "car")
 
 
 def dataset_of(pictures: list[LabeledImage], categories: tuple[str, ...] = CATEGORIES) -> Dataset:
-    return assemble(pictures, plan(frames_of(pictures), {}), categories)
+    return build_dataset(pictures, plan_splits(frames_of(pictures), {}), categories)
 
 
 def findings(dataset: Dataset, at_least: int = 1) -> dict[str, str]:
-    return {finding.name: finding.severity for finding in check(dataset, at_least)}
+    return {finding.name: finding.severity for finding in check_dataset(dataset, at_least)}
 
 
 def test_the_newest_labels_of_an_image_win_with_all_their_tiles():
@@ -66,7 +66,7 @@ def test_counts_and_jobs():
 
 def test_a_manifest_file_pairs_pictures_and_labels():
     first, second = labeled("f", 1), labeled("f", 2)
-    assert manifest("bucket", [first, second]) == [
+    assert dataset_manifest("bucket", [first, second]) == [
         {"prefix": "s3://bucket/labeled-data/"},
         f"job-1/images/{first.name}.jpg",
         f"job-1/labels/{first.name}.txt",
@@ -88,7 +88,7 @@ def test_tiles_of_one_image_stay_together():
 
 
 def test_a_good_dataset_has_no_error():
-    assert errors(check(dataset_of(flights(6, 30)), 20)) == []
+    assert blocking_findings(check_dataset(dataset_of(flights(6, 30)), 20)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""skyloop.images: upright, slice_image to size, every object where it was."""
+"""skyloop.dataset.slices: upright, cut to size, every object where it was."""
 
 from __future__ import annotations
 

@@ -10,7 +10,16 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skyloop.dataset.splits import GUARD_FRAMES, MAX_GUARD_LOSS, Frame, Plan, block_names, flight_names, plan, position
+from skyloop.dataset.splits import (
+    GUARD_FRAMES,
+    MAX_GUARD_LOSS,
+    Frame,
+    SplitPlan,
+    block_names,
+    flight_names,
+    frame_position,
+    plan_splits,
+)
 
 from tests.support.files import shared_folder
 
@@ -31,7 +40,7 @@ def flight(name: str, count: int, first: int = 1, step: int = 1) -> list[Frame]:
     return [frame(name, f"1_60_30_0_{first + step * number:05d}.jpg") for number in range(count)]
 
 
-def frozen_after(plans: Plan, before: dict | None = None) -> dict:
+def frozen_after(plans: SplitPlan, before: dict | None = None) -> dict:
     return {**(before or {}), **plans.new}
 
 
@@ -41,7 +50,7 @@ def looked_up(frames: list[Frame], frozen: dict) -> dict:
     return flights | {name: frozen[name] for name in block_names(frames, flights) if name in frozen}
 
 
-def sizes(plans: Plan) -> Counter:
+def sizes(plans: SplitPlan) -> Counter:
     return Counter(plans.splits.values())
 
 
@@ -66,26 +75,26 @@ def collections(draw):
 @settings(max_examples=40)
 @given(collections(), st.randoms(use_true_random=False))
 def test_every_frame_is_placed_once_whatever_the_order(frames, shuffler):
-    first = plan(frames, {})
+    first = plan_splits(frames, {})
     assert first.splits.keys() | first.guards == {f.image_id for f in frames}
     assert not first.splits.keys() & first.guards
     shuffled = frames.copy()
     shuffler.shuffle(shuffled)
-    assert plan(shuffled, {}) == first
+    assert plan_splits(shuffled, {}) == first
 
 
 @settings(max_examples=40)
 @given(collections())
 def test_a_group_lies_in_one_split_and_no_split_is_empty_that_need_not_be(frames):
-    placed = plan(frames, {})
+    placed = plan_splits(frames, {})
     assert set(placed.groups.values()) <= SPLITS
-    places = {(f.flight, position(f)) for f in frames}
+    places = {(f.flight, frame_position(f)) for f in frames}
     if len(places) >= 3:
         assert set(sizes(placed)) == SPLITS
     by_place = defaultdict(set)
     for f in frames:
         if f.image_id in placed.splits:
-            by_place[f.flight, position(f)].add(placed.splits[f.image_id])
+            by_place[f.flight, frame_position(f)].add(placed.splits[f.image_id])
     assert all(len(splits) == 1 for splits in by_place.values())
 
 
@@ -93,32 +102,32 @@ def test_a_group_lies_in_one_split_and_no_split_is_empty_that_need_not_be(frames
 @given(collections(), collections())
 def test_what_was_placed_never_moves(before, after):
     """More flights, and more frames of the same ones: nobody changes sides; a frame may at most be left out."""
-    first = plan(before, {})
+    first = plan_splits(before, {})
     everything = list({f.image_id: f for f in before + after}.values())
     frozen = frozen_after(first)
-    second = plan(everything, looked_up(everything, frozen))
+    second = plan_splits(everything, looked_up(everything, frozen))
     for image_id, split in first.splits.items():
         assert second.splits.get(image_id, split) == split
     for name, split in first.groups.items():
         assert second.groups[name] == split
     assert not second.new.keys() & frozen.keys()
-    third = plan(everything, looked_up(everything, frozen_after(second, frozen)))
+    third = plan_splits(everything, looked_up(everything, frozen_after(second, frozen)))
     assert (third.splits, third.groups, third.new) == (second.splits, second.groups, {})
 
 
 @settings(max_examples=40)
 @given(collections(), collections())
 def test_what_was_tested_is_never_trained(before, after):
-    first = plan(before, {})
+    first = plan_splits(before, {})
     everything = list({f.image_id: f for f in before + after}.values())
-    second = plan(everything, looked_up(everything, frozen_after(first)))
+    second = plan_splits(everything, looked_up(everything, frozen_after(first)))
     tested = {image_id for image_id, split in first.splits.items() if split == "test"}
     assert not [i for i in tested if second.splits.get(i) in {"train", "validation"}]
 
 
 def test_whole_flights_where_there_are_enough():
     frames = [f for number in range(8) for f in flight(f"flight-{number}", 20)]
-    placed = plan(frames, {})
+    placed = plan_splits(frames, {})
     assert set(placed.groups) == {f"flight-{number}" for number in range(8)}
     assert placed.guards == frozenset()
     assert sizes(placed) == {"train": 120, "validation": 20, "test": 20}
@@ -127,7 +136,7 @@ def test_whole_flights_where_there_are_enough():
 @pytest.mark.parametrize(("first", "step"), [(1, 1), (1600, 7)])
 def test_one_dominant_flight_is_cut_into_blocks_with_guards(first, step):
     frames = flight("night", 260, first, step)
-    placed = plan(frames, {})
+    placed = plan_splits(frames, {})
     assert set(sizes(placed)) == SPLITS
     assert 0.5 * 260 < sizes(placed)["train"] < 0.75 * 260
     assert placed.unordered == ()
@@ -144,7 +153,7 @@ def test_one_dominant_flight_is_cut_into_blocks_with_guards(first, step):
 
 def test_a_dominant_flight_beside_small_ones():
     frames = flight("large", 300) + flight("small", 10) + flight("tiny", 5)
-    placed = plan(frames, {})
+    placed = plan_splits(frames, {})
     assert {"small", "tiny"} <= placed.groups.keys()
     assert "large" not in placed.groups
     assert placed.new["large"]["split"] == "blocks"
@@ -152,14 +161,14 @@ def test_a_dominant_flight_beside_small_ones():
 
 def test_two_sorties_in_one_folder_are_still_enough_blocks():
     frames = flight("day", 40, 1600) + flight("day", 40, 6400)
-    placed = plan(frames, {})
+    placed = plan_splits(frames, {})
     assert len(placed.groups) >= 10
     assert set(sizes(placed)) == SPLITS
 
 
 def test_a_flight_without_order_is_split_and_said_so():
     frames = [frame("f", f"{spelled(number)}.jpg") for number in range(100)]
-    placed = plan(frames, {})
+    placed = plan_splits(frames, {})
     assert set(sizes(placed)) == SPLITS
     assert placed.unordered == ("f",)
     assert placed.guards == frozenset()
@@ -167,25 +176,25 @@ def test_a_flight_without_order_is_split_and_said_so():
 
 @pytest.mark.parametrize("count", [3, 4, 5, 8, 12])
 def test_short_flights_fill_every_split(count):
-    assert set(sizes(plan(flight("short", count), {}))) == SPLITS
+    assert set(sizes(plan_splits(flight("short", count), {}))) == SPLITS
 
 
 def test_a_flight_that_was_whole_stays_whole_when_it_grows():
     frames = [f for number in range(4) for f in flight(f"flight-{number}", 10)]
-    first = plan(frames, {})
+    first = plan_splits(frames, {})
     grown = frames + flight("flight-0", 500, first=100)
-    second = plan(grown, looked_up(grown, frozen_after(first)))
+    second = plan_splits(grown, looked_up(grown, frozen_after(first)))
     assert second.groups == first.groups
 
 
 def test_frames_later_added_within_a_block_join_it():
     """Odd frames first, then the even ones between them."""
     odd, even = flight("night", 130, 1, 2), flight("night", 130, 2, 2)
-    first = plan(odd, {})
+    first = plan_splits(odd, {})
     everything = odd + even
-    second = plan(everything, looked_up(everything, frozen_after(first)))
+    second = plan_splits(everything, looked_up(everything, frozen_after(first)))
     assert set(second.new) <= set(second.groups)
-    row = sorted(everything, key=lambda f: position(f)[1])
+    row = sorted(everything, key=lambda f: frame_position(f)[1])
     changes = [
         (a, b)
         for a, b in pairwise(row)
@@ -207,24 +216,24 @@ def test_frames_later_added_within_a_block_join_it():
     ],
 )
 def test_position(name, captured_at, expected):
-    assert position(frame("f", name, captured_at)) == expected
+    assert frame_position(frame("f", name, captured_at)) == expected
 
 
 def test_no_frames_no_plan():
-    assert plan([], {}) == Plan({}, {}, {}, frozenset())
+    assert plan_splits([], {}) == SplitPlan({}, {}, {}, frozenset())
 
 
 def test_twenty_thousand_frames_are_placed():
     frames = [f for number in range(20) for f in flight(f"flight-{number}", 1000)]
     random.Random(0).shuffle(frames)
-    assert sizes(plan(frames, {}))["train"] == 14_000
+    assert sizes(plan_splits(frames, {}))["train"] == 14_000
 
 
 def test_the_real_night_flight():
     folder = shared_folder() / "data" / "hit-uav" / "night-60m" / "images"
     frames = [frame("night-60m", path.name) for path in sorted(folder.iterdir())]
-    placed = plan(frames, {})
-    numbers = {f.image_id: position(f)[1] for f in frames}
+    placed = plan_splits(frames, {})
+    numbers = {f.image_id: frame_position(f)[1] for f in frames}
     trained = [numbers[i] for i, split in placed.splits.items() if split == "train"]
     tested = [numbers[i] for i, split in placed.splits.items() if split == "test"]
     assert min(abs(a - b) for a in trained for b in tested) > 3

@@ -1,4 +1,4 @@
-"""skyloop.images: what is this file?"""
+"""skyloop.formats.images: what is this file?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
-from skyloop.formats.images import MAX_BYTES, ImageRefused, eight_bit, examine, open_picture
+from skyloop.formats.images import MAX_BYTES, ImageRefused, check_image, eight_bit, open_picture
 
 from tests.support.files import shared_folder
 from tests.support.pictures import encoded, picture
@@ -36,7 +36,7 @@ def jpeg_header(width: int, height: int) -> bytes:
 
 def refusal(body: bytes) -> ImageRefused:
     with pytest.raises(ImageRefused) as caught:
-        examine(body)
+        check_image(body)
     assert caught.value.reason
     return caught.value
 
@@ -58,7 +58,7 @@ DAMAGEABLE = [
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG"])
 def test_a_picture_says_what_it_is(format_name):
     body = encoded(picture(31, 17), format_name)
-    facts = examine(body)
+    facts = check_image(body)
     assert (facts.width, facts.height, facts.format, facts.bytes) == (31, 17, format_name, len(body))
     assert facts.image_id == hashlib.sha256(body).hexdigest()
     assert (facts.orientation, facts.captured_at, facts.latitude, facts.longitude) == (1, None, None, None)
@@ -66,14 +66,14 @@ def test_a_picture_says_what_it_is(format_name):
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
 def test_every_color_mode_of_a_jpeg_is_an_image(mode):
-    assert examine(encoded(picture().convert(mode))).format == "JPEG"
+    assert check_image(encoded(picture().convert(mode))).format == "JPEG"
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
 def test_every_color_mode_of_a_png_is_an_image_and_comes_down_to_eight_bits(mode):
     source = Image.new("I;16", (8, 8), 40_000) if mode == "I;16" else picture(8, 8).convert(mode)
     body = encoded(source, "PNG")
-    assert examine(body).format == "PNG"
+    assert check_image(body).format == "PNG"
     assert eight_bit(open_picture(body)).mode in {"L", "RGB"}
 
 
@@ -151,13 +151,13 @@ def test_data_after_the_end_and_previews_within_are_no_truncation():
     body = encoded(picture())
     preview = encoded(picture(16, 12))
     application = b"\xff\xe4" + struct.pack(">H", len(preview) + 2) + preview
-    assert examine(body[:2] + application + body[2:] + b"a maker's trailer \xff\xda").format == "JPEG"
+    assert check_image(body[:2] + application + body[2:] + b"a maker's trailer \xff\xda").format == "JPEG"
     # The preview's end marker does not stand in for the picture's own.
     assert refusal(body[:2] + application + body[2:-2]).code == "truncated"
 
 
 def test_restart_markers_are_part_of_the_scan():
-    assert examine(encoded(picture(200, 150), restart_marker_rows=1)).width == 200
+    assert check_image(encoded(picture(200, 150), restart_marker_rows=1)).width == 200
 
 
 def test_broken_pixels_of_a_png_are_seen():
@@ -169,12 +169,12 @@ def test_broken_pixels_of_a_png_are_seen():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_read(orientation):
-    assert examine(with_exif(Orientation=orientation)).orientation == orientation
+    assert check_image(with_exif(Orientation=orientation)).orientation == orientation
 
 
 @pytest.mark.parametrize("nonsense", [0, 9, 77])
 def test_nonsense_orientation_is_upright(nonsense):
-    assert examine(with_exif(Orientation=nonsense)).orientation == 1
+    assert check_image(with_exif(Orientation=nonsense)).orientation == 1
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_capture_time(taken, offset, expected):
     if offset:
         details[ExifTags.Base.OffsetTimeOriginal] = offset
     exif.get_ifd(ExifTags.IFD.Exif).update(details)
-    assert examine(encoded(picture(), exif=exif)).captured_at == expected
+    assert check_image(encoded(picture(), exif=exif)).captured_at == expected
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_position(latitude, longitude, expected):
             ExifTags.GPS.GPSLongitude: longitude[1],
         }
     )
-    facts = examine(encoded(picture(), exif=exif))
+    facts = check_image(encoded(picture(), exif=exif))
     assert (facts.latitude, facts.longitude) == expected
 
 
@@ -224,7 +224,7 @@ def test_broken_exif_is_no_reason_to_refuse():
     body = encoded(picture())
     rubbish = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(range(200))
     segment = b"\xff\xe1" + struct.pack(">H", len(rubbish) + 2) + rubbish
-    assert examine(body[:2] + segment + body[2:]).orientation == 1
+    assert check_image(body[:2] + segment + body[2:]).orientation == 1
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -236,7 +236,7 @@ def test_damaged_files_are_judged_and_never_crash(data):
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
-        facts = examine(bytes(body))
+        facts = check_image(bytes(body))
     except ImageRefused as refused:
         assert refused.code  # noqa: PT017
     else:
@@ -245,5 +245,5 @@ def test_damaged_files_are_judged_and_never_crash(data):
 
 def test_real_drone_frames_are_images():
     for path in sorted((shared_folder() / "data" / "hit-uav" / "day-60m" / "images").iterdir()):
-        facts = examine(path.read_bytes())
+        facts = check_image(path.read_bytes())
         assert (facts.width, facts.height, facts.format) == (640, 512, "JPEG")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from skyloop.documents import CatalogueItem, SelectLabel, SelectRequest
 from skyloop.formats.groundtruth import label_category_config
-from skyloop.labeling.jobs import LabelCategoriesMissing, Labeling
+from skyloop.labeling.jobs import LabelCategoriesMissing, LabelingJobs
 from skyloop.layout import LABEL_CATEGORIES, exclusion_key, queue_order
 
 from tests.support.account import BUCKET, Context, load_handler
@@ -129,7 +129,7 @@ def test_labeling_can_be_asked_for(stack, catalogue, categories):
 def test_two_selections_at_once_make_one_job(stack, storage, catalogue, categories):
     for number in range(40):
         catalogue.add(image(number))
-    labelings = [Labeling(storage, catalogue, stack) for _ in range(4)]
+    labelings = [LabelingJobs(storage, catalogue, stack) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda labeling: labeling.select(SelectRequest(now=NOW)), labelings))
     jobs = [answer for answer in answers if isinstance(answer, SelectLabel)]
@@ -141,7 +141,7 @@ def test_without_categories_nothing_is_claimed(stack, storage, catalogue):
     for number in range(3):
         catalogue.add(image(number))
     with pytest.raises(LabelCategoriesMissing, match=r"label-categories.json does not exist"):
-        Labeling(storage, catalogue, stack).select(SelectRequest(now=NOW))
+        LabelingJobs(storage, catalogue, stack).select(SelectRequest(now=NOW))
     assert len(list(catalogue.by_status("PENDING"))) == 3
 
 

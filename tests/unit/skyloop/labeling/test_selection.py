@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from skyloop.labeling.selection import MAX_SETTLING, Queue, decide_selection, job_name
+from skyloop.labeling.selection import MAX_SETTLING, Queue, decide_selection, labeling_job_name
 from skyloop.layout import queue_order
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -69,11 +69,11 @@ def test_waiting_ends(pending, age, newest_age, full_age, quiet):
 
 def test_a_job_is_named_by_its_images_in_any_order():
     images = [("a" * 64, 0), ("b" * 64, 2)]
-    name = job_name("skyloop-dev", images)
-    assert name == job_name("skyloop-dev", reversed(images))
+    name = labeling_job_name("skyloop-dev", images)
+    assert name == labeling_job_name("skyloop-dev", reversed(images))
     assert re.fullmatch(r"skyloop-dev-[0-9a-f]{12}", name)
-    assert name != job_name("skyloop-dev", [("a" * 64, 1), ("b" * 64, 2)])
-    assert name != job_name("skyloop-dev", images[:1])
+    assert name != labeling_job_name("skyloop-dev", [("a" * 64, 1), ("b" * 64, 2)])
+    assert name != labeling_job_name("skyloop-dev", images[:1])
 
 
 @given(st.lists(st.tuples(st.booleans(), st.datetimes(timezones=st.just(UTC))), min_size=2))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from moto import mock_aws
 from skyloop.aws.clients import client
 from skyloop.documents import Detection, GoldenPrediction, SmokeRequest
-from skyloop.smoke.comparison import ATTEMPTS, Reply, ask, check_prediction, conclude, read_golden_predictions
+from skyloop.smoke.comparison import check_prediction, conclude_smoke_test, read_golden_predictions
+from skyloop.smoke.invocation import ATTEMPTS, Reply, invoke_endpoint
 
 from tests.support.account import BUCKET, Context, create_stack, load_handler, set_environment
 
@@ -56,8 +57,8 @@ def test_rounding_is_no_fault():
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((CAR,), "1 of 2 known detections found again (1 missing"),
-        ((), "0 of 2 known detections found again"),
+        ((CAR,), "1 of 2 golden detections found again (1 missing"),
+        ((), "0 of 2 golden detections found again"),
         ((CAR, moved(PERSON, left=30)), "1 of 2"),
         ((CAR, moved(PERSON, confidence=-0.4)), "1 with another confidence"),
         (({**CAR, "category": "person"}, {**PERSON, "category": "car"}), "0 of 2"),
@@ -102,14 +103,14 @@ def test_no_answer_breaks_the_comparison(answer):
 
 
 def test_no_golden_predictions_is_no_pass():
-    verdict = conclude([], endpoint="e", config="c")
+    verdict = conclude_smoke_test([], endpoint="e", config="c")
     assert not verdict.passed
-    assert "no known answers" in verdict.summary
+    assert "no golden predictions" in verdict.summary
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b'{"answers": [{"uri": "s3://b/k"}]}'])
 def test_broken_golden_predictions_are_named(document):
-    with pytest.raises(ValueError, match="known answers cannot be read"):
+    with pytest.raises(ValueError, match="golden predictions cannot be read"):
         read_golden_predictions(document)
 
 
@@ -134,7 +135,7 @@ def refusal(code: str, **more: Any) -> ClientError:
 
 def asked(runtime: Runtime, request: SmokeRequest = REQUEST) -> tuple[Reply, list[float]]:
     pauses: list[float] = []
-    return ask(runtime, request, b"image", "image/jpeg", "smoke-test-1", sleep=pauses.append), pauses
+    return invoke_endpoint(runtime, request, b"image", "image/jpeg", "smoke-test-1", sleep=pauses.append), pauses
 
 
 def test_the_endpoint_is_asked_as_a_client_would():
@@ -218,7 +219,7 @@ def test_a_good_endpoint_passes(stack, monkeypatch):
     runtime = Runtime(body(CAR))
     answer = run(monkeypatch, runtime)
     assert (answer["passed"], answer["checked"], answer["matched"]) == (True, 2, 1.0)
-    assert "2 images answered as evaluated" in answer["summary"]
+    assert "2 images answered as in the evaluation" in answer["summary"]
     assert [call["ContentType"] for call in runtime.calls] == ["image/jpeg", "image/png"]
     assert [call["Body"] for call in runtime.calls] == [key.encode() for key in IMAGES]
     assert len({call["InferenceId"] for call in runtime.calls}) == 2

@@ -1,29 +1,37 @@
-"""The CatalogueTable edge: one entry an image, every change conditional, so that whoever comes second changes nothing.
+"""The CatalogueTable edge: one entry per image.
+
+All writes are conditional, so that the second of two racing writers changes nothing.
 
 Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits, in which order" without a scan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from skyloop.aws.dynamodb import BATCH_GET_LIMIT, condition_failed, from_attributes, to_attributes
+from skyloop.aws.dynamodb import condition_failed, from_attributes, to_attributes
 from skyloop.documents import CatalogueItem, ImageStatus
 from skyloop.layout import STATUS_INDEX
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, QueryInputPaginateTypeDef
+
+    from skyloop.aws.dynamodb import Attributes
 
 MAX_UNANSWERED = 3
 """Labeling jobs that may return an image without labels before it is quarantined: every job costs people time."""
 
 
 class Catalogue:
-    """`client` is a boto3 DynamoDB client."""
+    """The table of all images. Methods that answer False changed nothing."""
 
-    def __init__(self, client: Any, table: str) -> None:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
         self.client = client
         self.table = table
 
@@ -31,20 +39,6 @@ class Catalogue:
         """The entry, read consistently, or None."""
         answer = self.client.get_item(TableName=self.table, Key=_key(image_id), ConsistentRead=True)
         return _item(answer["Item"]) if "Item" in answer else None
-
-    def get_many(self, image_ids: list[str]) -> dict[str, CatalogueItem]:
-        """Those of `image_ids` that exist, by id."""
-        wanted = sorted(set(image_ids))
-        found: dict[str, CatalogueItem] = {}
-        while wanted:
-            keys, wanted = [_key(image_id) for image_id in wanted[:BATCH_GET_LIMIT]], wanted[BATCH_GET_LIMIT:]
-            answer = self.client.batch_get_item(RequestItems={self.table: {"Keys": keys, "ConsistentRead": True}})
-            for raw in answer["Responses"].get(self.table, []):
-                item = _item(raw)
-                found[item.image_id] = item
-            left = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
-            wanted += [key["image_id"]["S"] for key in left]
-        return found
 
     def add(self, item: CatalogueItem) -> bool:
         """Enter a new image. False: it is there already, and stays as it is."""
@@ -91,7 +85,7 @@ class Catalogue:
         return True
 
     def claim(self, image_id: str, job_name: str) -> bool:
-        """PENDING -> LABELING for `job_name`. False: another job has it, or it waits no more."""
+        """PENDING -> LABELING for `job_name`. False: another job has it, or it does not wait any more."""
         return self._change(
             image_id,
             "SET #status = :labeling, labeling_job = :job",
@@ -99,7 +93,7 @@ class Catalogue:
             {":labeling": "LABELING", ":pending": "PENDING", ":job": job_name},
         )
 
-    def release(self, image_id: str, job_name: str, status: ImageStatus = "LABELING") -> bool:
+    def requeue(self, image_id: str, job_name: str, status: ImageStatus = "LABELING") -> bool:
         """`status` by `job_name` -> PENDING, one attempt more, in its old place of the queue. False: not that job's."""
         return self._change(
             image_id,
@@ -108,11 +102,11 @@ class Catalogue:
             {":before": status, ":pending": "PENDING", ":job": job_name, ":one": 1},
         )
 
-    def return_unlabeled(self, image_id: str, job_name: str) -> bool:
+    def requeue_unlabeled(self, image_id: str, job_name: str) -> bool:
         """A completed job has no labels for this image: requeue it, or quarantine it when that happened too often."""
         item = self.get(image_id)
         if item is not None and item.unanswered + 1 >= MAX_UNANSWERED:
-            return self.quarantine(image_id, job_name, f"{MAX_UNANSWERED} labeling jobs gave it back without labels")
+            return self.quarantine(image_id, job_name, f"{MAX_UNANSWERED} labeling jobs returned it without labels")
         return self._change(
             image_id,
             "SET #status = :pending, attempts = attempts + :one, unanswered = unanswered + :one REMOVE labeling_job",
@@ -132,8 +126,8 @@ class Catalogue:
     def mark_labeled(self, image_id: str, job_name: str) -> bool:
         """The labels of `job_name` are written: -> LABELED.
 
-        True also when they already were (a repeated delivery). False: the image belongs to another job by now, or
-        was never catalogued.
+        True also when they already were (a repeated delivery). False: the image now belongs to another job, or was
+        never catalogued.
         """
         return self._change(
             image_id,
@@ -149,38 +143,23 @@ class Catalogue:
 
         `priority` narrows to the head (True) or the rest (False) of the queue.
         """
-        values: dict[str, Any] = {":status": status}
-        condition = "#status = :status"
+        query = self._query(status)
         if priority is not None:
-            condition += " AND begins_with(queue_order, :place)"
-            values[":place"] = "0#" if priority else "1#"
-        request: dict[str, Any] = {
-            "TableName": self.table,
-            "IndexName": STATUS_INDEX,
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeNames": {"#status": "status"},
-            "ExpressionAttributeValues": to_attributes(values),
-            "ScanIndexForward": not newest_first,
-        }
+            query["KeyConditionExpression"] = "#status = :status AND begins_with(queue_order, :place)"
+            query["ExpressionAttributeValues"] = to_attributes(
+                {":status": status, ":place": "0#" if priority else "1#"}
+            )
+        query["ScanIndexForward"] = not newest_first
         if limit is not None:
-            request["Limit"] = limit
-        pages = self.client.get_paginator("query").paginate(**request)
-        return islice((_item(raw) for page in pages for raw in page["Items"]), limit)
+            query["PaginationConfig"] = {"PageSize": limit}
+        return islice(self._items(query), limit)
 
     def unalerted(self) -> Iterator[CatalogueItem]:
-        """Quarantined entries that no alert told of yet, in queue order (eventually consistent)."""
-        pages = self.client.get_paginator("query").paginate(
-            TableName=self.table,
-            IndexName=STATUS_INDEX,
-            KeyConditionExpression="#status = :status",
-            FilterExpression="attribute_not_exists(alerted_at)",
-            ExpressionAttributeNames={"#status": "status"},
-            ExpressionAttributeValues={":status": {"S": "QUARANTINED"}},
-        )
-        return (_item(raw) for page in pages for raw in page["Items"])
+        """Quarantined entries that no alert has named yet, in queue order (eventually consistent)."""
+        return self._items({**self._query("QUARANTINED"), "FilterExpression": "attribute_not_exists(alerted_at)"})
 
     def mark_alerted(self, image_id: str, now: datetime) -> bool:
-        """An alert told of this quarantined entry. False: it is quarantined no more."""
+        """An alert has named this quarantined entry. False: it is not quarantined any more."""
         return self._change(
             image_id,
             "SET alerted_at = :now",
@@ -190,24 +169,35 @@ class Catalogue:
 
     def known_keys(self, status: ImageStatus) -> Iterator[str]:
         """Every S3 key that entries with `status` account for, duplicates included, read page by page."""
-        pages = self.client.get_paginator("query").paginate(
-            TableName=self.table,
-            IndexName=STATUS_INDEX,
-            KeyConditionExpression="#status = :status",
-            ProjectionExpression="#key, duplicate_keys",
-            ExpressionAttributeNames={"#status": "status", "#key": "key"},
-            ExpressionAttributeValues={":status": {"S": status}},
-        )
-        for page in pages:
-            for raw in page["Items"]:
-                yield raw["key"]["S"]
-                yield from raw.get("duplicate_keys", {}).get("SS", [])
+        query = self._query(status)
+        query["ProjectionExpression"] = "#key, duplicate_keys"
+        query["ExpressionAttributeNames"] = {"#status": "status", "#key": "key"}
+        for raw in self._pages(query):
+            yield raw["key"]["S"]
+            yield from raw.get("duplicate_keys", {}).get("SS", [])
 
     def of_job(self, job_name: str, status: ImageStatus = "LABELING") -> Iterator[CatalogueItem]:
-        """The images that `job_name` has claimed and not given back or finished; or those with another status."""
+        """The images that `job_name` has claimed and not finished or given back; or those with another status."""
         return (item for item in self.by_status(status) if item.labeling_job == job_name)
 
-    def _change(self, image_id: str, update: str, condition: str, values: dict[str, Any]) -> bool:
+    def _query(self, status: ImageStatus) -> QueryInputPaginateTypeDef:
+        """All entries with `status`, in queue order."""
+        return {
+            "TableName": self.table,
+            "IndexName": STATUS_INDEX,
+            "KeyConditionExpression": "#status = :status",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": to_attributes({":status": status}),
+        }
+
+    def _pages(self, query: QueryInputPaginateTypeDef) -> Iterator[Attributes]:
+        for page in self.client.get_paginator("query").paginate(**query):
+            yield from page["Items"]
+
+    def _items(self, query: QueryInputPaginateTypeDef) -> Iterator[CatalogueItem]:
+        return map(_item, self._pages(query))
+
+    def _change(self, image_id: str, update: str, condition: str, values: Mapping[str, object]) -> bool:
         try:
             self.client.update_item(
                 TableName=self.table,
@@ -222,18 +212,18 @@ class Catalogue:
         return True
 
 
-def _key(image_id: str) -> dict[str, Any]:
+def _key(image_id: str) -> Attributes:
     return {"image_id": {"S": image_id}}
 
 
-def _attributes(item: CatalogueItem) -> dict[str, Any]:
+def _attributes(item: CatalogueItem) -> Attributes:
     # DynamoDB has no empty sets, so an image without duplicates has no such attribute.
     plain = item.plain()
     plain["duplicate_keys"] = set(item.duplicate_keys) or None
     return to_attributes(plain)
 
 
-def _item(attributes: dict[str, Any]) -> CatalogueItem:
+def _item(attributes: Mapping[str, AttributeValueTypeDef]) -> CatalogueItem:
     return CatalogueItem.model_validate(from_attributes(attributes))
 
 

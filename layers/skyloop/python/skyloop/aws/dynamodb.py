@@ -1,34 +1,57 @@
-"""DynamoDB's attribute values to plain values and back."""
+"""DynamoDB's attribute values to plain values and back, and what both tables need of its API."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
+from skyloop.documents import JsonObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    Attributes = dict[str, AttributeValueTypeDef]
+
 BATCH_GET_LIMIT = 100  # keys a BatchGetItem may name
 
 
-def to_attributes(item: dict[str, Any]) -> dict[str, Any]:
+def to_attributes(item: Mapping[str, object]) -> Attributes:
     """Plain values -> DynamoDB attribute values. Floats become numbers exactly as they print; None is left out."""
     serializer = TypeSerializer()
     return {name: serializer.serialize(_exact(value)) for name, value in item.items() if value is not None}
 
 
-def from_attributes(item: dict[str, Any]) -> dict[str, Any]:
+def from_attributes(item: Mapping[str, AttributeValueTypeDef]) -> JsonObject:
     """DynamoDB attribute values -> plain values: whole numbers as int, others as float."""
     deserializer = TypeDeserializer()
     return {name: _plain(deserializer.deserialize(value)) for name, value in item.items()}
 
 
 def condition_failed(error: ClientError) -> bool:
-    """Was the write refused because its condition did not hold (somebody else was first)?"""
+    """Was the write refused because its condition did not hold (another writer was first)?"""
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
-def _exact(value: Any) -> Any:
+def batch_get(client: DynamoDBClient, table: str, key: str, values: list[str]) -> Iterator[Attributes]:
+    """The items whose string attribute `key`, the table's only key, is one of `values`; read consistently, in no order.
+
+    DynamoDB answers what fits in 16 MB or in the capacity that is left; the rest is asked for again.
+    """
+    wanted = values
+    while wanted:
+        keys, wanted = [{key: {"S": value}} for value in wanted[:BATCH_GET_LIMIT]], wanted[BATCH_GET_LIMIT:]
+        answer = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+        yield from answer["Responses"].get(table, [])
+        left = answer.get("UnprocessedKeys", {}).get(table)
+        wanted = wanted + [each[key]["S"] for each in left["Keys"]] if left else wanted
+
+
+def _exact(value: object) -> object:
     if isinstance(value, float):
         return Decimal(repr(value))
     if isinstance(value, dict):
@@ -36,7 +59,7 @@ def _exact(value: Any) -> Any:
     return [_exact(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 MAX_COPY_BYTES = 5 * 1024**3  # what one CopyObject takes
 CHUNK_BYTES = 1 << 20
@@ -63,9 +67,9 @@ def s3_uri(bucket: str, key: str) -> str:
 
 
 class Storage:
-    """One bucket. `client` is a boto3 S3 client."""
+    """One bucket, reached through a boto3 client."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(self, client: S3Client, bucket: str) -> None:
         self.client = client
         self.bucket = bucket
 
@@ -85,7 +89,7 @@ class Storage:
 
         Raises ObjectMissing, and ObjectTooLarge for a body of more than `at_most` bytes.
         """
-        request: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
+        request: GetObjectRequestTypeDef = {"Bucket": self.bucket, "Key": key}
         if byte_range:
             request["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
         try:
@@ -146,7 +150,7 @@ class Storage:
         )
         return self.uri(key)
 
-    def write_json(self, key: str, document: Any) -> str:
+    def write_json(self, key: str, document: object) -> str:
         """Write `document` as UTF-8 JSON with sorted keys, so that equal documents are equal objects."""
         body = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode()
         return self.write(key, body, content_type="application/json")

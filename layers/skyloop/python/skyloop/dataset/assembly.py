@@ -1,28 +1,27 @@
-"""Step 3 of the loop, second half: all labels there are become one versioned dataset with a report."""
+"""All labels together become one versioned dataset with a report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import ObjectMissing, Storage
-from skyloop.dataset.checks import check, errors
-from skyloop.dataset.report import Example, example_pictures, render
-from skyloop.dataset.splits import Frame, Plan, block_names, flight_names, plan
-from skyloop.dataset.versioned import Dataset, assemble, frames_of, manifest, newest_labels
-from skyloop.documents import SPLITS, AssembleRequest, AssembleResponse, DatasetDocument, LabeledImage
+from skyloop.dataset.checks import blocking_findings, check_dataset
+from skyloop.dataset.dataset import Dataset, build_dataset, dataset_manifest, frames_of, newest_labels
+from skyloop.dataset.report import Example, example_pictures, render_dataset_report
+from skyloop.dataset.splits import Frame, SplitPlan, block_names, flight_names, plan_splits
+from skyloop.documents import SPLITS, AssembleRequest, AssembleResponse, DatasetDocument, JsonObject, LabeledImage
 from skyloop.formats.groundtruth import categories_of
 
 PARALLEL_READS = 16
 
 
 class Assembly:
-    """Joins bucket, catalogue and state table for the assembling of a dataset."""
+    """Joins bucket, catalogue and state table to assemble a dataset."""
 
     def __init__(self, storage: Storage, catalogue: Catalogue, state: StateTable, settings: Settings) -> None:
         self.storage = storage
@@ -33,19 +32,19 @@ class Assembly:
     def assemble(self, request: AssembleRequest) -> AssembleResponse:
         """Assemble the dataset of everything labeled so far. The same labels give the same dataset again.
 
-        Splits are frozen only when the dataset is fit to train on: until then, more flights may still sort better.
+        Splits are frozen only when the dataset is fit to train on: until then, more flights may still be split better.
         """
-        self._give_back_the_rest(request.labeling_job_name)
+        self._requeue_the_rest(request.labeling_job_name)
         categories = categories_of(self.storage.read_json(layout.LABEL_CATEGORIES))
         pictures = newest_labels(self._records())
         frames = frames_of(pictures)
         while True:
-            split_plan = plan(frames, self._frozen(frames))
-            dataset = assemble(pictures, split_plan, categories)
-            checks = check(dataset, self.settings.min_train_images, request.labeling_job_name)
-            wrong = errors(checks)
-            # Somebody else may freeze a group between our look and our write. Theirs stands, so plan again.
-            if wrong or self._freeze(split_plan):
+            split_plan = plan_splits(frames, self._frozen(frames))
+            dataset = build_dataset(pictures, split_plan, categories)
+            checks = check_dataset(dataset, self.settings.min_train_images, request.labeling_job_name)
+            blocking = blocking_findings(checks)
+            # Another execution may freeze a group between this read and this write. Its item stays, so plan again.
+            if blocking or self._freeze(split_plan):
                 break
         document = DatasetDocument(
             dataset_id=dataset.dataset_id,
@@ -62,18 +61,18 @@ class Assembly:
             checks=checks,
         )
         answer = self._write(dataset, document)
-        if wrong:
-            reason = "; ".join(finding.message for finding in wrong)
+        if blocking:
+            reason = "; ".join(finding.message for finding in blocking)
             return answer.model_copy(update={"decision": "insufficient", "reason": reason})
         return answer
 
-    def _give_back_the_rest(self, job_name: str) -> None:
-        """Images that the job took but whose lines never came out: queue them again."""
+    def _requeue_the_rest(self, job_name: str) -> None:
+        """Requeue images that the job has claimed but that are on no line of its output."""
         for item in list(self.catalogue.of_job(job_name)):
-            self.catalogue.return_unlabeled(item.image_id, job_name)
+            self.catalogue.requeue_unlabeled(item.image_id, job_name)
 
     def _records(self) -> Iterator[LabeledImage]:
-        """Every labeled picture of every job whose labels count. The record folders are listed, never the pictures."""
+        """Every labeled picture of every job that is not excluded. Only the folders of records are listed."""
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
             folders = list(self.storage.folders(layout.LABELED_DATA))
             jobs = [folder.removeprefix(layout.LABELED_DATA).rstrip("/") for folder in folders]
@@ -87,29 +86,29 @@ class Assembly:
             for record in pool.map(self.storage.read_json, record_keys):
                 yield from (LabeledImage.model_validate(picture) for picture in record)
 
-    def _frozen(self, frames: list[Frame]) -> dict[str, dict[str, Any]]:
+    def _frozen(self, frames: list[Frame]) -> dict[str, JsonObject]:
         flights = self._split_items(flight_names(frames))
         return flights | self._split_items(block_names(frames, flights))
 
-    def _split_items(self, names: list[str]) -> dict[str, dict[str, Any]]:
+    def _split_items(self, names: list[str]) -> dict[str, JsonObject]:
         found = self.state.get_many(layout.SPLIT_ITEMS + name for name in names)
         return {name.removeprefix(layout.SPLIT_ITEMS): item for name, item in found.items()}
 
-    def _freeze(self, split_plan: Plan) -> bool:
-        """Write the plan's new groups. False: one of them was frozen by somebody else meanwhile."""
+    def _freeze(self, split_plan: SplitPlan) -> bool:
+        """Write the plan's new groups. False: another execution has frozen one of them."""
         return all(self.state.put_if_absent(layout.SPLIT_ITEMS + name, item) for name, item in split_plan.new.items())
 
     def _write(self, dataset: Dataset, document: DatasetDocument) -> AssembleResponse:
         folder = layout.dataset_folder(document.dataset_id)
         manifests = {
             split: self.storage.write_json(
-                f"{folder}{split}.manifest", manifest(self.storage.bucket, dataset.pictures[split])
+                f"{folder}{split}.manifest", dataset_manifest(self.storage.bucket, dataset.pictures[split])
             )
             for split in SPLITS
         }
-        page = render(document, dataset, self._examples(dataset)).encode()
+        page = render_dataset_report(document, dataset, self._examples(dataset)).encode()
         report_uri = self.storage.write(f"{folder}report.html", page, content_type="text/html; charset=utf-8")
-        # Last: where there is a dataset.json, the dataset is whole.
+        # Last: where there is a dataset.json, the dataset is complete.
         dataset_uri = self.storage.write_json(f"{folder}dataset.json", document.plain())
         counts = dataset.counts
         return AssembleResponse(

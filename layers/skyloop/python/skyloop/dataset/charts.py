@@ -6,25 +6,27 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
-COLORS = {"train": "#2f6f9f", "validation": "#e0a030", "test": "#b8443c"}
+from skyloop.documents import Split
+
+COLORS: dict[Split, str] = {"train": "#2f6f9f", "validation": "#e0a030", "test": "#b8443c"}
 
 _ROW, _BAR, _LABELS, _WIDTH = 26, 16, 240, 920
 
 
-def stacked_bars(rows: Mapping[str, Mapping[str, int]]) -> str:
-    """One horizontal bar a row, its parts colored by series (the keys of COLORS), its total written behind it."""
+def stacked_bars(rows: Mapping[str, Mapping[Split, int]]) -> str:
+    """One horizontal bar per row, its parts colored by split, its total written behind it."""
     longest = max((sum(parts.values()) for parts in rows.values()), default=0) or 1
     height = _ROW * len(rows)
     marks = []
     for number, (name, parts) in enumerate(rows.items()):
         top, left = number * _ROW, float(_LABELS)
         marks.append(_text(_LABELS - 8, top + 17, _short(name), anchor="end"))
-        for series, count in parts.items():
+        for split, count in parts.items():
             width = count / longest * (_WIDTH - _LABELS - 70)
             if count:
                 marks.append(
-                    f'<rect x="{left:.1f}" y="{top + 5}" width="{width:.1f}" height="{_BAR}" fill="{COLORS[series]}">'
-                    f"<title>{escape(name)}, {series}: {count:,}</title></rect>"
+                    f'<rect x="{left:.1f}" y="{top + 5}" width="{width:.1f}" height="{_BAR}" fill="{COLORS[split]}">'
+                    f"<title>{escape(name)}, {split}: {count:,}</title></rect>"
                 )
             left += width
         marks.append(_text(left + 6, top + 17, f"{sum(parts.values()):,}"))
@@ -32,9 +34,9 @@ def stacked_bars(rows: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def histogram(values: Sequence[float], edges: Sequence[float], unit: str) -> str:
-    """Columns of how many values lie from each edge to the next, the last one from the last edge on.
+    """One column for each edge: how many values lie from it to the next edge, or above the last one.
 
-    What is below the first edge counts in the first column.
+    Values below the first edge count in the first column.
     """
     counts = [0] * len(edges)
     for value in values:
@@ -58,7 +60,7 @@ def histogram(values: Sequence[float], edges: Sequence[float], unit: str) -> str
 
 def legend() -> str:
     """What the colors mean, as HTML."""
-    chips = (f'<span><i style="background:{color}"></i>{series}</span>' for series, color in COLORS.items())
+    chips = (f'<span><i style="background:{color}"></i>{split}</span>' for split, color in COLORS.items())
     return f'<p class="legend">{"".join(chips)}</p>'
 
 

@@ -1,29 +1,29 @@
-"""What is wrong, or looks wrong, with a dataset: findings with severities, in words for whoever drops the images."""
+"""What is wrong, or looks wrong, with a dataset: findings with severities, for the person who drops the images."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from skyloop.dataset.versioned import Dataset
+from skyloop.dataset.dataset import Dataset
 from skyloop.documents import SPLITS, Check, LabeledImage, Split
 
 FEW_BOXES = 20
-"""Training boxes of a class below which a detector hardly learns it."""
+"""With fewer training boxes of a class a detector hardly learns it."""
 
 IMBALANCE = 20
 """The most frequent class may have this many times the boxes of the rarest."""
 
 TINY_SIDE = 8
-"""Pixels (root of the area): below it a box spans one cell of YOLO11's finest grid, whose stride is 8."""
+"""Pixels (root of the area): a smaller box spans one cell of YOLO11's finest grid, whose stride is 8."""
 
 TINY_SHARE = 0.2
 EMPTY_SHARE = 0.8
 
 
-def check(dataset: Dataset, min_train_images: int, labeling_job: str | None = None) -> tuple[Check, ...]:
-    """All findings, errors first. An `error` forbids training: nothing to learn from, or to judge by.
+def check_dataset(dataset: Dataset, min_train_images: int, labeling_job: str | None = None) -> tuple[Check, ...]:
+    """All findings, errors first. An `error` forbids training: there is nothing to learn from, or nothing to test on.
 
-    `labeling_job` is the job that calls for the dataset: without a label of its own in it, nothing is new.
+    `labeling_job` is the job whose completion started the assembly: without a label of its own, nothing is new.
     """
     findings = [
         *_sizes(dataset, min_train_images),
@@ -37,8 +37,8 @@ def check(dataset: Dataset, min_train_images: int, labeling_job: str | None = No
     return tuple(sorted(findings, key=lambda finding: order[finding.severity]))
 
 
-def errors(checks: tuple[Check, ...]) -> list[Check]:
-    """Those that forbid training."""
+def blocking_findings(checks: tuple[Check, ...]) -> list[Check]:
+    """The findings that forbid training."""
     return [finding for finding in checks if finding.severity == "error"]
 
 
@@ -50,14 +50,18 @@ def _sizes(dataset: Dataset, min_train_images: int) -> list[Check]:
         Check(
             name="enough-images",
             severity="ok" if enough else "error",
-            message=f"{train} images to train on; at least {min_train_images} are asked for",
+            message=f"{train} images to train on; at least {min_train_images} are required",
         )
     )
     for split in SPLITS:
         counts = dataset.counts[split]
         if not counts.images:
             findings.append(
-                Check(name=f"{split}-empty", severity="error", message=f"no image is left for {split}: add a flight")
+                Check(
+                    name=f"{split}-empty",
+                    severity="error",
+                    message=f"no image is left for {split}: drop another flight",
+                )
             )
         elif not counts.boxes:
             findings.append(
@@ -101,13 +105,15 @@ def _classes(dataset: Dataset) -> list[Check]:
         }
     )
     if wrong:
-        message = f"label-categories.json was reordered: {', '.join(wrong)} had another place when labels were written"
+        message = (
+            f"label-categories.json was reordered: {', '.join(wrong)} had another position when labels were written"
+        )
         findings.append(Check(name="categories-reordered", severity="error", message=message))
     return findings
 
 
 def _leaks(dataset: Dataset) -> list[Check]:
-    """The split forbids both; this looks at the result, not at the plan."""
+    """The plan allows no leak; this looks at the result, not at the plan."""
     where: dict[str, set[Split]] = defaultdict(set)
     for split, pictures in dataset.pictures.items():
         for picture in pictures:
@@ -141,7 +147,7 @@ def _splits(dataset: Dataset) -> list[Check]:
             _warning(
                 "unordered-frames",
                 f"flight {flight} is so large that it had to be split, and neither file names nor capture times say"
-                " which of its frames are neighbors: scores may flatter",
+                " which of its frames are neighbors: scores may be too good",
             )
         )
     return findings

@@ -1,16 +1,14 @@
-"""Step 3 of the loop, first half: finished labels become pictures and label files that Ultralytics can train on."""
+"""Finished labels become pictures and label files that Ultralytics can train on."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.storage import ObjectMissing, ObjectTooLarge, Storage
 from skyloop.dataset.slices import TrainingImage, slice_image
 from skyloop.documents import ConvertRequest, ConvertResponse, LabeledImage
-from skyloop.formats.geometry import Rectangle
 from skyloop.formats.groundtruth import LabeledLine, UnlabeledLine, UnusableLine, categories_of, read_line
 from skyloop.formats.images import MAX_BYTES
 from skyloop.formats.yolo import write_labels
@@ -24,17 +22,17 @@ class Conversion:
     Everything written is named by its content, so that a repeated batch writes the same again.
     """
 
-    def __init__(self, storage: Storage, catalogue: Catalogue, tile_size: int) -> None:
+    def __init__(self, storage: Storage, catalogue: Catalogue, slice_size: int) -> None:
         self.storage = storage
         self.catalogue = catalogue
-        self.tile_size = tile_size
+        self.slice_size = slice_size
 
     def convert(self, request: ConvertRequest) -> ConvertResponse:
-        """Convert a batch. A line that cannot be used is put aside with its reason and never stops the others."""
+        """Convert a batch. A line that cannot be used is quarantined with its reason and never stops the others."""
         job, attribute = request.batch.job_name, request.batch.label_attribute_name
         categories = categories_of(self.storage.read_json(layout.LABEL_CATEGORIES))
         written: list[LabeledImage] = []
-        refused: list[tuple[Any, str]] = []
+        refused: list[tuple[object, str]] = []
         unlabeled: list[UnlabeledLine] = []
         for line in request.items:
             try:
@@ -52,10 +50,10 @@ class Conversion:
         for image_id in sorted(converted):
             self.catalogue.mark_labeled(image_id, job)
         for line, reason in refused:
-            self._put_aside(line, reason, job)
+            self._quarantine(line, reason, job)
         for line in unlabeled:
             if line.image_id is not None:
-                self.catalogue.return_unlabeled(line.image_id, job)
+                self.catalogue.requeue_unlabeled(line.image_id, job)
         return ConvertResponse(
             converted=len(converted),
             boxes=sum(len(image.boxes) for image in written),
@@ -65,9 +63,9 @@ class Conversion:
         )
 
     def _convert_line(self, line: LabeledLine, job: str, categories: tuple[str, ...]) -> list[LabeledImage]:
-        """Write one image, or its tiles. Raises UnusableLine."""
+        """Write one image, or its slices. Raises UnusableLine."""
         key, body = self._source(line)
-        facts, images = slice_image(body, line, categories, self.tile_size)
+        facts, images = slice_image(body, line, categories, self.slice_size)
         flight = layout.flight_of(key) if key.startswith(layout.RAW_IMAGES) else line.flight or layout.NO_FLIGHT
         return [
             LabeledImage(
@@ -107,12 +105,12 @@ class Conversion:
 
     def _write_labels(self, image: TrainingImage, job: str) -> str:
         key = f"{layout.LABELED_DATA}{job}/labels/{image.name}.txt"
-        boxes = [(box.class_id, Rectangle(box.left, box.top, box.width, box.height)) for box in image.boxes]
-        self.storage.write(key, write_labels(boxes, image.width, image.height).encode(), content_type="text/plain")
+        text = write_labels(image.boxes, image.width, image.height)
+        self.storage.write(key, text.encode(), content_type="text/plain")
         return key
 
-    def _put_aside(self, line: Any, reason: str, job: str) -> None:
-        """Keep the line with its reason; an image that it names is not sent to workers again for the same answer."""
+    def _quarantine(self, line: object, reason: str, job: str) -> None:
+        """Keep the line with its reason; the image that it names is not sent to workers again for the same answer."""
         key = f"{layout.QUARANTINE}labels/{job}/{layout.content_hash(line)}.json"
         self.storage.write_json(key, {"job_name": job, "reason": reason, "line": line})
         image_id = line.get("image-id") if isinstance(line, dict) else None

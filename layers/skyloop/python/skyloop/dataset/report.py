@@ -1,4 +1,4 @@
-"""The dataset's report: one self-contained HTML page that tells a person what the next model will be trained on."""
+"""The dataset's report: one self-contained HTML page that shows what the next model will be trained on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from html import escape
 from io import BytesIO
 
 from skyloop.dataset.charts import COLORS, histogram, legend, stacked_bars
-from skyloop.dataset.versioned import Dataset
+from skyloop.dataset.dataset import Dataset
 from skyloop.documents import SPLITS, Check, DatasetDocument, LabeledImage, Split
 from skyloop.formats.images import eight_bit, open_picture
 from skyloop.layout import RAW_IMAGES
@@ -23,7 +23,7 @@ SIZE_EDGES = (0, 8, 16, 32, 64, 128, 256, 512)
 """Pixels, root of a box's area. COCO calls 32 and less small, 96 and more large."""
 
 MOST_FLIGHTS = 40
-"""Flights drawn one by one; the rest is summed up."""
+"""Flights drawn one by one; all others are one row."""
 
 _RUNS = re.compile(r"(\D*)(\d*)")
 _MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
@@ -68,7 +68,7 @@ class Example:
 
 
 def example_pictures(dataset: Dataset) -> list[tuple[Split, LabeledImage]]:
-    """Two pictures of each split worth looking at: the one with most boxes, and one in the middle."""
+    """Two pictures of each split: the one with most boxes, and the one in the middle of that order."""
     chosen: list[tuple[Split, LabeledImage]] = []
     for split in SPLITS:
         by_boxes = sorted(dataset.pictures[split], key=lambda picture: (-len(picture.boxes), picture.name))
@@ -77,7 +77,7 @@ def example_pictures(dataset: Dataset) -> list[tuple[Split, LabeledImage]]:
     return chosen
 
 
-def render(document: DatasetDocument, dataset: Dataset, examples: Sequence[Example]) -> str:
+def render_dataset_report(document: DatasetDocument, dataset: Dataset, examples: Sequence[Example]) -> str:
     """The page, as HTML text."""
     fit = not any(finding.severity == "error" for finding in document.checks)
     verdict = "fit to train on" if fit else "not fit to train on yet"
@@ -96,7 +96,7 @@ def render(document: DatasetDocument, dataset: Dataset, examples: Sequence[Examp
 <h2>Boxes of each class</h2>
 {legend()}{stacked_bars(classes)}
 <h2>Images of each flight</h2>
-<p>A flight, or a block of consecutive frames of a large one, lies in one split for ever.</p>
+<p>A flight, or a block of consecutive frames of a large one, lies in one split and stays there.</p>
 {stacked_bars(_flights(dataset))}
 <h2>Box sizes</h2>
 <p>Root of the area, in pixels of the pictures as they are trained on.</p>
@@ -112,7 +112,7 @@ def _finding(finding: Check) -> str:
 
 
 def _counts(document: DatasetDocument) -> str:
-    """Splits side by side: three columns fit on any page, a column for each class would not."""
+    """Splits as columns: three fit on any page, one column per class would not."""
     head = "".join(f"<th>{name}</th>" for name in ("", *SPLITS, "all"))
     lines = [
         ("pictures", [document.counts[split].images for split in SPLITS]),
@@ -126,23 +126,23 @@ def _counts(document: DatasetDocument) -> str:
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-def _flights(dataset: Dataset) -> dict[str, dict[str, int]]:
+def _flights(dataset: Dataset) -> dict[str, dict[Split, int]]:
     images: dict[str, dict[Split, set[str]]] = defaultdict(lambda: {split: set() for split in SPLITS})
     for split in SPLITS:
         for picture in dataset.pictures[split]:
             images[picture.flight][split].add(picture.image_id)
-    rows = {flight: {split: len(ids) for split, ids in images[flight].items()} for flight in natural(images)}
+    rows = {flight: {split: len(ids) for split, ids in images[flight].items()} for flight in natural_order(images)}
     if len(rows) <= MOST_FLIGHTS:
-        return dict(rows)
+        return rows
     largest = sorted(rows, key=lambda flight: -sum(rows[flight].values()))[:MOST_FLIGHTS]
-    others: Counter[str] = Counter()
+    others: Counter[Split] = Counter()
     for flight in rows.keys() - set(largest):
         others.update(rows[flight])
-    shown = {flight: dict(rows[flight]) for flight in natural(largest)}
+    shown = {flight: rows[flight] for flight in natural_order(largest)}
     return {**shown, f"{len(rows) - len(largest)} others": {split: others[split] for split in SPLITS}}
 
 
-def natural(names: Iterable[str]) -> list[str]:
+def natural_order(names: Iterable[str]) -> list[str]:
     """Sorted as a person would: `line-2` before `line-10`."""
     return sorted(names, key=lambda name: [(text, int(run or -1)) for text, run in _RUNS.findall(name)])
 

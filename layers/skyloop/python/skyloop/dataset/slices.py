@@ -1,9 +1,9 @@
-"""From one labeled picture to the images a detector trains on: upright, cut to size, every image with its boxes."""
+"""From one labeled picture to the images that a detector trains on: upright, cut to size, each with its boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from typing import Any
 
@@ -12,9 +12,9 @@ from PIL import Image
 from skyloop.documents import Box, ImageFacts
 from skyloop.formats.geometry import Rectangle
 from skyloop.formats.groundtruth import LabeledLine, UnusableLine, boxes_on
-from skyloop.formats.images import ImageRefused, describe, eight_bit, open_picture
+from skyloop.formats.images import ImageRefused, eight_bit, open_picture, read_facts
 from skyloop.formats.orientation import upright_box, upright_picture, upright_size
-from skyloop.formats.slicing import plan_tiles, share_boxes
+from skyloop.formats.slicing import boxes_on_slices, plan_slices
 
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 _ENCODING: dict[str, dict[str, Any]] = {
@@ -39,32 +39,29 @@ class TrainingImage:
 def slice_image(
     body: bytes, line: LabeledLine, categories: Sequence[str], side: int
 ) -> tuple[ImageFacts, list[TrainingImage]]:
-    """The picture's facts and its images: itself where it is upright and no larger than `side`, else upright tiles.
+    """The picture's facts and its images: itself where it is upright and no larger than `side`, else upright slices.
 
     A picture that need not be changed keeps its bytes. Raises UnusableLine where picture and labels do not fit each
     other, or the picture cannot be decoded.
     """
     try:
         picture = open_picture(body)
-        facts = describe(picture, body)
+        facts = read_facts(picture, body)
         boxes = upright_boxes(line, facts, categories)
-        width, height = upright_size(facts.width, facts.height, facts.orientation)
-        tiles = plan_tiles(width, height, side)
-        shared = share_boxes([rectangle for _, rectangle in boxes], tiles)
-        untouched = len(tiles) == 1 and facts.orientation == 1
-        upright = None if untouched else upright_picture(eight_bit(picture), facts.orientation)
-        images = []
-        for tile, parts in zip(tiles, shared, strict=True):
-            images.append(
-                TrainingImage(
-                    name=facts.image_id[:16] + (f"_{tile.left:.0f}_{tile.top:.0f}" if len(tiles) > 1 else ""),
-                    extension=_EXTENSIONS[facts.format],
-                    body=body if upright is None else _encoded(upright, tile, facts.format),
-                    width=int(tile.width),
-                    height=int(tile.height),
-                    boxes=tuple(_box(boxes[index][0], part, categories) for index, part in parts),
-                )
+        slices = plan_slices(*upright_size(facts.width, facts.height, facts.orientation), side)
+        unchanged = len(slices) == 1 and facts.orientation == 1
+        upright = None if unchanged else upright_picture(eight_bit(picture), facts.orientation)
+        images = [
+            TrainingImage(
+                name=facts.image_id[:16] + (f"_{place.left:.0f}_{place.top:.0f}" if len(slices) > 1 else ""),
+                extension=_EXTENSIONS[facts.format],
+                body=body if upright is None else _encoded(upright, place, facts.format),
+                width=int(place.width),
+                height=int(place.height),
+                boxes=tuple(on_slice),
             )
+            for place, on_slice in zip(slices, boxes_on_slices(boxes, slices), strict=True)
+        ]
     except ImageRefused as error:
         raise UnusableLine(f"the picture cannot be used: {error.reason}") from error
     except (OSError, SyntaxError) as error:
@@ -72,11 +69,11 @@ def slice_image(
     return facts, images
 
 
-def upright_boxes(line: LabeledLine, facts: ImageFacts, categories: Sequence[str]) -> list[tuple[int, Rectangle]]:
-    """(class id, box on the upright picture). Raises UnusableLine.
+def upright_boxes(line: LabeledLine, facts: ImageFacts, categories: Sequence[str]) -> list[Box]:
+    """The line's boxes on the upright picture, with class ids. Raises UnusableLine.
 
-    Ground Truth's workers draw on the stored pixels. Where `image_size` says that the picture was shown upright (a
-    tool that obeyed the tag), the boxes already are.
+    Ground Truth's workers draw on the stored pixels. Where `image_size` says that the picture was shown upright (a tool
+    that applied the EXIF orientation), the boxes already are.
     """
     stored = (facts.width, facts.height)
     upright = upright_size(*stored, facts.orientation)
@@ -85,24 +82,14 @@ def upright_boxes(line: LabeledLine, facts: ImageFacts, categories: Sequence[str
     for labeled in boxes_on(line, *(upright if drawn_upright else stored)):
         if labeled.category not in categories:
             raise UnusableLine(f"{labeled.category!r} is none of the label categories ({', '.join(categories)})")
-        box = labeled.box if drawn_upright else upright_box(labeled.box, *stored, facts.orientation)
-        boxes.append((categories.index(labeled.category), box))
+        place = labeled.box if drawn_upright else upright_box(labeled.box, *stored, facts.orientation)
+        class_id = categories.index(labeled.category)
+        boxes.append(Box(category=labeled.category, class_id=class_id, **asdict(place)))
     return boxes
 
 
-def _encoded(upright: Image.Image, tile: Rectangle, format_name: str) -> bytes:
+def _encoded(upright: Image.Image, place: Rectangle, format_name: str) -> bytes:
     buffer = BytesIO()
-    corners = (int(tile.left), int(tile.top), int(tile.right), int(tile.bottom))
+    corners = (int(place.left), int(place.top), int(place.right), int(place.bottom))
     upright.crop(corners).save(buffer, format_name, **_ENCODING[format_name])
     return buffer.getvalue()
-
-
-def _box(class_id: int, part: Rectangle, categories: Sequence[str]) -> Box:
-    return Box(
-        category=categories[class_id],
-        class_id=class_id,
-        left=part.left,
-        top=part.top,
-        width=part.width,
-        height=part.height,
-    )

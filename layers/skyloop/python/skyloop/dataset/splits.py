@@ -1,8 +1,8 @@
-"""Leak-free, frozen splits: whole flights, or blocks of consecutive frames where one flight is too much of the whole.
+"""Leak-free, frozen splits: whole flights, or blocks of consecutive frames where one flight is too large a part.
 
-Frames of one flight look alike, and neighbors nearly are one picture: a model tested on the neighbor of a frame it
-was trained on is flattered. So a group (a flight, or a block of its frames) lies in one split as a whole, and keeps
-it for ever: the test set only grows, and two models compared on it were trained on none of it.
+Frames of one flight look alike, and neighbors are nearly the same picture: a model that is tested on the neighbor of a
+training frame scores too well. So a group (a flight, or a block of its frames) lies in one split as a whole, and stays
+there: the test set only grows, and two models that are compared on it were trained on none of it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from skyloop.documents import SPLITS, Split
+from skyloop.documents import SPLITS, JsonObject, Split
 
 SHARES: dict[Split, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
@@ -23,13 +22,13 @@ DOMINANT = 0.6
 """A flight with more than this share of all frames is cut into blocks."""
 
 BLOCKS = 12
-"""Blocks that a flight is cut into, about: enough for three splits, few enough that little is lost at their borders."""
+"""About how many blocks a flight is cut into: enough for three splits, and little is lost at so few borders."""
 
 GUARD_FRAMES = 3
 """Frames left out on either side of a border between splits."""
 
 MAX_GUARD_LOSS = 1 / 4
-"""Share of a flight's frames in one split that guards may cost, at most; in short flights they are drawn in."""
+"""Share of a flight's frames in one split that guard frames may cost, at most; short flights have fewer of them."""
 
 BY_BLOCK = "blocks"
 """Written in place of a split for a flight that is cut into blocks."""
@@ -49,26 +48,26 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where everything lies.
+class SplitPlan:
+    """Which frame lies in which split.
 
     `splits`: image id -> split; guard frames have none. `groups`: every group -> its split. `new`: StateTable items
-    (by group name, without the `split#` prefix) to freeze before the plan holds. `guards`: left-out image ids.
-    `unordered`: flights cut into blocks though nothing says which of their frames are neighbors.
+    (by group name, without the `split#` prefix) to freeze before the plan is used. `guards`: image ids that are left
+    out. `unordered`: flights cut into blocks though nothing says which of their frames are neighbors.
     """
 
     splits: dict[str, Split]
     groups: dict[str, Split]
-    new: dict[str, dict[str, Any]]
+    new: dict[str, JsonObject]
     guards: frozenset[str]
     unordered: tuple[str, ...] = ()
 
 
-def position(frame: Frame) -> tuple[str, int]:
+def frame_position(frame: Frame) -> tuple[str, int]:
     """(lane, place) of a frame within its flight; near places within a lane are near in time.
 
-    `t`: seconds, by the camera's clock. `n`: the last number in the file name, whatever stands before it, because
-    cameras count on when their settings change. `x`: neither is known; the place is a hash and near means nothing.
+    `t`: seconds, by the camera's clock. `n`: the last number in the file name; the text before it may change, because
+    cameras count on when their settings change. `x`: neither is known; the place is a hash, and near means nothing.
     """
     if frame.captured_at:
         try:
@@ -87,31 +86,31 @@ def flight_names(frames: Iterable[Frame]) -> list[str]:
     return sorted({frame.flight for frame in frames})
 
 
-def block_names(frames: Iterable[Frame], flights: Mapping[str, dict[str, Any]]) -> list[str]:
+def block_names(frames: Iterable[Frame], flights: Mapping[str, JsonObject]) -> list[str]:
     """The names of the groups to look up next, from the items found for the flights: blocks of those that are cut."""
     cut = {flight: item["widths"] for flight, item in flights.items() if item["split"] == BY_BLOCK}
-    names = {_block(frame.flight, *position(frame), cut[frame.flight]) for frame in frames if frame.flight in cut}
+    names = {_block(frame.flight, *frame_position(frame), cut[frame.flight]) for frame in frames if frame.flight in cut}
     return sorted(names)
 
 
-def plan(frames: Iterable[Frame], frozen: Mapping[str, dict[str, Any]]) -> Plan:
-    """Place every frame. Deterministic: the same frames and frozen items give the same plan, in whatever order.
+def plan_splits(frames: Iterable[Frame], frozen: Mapping[str, JsonObject]) -> SplitPlan:
+    """Place every frame. Deterministic: the same frames and frozen items give the same plan, in any order.
 
-    `frozen` holds the items of StateTable, by group name. Frozen groups stay; new ones go where most is missing of
-    70 % train, 15 % validation, 15 % test, empty splits first when groups run short.
+    `frozen` holds the items of StateTable, by group name. Frozen groups stay. New ones go to the split that lacks most
+    frames of its share (70 % train, 15 % validation, 15 % test); with few groups left, to the empty splits first.
     """
     flights = _by_flight(frames)
     total = sum(len(members) for members in flights.values())
     cut = _flights_to_cut(flights, frozen, total)
-    # Layouts come before the blocks that need them, so that whoever freezes them in this order can stop anywhere.
-    new: dict[str, dict[str, Any]] = {
+    # Widths come before the blocks that need them: a writer that freezes in this order can stop after any item.
+    new: dict[str, JsonObject] = {
         flight: {"split": BY_BLOCK, "widths": _widths(flights[flight])}
         for flight in sorted(cut)
         if flight not in frozen
     }
     widths = {flight: (new.get(flight) or frozen[flight])["widths"] for flight in cut}
     group_of = {
-        frame.image_id: _block(flight, *position(frame), widths[flight]) if flight in cut else flight
+        frame.image_id: _block(flight, *frame_position(frame), widths[flight]) if flight in cut else flight
         for flight, members in flights.items()
         for frame in members
     }
@@ -122,8 +121,8 @@ def plan(frames: Iterable[Frame], frozen: Mapping[str, dict[str, Any]]) -> Plan:
         new[name] = {"split": split}
     splits = {image_id: groups[group] for image_id, group in group_of.items()}
     guards = {image_id for flight in sorted(cut) for image_id in _guards(flights[flight], splits, widths[flight])}
-    unordered = [flight for flight in sorted(cut) if any(position(frame)[0] == "x" for frame in flights[flight])]
-    return Plan(
+    unordered = [flight for flight in sorted(cut) if any(frame_position(frame)[0] == "x" for frame in flights[flight])]
+    return SplitPlan(
         splits={image_id: split for image_id, split in splits.items() if image_id not in guards},
         groups=dict(sorted(groups.items())),
         new=new,
@@ -139,10 +138,10 @@ def _by_flight(frames: Iterable[Frame]) -> dict[str, list[Frame]]:
     return {flight: sorted(flights[flight], key=lambda frame: frame.image_id) for flight in sorted(flights)}
 
 
-def _flights_to_cut(flights: dict[str, list[Frame]], frozen: Mapping[str, dict[str, Any]], total: int) -> set[str]:
-    """Flights that are cut into blocks: those that were, those that dominate, and the largest while splits lack groups.
+def _flights_to_cut(flights: dict[str, list[Frame]], frozen: Mapping[str, JsonObject], total: int) -> set[str]:
+    """Flights to cut into blocks: those cut before, those that dominate, and the largest if splits lack groups.
 
-    A flight that was placed whole stays whole.
+    A flight that was placed as a whole stays whole.
     """
     cut = {flight for flight in flights if frozen.get(flight, {}).get("split") == BY_BLOCK}
     free = sorted((flight for flight in flights if flight not in frozen), key=lambda f: (-len(flights[f]), f))
@@ -162,7 +161,7 @@ def _widths(members: list[Frame]) -> dict[str, int]:
     """
     lanes: dict[str, list[int]] = defaultdict(list)
     for frame in members:
-        lane, place = position(frame)
+        lane, place = frame_position(frame)
         lanes[lane].append(place)
     widths = {}
     for lane, places in lanes.items():
@@ -175,21 +174,22 @@ def _widths(members: list[Frame]) -> dict[str, int]:
 
 
 def _block(flight: str, lane: str, place: int, widths: Mapping[str, int]) -> str:
-    """The name of the block at a place: `<flight>/<lane><number>`. Flights have no `/`, so it is no flight's name.
+    """The name of the block at a place: `<flight>/<lane><number>`. Flights have no `/`, so no flight has this name.
 
-    A lane that the flight had no frames of when it was first cut gets the width of the others, or a hash's twelfth.
+    A lane without frames when the flight was first cut gets the width of the others; hashes get a twelfth of their
+    range.
     """
     fallback = _HASH_RANGE // BLOCKS if lane == "x" else max(widths.values(), default=1)
     return f"{flight}/{lane}{place // int(widths.get(lane, fallback))}"
 
 
 def _place_new(sizes: Counter[str], placed: Mapping[str, Split]) -> list[tuple[str, Split]]:
-    """Give every group without a split one: largest first, each to where most is missing."""
+    """Give every group without a split one: largest first, each to the split that lacks most frames."""
     total = sum(sizes.values())
     have: dict[Split, int] = dict.fromkeys(SPLITS, 0)
     for name, split in placed.items():
         have[split] += sizes[name]
-    # Equal sizes in the order of a hash, so that blocks of one split are spread over the flight.
+    # Groups of equal size come in the order of a hash, so that blocks of one split are spread over the flight.
     waiting = sorted((name for name in sizes if name not in placed), key=lambda name: (-sizes[name], _hash(name)))
     answer = []
     for number, name in enumerate(waiting):
@@ -205,7 +205,7 @@ def _guards(members: list[Frame], splits: Mapping[str, Split], widths: Mapping[s
     """Frames of one flight to leave out: training frames next to others, validation frames next to test frames."""
     lanes: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for frame in members:
-        lane, place = position(frame)
+        lane, place = frame_position(frame)
         if lane != "x":
             lanes[lane].append((place, frame.image_id))
     left_out: set[str] = set()
@@ -220,9 +220,9 @@ def _guards(members: list[Frame], splits: Mapping[str, Split], widths: Mapping[s
 def _beside(
     row: list[tuple[int, str]], splits: Mapping[str, Split], split: Split, others: set[Split], far: int
 ) -> set[str]:
-    """Frames of `split` with one of `others` among their next few in the row, and not further than a block away.
+    """Frames of `split` with one of `others` among their next few in the row, not further away than a block.
 
-    Fewer and fewer are left out until they are no more than their share.
+    The reach shrinks until the frames are no more than MAX_GUARD_LOSS of the split's own.
     """
     own = [number for number, (_, image_id) in enumerate(row) if splits[image_id] == split]
     for reach in range(GUARD_FRAMES, 0, -1):

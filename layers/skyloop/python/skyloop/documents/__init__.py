@@ -3,7 +3,7 @@
 JSON is snake_case unless another service owns the shape (Step Functions' ItemBatcher, EventBridge).
 """
 
-from skyloop.documents.base import Document, Request
+from skyloop.documents.base import Document, JsonObject, Request
 from skyloop.documents.dataset import (
     SPLITS,
     AssembleRequest,
@@ -73,6 +73,7 @@ __all__ = [
     "ImageFacts",
     "ImageStatus",
     "ImagesCatalogued",
+    "JsonObject",
     "Judgment",
     "LabeledImage",
     "NoveltyEvidence",

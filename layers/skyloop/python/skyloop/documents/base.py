@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object whose fields are not known yet, or do not matter: parse it into a model before reading any of them."""
 
 
 class Document(BaseModel):
@@ -12,7 +15,7 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """JSON-ready; fields without a value are null."""
         return self.model_dump(mode="json", by_alias=True)
 

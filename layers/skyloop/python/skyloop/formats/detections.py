@@ -1,4 +1,4 @@
-"""Matching a model's detections with known ones: greedy, by intersection over union, as COCO's evaluation does it."""
+"""Match a model's detections with known ones: greedily, by intersection over union, as COCO's evaluation does."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skyloop.documents import Detection
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A known detection and the found one that answers it. `iou` 0..1."""
+    """A known detection and the found one that matches it. `iou` 0..1."""
 
     known: Detection
     found: Detection
@@ -28,7 +29,7 @@ class Matching:
     unexpected: tuple[Detection, ...]
 
 
-def iou_matrix(first: Sequence[Detection], second: Sequence[Detection]) -> np.ndarray:
+def iou_matrix(first: Sequence[Detection], second: Sequence[Detection]) -> NDArray[np.float64]:
     """Intersection over union of every box of `first` with every box of `second`: float64 (len(first), len(second)).
 
     Two boxes without area have no union; their overlap counts as 0.
@@ -36,22 +37,23 @@ def iou_matrix(first: Sequence[Detection], second: Sequence[Detection]) -> np.nd
     a, b = _corners(first), _corners(second)
     left_top = np.maximum(a[:, None, :2], b[None, :, :2])
     right_bottom = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.clip(right_bottom - left_top, 0, None).prod(axis=2)
+    overlap: NDArray[np.float64] = np.clip(right_bottom - left_top, 0, None).prod(axis=2)
     areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a, b)]
     union = areas[0][:, None] + areas[1][None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    shares: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return shares
 
 
-def match(known: Sequence[Detection], found: Sequence[Detection], *, min_iou: float = 0.5) -> Matching:
+def match_detections(known: Sequence[Detection], found: Sequence[Detection], *, min_iou: float = 0.5) -> Matching:
     """Pair known with found detections of the same category whose boxes overlap by at least `min_iou`.
 
     Found detections choose in order of falling confidence, each the best known one still free (COCO's greedy rule, Lin
     et al., "Microsoft COCO", 2014, and pycocotools' `evaluateImg`).
     """
     overlaps = iou_matrix(known, found)
-    for row, one in enumerate(known):
+    for row, expected in enumerate(known):
         for column, other in enumerate(found):
-            if one.category != other.category:
+            if expected.category != other.category:
                 overlaps[row, column] = -1.0
     pairs: list[Pair] = []
     free = set(range(len(known)))
@@ -66,6 +68,6 @@ def match(known: Sequence[Detection], found: Sequence[Detection], *, min_iou: fl
     return Matching(tuple(pairs), tuple(known[row] for row in sorted(free)), tuple(unexpected))
 
 
-def _corners(detections: Sequence[Detection]) -> np.ndarray:
+def _corners(detections: Sequence[Detection]) -> NDArray[np.float64]:
     boxes = np.array([(d.left, d.top, d.width, d.height) for d in detections], dtype=np.float64).reshape(-1, 4)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)

@@ -7,7 +7,7 @@ boxes, a broken evaluation) arrives as null or NaN; the document is read all the
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -79,6 +79,6 @@ class Evaluation(_Document):
             raise EvaluationUnreadable(f"the evaluation cannot be read: {wrong}") from error
 
 
-def is_score(value: float | None) -> bool:
+def is_score(value: float | None) -> TypeGuard[float]:
     """Is `value` a measured score: a number, finite, 0..1?"""
     return value is not None and math.isfinite(value) and 0.0 <= value <= 1.0

@@ -16,14 +16,17 @@ class Rectangle:
 
     @property
     def right(self) -> float:
+        """The right edge, in pixels from the picture's left one."""
         return self.left + self.width
 
     @property
     def bottom(self) -> float:
+        """The lower edge, in pixels from the picture's upper one."""
         return self.top + self.height
 
     @property
     def area(self) -> float:
+        """Square pixels."""
         return self.width * self.height
 
     def shared_with(self, other: Rectangle) -> Rectangle | None:
@@ -38,4 +41,5 @@ class Rectangle:
         return shared.area / (self.area + other.area - shared.area) if shared else 0.0
 
     def moved(self, across: float, down: float) -> Rectangle:
+        """The same rectangle, this many pixels further to the right and further down."""
         return Rectangle(self.left + across, self.top + down, self.width, self.height)

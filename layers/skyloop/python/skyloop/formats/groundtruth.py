@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from skyloop.documents import JsonObject
 from skyloop.formats.geometry import Rectangle
 
 MAX_LINE_CHARACTERS = 100_000
@@ -21,11 +21,11 @@ MAX_ITEMS = 100_000
 TASK_TYPE = "groundtruth/object-detection"
 
 MIN_BOX_SIDE = 1.0
-"""Pixels. What is thinner once clipped to the picture is a slip of the mouse, not an object."""
+"""Pixels. A box that is thinner, once clipped to the picture, is a slip of the mouse and not an object."""
 
 
 class UnusableLine(ValueError):
-    """This line says nothing that can be trained on; the message says why."""
+    """This line holds nothing to train on; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LabeledBox:
 
 @dataclass(frozen=True)
 class LabeledLine:
-    """A picture that was labeled. No boxes is an answer too: there is nothing to see on it."""
+    """A picture that was labeled. An empty tuple of boxes is an answer too: none of the classes is on it."""
 
     source: str
     image_id: str | None
@@ -50,7 +50,7 @@ class LabeledLine:
 
 @dataclass(frozen=True)
 class UnlabeledLine:
-    """A picture the job gave back without an answer: skipped, expired or failed. It is no true negative."""
+    """A picture that the job returned without an answer: skipped, expired or failed. It is no true negative."""
 
     source: str
     image_id: str | None
@@ -65,33 +65,33 @@ def input_line(source: str, image_id: str, flight: str) -> str:
     return line
 
 
-def label_category_config(categories: Iterable[str]) -> dict[str, Any]:
+def label_category_config(categories: Iterable[str]) -> JsonObject:
     """The label category configuration file of a job (`LabelCategoryConfigS3Uri`)."""
     return {"document-version": "2018-11-28", "labels": [{"label": name} for name in categories]}
 
 
-def categories_of(config: Any) -> tuple[str, ...]:
-    """The class names of a label category configuration; a name's place is its class id.
+def categories_of(config: object) -> tuple[str, ...]:
+    """The class names of a label category configuration; a name's position is its class id.
 
     Raises ValueError when it is not such a file, is empty, names a class twice, or has more than Ground Truth's 50.
     """
-    try:
-        names = tuple(str(entry["label"]).strip() for entry in config["labels"])
-    except (TypeError, KeyError) as error:
-        raise ValueError('label categories look like {"labels": [{"label": "tree"}, …]}') from error
+    labels = config.get("labels") if isinstance(config, dict) else None
+    if not isinstance(labels, list) or not all(isinstance(entry, dict) and "label" in entry for entry in labels):
+        raise ValueError('label categories look like {"labels": [{"label": "tree"}, …]}')
+    names = tuple(str(entry["label"]).strip() for entry in labels)
     if not 1 <= len(names) <= MAX_CATEGORIES or not all(names):
-        raise ValueError(f"between 1 and {MAX_CATEGORIES} named label categories, not {len(names)}")
+        raise ValueError(f"there must be 1 to {MAX_CATEGORIES} named label categories, not {len(names)}")
     if len(set(names)) < len(names):
         raise ValueError(f"a label category is named twice: {', '.join(names)}")
     return names
 
 
-def read_line(line: Any, attribute: str) -> LabeledLine | UnlabeledLine:
+def read_line(line: object, attribute: str) -> LabeledLine | UnlabeledLine:
     """Read one object of an output manifest, taking the labels of `attribute` and no other.
 
-    Chained jobs leave several attributes on a line, and which one counts only the job knows. The class comes by name
-    from the line's own class map, whose ids mean nothing in any other job. Confidence is not looked at: a single
-    worker's is 0. Raises UnusableLine.
+    Chained jobs leave several attributes on a line, and only the job says which one counts. The class comes by name
+    from the line's own class map, whose ids mean nothing in any other job. Confidence is ignored: with a single worker
+    it is 0. Raises UnusableLine.
     """
     if not isinstance(line, dict):
         raise UnusableLine(f"a manifest line is a JSON object, not {type(line).__name__}")
@@ -120,10 +120,10 @@ def read_line(line: Any, attribute: str) -> LabeledLine | UnlabeledLine:
 
 
 def boxes_on(line: LabeledLine, width: int, height: int) -> tuple[LabeledBox, ...]:
-    """The line's boxes on a picture that really has `width` × `height` pixels: clipped, slips left out.
+    """The line's boxes on a picture that really has `width` × `height` pixels: clipped, slips of the mouse left out.
 
-    `image_size` may be missing or wrong in imported manifests, so the decoded size decides; but a box that lies wholly
-    outside, or reaches outside of a picture whose size was mis-stated, was drawn on another picture. Raises
+    `image_size` may be missing or wrong in imported manifests, so the decoded size decides. But a box that lies wholly
+    outside of the picture, or partly outside where `image_size` is wrong, was drawn on another picture. Raises
     UnusableLine.
     """
     picture = Rectangle(0, 0, width, height)
@@ -145,7 +145,7 @@ def boxes_on(line: LabeledLine, width: int, height: int) -> tuple[LabeledBox, ..
     return tuple(kept)
 
 
-def _boxes(value: Any, metadata: dict[str, Any], attribute: str) -> tuple[LabeledBox, ...]:
+def _boxes(value: object, metadata: JsonObject, attribute: str) -> tuple[LabeledBox, ...]:
     kind = metadata.get("type", TASK_TYPE)
     if kind == "groundtruth/label-verification":
         raise UnusableLine(f"{attribute} verifies labels (“{metadata.get('class-name', value)}”) and has none itself")
@@ -159,7 +159,7 @@ def _boxes(value: Any, metadata: dict[str, Any], attribute: str) -> tuple[Labele
     return tuple(_box(annotation, class_map, attribute) for annotation in value["annotations"])
 
 
-def _box(annotation: Any, class_map: dict[str, Any], attribute: str) -> LabeledBox:
+def _box(annotation: object, class_map: JsonObject, attribute: str) -> LabeledBox:
     if not isinstance(annotation, dict):
         raise UnusableLine(f"an annotation of {attribute} is not an object")
     left, top, width, height = (_number(annotation, name) for name in ("left", "top", "width", "height"))
@@ -174,7 +174,7 @@ def _box(annotation: Any, class_map: dict[str, Any], attribute: str) -> LabeledB
     return LabeledBox(name.strip(), Rectangle(left, top, width, height))
 
 
-def _number(annotation: dict[str, Any], name: str) -> float:
+def _number(annotation: JsonObject, name: str) -> float:
     value = annotation.get(name)
     try:
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
@@ -185,9 +185,9 @@ def _number(annotation: dict[str, Any], name: str) -> float:
     return number
 
 
-def _stated_size(value: dict[str, Any]) -> tuple[int, int] | None:
+def _stated_size(value: object) -> tuple[int, int] | None:
     """`image_size` is a list of one object; imported manifests leave it out, or write the object itself."""
-    stated = value.get("image_size")
+    stated = value.get("image_size") if isinstance(value, dict) else None
     if isinstance(stated, list):
         stated = stated[0] if stated else None
     if not isinstance(stated, dict):
@@ -196,8 +196,8 @@ def _stated_size(value: dict[str, Any]) -> tuple[int, int] | None:
     return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
-def _moment(value: Any) -> str:
-    """A creation date as ISO 8601 in UTC, in one fixed form so that text order is time order; "" where it is none.
+def _moment(value: object) -> str:
+    """A creation date as ISO 8601 in UTC, in one fixed form so that text order is time order; "" if it is no date.
 
     Ground Truth writes UTC without an offset.
     """
@@ -211,7 +211,7 @@ def _moment(value: Any) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 

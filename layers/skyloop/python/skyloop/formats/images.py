@@ -11,11 +11,11 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
-from typing import Any
 
-from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
+from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from skyloop.documents import ImageFacts
 
@@ -39,6 +39,11 @@ _OTHER_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x1f\x8b", "a gzip"),
 )
 
+_READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+}
+
 # Markers of a JPEG that stand alone, without a length: TEM and the restart markers (ITU-T T.81, table B.1).
 _STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD8)}
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -53,8 +58,8 @@ class ImageRefused(ValueError):
         self.reason = reason
 
 
-def examine(body: bytes) -> ImageFacts:
-    """Everything the catalogue wants to know about a picture. The name plays no part: only the bytes count.
+def check_image(body: bytes) -> ImageFacts:
+    """Decode the whole file and say what the catalogue keeps about it. The file's name does not matter, only its bytes.
 
     Raises ImageRefused with code `empty`, `too-large`, `not-an-image`, `unsupported-format`, `too-many-pixels`,
     `truncated` or `broken`.
@@ -67,11 +72,11 @@ def examine(body: bytes) -> ImageFacts:
     if not _is_complete(body, picture.format):
         raise ImageRefused("truncated", f"the {picture.format} ends before its end marker: an interrupted upload?")
     _decode(picture)
-    return describe(picture, body)
+    return read_facts(picture, body)
 
 
-def describe(picture: Image.Image, body: bytes) -> ImageFacts:
-    """The facts in an opened picture's header, and the hash of the whole file. Decodes nothing."""
+def read_facts(picture: Image.Image, body: bytes) -> ImageFacts:
+    """What an opened picture's header says, and the hash of the whole file. Decodes nothing."""
     exif = _exif(picture)
     latitude, longitude = _position(exif)
     return ImageFacts(
@@ -88,37 +93,32 @@ def describe(picture: Image.Image, body: bytes) -> ImageFacts:
 
 
 def too_large(size: int) -> ImageRefused:
-    """The refusal of a file of `size` bytes, more than MAX_BYTES, which needs no look at its content."""
+    """The refusal of a file of `size` bytes, more than MAX_BYTES: its content need not be read."""
     return ImageRefused("too-large", f"{size / 1e6:.1f} MB; Ground Truth takes at most {MAX_BYTES / 1e6:.0f} MB")
 
 
 def open_picture(body: bytes) -> Image.Image:
     """Read a JPEG's or PNG's header, without decoding a pixel.
 
-    The formats' readers are called directly: `Image.open` would try every format Pillow knows (more to attack) and
+    The formats' readers are called directly: `Image.open` would try every format that Pillow knows (more to attack) and
     refuses large pictures without saying how large. Raises ImageRefused.
     """
-    reader: Any
     if body.startswith(_JPEG_START):
-        reader = JpegImagePlugin.JpegImageFile
+        format_name = "JPEG"
     elif body.startswith(_PNG_SIGNATURE):
-        reader = PngImagePlugin.PngImageFile
+        format_name = "PNG"
     else:
         raise _unreadable(body)
     try:
-        picture = reader(BytesIO(body))
+        picture = _READERS[format_name](BytesIO(body))
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, IndexError, KeyError) as error:
-        code = (
-            "broken"
-            if _is_complete(body, "JPEG" if reader is JpegImagePlugin.JpegImageFile else "PNG")
-            else "truncated"
-        )
+        code = "broken" if _is_complete(body, format_name) else "truncated"
         raise ImageRefused(code, f"its header cannot be read: {error}") from error
     if picture.width * picture.height > MAX_PIXELS:
         raise ImageRefused(
             "too-many-pixels",
             f"{picture.width} × {picture.height} pixels by its header; Ground Truth takes at most"
-            f" {MAX_PIXELS / 1e6:.0f} megapixels: cut it into smaller pictures",
+            f" {MAX_PIXELS / 1e6:.0f} megapixels: cut it into smaller pictures and drop those",
         )
     return picture
 
@@ -154,14 +154,14 @@ def _decode(picture: Image.Image) -> None:
 
 
 def _is_complete(body: bytes, format_name: str | None) -> bool:
-    """Does the file reach its end marker? Decoders forgive a missing tail and paint it gray, so they are not asked."""
+    """Does the file reach its end marker? Decoders accept a missing tail and paint it gray, so they are not asked."""
     return _jpeg_is_complete(body) if format_name == "JPEG" else _png_is_complete(body)
 
 
 def _jpeg_is_complete(body: bytes) -> bool:
     """Walk a JPEG's segments to the end-of-image marker (ITU-T T.81, annex B).
 
-    An embedded preview has an end marker of its own, and makers append data after the real one: hence the walk.
+    An embedded preview has an end marker of its own, and cameras append data after the real one: hence the walk.
     """
     at = 2
     while True:
@@ -193,18 +193,18 @@ def _png_is_complete(body: bytes) -> bool:
         length, kind = struct.unpack_from(">I4s", body, at)
         at += 12 + length
         if kind == b"IEND":
-            return at <= len(body)
+            return bool(at <= len(body))
     return False
 
 
 def _exif(picture: Image.Image) -> Image.Exif:
     try:
         return picture.getexif()
-    except Exception:  # metadata written by anybody's camera: whatever is wrong with it is no fault of the picture
+    except Exception:  # any camera wrote this metadata; if it is broken, the picture can still be used
         return Image.Exif()
 
 
-def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+def _directory(exif: Image.Exif, tag: int) -> dict[int, object]:
     try:
         return exif.get_ifd(tag)
     except Exception:  # as above
@@ -242,7 +242,9 @@ def _position(exif: Image.Exif) -> tuple[float | None, float | None]:
     return latitude, longitude
 
 
-def _degrees(value: Any, reference: Any, negative: str, limit: int) -> float | None:
+def _degrees(value: object, reference: object, negative: str, limit: int) -> float | None:
+    if not isinstance(value, tuple | list):
+        return None
     try:
         degrees, minutes, seconds = (float(part) for part in value)
         total = degrees + minutes / 60 + seconds / 3600

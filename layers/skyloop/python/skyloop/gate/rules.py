@@ -1,18 +1,18 @@
-"""The gate: may this candidate replace the champion? Thresholds and one evaluation in, an explained verdict out.
+"""The gate's rules: may this candidate replace the champion? Thresholds and one evaluation in, a verdict out.
 
 Pure: no clock, no cloud. Every rule is listed in the decision with its value, its threshold, whether it passed and a
-sentence a person can read; a rule that could not be judged says why (`passed` is null) and neither helps nor hinders.
+sentence that a person can read. A rule that could not be judged says why (`passed` is null) and does not decide.
 
 The rules
 ---------
 evaluation-of-this-job   the evaluation names the training job that is being judged
-same-test-set            the evaluation was made on the dataset's frozen test set, the champion's scores too
+same-test-set            the evaluation was made on the dataset's frozen test set, and so were the champion's scores
 test-set-not-empty       the test set has images and boxes
 map50-is-a-number        the candidate's mAP50 was measured (finite, 0..1)
 map50-floor              candidate mAP50 >= MinMap50
 class-ap50-floor         AP50 >= MinClassAp50, for each class with at least MinClassBoxes boxes in the test set; an AP
-                         over a handful of boxes is noise, so smaller classes are reported and not judged
-keeps-classes            every class the champion was scored on is scored for the candidate too
+                         over a few boxes is noise, so rarer classes are reported and not judged
+keeps-classes            every class that the champion was scored on is scored for the candidate too
 not-worse-than-champion  see `_not_worse`
 shared-classes           where the champion does not know a class: not worse on the classes that both know
 """
@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 
 from skyloop.documents import GateVerdict, Rule, Thresholds
 from skyloop.formats.evaluation import ClassScores, Evaluation, ModelScores, is_score
 
-# 0.5 - 0.02 and 0.48 differ in the last bit; a threshold met on paper is met here.
+# 0.5 - 0.02 and 0.48 differ in the last bit; a threshold that is met on paper is met here.
 ROUNDING = 1e-9
 
 
@@ -39,15 +40,16 @@ def apply_rules(
 ) -> GateVerdict:
     """Apply every rule.
 
-    `training_job` and `test_set_id` are what the evaluation ought to be about; `categories` are the dataset's classes,
-    so that one that the test set does not hold at all is reported too.
+    `training_job` and `test_set_id` are what the evaluation should be about; `categories` are the dataset's classes, so
+    that a class without any box in the test set is reported too.
     """
     about = [_of_this_job(evaluation, training_job), *_same_test_set(evaluation, test_set_id)]
     usable = [_not_empty(evaluation), _is_number(evaluation.candidate)]
     rules = about + usable
+    map50 = evaluation.candidate.map50
     # Scores of another job, another test set, or of nothing are not compared: a number would suggest a meaning.
-    if all(rule.passed for rule in rules):
-        rules.append(_floor(evaluation.candidate, thresholds))
+    if all(rule.passed for rule in rules) and is_score(map50):
+        rules.append(_floor(map50, thresholds))
         rules += _class_floors(evaluation.candidate, thresholds, categories)
         rules += _against_champion(evaluation, thresholds)
     failed = [rule for rule in rules if rule.passed is False]
@@ -57,7 +59,7 @@ def apply_rules(
         summary=_summary(failed, rules),
         reasons=reasons,
         rules=rules,
-        map50=_finite(evaluation.candidate.map50),
+        map50=_finite(map50),
         champion_map50=_finite(evaluation.champion.map50) if evaluation.champion else None,
         map50_difference=_finite(evaluation.comparison.map50_difference) if evaluation.comparison else None,
         difference_interval=_interval(evaluation),
@@ -126,15 +128,14 @@ def _is_number(candidate: ModelScores) -> Rule:
     )
 
 
-def _floor(candidate: ModelScores, thresholds: Thresholds) -> Rule:
-    passed = candidate.map50 >= thresholds.min_map50 - ROUNDING
+def _floor(map50: float, thresholds: Thresholds) -> Rule:
+    passed = map50 >= thresholds.min_map50 - ROUNDING
     return Rule(
         name="map50-floor",
-        value=candidate.map50,
+        value=map50,
         threshold=thresholds.min_map50,
         passed=passed,
-        sentence=f"mAP50 {candidate.map50:.3f} {'reaches' if passed else 'is below'} the floor of "
-        f"{thresholds.min_map50:.3f}",
+        sentence=f"mAP50 {map50:.3f} {'reaches' if passed else 'is below'} the floor of {thresholds.min_map50:.3f}",
     )
 
 
@@ -146,12 +147,10 @@ def _class_floors(candidate: ModelScores, thresholds: Thresholds, categories: It
 def _class_floor(name: str, scores: ClassScores, thresholds: Thresholds) -> Rule:
     floor, boxes = thresholds.min_class_ap50, scores.boxes
     passed: bool | None
-    # With MinClassBoxes 0 a class without a single box would still have no AP to judge.
-    if boxes < max(thresholds.min_class_boxes, 1):
+    needed = max(thresholds.min_class_boxes, 1)  # a class without a single box has no AP, even with MinClassBoxes 0
+    if boxes < needed:
         passed = None
-        sentence = (
-            f"{name}: too few boxes to judge ({boxes} in the test set, {max(thresholds.min_class_boxes, 1)} needed)"
-        )
+        sentence = f"{name}: too few boxes to judge ({boxes} in the test set, {needed} needed)"
     elif not is_score(scores.ap50):
         passed = False
         sentence = f"{name}: AP50 is {scores.ap50} although the test set has {boxes} boxes: the evaluation is broken"
@@ -180,43 +179,41 @@ def _against_champion(evaluation: Evaluation, thresholds: Thresholds) -> list[Ru
             )
         ]
     rules = _keeps_classes(evaluation.candidate, evaluation.champion)
-    rules.append(_not_worse(evaluation, thresholds))
+    rules.append(_not_worse(evaluation, evaluation.champion, thresholds))
     return rules + _shared_classes(evaluation, evaluation.champion, thresholds)
 
 
-def _not_worse(evaluation: Evaluation, thresholds: Thresholds) -> Rule:
+def _not_worse(evaluation: Evaluation, champion: ModelScores, thresholds: Thresholds) -> Rule:
     """Refuse a loss that is both too large and real.
 
     With d = mAP50(candidate) - mAP50(champion) and [low, high] its paired-bootstrap interval (Efron and Tibshirani, *An
     Introduction to the Bootstrap*, 1993, ch. 13; images are resampled, and both models are scored on the same draw):
 
-        refused  <=>  high < -MaxMap50Drop                        the whole interval lies below what is tolerated
-                      or (d < -MaxMap50Drop and high < 0)         more was lost than tolerated, and no loss at all is
+        refused  <=>  high < -MaxMap50Drop                        the whole interval lies below the tolerated drop
+                      or (d < -MaxMap50Drop and high < 0)         the drop is larger than tolerated, and "no loss" is
                                                                   not among the plausible values
 
-    So an interval that reaches down below -MaxMap50Drop but includes 0 does not refuse: on that test set the two models
+    So an interval that reaches below -MaxMap50Drop but includes 0 does not refuse: on that test set the two models
     cannot be told apart. The sentence then says that the test set was too small to tell.
     """
     comparison, drop = evaluation.comparison, thresholds.max_map50_drop
     interval = _interval(evaluation)
     difference = _finite(comparison.map50_difference) if comparison else None
-    rule = {"name": "not-worse-than-champion", "value": difference, "threshold": -drop}
-    if not is_score(evaluation.champion.map50):
-        return Rule(
-            **rule,
+    rule = partial(Rule, name="not-worse-than-champion", value=difference, threshold=-drop)
+    if not is_score(champion.map50):
+        return rule(
             passed=False,
-            sentence=f"the champion's mAP50 is {evaluation.champion.map50}, which is not a score: it was not evaluated "
-            "properly, and an unknown champion is not replaced",
+            sentence=f"the champion's mAP50 is {champion.map50}, which is not a score: it was not evaluated properly, "
+            "and an unknown champion is not replaced",
         )
-    if difference is None or interval is None or comparison.resamples == 0:
-        return Rule(
-            **rule,
+    if comparison is None or difference is None or interval is None or comparison.resamples == 0:
+        return rule(
             passed=False,
             sentence="the evaluation has no usable paired comparison with the champion: evaluate both again",
         )
     low, high = interval
     measured = (
-        f"mAP50 {evaluation.candidate.map50:.3f} against the champion's {evaluation.champion.map50:.3f}: difference "
+        f"mAP50 {evaluation.candidate.map50:.3f} against the champion's {champion.map50:.3f}: difference "
         f"{difference:+.3f}, {comparison.confidence:.0%} interval {low:+.3f} to {high:+.3f}"
     )
     too_much = difference < -drop - ROUNDING
@@ -229,7 +226,7 @@ def _not_worse(evaluation: Evaluation, thresholds: Thresholds) -> Rule:
         meaning = f"within the drop of {drop:.3f} that is tolerated"
     else:
         meaning = "not worse than the champion"
-    return Rule(**rule, passed=passed, sentence=f"{measured}; {meaning}")
+    return rule(passed=passed, sentence=f"{measured}; {meaning}")
 
 
 def _keeps_classes(candidate: ModelScores, champion: ModelScores) -> list[Rule]:
@@ -246,42 +243,36 @@ def _keeps_classes(candidate: ModelScores, champion: ModelScores) -> list[Rule]:
 
 
 def _shared_classes(evaluation: Evaluation, champion: ModelScores, thresholds: Thresholds) -> list[Rule]:
-    """A new class lifts the candidate's mAP above a champion that never saw it, and could hide a loss everywhere else.
+    """Judge the classes that both models know by themselves, where the candidate knows new ones.
 
-    So where classes are new, the models are to be compared on the classes that both know. An evaluation that did so
-    says so (`comparison.categories`); for any other the mean AP50 over those classes is compared here, point by point.
+    A new class raises the candidate's mAP above a champion that never saw it, and could hide a loss in all others. An
+    evaluation that compared the two on the shared classes says so (`comparison.categories`). For any other, the mean
+    AP50 over those classes is compared here, without an interval.
     """
     candidate = evaluation.candidate
-    judged = {
-        name: scores for name, scores in candidate.per_class.items() if scores.boxes > 0 and is_score(scores.ap50)
-    }
-    known = [name for name in judged if name in champion.per_class and is_score(champion.per_class[name].ap50)]
-    new = sorted(set(judged) - set(known))
+    ours = {name: of.ap50 for name, of in candidate.per_class.items() if of.boxes > 0 and is_score(of.ap50)}
+    theirs = {name: of.ap50 for name, of in champion.per_class.items() if is_score(of.ap50)}
+    known = [name for name in ours if name in theirs]
+    new = sorted(set(ours) - set(known))
     if not new:
         return []
-    rule = {"name": "shared-classes", "subject": ", ".join(new), "threshold": -thresholds.max_map50_drop}
+    rule = partial(Rule, name="shared-classes", subject=", ".join(new), threshold=-thresholds.max_map50_drop)
     if not known:
-        return [
-            Rule(
-                **rule,
-                passed=None,
-                sentence=f"the champion knows none of the classes in the test set ({', '.join(new)})",
-            )
-        ]
+        sentence = f"the champion knows none of the classes in the test set ({', '.join(new)})"
+        return [rule(passed=None, sentence=sentence)]
     compared = evaluation.comparison.categories if evaluation.comparison else None
     if compared is not None and set(compared) <= set(known):
         sentence = f"the champion does not know {', '.join(new)}; the two were compared on {', '.join(compared)}"
-        return [Rule(**rule, passed=None, sentence=sentence)]
-    ours = sum(judged[name].ap50 for name in known) / len(known)
-    theirs = sum(champion.per_class[name].ap50 for name in known) / len(known)
-    passed = ours - theirs >= -thresholds.max_map50_drop - ROUNDING
+        return [rule(passed=None, sentence=sentence)]
+    our_mean = sum(ours[name] for name in known) / len(known)
+    their_mean = sum(theirs[name] for name in known) / len(known)
+    passed = our_mean - their_mean >= -thresholds.max_map50_drop - ROUNDING
     return [
-        Rule(
-            **rule,
-            value=ours - theirs,
+        rule(
+            value=our_mean - their_mean,
             passed=passed,
             sentence=f"the champion does not know {', '.join(new)}; on the classes that both know ({', '.join(known)}) "
-            f"the mean AP50 is {ours:.3f} against {theirs:.3f}, {'not' if passed else 'and that is'} more than "
+            f"the mean AP50 is {our_mean:.3f} against {their_mean:.3f}, {'not' if passed else 'and that is'} more than "
             f"{thresholds.max_map50_drop:.3f} worse",
         )
     ]
@@ -291,8 +282,8 @@ def _summary(failed: list[Rule], rules: list[Rule]) -> str:
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         return failed[0].sentence + more
-    told = {rule.name: rule for rule in rules}
-    return f"{told['map50-floor'].sentence}; {told['not-worse-than-champion'].sentence}"
+    by_name = {rule.name: rule for rule in rules}
+    return f"{by_name['map50-floor'].sentence}; {by_name['not-worse-than-champion'].sentence}"
 
 
 def _interval(evaluation: Evaluation) -> tuple[float, float] | None:

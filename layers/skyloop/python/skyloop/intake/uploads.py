@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from skyloop.documents import JsonObject
 from skyloop.layout import notification_key
 
 
@@ -21,11 +21,11 @@ class Upload(BaseModel):
 
 
 def uploads_in(body: str) -> list[Upload]:
-    """The uploads a queue message tells of.
+    """The uploads that a queue message names.
 
-    Understood are EventBridge's `Object Created` (raw key), which the sweep also uses, and classic S3 notifications
-    (encoded keys), should a bucket be wired to the queue directly. S3's test message tells of none. Raises ValueError
-    for anything else.
+    It reads EventBridge's `Object Created` (raw key), which the sweep also sends, and classic S3 notifications (encoded
+    keys), in case a bucket sends to the queue directly. S3's test message names none. Raises ValueError for anything
+    else.
     """
     message = json.loads(body)
     if not isinstance(message, dict):
@@ -43,7 +43,7 @@ def uploads_in(body: str) -> list[Upload]:
     raise ValueError(f"neither an S3 event nor a notification: it has {', '.join(sorted(message)) or 'no fields'}")
 
 
-def object_created(bucket: str, key: str, size: int) -> dict[str, Any]:
+def object_created(bucket: str, key: str, size: int) -> JsonObject:
     """An upload message as S3 sends it through EventBridge, for an object whose own event never came."""
     return {
         "version": "0",
@@ -53,5 +53,5 @@ def object_created(bucket: str, key: str, size: int) -> dict[str, Any]:
     }
 
 
-def _upload(detail: Any, decode: Callable[[str], str]) -> Upload:
+def _upload(detail: JsonObject, decode: Callable[[str], str]) -> Upload:
     return Upload(bucket=detail["bucket"]["name"], key=decode(detail["object"]["key"]))

@@ -1,4 +1,4 @@
-"""Step 2 of the loop: pending images are claimed for a labeling job, and given back when its labels will not do."""
+"""Pending images are claimed for a labeling job, and requeued when it does not finish or its labels are wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
-from skyloop.documents import CatalogueItem, SelectIdle, SelectLabel, SelectRequest, SelectWait
+from skyloop.documents import CatalogueItem, ImageStatus, SelectIdle, SelectLabel, SelectRequest, SelectWait
 from skyloop.formats.groundtruth import MAX_ITEMS, categories_of, input_line
 from skyloop.labeling import selection
 
@@ -38,10 +38,10 @@ TASK_TEMPLATE = """\
 
 
 class LabelCategoriesMissing(LookupError):
-    """There are images to label, but nobody said what to look for."""
+    """There are images to label, but no classes are defined."""
 
 
-class Labeling:
+class LabelingJobs:
     """Joins the bucket and the catalogue for labeling."""
 
     def __init__(self, storage: Storage, catalogue: Catalogue, settings: Settings) -> None:
@@ -52,8 +52,8 @@ class Labeling:
     def select(self, request: SelectRequest) -> SelectWait | SelectIdle | SelectLabel:
         """Decide, and when it is time: claim what waits and write the job's files.
 
-        The first image of the queue is claimed before any other. Two selections at once see the same first image, so
-        one of them gets it and the other leaves everything alone. Raises LabelCategoriesMissing, before any claim.
+        The first image of the queue is claimed before any other. Two selections at once see the same first image: one
+        of them gets it, and the other claims nothing. Raises LabelCategoriesMissing, before any claim.
         """
         settings = self.settings
         queue = self._queue(request.now)
@@ -72,35 +72,36 @@ class Labeling:
         categories = self._categories()
         waiting = list(self.catalogue.by_status("PENDING", limit=MAX_ITEMS))
         if not waiting:
-            return SelectIdle(reason="what waited was taken meanwhile")
-        job_name = selection.job_name(settings.prefix, ((item.image_id, item.attempts) for item in waiting))
+            return SelectIdle(reason="another selection took the images that waited")
+        job_name = selection.labeling_job_name(settings.prefix, ((item.image_id, item.attempts) for item in waiting))
         claimed = self._claim(waiting, job_name)
         if not claimed:
             return SelectIdle(reason="another selection is taking these images")
         return self._write_job(job_name, claimed, categories)
 
-    def release(self, job_name: str) -> int:
-        """Put the images that `job_name` holds back into the queue; how many."""
-        held = list(self.catalogue.of_job(job_name))
-        with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
-            return sum(pool.map(lambda item: self.catalogue.release(item.image_id, job_name), held))
+    def requeue(self, job_name: str) -> int:
+        """Requeue the images that `job_name` has claimed and not labeled; how many."""
+        return self._requeue(job_name, "LABELING")
 
-    def relabel(self, job_name: str, reason: str) -> int:
-        """Set the labels of `job_name` aside, for good, and put its images back into the queue; how many.
+    def exclude(self, job_name: str, reason: str) -> int:
+        """Exclude the labels of `job_name` from all later datasets, and requeue its images; how many.
 
-        Nothing is deleted: the labels stay where they are, and no dataset takes them any more.
+        Nothing is deleted: the labels stay where they are, with a note beside them.
         """
         self.storage.write_json(layout.exclusion_key(job_name), {"labeling_job": job_name, "reason": reason})
-        labeled = list(self.catalogue.of_job(job_name, "LABELED"))
+        return self._requeue(job_name, "LABELED")
+
+    def _requeue(self, job_name: str, status: ImageStatus) -> int:
+        items = list(self.catalogue.of_job(job_name, status))
         with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
-            return sum(pool.map(lambda item: self.catalogue.release(item.image_id, job_name, "LABELED"), labeled))
+            return sum(pool.map(lambda item: self.catalogue.requeue(item.image_id, job_name, status), items))
 
     def _queue(self, now: datetime) -> selection.Queue:
-        """What waits, from three short queries: never more items than a batch."""
+        """What waits, from three short queries that never read more items than a batch has."""
         first = list(self.catalogue.by_status("PENDING", limit=self.settings.labeling_batch_size))
         heads = (
-            next(self.catalogue.by_status("PENDING", newest_first=True, priority=p, limit=1), None)
-            for p in (True, False)
+            next(self.catalogue.by_status("PENDING", newest_first=True, priority=drifted, limit=1), None)
+            for drifted in (True, False)
         )
         latest = [item for item in heads if item is not None]
         arrivals = [item.catalogued_at for item in (*first, *latest)]
@@ -117,7 +118,7 @@ class Labeling:
         if config is None:
             raise LabelCategoriesMissing(
                 f"images wait for labels, but {self.storage.uri(layout.LABEL_CATEGORIES)} does not exist:"
-                ' put {"document-version": "2018-11-28", "labels": [{"label": "tree"}]} there, with your classes'
+                " name your classes with `skyloop categories add`"
             )
         return categories_of(config)
 
@@ -136,7 +137,7 @@ class Labeling:
         manifest_uri = self.storage.write(f"{folder}input.manifest", manifest, content_type="application/jsonlines")
         template = TASK_TEMPLATE.encode()
         template_uri = self.storage.write(f"{folder}instructions.liquid", template, content_type="text/html")
-        looked_for = ", ".join(categories)
+        classes = ", ".join(categories)
         return SelectLabel(
             job_name=job_name,
             input_manifest_uri=manifest_uri,
@@ -147,7 +148,7 @@ class Labeling:
             image_count=len(claimed),
             correlation_id=claimed[0].correlation_id,
             task_title="Draw boxes on drone images",
-            task_description=_at_most(255, f"Draw a tight box around every object of these classes: {looked_for}"),
+            task_description=_at_most(255, f"Draw a tight box around every object of these classes: {classes}"),
         )
 
 

@@ -65,7 +65,7 @@ def decide_selection(
     return SelectionVerdict("label", f"{queue.pending} images wait, the oldest for over {max_wait_hours:g} hours")
 
 
-def job_name(prefix: str, images: Iterable[tuple[str, int]]) -> str:
+def labeling_job_name(prefix: str, images: Iterable[tuple[str, int]]) -> str:
     """The name of the labeling job for these (image id, attempt) pairs: the same images twice are the same job.
 
     An attempt more makes another name, because AWS never forgets the name of a failed job.

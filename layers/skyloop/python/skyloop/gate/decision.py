@@ -1,4 +1,4 @@
-"""The gate's edge: read evaluation and dataset, apply_rules, and leave `decision.json` beside the model."""
+"""The gate: read evaluation and dataset, apply the rules, and write `decision.json` beside the model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from skyloop.gate.rules import apply_rules
 
 
 class GateInputMissing(LookupError):
-    """The evaluation or the dataset document is not there or cannot be read: there is nothing to decide on."""
+    """The dataset document cannot be read: there is nothing to decide on."""
 
 
-def decide(storage: Storage, request: GateRequest, thresholds: Thresholds) -> tuple[Decision, str, bool]:
-    """Judge the evaluation and write the decision. Answers (decision, its URI, whether it is a new one).
+def decide_on_candidate(storage: Storage, request: GateRequest, thresholds: Thresholds) -> tuple[Decision, str, bool]:
+    """Judge the evaluation and write the decision. Returns (decision, its URI, whether it is a new one).
 
-    The decision of the same evaluation by the same thresholds is made once: asked again, the stored one is returned
-    as it was written, time included. Raises ObjectMissing, EvaluationUnreadable or GateInputMissing.
+    The same evaluation is judged by the same thresholds once: a second call returns the stored decision as it was
+    written, time included. Raises ObjectMissing, EvaluationUnreadable or GateInputMissing.
     """
     body = storage.read(storage.key_of(request.evaluation_uri)).body
     digest = hashlib.sha256(body).hexdigest()
@@ -58,7 +58,7 @@ def _stored(storage: Storage, key: str) -> Decision | None:
     try:
         return Decision.model_validate(document) if document is not None else None
     except ValidationError:
-        return None  # written by another version: decided again rather than trusted half-read
+        return None  # written by another version of Skyloop: decide again
 
 
 def _dataset(storage: Storage, uri: str) -> DatasetDocument:

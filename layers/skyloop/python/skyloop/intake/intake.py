@@ -1,4 +1,4 @@
-"""Step 1 of the loop: an uploaded object becomes a catalogue entry, or a quarantined file with its reason."""
+"""An uploaded object becomes a catalogue entry, or a quarantined file with its reason."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.storage import MAX_COPY_BYTES, ObjectMissing, ObjectTooLarge, Storage, StoredObject
 from skyloop.documents import CatalogueItem, ImageFacts, QuarantineRecord
-from skyloop.formats.images import MAX_BYTES, ImageRefused, examine, too_large
-from skyloop.intake.uploads import Upload
+from skyloop.formats.images import MAX_BYTES, ImageRefused, check_image, too_large
+from skyloop.intake.uploads import Upload, uploads_in
 
 Outcome = Literal["new", "known", "duplicate", "quarantined", "missing", "ignored"]
 
@@ -27,17 +27,21 @@ class IntakeResult:
     reason: str | None = None
 
 
-def utc_now() -> datetime:
+def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 class Intake:
     """Joins the bucket and the catalogue. `clock` gives the time written into new entries."""
 
-    def __init__(self, storage: Storage, catalogue: Catalogue, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, storage: Storage, catalogue: Catalogue, clock: Callable[[], datetime] = _utc_now) -> None:
         self.storage = storage
         self.catalogue = catalogue
         self.clock = clock
+
+    def take_message(self, body: str) -> list[IntakeResult]:
+        """Catalogue every upload that a queue message names. Raises ValueError for a message that names none."""
+        return [self.take(upload) for upload in uploads_in(body)]
 
     def take(self, upload: Upload) -> IntakeResult:
         """Catalogue one upload. Taking it again, or at the same time elsewhere, changes nothing."""
@@ -59,7 +63,7 @@ class Intake:
         except ObjectTooLarge as error:
             return self._quarantine(key, too_large(error.size), size=error.size)
         try:
-            facts = examine(stored.body)
+            facts = check_image(stored.body)
         except ImageRefused as refusal:
             return self._quarantine(key, refusal, size=len(stored.body), stored=stored)
         return self._enter(stored, facts)
@@ -76,7 +80,7 @@ class Intake:
             correlation_id=correlation_id,
             catalogued_at=now,
         )
-        # A good file under the key of a refused one: somebody repaired it.
+        # A good file under the key of a refused one replaces it.
         self.catalogue.delete(layout.quarantine_id(stored.key))
         if self.catalogue.add(item):
             return IntakeResult("new", stored.key, correlation_id)
@@ -89,9 +93,9 @@ class Intake:
     def _quarantine(
         self, key: str, refusal: ImageRefused, *, size: int, stored: StoredObject | None = None
     ) -> IntakeResult:
-        """Keep a copy, say why beside it, and enter it in the catalogue, in this order: an entry means all is there."""
+        """Keep a copy, the reason beside it and a catalogue entry, in this order: an entry means that all is there."""
         now, correlation_id = self.clock(), _correlation_id(key, stored.metadata if stored else {})
-        if size <= MAX_COPY_BYTES:  # of a larger file, the reason has to do; the file stays where it is
+        if size <= MAX_COPY_BYTES:  # a larger file cannot be copied at once: the reason refers to it where it is
             try:
                 self.storage.copy(key, layout.quarantine_key(key))
             except ObjectMissing:
@@ -117,5 +121,5 @@ class Intake:
 
 
 def _correlation_id(key: str, metadata: dict[str, str]) -> str:
-    """That of the upload, if whoever dropped it gave one; else the flight."""
+    """The upload's own, if its metadata has one; else the flight."""
     return layout.correlation_id_of(metadata.get(layout.CORRELATION_METADATA) or layout.flight_of(key))

@@ -1,4 +1,4 @@
-"""A versioned dataset of all labels there are: the newest of every image, split without leaks, named by content."""
+"""A versioned dataset: of every image its newest labels, split without leaks, named by its content."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from skyloop.aws.storage import s3_uri
-from skyloop.dataset.splits import Frame, Plan
+from skyloop.dataset.splits import Frame, SplitPlan
 from skyloop.documents import SPLITS, LabeledImage, Split, SplitCounts
 from skyloop.layout import LABELED_DATA
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures (images or tiles) by split, in name order; their boxes' class ids are places in `categories`."""
+    """Pictures (images or slices) by split, in name order; a box's class id is a position in `categories`."""
 
     categories: tuple[str, ...]
     pictures: Mapping[Split, tuple[LabeledImage, ...]]
-    plan: Plan
+    plan: SplitPlan
 
     @cached_property
     def dataset_id(self) -> str:
@@ -58,13 +58,13 @@ class Dataset:
 
 
 def newest_labels(pictures: Iterable[LabeledImage]) -> list[LabeledImage]:
-    """Of every image, what its newest labeling job made of it: all of that job's tiles, nothing of an older one's."""
+    """Of every image, the pictures of its newest labeling job: all slices of that job, none of an older one."""
     winners: dict[str, tuple[str, str]] = {}
     pictures = list(pictures)
     for picture in pictures:
         label = (picture.labeled_at, picture.job_name)
         winners[picture.image_id] = max(label, winners.get(picture.image_id, label))
-    # A batch that was converted twice left two records of the same pictures.
+    # A batch that was converted twice has left two records of the same pictures.
     kept = {
         picture.name: picture
         for picture in pictures
@@ -74,7 +74,7 @@ def newest_labels(pictures: Iterable[LabeledImage]) -> list[LabeledImage]:
 
 
 def frames_of(pictures: Iterable[LabeledImage]) -> list[Frame]:
-    """The images behind the pictures, as the split sees them: tiles of one image are one frame."""
+    """The images behind the pictures, as splits see them: the slices of one image are one frame."""
     frames = {
         picture.image_id: Frame(picture.image_id, picture.flight, picture.source_key, picture.captured_at)
         for picture in pictures
@@ -82,8 +82,8 @@ def frames_of(pictures: Iterable[LabeledImage]) -> list[Frame]:
     return list(frames.values())
 
 
-def assemble(pictures: Iterable[LabeledImage], plan: Plan, categories: Sequence[str]) -> Dataset:
-    """Sort pictures into the plan's splits; guard frames fall out."""
+def build_dataset(pictures: Iterable[LabeledImage], plan: SplitPlan, categories: Sequence[str]) -> Dataset:
+    """Sort pictures into the plan's splits; guard frames are left out."""
     sorted_in: dict[Split, list[LabeledImage]] = {split: [] for split in SPLITS}
     for picture in pictures:
         split = plan.splits.get(picture.image_id)
@@ -93,7 +93,7 @@ def assemble(pictures: Iterable[LabeledImage], plan: Plan, categories: Sequence[
     return Dataset(tuple(categories), in_order, plan)
 
 
-def manifest(bucket: str, pictures: Iterable[LabeledImage]) -> list[object]:
+def dataset_manifest(bucket: str, pictures: Iterable[LabeledImage]) -> list[object]:
     """A SageMaker ManifestFile: a prefix, then every picture and its label file relative to it.
 
     docs.aws.amazon.com/sagemaker/latest/APIReference/API_S3DataSource.html
