@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from skyloop import layout
 
 from tests.infra import wiring
 
@@ -230,6 +231,29 @@ def test_map_runs_children_are_allowed_in_both_forms_of_their_names() -> None:
     (statement,) = (item for item in statements("RetrainMachineRole") if "states:StopExecution" in item["Action"])
     executions = "arn:aws:states:us-east-1:123456789012:execution:skyloop-dev-retrain"
     assert statement["Resource"] == [f"{executions}:*", f"{executions}/*"]
+
+
+def test_keys_that_roles_name_are_those_of_the_layout() -> None:
+    """A key that is renamed in the layout alone would be refused at the first use."""
+    folders = (
+        layout.RAW_IMAGES,
+        layout.QUARANTINE,
+        layout.LABELING_JOBS,
+        layout.LABELED_DATA,
+        layout.PROCESSED_DATA,
+        layout.MODEL_ARTIFACTS,
+        layout.CAPTURES,
+        layout.DRIFT_REPORTS,
+        layout.ALERTS,
+    )
+    drifted, _, _ = layout.drift_flight("*", "").partition("*")
+    files = {layout.LABEL_CATEGORIES, layout.exclusion_key("*")}
+    known = files | {f"{folder}*" for folder in (*folders, drifted, "monitoring/")}
+    inside = f"{_reference('DataBucket')}/"
+    arns = {arn for role in ROLES for item in statements(role) for arn in item["Resource"]}
+    named = {arn.removeprefix(inside) for arn in arns if arn.startswith(inside)}
+    assert files <= named
+    assert named - known == set()
 
 
 def test_sagemaker_may_list_and_read_base_weights_where_they_lie() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from skyloop import layout
 from skyloop.aws.settings import Settings
 
 from tests.infra import wiring
@@ -223,6 +224,14 @@ def test_every_event_is_that_of_this_stack() -> None:
             assert "${Project}-${Stage}" in own or '"Ref": "' in own or '"Fn::GetAtt"' in own, name
 
 
+def test_rules_and_index_have_the_names_of_the_layout() -> None:
+    rules = wiring.resources("AWS::Events::Rule")
+    for name, prefix in (("ImageUploadedRule", layout.RAW_IMAGES), ("CaptureWrittenRule", layout.CAPTURES)):
+        assert rules[name]["EventPattern"]["detail"]["object"]["key"] == [{"prefix": prefix}]
+    [index] = wiring.resources("AWS::DynamoDB::Table")["CatalogueTable"]["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == layout.STATUS_INDEX
+
+
 def test_the_data_bucket_is_closed_versioned_encrypted_and_told_of() -> None:
     bucket = wiring.resources("AWS::S3::Bucket")["DataBucket"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
@@ -232,7 +241,7 @@ def test_the_data_bucket_is_closed_versioned_encrypted_and_told_of() -> None:
     assert bucket["CorsConfiguration"]["CorsRules"][0]["AllowedMethods"] == ["GET"]
     # Raw images and labels are never forgotten.
     for rule in bucket["LifecycleConfiguration"]["Rules"]:
-        assert "ExpirationInDays" not in rule or rule["Prefix"] == "monitoring/capture/"
+        assert "ExpirationInDays" not in rule or rule["Prefix"] == layout.CAPTURES
     deny = wiring.resources("AWS::S3::BucketPolicy")["DataBucketPolicy"]["PolicyDocument"]["Statement"][0]
     assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
