@@ -143,7 +143,7 @@ _watch = Watch(_announce)
 
 
 def prepare() -> None:
-    """Look at every alarm once a second: an alarm also changes state when no data comes."""
+    """Look at every alarm once per second: an alarm also changes state when no data comes."""
     _watch.start()
 
 

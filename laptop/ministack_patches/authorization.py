@@ -1,4 +1,4 @@
-"""Role policies where MiniStack 1.5.33 does not ask them: Step Functions' roles, PassRole, metric namespaces."""
+"""Role policies where MiniStack 1.5.33 does not check them: Step Functions' roles, PassRole, metric namespaces."""
 
 from __future__ import annotations
 
