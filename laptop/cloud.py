@@ -87,7 +87,7 @@ class Cloud:
             executions.resume()
 
     async def stop(self) -> None:
-        """End every process. To be called while the port still answers: they flush logs and captures through it."""
+        """End every process. Call it while the port still answers: they flush logs and captures through it."""
         if self._starting:
             await self._starting
         executions.halt()

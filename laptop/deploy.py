@@ -50,7 +50,7 @@ class DeployError(Exception):
 
 @dataclass(frozen=True)
 class Application:
-    """A template with its intrinsic functions in long form, and the folder that its paths hang on."""
+    """A template with its intrinsic functions in long form, and the folder that its paths are relative to."""
 
     template: Document
     folder: Path
@@ -70,7 +70,7 @@ class Application:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Of one deployment: the stack's name, the parameters that are not left at their default, the stack's tags."""
+    """What a stack is deployed with: its name, the parameters that are not left at their default, its tags."""
 
     stack_name: str
     parameters: dict[str, str]

@@ -1,7 +1,7 @@
 """CloudWatch metric alarms, evaluated as CloudWatch documents it.
 
 MiniStack's own evaluation averages over every dimension, knows no DatapointsToAlarm and no TreatMissingData, and looks
-at an alarm only when somebody puts data: no rollback alarm would work with it. `evaluate` is the rule; `alarms` applies
+at an alarm only when data comes: no rollback alarm would work with it. `evaluate` is the rule; `alarms` applies
 it to MiniStack's alarms.
 
 Source: "Using Amazon CloudWatch alarms", sections "Evaluating an alarm" and "Configuring how CloudWatch alarms treat

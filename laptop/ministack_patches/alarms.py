@@ -31,7 +31,7 @@ class Watch:
 
     `on_change(alarm, old_state, new_state, reason)` is called once for every change of state of a metric alarm,
     whether by data or by SetAlarmState. `look` is what `services.cloudwatch._evaluate_alarm` should do; `start` looks
-    at every alarm once a second, since an alarm also changes when no data comes.
+    at every alarm once per second, since an alarm also changes when no data comes.
     """
 
     def __init__(self, on_change: OnChange, clock: Callable[[], float] = time.monotonic) -> None:
@@ -143,7 +143,7 @@ _watch = Watch(_announce)
 
 
 def prepare() -> None:
-    """Look at every alarm once a second: an alarm also changes state when no data comes."""
+    """Look at every alarm once per second: an alarm also changes state when no data comes."""
     _watch.start()
 
 

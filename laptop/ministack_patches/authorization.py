@@ -1,4 +1,4 @@
-"""Role policies where MiniStack 1.5.33 does not ask them: Step Functions' roles, PassRole, metric namespaces."""
+"""Role policies where MiniStack 1.5.33 does not check them: Step Functions' roles, PassRole, metric namespaces."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def _namespace(body: bytes, query: Document) -> str:
 
 @patch(
     "core.iam_actions:access_denied_response",
-    because="MiniStack says in no log what it refused to whom, and a client may swallow the answer",
+    because="MiniStack does not log what it refuses, and a client may hide the answer",
     proof="test_authorization.py::test_what_is_refused_is_logged",
 )
 def _denied(original: Original, service: str, action: str, principal_arn: str, *rest: Any, **named: Any) -> Any:

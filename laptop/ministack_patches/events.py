@@ -39,7 +39,7 @@ _delivery: contextvars.ContextVar[tuple[Document, Document] | None] = contextvar
 
 @patch(
     "services.eventbridge:_invoke_target",
-    because="tests lose events and deliver them twice here, as EventBridge may; and dead letters need rule and target",
+    because="tests lose and repeat events here, as EventBridge may; and dead letters need rule and target",
     proof="test_events.py::test_every_event_can_be_delivered_twice",
 )
 def _deliver(original: Original, target: Document, event: Document, rule: Document, view: Any = None) -> None:

@@ -41,7 +41,7 @@ TASK_OVER: contextvars.ContextVar[threading.Event | None] = contextvars.ContextV
 
 
 class _Clock:
-    """MiniStack's ``time``, without its fixed pause at the start, and without sleeping on in an ended execution."""
+    """MiniStack's ``time``, without its fixed pause at the start; it stops sleeping when the execution has ended."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -66,7 +66,7 @@ _interrupted: list[str] = []
 
 
 def halt() -> None:
-    """Leave every execution where it is; the cloud is about to save its state."""
+    """Stop every execution where it is; the cloud is about to save its state."""
     _stopping.set()
     for execution in list(_running.values()):
         execution.ended.set()
@@ -75,8 +75,8 @@ def halt() -> None:
 def resume() -> None:
     """Begin the executions again that a stop interrupted, from their first state.
 
-    Step Functions itself would go on where they were; beginning again is the nearest to it that can be had here, and
-    is safe for machines that bear every event twice. To be called once the whole cloud answers.
+    Step Functions itself would go on where they were. To begin again is the nearest that can be done here, and is safe
+    for machines that tolerate every event twice. Call this once the whole cloud answers.
     """
     for arn in _interrupted:
         threading.Thread(
@@ -126,7 +126,7 @@ _FORBIDDEN = ' \t\n<>{}[]?*"#%\\^|~`$&,;:/'
 
 @patch(
     "services.stepfunctions:_run_execution",
-    because="MiniStack ignores a machine's TimeoutSeconds and works on in executions that have ended",
+    because="MiniStack ignores a machine's TimeoutSeconds and keeps working in executions that have ended",
     proof="test_executions.py::test_a_machine_that_takes_too_long_times_out",
 )
 def _run_execution(original: Original, arn: str) -> None:
@@ -170,7 +170,7 @@ def _time_out(record: Document, execution: Execution) -> None:
 
 @patch(
     "services.stepfunctions:_stop_execution",
-    because="in MiniStack a stopped execution sleeps on in its Wait state and its jobs go on",
+    because="in MiniStack a stopped execution stays in its Wait state, and its jobs go on",
     proof="test_executions.py::test_a_stopped_execution_stays_stopped",
 )
 def _stop_execution(original: Original, request: Document) -> Any:
@@ -288,7 +288,7 @@ def check_size(output: Any, state_name: str) -> None:
 
 @patch(
     "services.stepfunctions:_restore_state",
-    because="in MiniStack an execution that a clean stop interrupts has failed after the next start, without a word",
+    because="in MiniStack an execution that a clean stop interrupts has failed after the next start, without any event",
     proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
 )
 def _restore(original: Original, data: Any) -> None:

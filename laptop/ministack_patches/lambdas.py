@@ -1,4 +1,4 @@
-"""Lambda: worker processes that die with the cloud, errors by their own names, logs whole, EMF logs as metrics."""
+"""Lambda: workers that end with the cloud, errors with their own names, complete logs, and metrics read from logs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The way into the local SageMaker: `handle_request` for HTTP (JSON 1.1), `call` for the cloud's own integrations.
 
-Every resource module names its operations in a dict `OPERATIONS` {operation: function(request) -> answer}. A function
-gets a request that has been checked against botocore's model and normalized, and may return whole records: the answer
-is cut down to what the operation's output shape has members for.
+Every resource module names its operations in a dict `OPERATIONS` {operation: function(request) -> response}. A function
+gets a request that has been checked against botocore's model and normalized, and may return whole records: the
+response is reduced to the members of the operation's output shape.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def stop() -> None:
 def call(operation: str, request: Document, service: str = "sagemaker") -> Document:
     """Run one operation in the caller's thread (it may block).
 
-    Times in the answer are epoch seconds. Raises errors.ServiceError.
+    Times in the response are epoch seconds. Raises errors.ServiceError.
     """
     normal = validation.validate(service, operation, request)
     function = operations().get(service, {}).get(operation)

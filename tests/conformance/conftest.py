@@ -37,7 +37,7 @@ def wait_until(condition: Callable[[], Result], seconds: float = 120, what: str 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A running laptop cloud without a stack, with role policies enforced (``AUTH=true``)."""
+    """A running laptop cloud without a stack, with role policies enforced."""
 
     endpoint_url: str
     home: Path

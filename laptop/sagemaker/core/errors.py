@@ -1,4 +1,4 @@
-"""The errors that SageMaker's API answers with, named as AWS names them.
+"""The errors of SageMaker's API, named as AWS names them.
 
 The codes are the ones in botocore's service model (`ResourceInUse`, `ResourceNotFound`, `ResourceLimitExceeded`,
 `ConflictException`) plus the codes every AWS JSON 1.1 service may answer with and no model lists
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """An answer other than 200.
+    """An error response.
 
     `code` becomes `__type` on the wire and `Error.Code` in boto3, `message` the text, `status` the HTTP status.
     """

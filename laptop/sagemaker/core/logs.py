@@ -23,7 +23,7 @@ _MESSAGE_BYTES = 64 * 1024
 class LogStream:
     """One log stream: lines go to `file` at once and to CloudWatch Logs within about a second, in order.
 
-    `client()` gives a CloudWatch Logs client. A service that cannot be reached loses lines, never the process.
+    `client()` gives a CloudWatch Logs client. While it cannot be reached, lines are lost and the process goes on.
     """
 
     def __init__(self, client: Callable[[], Any], group: str, stream: str, file: Path) -> None:
@@ -41,7 +41,7 @@ class LogStream:
 
     def write(self, line: bytes) -> None:
         """Add one line, with or without its newline."""
-        with contextlib.suppress(ValueError):  # closed: the last words of a process that is being ended
+        with contextlib.suppress(ValueError):  # closed: the last output of a process that is being ended
             self._file.write(line if line.endswith(b"\n") else line + b"\n")
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         if text:

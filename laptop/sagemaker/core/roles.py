@@ -1,4 +1,4 @@
-"""The check SageMaker makes of every role it is handed: of this account, existing, and trusting the service."""
+"""SageMaker's check of every role in a request: it belongs to the account, exists, and trusts the service."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def download(s3: S3Client, uri: str, data_type: str, target: Path) -> None:
 
 
 def download_if_any(s3: S3Client, uri: str, target: Path) -> None:
-    """Bring what lies under a prefix, which may be nothing: the checkpoints of a job that starts afresh."""
+    """Bring what lies under a prefix, which may be nothing: the checkpoints of a job that starts from the beginning."""
     target.mkdir(parents=True, exist_ok=True)
     with _explained(uri):
         _fetch(s3, list(_under(s3, uri)), target)

@@ -1,4 +1,4 @@
-"""Requests checked against botocore's own service models, with the messages AWS's services answer.
+"""Requests checked against botocore's own service models, with the messages of AWS's services.
 
 One pass over the request and the shape finds every violation: members that are required, of the wrong type, outside an
 enum, a pattern, a length or a range, at any depth of structures, lists and maps. The wording follows SageMaker's:
@@ -49,7 +49,7 @@ def validate(service: str, operation: str, params: Any) -> Document:
     """Check a request and return it normalized: nulls dropped, whole floats as ints, times as epoch seconds.
 
     Raises SerializationException for a wrong type and ValidationException for everything else.
-    AWS ignores members it does not know; this service refuses them, because a misspelt member that is silently
+    AWS ignores members it does not know; this service refuses them, because a misspelled member that is silently
     ignored is exactly the mistake that a rehearsal should find (boto3 and Step Functions refuse them as well).
     """
     shape = operation_model(service, operation).input_shape
@@ -256,8 +256,8 @@ _POSIX = {"ASCII": r"\x00-\x7F", "Print": r"\x20-\x7E", "Alnum": "a-zA-Z0-9"}
 def compiled(pattern: str) -> re.Pattern[str]:
     r"""A pattern of the service models (Java's dialect, ASCII classes, whole match) for Python's `re`.
 
-    Java's `\p{…}` categories and surrogate pairs are spelt out as character ranges; `\z` and the repeated `$` of
-    `CustomerMetadataKey` have no Python twin and mean the end of the text.
+    Java's `\p{…}` categories and surrogate pairs are written out as character ranges; `\z` and the repeated `$` of
+    `CustomerMetadataKey` have no counterpart in Python and mean the end of the text.
     """
     ported = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", "\\U00010000-\\U0010FFFF").replace(r"\z", r"\Z")
     ported = re.sub(r"\$\{\d+,\d+\}$", "$", ported)

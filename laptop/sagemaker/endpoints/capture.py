@@ -31,7 +31,7 @@ FLUSH_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer, as the router saw them. `at` is epoch seconds."""
+    """One request and its response, as invoke_endpoint saw them. `at` is epoch seconds."""
 
     event_id: str
     at: float
@@ -105,7 +105,7 @@ class _Buffer:
 class Capture:
     """Samples, buffers and writes the exchanges of one endpoint. Safe across threads; never fails a request.
 
-    `put(bucket, key, body)` stores one object. `close` writes what is left.
+    `put(bucket, key, body)` stores one object. `flush(everything=True)` writes what is left.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def announce(name: str) -> None:
 
 
 def announce_deployment(name: str) -> None:
-    """Emit "SageMaker Endpoint Deployment State Change" for the deployment under way."""
+    """Emit "SageMaker Endpoint Deployment State Change" for the deployment in progress."""
     if record := ENDPOINTS.find(name):
         detail = {**_detail(record), "PendingDeploymentSummary": _in_milliseconds(record["PendingDeploymentSummary"])}
         events.emit("SageMaker Endpoint Deployment State Change", detail, record["EndpointArn"])

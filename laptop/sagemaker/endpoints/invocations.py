@@ -1,4 +1,4 @@
-"""invoke_endpoint: choose a variant, a fleet and an instance, hand the request on, answer as SageMaker's runtime does.
+"""invoke_endpoint: choose a variant, a fleet and an instance, pass the request on, respond as SageMaker's runtime does.
 
 Sources: API reference of InvokeEndpoint (headers, errors), "Custom Inference Code with Hosting Services" (60 s, /ping,
 /invocations), "Test models with production variants" (weights and TargetVariant). The texts of ModelError are those
@@ -43,7 +43,7 @@ _PATH = re.compile(r"^/endpoints/([^/]+)/invocations$")
 
 Reply = tuple[int, dict[str, str], bytes]
 
-# Requests wait for containers in threads of their own, so that a slow model holds up nothing else in the cloud.
+# Requests wait for containers in threads of their own, so that a slow model does not slow down the rest of the cloud.
 _pool = concurrent.futures.ThreadPoolExecutor(max_workers=64, thread_name_prefix="invoke")
 
 
@@ -182,7 +182,7 @@ def _constraint(member: str, rule: str) -> str:
 
 
 @dataclass
-class _Answer:
+class _ContainerResponse:
     """What came back from a container. `status` 0: nothing did, and `problem` says why."""
 
     status: int
@@ -204,7 +204,7 @@ _PASSED_ON = {
 }
 
 
-def _forward(instance: Instance, headers: Mapping[str, str], body: bytes) -> _Answer:
+def _forward(instance: Instance, headers: Mapping[str, str], body: bytes) -> _ContainerResponse:
     passed = {name: headers[key] for key, name in _PASSED_ON.items() if key in headers}
     try:
         return _exchange(instance, passed, body)
@@ -212,7 +212,7 @@ def _forward(instance: Instance, headers: Mapping[str, str], body: bytes) -> _An
         instance.release()
 
 
-def _exchange(instance: Instance, headers: dict[str, str], body: bytes) -> _Answer:
+def _exchange(instance: Instance, headers: dict[str, str], body: bytes) -> _ContainerResponse:
     connection, reused = _connection(instance)
     status = 0
     try:
@@ -229,18 +229,18 @@ def _exchange(instance: Instance, headers: dict[str, str], body: bytes) -> _Answ
         content = response.read(BODY_LIMIT_BYTES + 1)
     except TimeoutError:
         connection.close()
-        return _Answer(0, problem=_TIMED_OUT)
+        return _ContainerResponse(0, problem=_TIMED_OUT)
     except (OSError, http.client.HTTPException):
         connection.close()
-        return _Answer(status or 500, problem="unreadable" if status else "")
-    if len(content) > BODY_LIMIT_BYTES or response.length:  # too long, or broken off: read(n) says nothing of that
+        return _ContainerResponse(status or 500, problem="unreadable" if status else "")
+    if len(content) > BODY_LIMIT_BYTES or response.length:  # too long, or broken off, which read(n) does not report
         connection.close()
-        return _Answer(status, problem="unreadable")
+        return _ContainerResponse(status, problem="unreadable")
     if response.will_close:
         connection.close()
     else:
         instance.connections.append(connection)
-    return _Answer(status, content, response.getheader("Content-Type"), response.getheader(_ATTRIBUTES))
+    return _ContainerResponse(status, content, response.getheader("Content-Type"), response.getheader(_ATTRIBUTES))
 
 
 def _send(connection: http.client.HTTPConnection, headers: dict[str, str], body: bytes) -> http.client.HTTPResponse:
@@ -265,7 +265,7 @@ def _measure(traffic: Traffic, variant: VariantFleet, status: int, model_seconds
         _metrics.record(traffic.name, variant.name, values)
 
 
-def _model_error(endpoint: str, answer: _Answer) -> Reply:
+def _model_error(endpoint: str, answer: _ContainerResponse) -> Reply:
     """ModelError: HTTP 424 with the container's own status and message inside."""
     current = context.current()
     group = f"/aws/sagemaker/Endpoints/{endpoint}"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from laptop.documents import Document
 
 NAMESPACE = "AWS/SageMaker"
-FLUSH_SECONDS = 1.0  # AWS publishes once a minute
+FLUSH_SECONDS = 1.0  # AWS publishes once per minute
 _VALUES_PER_DATUM = 150  # PutMetricData's limits
 _DATA_PER_CALL = 1000
 

@@ -102,5 +102,5 @@ OPERATIONS = {
     "CreateModel": create_model,
     "DescribeModel": MODELS.describe,
     "ListModels": MODELS.list,
-    "DeleteModel": MODELS.delete,  # as on AWS, endpoints that run the model go on running
+    "DeleteModel": MODELS.delete,  # as on AWS, endpoints that run the model keep running
 }

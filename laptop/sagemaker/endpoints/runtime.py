@@ -29,7 +29,7 @@ from laptop.sagemaker.endpoints.rollout import Rollout
 log = logging.getLogger(__name__)
 
 # How long a container may take to answer /ping where the variant does not say (ContainerStartupHealthCheckTimeoutIn-
-# Seconds, 60 s at least). `container_startup_seconds` in the home's sagemaker.json overrules both.
+# Seconds, 60 s at least). `container_startup_seconds` in the home's sagemaker.json overrides both.
 _STARTUP_SECONDS = 60.0
 _FLUSH_LOOP_SECONDS = 0.25
 _RESTORE_SECONDS = 15.0

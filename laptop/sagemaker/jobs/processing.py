@@ -133,7 +133,7 @@ class ProcessingJob(runner.Job):
 
 
 def start() -> None:
-    """Fail the jobs whose processes went with an earlier cloud."""
+    """Fail the jobs whose processes ended with an earlier cloud."""
     for record in runner.lost(KIND):
         _update(
             record["ProcessingJobName"], ProcessingJobStatus="Failed", FailureReason=runner.LOST,

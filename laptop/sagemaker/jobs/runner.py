@@ -49,7 +49,7 @@ class Stopped(Exception):
 
 
 class TimedOut(Exception):
-    """The program ran into MaxRuntimeInSeconds."""
+    """The program ran longer than MaxRuntimeInSeconds."""
 
 
 class _Closing(Exception):
@@ -145,8 +145,8 @@ class Job(ABC):
     ) -> int:
         """Run the program to its end and return its exit status.
 
-        A stop, or the time limit, sends SIGTERM and, after the grace, SIGKILL to the whole tree; then Stopped or
-        TimedOut is raised. `on_line` sees each line of the log once, `on_tick` is called about once a second.
+        A stop, or the time limit, sends SIGTERM and, after the grace period, SIGKILL to the whole tree; then Stopped or
+        TimedOut is raised. `on_line` sees each line of the log once, `on_tick` is called about once per second.
         """
         environment = {
             **program.environment(),
@@ -209,12 +209,12 @@ class Metrics:
                     self._last[name] = (float(match.group(1)), time.time())
 
     def final(self) -> list[Record]:
-        """As FinalMetricDataList."""
+        """The metrics as FinalMetricDataList."""
         return [{"MetricName": name, "Value": value, "Timestamp": at} for name, (value, at) in self._last.items()]
 
 
 def _pump(pipe: IO[bytes], output: LogStream, on_line: Callable[[str], None] | None) -> None:
-    """Hand a program's output on, line by line, until it closes it."""
+    """Hand a program's output on, line by line, until the program closes it."""
     with pipe:
         for line in pipe:
             output.write(line)

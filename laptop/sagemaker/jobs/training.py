@@ -92,7 +92,7 @@ class TrainingJob(runner.Job):
             self.check_stop()
             _advance(self.name, "Training")
             status, ended = self._train(program, algorithm)
-            # What a stopped job saved in its grace is kept, as on AWS; what a failed one left is not.
+            # What a stopped job saved in the grace period is kept, as on AWS; what a failed one left is not.
             if status == 0 or ended is not None:
                 self._keep()
         except transfer.TransferError as problem:
@@ -211,7 +211,7 @@ class TrainingJob(runner.Job):
 
 
 def start() -> None:
-    """Fail the jobs whose processes went with an earlier cloud."""
+    """Fail the jobs whose processes ended with an earlier cloud."""
     for record in runner.lost(KIND):
         _advance(
             record["TrainingJobName"], "Failed", TrainingJobStatus="Failed", FailureReason=runner.LOST,

@@ -87,7 +87,7 @@ def delete_group(request: Record) -> Record:
 
 
 def create_package(request: Record) -> Record:
-    """Register the next version of a group; a `ClientToken` seen before gives the version made then.
+    """Register the next version of a group; a `ClientToken` that was used before gives the version that it made.
 
     Raises ValidationException, for an unknown group too.
     """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from laptop import lifecycle
 from tests.conformance.conftest import Cloud, wait_until
 
 DENIED = "is not authorized to perform: {}"
@@ -243,3 +245,15 @@ def test_a_wildcard_covers_every_key(cloud: Cloud, caller: Any, key: str) -> Non
     assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"1"
     with pytest.raises(ClientError, match=DENIED.format("s3:GetObject")):
         s3.get_object(Bucket=bucket, Key="other/x.jpg")
+
+
+def test_a_cloud_may_be_started_without_role_policies(tmp_path: Path, cloud: Cloud, caller: Any) -> None:
+    keys = caller(("sqs:GetQueueUrl", "*"))
+    with pytest.raises(ClientError, match=DENIED.format("sqs:ListQueues")):
+        cloud.client("sqs", **keys).list_queues()
+    running, process = lifecycle.start(tmp_path / "home", port=0, auth=False)
+    try:
+        open_cloud = Cloud(running.endpoint_url, tmp_path / "home")
+        assert not open_cloud.client("sqs", **keys).list_queues().get("QueueUrls")
+    finally:
+        lifecycle.stop(process)

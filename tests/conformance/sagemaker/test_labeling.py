@@ -71,7 +71,7 @@ class Flight:
                 self.coco["annotations"].append(known)
         return {"source-ref": uri, "image-id": path, "flight": self.name}
 
-    def tell(self) -> None:
+    def publish(self) -> None:
         self.sagemaker.put(f"ground-truth-jobs/known-boxes/{self.name}.json", json.dumps(self.coco))
 
 
@@ -106,7 +106,7 @@ def test_a_line_is_exactly_ground_truths(sagemaker: Any, flight: Flight, labelin
     line = flight.drop(
         "a b/1+2 ä\u2028.jpg", [("car", [10.4, 20.6, 30, 40]), ("person", [0, 0, 5, 5]), ("tree", [1, 2, 3, 4])]
     )
-    flight.tell()
+    flight.publish()
     line["captured"] = {"by": "drone"}
     request = labeling_request([line], categories=["tree", "car"])
     job = run(sagemaker, request)
@@ -151,7 +151,7 @@ def test_what_nobody_can_answer_is_written_back_unchanged(
         {"source-ref": f"s3://{sagemaker.bucket}/raw-images/{flight.name}/gone.jpg", "image-id": "gone"},
         {"source-ref": f"s3://{sagemaker.bucket}/elsewhere.jpg"},
     ]
-    flight.tell()
+    flight.publish()
     job = run(sagemaker, labeling_request(lines))
     written = output(sagemaker, job)
     assert [line["source-ref"] for line in written] == [line["source-ref"] for line in lines]
@@ -183,7 +183,7 @@ def test_known_boxes_are_found_by_path_or_unique_name(
         flight.drop("x/same.jpg", one, file_name="x/same.jpg"),
         flight.drop("y/same.jpg", None),
     ]
-    flight.tell()
+    flight.publish()
     written = output(sagemaker, run(sagemaker, labeling_request(lines)))
     assert ["boxes" in line for line in written] == [True, True, True, True, True, False]
 
@@ -192,7 +192,7 @@ def test_known_boxes_are_found_by_path_or_unique_name(
 def test_workers_see_the_stored_pixels(sagemaker: Any, flight: Flight, labeling_request: Request) -> None:
     turned = flight.drop("turned.jpg", [("car", [150, 50, 100, 100])], body=picture((200, 100), orientation=6))
     gray = flight.drop("gray.jpg", [], body=picture((64, 32), mode="L"))
-    flight.tell()
+    flight.publish()
     first, second = output(sagemaker, run(sagemaker, labeling_request([turned, gray])))
     assert first["boxes"]["image_size"] == [{"width": 200, "height": 100, "depth": 3}]
     assert boxes(first) == [(1, 150, 50, 50, 50)], "cut at the image's edge"
@@ -204,7 +204,7 @@ def test_workers_err_as_told_and_the_same_way_again(
 ) -> None:
     known = [("car", [x, y, 8, 8]) for x in range(0, 190, 10) for y in range(0, 90, 10)]
     line = flight.drop("field.jpg", known)
-    flight.tell()
+    flight.publish()
 
     def answers() -> list[tuple[int, int, int, int, int]]:
         return boxes(output(sagemaker, run(sagemaker, labeling_request([line])))[0])
@@ -235,7 +235,7 @@ def test_several_workers_agree_on_one_answer(
 ) -> None:
     known = [("car", [x, 10, 20, 20]) for x in range(0, 180, 30)]
     line = flight.drop("row.jpg", known)
-    flight.tell()
+    flight.publish()
     (agreed,) = output(sagemaker, run(sagemaker, labeling_request([line], workers=3)))
     assert len(boxes(agreed)) == len(known)
     assert [item["confidence"] for item in agreed["boxes-metadata"]["objects"]] == [1.0] * len(known)
@@ -250,7 +250,7 @@ def test_tasks_can_expire(
     sagemaker: Any, flight: Flight, labeling_request: Request, workforce: Callable[..., None]
 ) -> None:
     lines = [flight.drop("1.jpg", [("car", [1, 1, 10, 10])])]
-    flight.tell()
+    flight.publish()
     workforce(unanswered_rate=1.0)
     job = run(sagemaker, labeling_request(lines))
     assert output(sagemaker, job) == lines
@@ -262,7 +262,7 @@ def test_a_chain_passes_labels_on_and_can_adjust_them(
     sagemaker: Any, flight: Flight, labeling_request: Request
 ) -> None:
     line = flight.drop("1.jpg", [("car", [1, 1, 10, 10])])
-    flight.tell()
+    flight.publish()
     (first,) = output(sagemaker, run(sagemaker, labeling_request([line])))
     (again,) = output(sagemaker, run(sagemaker, labeling_request([first])))
     assert again == first, "labeled already under this attribute"
@@ -303,7 +303,7 @@ def test_a_job_can_be_stopped(
 ) -> None:
     workforce(answer_delay=600)
     line = flight.drop("1.jpg", [("car", [1, 1, 10, 10])])
-    flight.tell()
+    flight.publish()
     request = labeling_request([line])
     name = request["LabelingJobName"]
     sagemaker.api.create_labeling_job(**request)
@@ -321,7 +321,7 @@ def test_a_job_can_be_stopped(
 
 def test_a_stopping_condition_ends_the_job(sagemaker: Any, flight: Flight, labeling_request: Request) -> None:
     lines = [flight.drop(f"{number}.jpg", []) for number in range(4)]
-    flight.tell()
+    flight.publish()
     job = run(sagemaker, labeling_request(lines, StoppingConditions={"MaxHumanLabeledObjectCount": 3}))
     assert job["LabelingJobStatus"] == "Stopped"
     assert ["boxes" in line for line in output(sagemaker, job)] == [True, True, True, False]
@@ -333,7 +333,7 @@ def test_the_end_raises_an_event_that_says_only_the_status(
     sagemaker: Any, flight: Flight, labeling_request: Request, manifest: str | None, status: str
 ) -> None:
     known = [flight.drop("empty.jpg", [])]
-    flight.tell()
+    flight.publish()
     job = run(sagemaker, labeling_request(manifest or known))
     (event,) = wait_until(
         lambda: sagemaker.events(job["LabelingJobArn"], "SageMaker Ground Truth Labeling Job State Change")
@@ -345,7 +345,7 @@ def test_the_end_raises_an_event_that_says_only_the_status(
 @pytest.mark.usefixtures("workforce")
 def test_jobs_are_listed(sagemaker: Any, flight: Flight, labeling_request: Request) -> None:
     lines = [flight.drop("empty.jpg", [])]
-    flight.tell()
+    flight.publish()
     request = labeling_request(lines, Tags=[{"Key": "CorrelationId", "Value": "flight-1"}])
     job = run(sagemaker, request)
     assert job["Tags"] == [{"Key": "CorrelationId", "Value": "flight-1"}]
@@ -373,10 +373,10 @@ def test_a_job_that_nobody_can_do_stays_open_until_its_images_are_known(
 
     wait_until(lambda: described()["LabelCounters"]["Unlabeled"] == 1)
     assert described()["LabelingJobStatus"] == "InProgress"
-    told = Flight(sagemaker)  # the same image, dropped with its boxes under another key
-    told.drop("first.jpg", [("car", [1, 1, 10, 10])], body=body)
-    told.coco["images"][0]["sha256"] = again["image-id"]
-    told.tell()
+    known = Flight(sagemaker)  # the same image, dropped with its boxes under another key
+    known.drop("first.jpg", [("car", [1, 1, 10, 10])], body=body)
+    known.coco["images"][0]["sha256"] = again["image-id"]
+    known.publish()
     wait_until(lambda: described()["LabelingJobStatus"] == "Completed")
     (line,) = output(sagemaker, described())
     assert len(boxes(line)) == 1

@@ -1,4 +1,4 @@
-"""Requests nobody would write, made at random from botocore's shapes: each gets an answer, none breaks the service."""
+"""Random requests, made from botocore's shapes: each gets a response, and none breaks the service."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def made(chance: random.Random, shape: Shape, odd: float, depth: int = 0) -> Any
     if chance.random() < odd:
         return chance.choice(ODD)
     if isinstance(shape, StructureShape):
-        wanted = {name: 0.97 if name in shape.required_members else 0.3 for name in shape.members}
+        share = {name: 0.97 if name in shape.required_members else 0.3 for name in shape.members}
         return {
             name: made(chance, member, odd, depth + 1)
             for name, member in shape.members.items()
-            if depth < MAX_DEPTH and chance.random() < wanted[name]
+            if depth < MAX_DEPTH and chance.random() < share[name]
         }
     if isinstance(shape, ListShape):
         return [made(chance, shape.member, odd, depth + 1) for _ in range(chance.choice((0, 1, 1, 2)))]

@@ -1,6 +1,6 @@
 """Requests that SageMaker refuses, with AWS's code and words: the table that test_refusals.py goes through.
 
-Every one is a good request with one thing made wrong.
+Each is a good request with one thing made wrong.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ LABELING = of(
         bound(0, "humanTaskConfig.numberOfHumanWorkersPerDataObject", "value", "greater", 1),
     ),
     invalid(
-        "29 seconds a task",
+        "29 seconds per task",
         put("HumanTaskConfig.TaskTimeLimitInSeconds", 29),
         bound(29, "humanTaskConfig.taskTimeLimitInSeconds", "value", "greater", 30),
     ),

@@ -1,4 +1,4 @@
-"""What is refused of names that nobody knows, of lists, and of operations that are not there."""
+"""Refusals of unknown names, of lists, and of operations that do not exist."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ OF_UNKNOWN = [
     ),
     *of(
         "ListTrainingJobs",
-        invalid("101 a page", put("MaxResults", 101), bound(101, "maxResults", "value", "less", 100)),
+        invalid("101 per page", put("MaxResults", 101), bound(101, "maxResults", "value", "less", 100)),
     ),
     *of(
         "ListProcessingJobs",

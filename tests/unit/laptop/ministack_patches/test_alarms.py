@@ -48,8 +48,9 @@ TABLES = [
 def test_missing_data(row: tuple[Any, ...], column: int, state: str) -> None:
     treatment = ("missing", "ignore", "breaching", "notBreaching")[column]
     expected = row[2 + column]
-    wanted = state if expected == RETAIN else expected
-    assert alarm_evaluation.evaluate(alarm(row[1], treatment), values(row[0]), state) == wanted
+    assert alarm_evaluation.evaluate(alarm(row[1], treatment), values(row[0]), state) == (
+        state if expected == RETAIN else expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,8 @@ def test_missing_data(row: tuple[Any, ...], column: int, state: str) -> None:
     ],
 )
 def test_operators(operator: str, value: float, state: str) -> None:
-    one = {"EvaluationPeriods": 1, "Threshold": 5, "ComparisonOperator": operator}
-    assert alarm_evaluation.evaluate(one, [value], "OK") == state
+    strict = {"EvaluationPeriods": 1, "Threshold": 5, "ComparisonOperator": operator}
+    assert alarm_evaluation.evaluate(strict, [value], "OK") == state
 
 
 def test_the_range_looked_at_is_longer_than_the_periods() -> None:
@@ -75,8 +76,8 @@ def test_the_range_looked_at_is_longer_than_the_periods() -> None:
 
 def test_points_fall_into_periods_that_end_now() -> None:
     points = [{"Timestamp": at} for at in (100.0, 95.0, 90.0, 89.9, 70.0, 101.0)]
-    found = alarm_evaluation.buckets(points, now=100.0, period=10.0, count=2)
-    assert [[point["Timestamp"] for point in bucket] for bucket in found] == [[100.0, 95.0], [90.0, 89.9]]
+    buckets = alarm_evaluation.buckets(points, now=100.0, period=10.0, count=2)
+    assert [[point["Timestamp"] for point in bucket] for bucket in buckets] == [[100.0, 95.0], [90.0, 89.9]]
 
 
 class Watched:
@@ -126,7 +127,7 @@ def test_a_unit_that_the_alarm_names_has_to_match() -> None:
     assert watched.put(100, unit="Seconds") == "ALARM"
 
 
-def test_a_state_set_by_hand_lasts_a_period_and_is_told_of() -> None:
+def test_a_state_set_by_hand_lasts_a_period_and_is_announced() -> None:
     watched = Watched("by-hand")
     assert watched.look() == "OK"
     watched.alarm["StateValue"] = "ALARM"  # what SetAlarmState does

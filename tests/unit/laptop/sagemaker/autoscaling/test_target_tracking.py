@@ -21,11 +21,11 @@ def policy(**members: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("current", "per_instance", "wanted"),
+    ("current", "per_instance", "count"),
     [(1, 100, 1), (1, 101, 2), (2, 250, 5), (3, 1000, 10), (10, 500, 10), (1, 0, 1)],
 )
-def test_it_scales_out_in_proportion_and_within_bounds(current: int, per_instance: float, wanted: int) -> None:
-    assert Tracker().decide(0.0, current, per_instance, target(), policy()) == wanted
+def test_it_scales_out_in_proportion_and_within_bounds(current: int, per_instance: float, count: int) -> None:
+    assert Tracker().decide(0.0, current, per_instance, target(), policy()) == count
 
 
 def test_a_scale_out_waits_for_its_cooldown() -> None:

@@ -28,7 +28,7 @@ class NoLog:
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path: Path) -> None:
+def configured_context(tmp_path: Path) -> None:
     context.configure(
         context.Context(tmp_path, "http://127.0.0.1:1", role_credentials=lambda _: {}, put_event=lambda _: None)
     )
@@ -70,10 +70,10 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def instance(tmp_path: Path, port: int, name: str = "i-1") -> Instance:
-    made = Instance(name, tmp_path / name, tmp_path, Launch(["true"], tmp_path, dict), NoLog())  # type: ignore[arg-type]
-    made.port = port
-    made.ready.set()
-    return made
+    built = Instance(name, tmp_path / name, tmp_path, Launch(["true"], tmp_path, dict), NoLog())  # type: ignore[arg-type]
+    built.port = port
+    built.ready.set()
+    return built
 
 
 @pytest.fixture
