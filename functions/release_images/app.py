@@ -1,4 +1,4 @@
-"""Put the images of a labeling job back into the queue: it will not finish, or its labels are wrong."""
+"""Requeue the images of a labeling job that will not finish, or whose labels are wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skyloop.labeling.jobs import LabelingJobs
 
 @observed
 def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
-    """A ReleaseRequest in, a ReleaseResponse out. Repeating it releases nothing more."""
+    """A ReleaseRequest in, a ReleaseResponse out. Repeating it requeues nothing more."""
     request, settings = ReleaseRequest.model_validate(event), Settings.from_environment()
     labeling = LabelingJobs(
         Storage(client("s3"), settings.data_bucket), Catalogue(client("dynamodb"), settings.catalogue_table), settings
