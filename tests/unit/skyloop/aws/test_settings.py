@@ -1,4 +1,4 @@
-"""skyloop.settings: the environment, typed and bounded."""
+"""skyloop.aws.settings: the environment, typed and bounded."""
 
 from __future__ import annotations
 
