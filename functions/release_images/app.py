@@ -9,7 +9,7 @@ from skyloop.aws.clients import client
 from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
-from skyloop.documents import JsonObject, ReleaseRequest, ReleaseResponse
+from skyloop.documents import JsonObject, ReleaseRequest
 from skyloop.labeling.jobs import LabelingJobs
 
 
@@ -20,11 +20,7 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     labeling = LabelingJobs(
         Storage(client("s3"), settings.data_bucket), Catalogue(client("dynamodb"), settings.catalogue_table), settings
     )
-    if request.labeled:
-        released = labeling.exclude(request.job_name, request.reason)
-    else:
-        released = labeling.requeue(request.job_name)
-    answer = ReleaseResponse(released=released)
+    answer = labeling.requeue(request)
     metrics.add_metric("ImagesReleased", MetricUnit.Count, answer.released)
     logger.info("images released", labeling_job=request.job_name, reason=request.reason, released=answer.released)
     return answer.plain()

@@ -1,6 +1,6 @@
 """What is this file? Decides from the bytes alone whether they are a whole JPEG or PNG that people can label.
 
-Limits are Ground Truth's for image labeling jobs: 40 MB and 100 megapixels a picture, JPEG or PNG
+Limits are Ground Truth's for image labeling jobs: 40 MB and 100 megapixels per picture, JPEG or PNG
 (docs.aws.amazon.com/sagemaker/latest/dg/input-data-limits.html and sms-supported-data-formats.html).
 """
 
@@ -126,7 +126,7 @@ def open_picture(body: bytes) -> Image.Image:
 def eight_bit(picture: Image.Image) -> Image.Image:
     """The picture as 8-bit grayscale or RGB, as browsers and OpenCV show it. Transparency is dropped."""
     if picture.mode.startswith("I"):
-        # Sixteen bits a pixel (thermal cameras): keep the high byte. Pillow's own conversion would clip at 255.
+        # Sixteen bits per pixel (thermal cameras): keep the high byte. Pillow's own conversion would clip at 255.
         return picture.convert("I").point(lambda value: value / 256).convert("L")
     return picture if picture.mode in {"L", "RGB"} else picture.convert("RGB")
 
