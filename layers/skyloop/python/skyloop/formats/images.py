@@ -46,7 +46,7 @@ _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
 
 # Markers of a JPEG that stand alone, without a length: TEM and the restart markers (ITU-T T.81, table B.1).
 _STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD8)}
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_END_OF_IMAGE = 0xD9
 
 
 class ImageRefused(ValueError):
