@@ -14,7 +14,7 @@ from skyloop.documents import JsonObject
 
 @observed
 def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
-    """SNS delivers at least once: the key is made of the message's id and day, so a repeat writes the same object."""
+    """SNS notifications in, the URIs of their copies out. SNS may deliver twice: a repeat writes the same object."""
     storage = Storage(client("s3"), Settings.from_environment().data_bucket)
     uris = []
     for record in event["Records"]:

@@ -1,4 +1,4 @@
-"""Make a versioned dataset of everything labeled so far. Called by retrain.asl after the last batch is converted."""
+"""Make a versioned dataset of everything labeled so far. Called by retrain.asl when all batches are converted."""
 
 from __future__ import annotations
 

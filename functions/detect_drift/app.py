@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from skyloop.aws.catalogue import Catalogue
@@ -21,6 +20,7 @@ from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
+from skyloop.documents import JsonObject
 from skyloop.drift.monitor import DriftMonitor, DriftOutcome
 from skyloop.drift.window import CaptureReader
 from skyloop.formats.capture import CaptureUnreadable, parse_capture_key
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @observed
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, str] | PartialItemFailureResponse:
+def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     """Evaluate the endpoints of a batch of capture files, or, on a schedule, the stack's endpoint."""
     settings = Settings.from_environment()
     monitor = _monitor(settings)
@@ -53,7 +53,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, str] | P
             raise failure
 
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-    return process_partial_response(event=event, record_handler=handle, processor=processor, context=context)
+    return dict(process_partial_response(event=event, record_handler=handle, processor=processor, context=context))
 
 
 def _endpoint(record: SQSRecord) -> str | None:

@@ -1,4 +1,4 @@
-"""Put the images of a labeling job back into the queue: it will not finish, or its labels are wrong."""
+"""Requeue the images of a labeling job that will not finish, or whose labels are wrong."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from skyloop.aws.clients import client
 from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
-from skyloop.documents import JsonObject, ReleaseRequest, ReleaseResponse
+from skyloop.documents import JsonObject, ReleaseRequest
 from skyloop.labeling.jobs import LabelingJobs
 
 
 @observed
 def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
-    """A ReleaseRequest in, a ReleaseResponse out. Repeating it releases nothing more."""
+    """A ReleaseRequest in, a ReleaseResponse out. Repeating it requeues nothing more."""
     request, settings = ReleaseRequest.model_validate(event), Settings.from_environment()
     labeling = LabelingJobs(
         Storage(client("s3"), settings.data_bucket), Catalogue(client("dynamodb"), settings.catalogue_table), settings
     )
-    if request.labeled:
-        released = labeling.exclude(request.job_name, request.reason)
-    else:
-        released = labeling.requeue(request.job_name)
-    answer = ReleaseResponse(released=released)
+    answer = labeling.requeue(request)
     metrics.add_metric("ImagesReleased", MetricUnit.Count, answer.released)
     logger.info("images released", labeling_job=request.job_name, reason=request.reason, released=answer.released)
     return answer.plain()

@@ -1,4 +1,4 @@
-"""Find uploads without an entry, images held by jobs that are gone, and refusals not yet told. Called by sweep.asl."""
+"""Find uploads without an entry, images of dead jobs, and quarantined files without an alert. Called by sweep.asl."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class World:
         return key
 
     def tell(self, *keys: str) -> dict[str, Any]:
-        """The queue tells of new files."""
+        """The queue delivers the events of new files."""
         records = []
         for number, key in enumerate(keys):
             event = stored_event("s3_object_created")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from skyloop.aws.clients import client
+from skyloop.aws.events import EventRefused
 from skyloop.intake.intake import Intake
 from skyloop.intake.uploads import Upload
 
@@ -204,3 +205,16 @@ def test_metrics_say_what_became_of_the_images(capsys):
     (metrics,) = [line for line in lines if "ImagesNew" in line]
     assert (metrics["ImagesNew"], metrics["ImagesQuarantined"]) == ([1.0], [1.0])
     assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Skyloop"
+
+
+def test_a_refused_event_fails_no_message(catalogue, monkeypatch, caplog):
+    put("raw-images/a/1.jpg", encoded(picture()))
+    app = load_handler("catalogue_images")
+
+    def refuse(*_: Any) -> None:
+        raise EventRefused("ThrottlingException: too many")
+
+    monkeypatch.setattr(app, "announce_images", refuse)
+    assert app.handler(created("raw-images/a/1.jpg"), Context()) == {"batchItemFailures": []}
+    assert "the sweep will start labeling" in caplog.text
+    assert len(list(catalogue.by_status("PENDING"))) == 1

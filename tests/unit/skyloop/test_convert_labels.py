@@ -92,7 +92,7 @@ def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue,
     assert catalogue.get(line["image-id"]).status == "LABELED"
 
 
-def test_nothing_on_it_is_training_data_and_no_answer_is_not(storage, catalogue, dropped):
+def test_an_answer_without_boxes_is_training_data_and_no_answer_is_not(storage, catalogue, dropped):
     nothing = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
     skipped = dropped("raw-images/f/2.jpg", encoded(picture(seed=2)))
     answer = convert(labeled(nothing), skipped)
@@ -103,7 +103,7 @@ def test_nothing_on_it_is_training_data_and_no_answer_is_not(storage, catalogue,
     assert (back.status, back.attempts, back.unanswered) == ("PENDING", 1, 1)
 
 
-def test_an_image_nobody_answers_for_is_put_aside_in_the_end(catalogue, dropped):
+def test_an_image_that_is_never_answered_is_quarantined_in_the_end(catalogue, dropped):
     line = dropped("raw-images/f/1.jpg", encoded(picture()), unanswered=MAX_UNANSWERED - 1)
     convert(line)
     item = catalogue.get(line["image-id"])
@@ -111,7 +111,7 @@ def test_an_image_nobody_answers_for_is_put_aside_in_the_end(catalogue, dropped)
     assert "without labels" in item.reason
 
 
-def test_bad_lines_are_put_aside_and_the_others_go_on(storage, catalogue, dropped):
+def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, dropped):
     good = labeled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
     unknown = labeled(
         dropped("raw-images/f/2.jpg", encoded(picture(seed=2))), (0, 1, 1, 5, 5), **{"class-map": {"0": "boat"}}
@@ -136,7 +136,7 @@ def test_bad_lines_are_put_aside_and_the_others_go_on(storage, catalogue, droppe
     assert catalogue.get(good["image-id"]).status == "LABELED"
 
 
-def test_a_picture_replaced_meanwhile_is_not_given_the_old_ones_labels(storage, dropped):
+def test_a_replaced_picture_does_not_get_the_labels_of_the_old_one(storage, dropped):
     line = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
     storage.write("raw-images/f/1.jpg", encoded(picture(seed=2)))
     assert convert(labeled(line, (0, 1, 1, 5, 5)))["quarantined"] == 1
@@ -158,7 +158,7 @@ def test_a_batch_converted_twice_leaves_the_same(storage, dropped):
     assert {summary.key: storage.read(summary.key).body for summary in storage.listing("")} == before
 
 
-def test_large_pictures_become_tiles(storage, dropped):
+def test_large_pictures_become_slices(storage, dropped):
     line = labeled(dropped("raw-images/f/1.png", encoded(picture(1500, 900), "PNG")), (0, 1200, 100, 20, 20))
     del line["boxes"]["image_size"]
     answer = convert(line)

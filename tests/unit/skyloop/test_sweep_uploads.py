@@ -1,4 +1,4 @@
-"""functions/sweep_uploads: what no event told of is found, and nothing else is touched."""
+"""functions/sweep_uploads: uploads whose events never came are found, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_uploads_that_may_still_wait_in_the_queue_are_not_queued_again(stack, st
     assert sweep(later())["requeued"] == 0
     client("sqs").receive_message(QueueUrl=stack.uploads_queue_url)  # being worked on
     assert sweep(later())["requeued"] == 0
-    assert sweep(later(130))["requeued"] == 1  # but a queue that is never empty hides nothing for ever
+    assert sweep(later(130))["requeued"] == 1  # but a queue that is never empty does not hide an upload
 
 
 def test_more_uploads_than_a_message_batch(storage, queued):
@@ -167,7 +167,7 @@ def test_more_uploads_than_a_message_batch(storage, queued):
         ("Completed", 0),
     ],
 )
-def test_images_of_dead_jobs_are_released(catalogue, jobs, status, released):
+def test_images_of_dead_jobs_are_requeued(catalogue, jobs, status, released):
     if status:
         jobs["job"] = status
     for number in range(2):
@@ -189,7 +189,7 @@ def test_a_selection_under_way_keeps_its_claims(catalogue, state, jobs):
     assert sweep(now)["released"] == 1
 
 
-def test_other_troubles_are_not_taken_for_a_missing_job(catalogue, jobs, monkeypatch):
+def test_other_errors_are_not_taken_for_a_missing_job(catalogue, jobs, monkeypatch):
     catalogue.add(item(1, "job"))
     error = {"Code": "AccessDeniedException", "Message": "no"}
     hooks = client("sagemaker").meta.events
@@ -213,7 +213,7 @@ def test_the_bucket_of_the_message_is_the_stacks(storage, queued):
     assert [message["detail"]["bucket"]["name"] for message in queued()] == [BUCKET]
 
 
-def test_a_bad_drop_is_one_alert_told_once(catalogue, alerts):
+def test_a_bad_drop_is_alerted_once_with_one_alert(catalogue, alerts):
     for number in range(30):
         catalogue.add(refused(number))
     catalogue.add(refused(30, "it is truncated"))
@@ -230,7 +230,7 @@ def test_a_bad_drop_is_one_alert_told_once(catalogue, alerts):
     assert alerts() == []
 
 
-def test_news_after_the_alert_is_told_and_nothing_else(catalogue, alerts):
+def test_what_came_after_the_alert_is_alerted_and_nothing_else(catalogue, alerts):
     catalogue.add(refused(1))
     catalogue.add(refused(2))
     sweep(later())
@@ -247,7 +247,7 @@ def test_news_after_the_alert_is_told_and_nothing_else(catalogue, alerts):
     assert "1.jpg" not in alert["why"]
 
 
-def test_many_reasons_are_counted_and_the_commonest_told(catalogue, alerts):
+def test_many_reasons_are_counted_and_the_commonest_named(catalogue, alerts):
     for number in range(9):
         catalogue.add(refused(number, f"reason {min(number, 7)}", flight=f"f{number % 2}"))
     sweep(later())
@@ -257,7 +257,7 @@ def test_many_reasons_are_counted_and_the_commonest_told(catalogue, alerts):
     assert alert["why"].endswith("; 3 more for 3 other reasons.")
 
 
-def test_what_could_not_be_published_is_told_by_the_next_sweep(catalogue, alerts, stack, monkeypatch):
+def test_what_could_not_be_published_is_alerted_by_the_next_sweep(catalogue, alerts, stack, monkeypatch):
     catalogue.add(refused(1))
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("SKYLOOP_ALERT_TOPIC_ARN", f"{stack.alert_topic_arn}-gone")
@@ -267,7 +267,7 @@ def test_what_could_not_be_published_is_told_by_the_next_sweep(catalogue, alerts
     assert len(alerts()) == 1
 
 
-def test_an_entry_mended_while_the_alert_went_out_stays_as_it_is(catalogue):
+def test_an_entry_that_is_fixed_while_the_alert_is_published_stays_as_it_is(catalogue):
     now = later()
     assert not catalogue.mark_alerted(quarantine_id("raw-images/f/1.jpg"), now)
     assert catalogue.get(quarantine_id("raw-images/f/1.jpg")) is None

@@ -1,7 +1,6 @@
 """The contract in one page: every key, prefix, metadata name, table item and index name that two places must agree on.
 
-Functions, command line and demo import it; the state machines get artifact paths from it (see
-`ModelArtifacts`). What a key that a user chose may and may not do is here too.
+Functions, command line and demo import it. The rules for keys that users choose are here too.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from urllib.parse import unquote_plus
 
 # ── The data bucket ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -28,8 +26,7 @@ ALERTS = "monitoring/alerts/"
 
 LABEL_CATEGORIES = LABELING_JOBS + "label-categories.json"
 KNOWN_BOXES = LABELING_JOBS + "known-boxes/"
-"""Boxes that a drop came with, one COCO file per flight; the simulated workforce answers with them."""
-
+"""Boxes that were dropped with the images, one COCO file per flight; the simulated workforce answers with them."""
 
 NO_FLIGHT = "unsorted"
 """The flight of images dropped directly under raw-images/."""
@@ -42,7 +39,7 @@ REASON_SUFFIX = ".reason.json"
 CORRELATION_METADATA = "correlation-id"
 PRIORITY_METADATA = "priority"
 DRIFT_PRIORITY = "drift"
-"""The value of the priority metadata that puts an image at the head of the labeling queue."""
+"""The value of the priority metadata that moves an image to the head of the labeling queue."""
 
 # ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -55,7 +52,7 @@ SPLIT_ITEMS = "split#"
 # ── Requests to the endpoint ─────────────────────────────────────────────────────────────────────────────────────────
 
 SMOKE_TEST_INFERENCE_PREFIX = "smoke-test-"
-"""Inference ids that start so are test images, not traffic: drift detection skips them."""
+"""Inference ids with this prefix are test images, not traffic: drift detection skips them."""
 
 # What SageMaker takes as a tag value, less the characters that are not ASCII (models/tag: [\p{L}\p{Z}\p{N}_.:/=+\-@]*).
 _NOT_IN_CORRELATION_ID = re.compile(r"[^A-Za-z0-9_.:/=+@-]")
@@ -64,7 +61,7 @@ MAX_CORRELATION_ID = 128
 
 @dataclass(frozen=True)
 class ModelArtifacts:
-    """The keys of what a training job leaves under `model-artifacts/<job>/`, and its evaluation beside it.
+    """The keys of a training job's output under `model-artifacts/<job>/`, of its evaluation and its decision.
 
     `statemachines/retrain.asl.yaml` spells the same paths, because its jobs write there; a test compares the two.
     """
@@ -73,45 +70,52 @@ class ModelArtifacts:
 
     @property
     def folder(self) -> str:
+        """The prefix of all of them, with `/` at its end."""
         return f"{MODEL_ARTIFACTS}{self.training_job}/"
 
     @property
     def checkpoints(self) -> str:
+        """The prefix of the checkpoints that training resumes from."""
         return f"{self.folder}checkpoints/"
 
     @property
     def evaluation(self) -> str:
+        """The scores of candidate and champion, an `Evaluation`."""
         return f"{self.folder}evaluation/evaluation.json"
 
     @property
     def report(self) -> str:
+        """The evaluation as an HTML page."""
         return f"{self.folder}evaluation/report.html"
 
     @property
     def baseline(self) -> str:
+        """The profiles of the validation split, a `Baseline`: what captured images are compared with."""
         return f"{self.folder}evaluation/baseline.json"
 
     @property
     def golden_predictions(self) -> str:
+        """The candidate's detections on a few test images, as `GoldenPredictions`."""
         return f"{self.folder}evaluation/golden-predictions.json"
 
     @property
     def decision(self) -> str:
+        """What the gate decided, a `Decision`."""
         return f"{self.folder}decision.json"
 
 
 def dataset_folder(dataset_id: str) -> str:
-    """Where a dataset lies, with `/` at its end."""
+    """The prefix of a dataset's files, with `/` at its end."""
     return f"{PROCESSED_DATA}{dataset_id}/"
 
 
 def known_boxes_key(flight: str) -> str:
-    """Where a flight's known boxes lie, as a COCO file."""
+    """The key of a flight's known boxes, a COCO file."""
     return f"{KNOWN_BOXES}{flight}.json"
 
 
 def drift_flight(endpoint: str, day: str) -> str:
-    """The prefix of the images that an episode of drift sends to labeling; `day` is yyyymmdd of its beginning."""
+    """The prefix of the images that an episode of drift requeues; `day` is yyyymmdd of its beginning."""
     return f"{RAW_IMAGES}drift-{endpoint}-{day}/"
 
 
@@ -136,8 +140,8 @@ def queue_order(priority: bool, catalogued_at: datetime, image_id: str) -> str:
     return f"{0 if priority else 1}#{moment}#{image_id.removeprefix('quarantine#')[:8]}"
 
 
-def content_hash(document: Any) -> str:
-    """12 hex digits of the SHA-256 of a JSON document; equal documents have equal hashes whatever their key order."""
+def content_hash(document: object) -> str:
+    """12 hex digits of the SHA-256 of a JSON document; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
 
 
@@ -150,15 +154,15 @@ def notification_key(encoded: str) -> str:
 
 
 def is_folder_marker(key: str) -> bool:
-    """Consoles create empty objects whose key ends with `/` to show a folder: nobody's image."""
+    """Is this an empty object that a console created to show a folder? Its key ends with `/`."""
     return key.endswith("/")
 
 
 def unsafe_segments(key: str) -> list[str]:
     """The path segments `.` and `..` of a key.
 
-    S3 takes them literally, but HTTP clients resolve them on the way, so such an object cannot be read reliably; and
-    whatever copies it into a file tree might write outside that tree.
+    S3 takes them literally, but HTTP clients resolve them on the way, so such an object cannot be read reliably. A
+    program that copies it into a file tree might write outside that tree.
     """
     return [segment for segment in key.split("/") if segment in {".", ".."}]
 
@@ -175,15 +179,15 @@ def flight_of(key: str) -> str:
 
 
 def exclusion_key(job_name: str) -> str:
-    """Where it is written that a labeling job's labels are excluded from datasets."""
+    """The key of the note that excludes a labeling job's labels from datasets."""
     return f"{LABELED_DATA}{job_name}/excluded.json"
 
 
 def quarantine_key(key: str) -> str:
     """Where the copy of a refused file goes: `quarantine/<key>`.
 
-    Segments `.` and `..` are percent-encoded, so that the copy can be read back; where the result, or its reason
-    record beside it, would be longer than S3 allows, the key's hash stands in for it.
+    Segments `.` and `..` are percent-encoded, so that the copy can be read back. Where this key, or that of the reason
+    record beside it, would be longer than S3 allows, the original key's hash replaces it.
     """
     safe = "/".join(segment.replace(".", "%2E") if segment in {".", ".."} else segment for segment in key.split("/"))
     target = QUARANTINE + safe
@@ -203,14 +207,14 @@ def key_hash(key: str) -> str:
 
 
 def quarantine_id(key: str) -> str:
-    """The catalogue id of a refused file, which has no content worth hashing."""
+    """The catalogue id of a quarantined file: a hash of its key, because its content may be unreadable."""
     return f"quarantine#{key_hash(key)}"
 
 
 def correlation_id_of(text: str) -> str:
     """`text` as a correlation id: ASCII that every service takes as a tag value, at most 128 characters.
 
-    What has to be replaced or cut is told apart by a hash, so two flights never share an id by accident.
+    Text that has to be changed or cut gets a hash at its end, so that two flights never share an id by accident.
     """
     cleaned = _NOT_IN_CORRELATION_ID.sub("-", text)
     if cleaned == text and 0 < len(text) <= MAX_CORRELATION_ID:

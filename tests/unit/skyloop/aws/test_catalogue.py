@@ -1,4 +1,4 @@
-"""skyloop.catalogue: every change is conditional, and long answers come in pages."""
+"""skyloop.aws.catalogue: every change is conditional, and long answers come in pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""skyloop.settings: the environment, typed and bounded."""
+"""skyloop.aws.settings: the environment, typed and bounded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_changed_environment_is_read_anew(monkeypatch):
         ("MIN_MAP50", "1.1"),
         ("DRIFT_ALPHA", "0"),
         ("DRIFT_ALPHA", "nan"),
-        ("TILE_SIZE", "32"),
+        ("SLICE_SIZE", "32"),
         ("ENDPOINT_NAME", "Skyloop"),
         ("STAGE", ""),
     ],

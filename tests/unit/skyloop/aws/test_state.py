@@ -1,4 +1,4 @@
-"""skyloop.state: small facts, plain values, conditional writes."""
+"""skyloop.aws.state: small facts, plain values, conditional writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""skyloop.storage: objects in and out, whatever their keys."""
+"""skyloop.aws.storage: objects in and out, with any key."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def findings(dataset: Dataset, at_least: int = 1) -> dict[str, str]:
     return {finding.name: finding.severity for finding in check_dataset(dataset, at_least)}
 
 
-def test_the_newest_labels_of_an_image_win_with_all_their_tiles():
+def test_the_newest_labels_of_an_image_win_with_all_their_slices():
     old = [labeled("f", 1, "car", name=f"x_{left}_0", job="old", labeled_at="2026-01-01") for left in (0, 9, 18)]
     new = [labeled("f", 1, "person", name=f"x_{left}_0", job="new", labeled_at="2026-01-02") for left in (0, 18)]
     other = labeled("f", 2)
@@ -31,7 +31,7 @@ def test_the_newest_labels_of_an_image_win_with_all_their_tiles():
     assert sorted(kept, key=lambda p: p.name) == sorted([*new, other], key=lambda p: p.name)
 
 
-def test_labels_of_the_same_moment_are_told_apart_by_their_job():
+def test_labels_of_the_same_moment_are_ordered_by_their_job():
     pictures = [labeled("f", 1, job="b"), labeled("f", 1, job="a")]
     assert newest_labels(pictures) == newest_labels(pictures[::-1]) == [pictures[0]]
 
@@ -75,14 +75,14 @@ def test_a_manifest_file_pairs_pictures_and_labels():
     ]
 
 
-def test_tiles_of_one_image_stay_together():
-    tiles = [
+def test_slices_of_one_image_stay_together():
+    slices = [
         labeled(f"flight-{flight}", number, "car", name=f"{flight}-{number}_{left}_0")
         for flight in range(4)
         for number in range(6)
         for left in (0, 200, 400)
     ]
-    dataset = dataset_of(tiles)
+    dataset = dataset_of(slices)
     for pictures in dataset.pictures.values():
         assert len(pictures) == 3 * len({picture.image_id for picture in pictures})
 

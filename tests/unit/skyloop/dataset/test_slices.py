@@ -30,7 +30,7 @@ def line(*boxes: tuple[str, Rectangle], size: tuple[int, int] | None = None) -> 
 
 
 def brightness(image, box) -> float:
-    """Mean brightness within a box of a image, 0…255."""
+    """Mean brightness within a box of an image, 0…255."""
     pixels = np.asarray(Image.open(BytesIO(image.body)).convert("L"))
     corner = slice(round(box.top), round(box.top + box.height)), slice(round(box.left), round(box.left + box.width))
     return float(pixels[corner].mean())
@@ -46,7 +46,7 @@ def test_an_upright_picture_of_fitting_size_keeps_its_bytes():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG"])
-def test_the_object_is_in_its_box_whatever_the_orientation(orientation, format_name):
+def test_the_object_is_in_its_box_in_every_orientation(orientation, format_name):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation.value] = orientation
     body = encoded(marked(), format_name, exif=exif)
@@ -68,7 +68,7 @@ def test_boxes_drawn_on_the_upright_picture_are_not_turned_again():
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_large_picture_is_cut_into_tiles_that_each_know_their_objects(orientation):
+def test_a_large_picture_is_cut_into_slices_with_their_objects(orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation.value] = orientation
     body = encoded(marked(700, 500), "PNG", exif=exif)
@@ -82,11 +82,11 @@ def test_a_large_picture_is_cut_into_tiles_that_each_know_their_objects(orientat
     assert all(brightness(image, box) == 255 for image in holders for box in image.boxes)
 
 
-def test_sixteen_bit_pictures_are_cut_into_eight_bit_tiles():
+def test_sixteen_bit_pictures_are_cut_into_eight_bit_slices():
     body = encoded(Image.new("I;16", (300, 100), 40_000), "PNG")
     _, images = slice_image(body, line(), CATEGORIES, 256)
-    tile = Image.open(BytesIO(images[0].body))
-    assert (tile.mode, tile.getpixel((0, 0))) == ("L", 156)
+    first = Image.open(BytesIO(images[0].body))
+    assert (first.mode, first.getpixel((0, 0))) == ("L", 156)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""skyloop.splits: no leak, nothing moves, nothing empty that need not be."""
+"""skyloop.dataset.splits: no leak, nothing moves, and no split is empty without need."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_group_lies_in_one_split_and_no_split_is_empty_that_need_not_be(frames
 @settings(max_examples=40)
 @given(collections(), collections())
 def test_what_was_placed_never_moves(before, after):
-    """More flights, and more frames of the same ones: nobody changes sides; a frame may at most be left out."""
+    """More flights, and more frames of the same ones: no frame changes its split; at most it is left out."""
     first = plan_splits(before, {})
     everything = list({f.image_id: f for f in before + after}.values())
     frozen = frozen_after(first)

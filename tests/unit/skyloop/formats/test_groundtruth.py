@@ -1,4 +1,4 @@
-"""skyloop.groundtruth: output manifests of every shape, read as they are meant."""
+"""skyloop.formats.groundtruth: output manifests of every shape, read as they are meant."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_verdict_on_labels_is_no_label():
     assert len(read_line(line, "boxes").boxes) == 1
 
 
-def test_no_answer_is_not_the_answer_nothing():
+def test_no_answer_is_not_an_answer_without_boxes():
     skipped, expired, null, nothing = read("unanswered")
     assert [(line.image_id, type(line)) for line in (skipped, expired, null)] == [
         ("11", UnlabeledLine),
@@ -113,7 +113,7 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON)
-def test_whatever_a_line_holds_it_is_read_or_refused(value, metadata):
+def test_any_line_is_read_or_refused(value, metadata):
     try:
         line = read_line({"source-ref": "s3://b/1.jpg", "boxes": value, "boxes-metadata": metadata}, "boxes")
     except UnusableLine:
@@ -148,7 +148,7 @@ def test_a_misstated_size_is_forgiven_while_every_box_fits():
         boxes_on(labeled((95, 95, 10, 10), size=(200, 200)), 100, 100)
 
 
-def test_input_lines_are_json_whatever_the_key():
+def test_input_lines_are_json_for_any_key():
     line = input_line('s3://b/raw-images/é "quoted"\\ +%2F\n.jpg', "a" * 64, "é")
     assert "\n" not in line
     assert json.loads(line) == {

@@ -1,4 +1,4 @@
-"""skyloop.orientation: boxes turn as pictures do."""
+"""skyloop.formats.orientation: boxes turn as pictures do."""
 
 from __future__ import annotations
 

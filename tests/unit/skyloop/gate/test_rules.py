@@ -120,10 +120,10 @@ def test_a_class_without_boxes_is_never_judged_even_when_no_boxes_are_asked_for(
 def test_against_the_champion(difference, low, high, decision, meaning):
     answer = verdict(compared(difference, low, high))
     assert answer.decision == decision
-    told = rule(answer, "not-worse-than-champion")
-    assert meaning in told.sentence
-    assert f"{low:+.3f} to {high:+.3f}" in told.sentence
-    assert (told.value, told.threshold) == (difference, -0.02)
+    found = rule(answer, "not-worse-than-champion")
+    assert meaning in found.sentence
+    assert f"{low:+.3f} to {high:+.3f}" in found.sentence
+    assert (found.value, found.threshold) == (difference, -0.02)
 
 
 def test_without_a_champion_the_floors_decide():
@@ -249,7 +249,7 @@ numbers = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), s
     ap50=numbers,
     boxes=st.integers(0, 99),
 )
-def test_whatever_is_measured_the_verdict_explains_itself(map50, champion, difference, low, high, ap50, boxes):
+def test_for_any_measurement_the_verdict_explains_itself(map50, champion, difference, low, high, ap50, boxes):
     document = evaluation(
         candidate__map50=map50,
         champion__map50=champion,

@@ -1,4 +1,4 @@
-"""skyloop.uploads: messages that say that an object was uploaded."""
+"""skyloop.intake.uploads: messages that say that an object was uploaded."""
 
 from __future__ import annotations
 

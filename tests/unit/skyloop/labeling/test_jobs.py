@@ -150,7 +150,7 @@ def test_unknown_fields_are_typing_errors(stack):
         select(forse=True)
 
 
-def test_released_images_wait_in_their_old_place_for_another_job(stack, catalogue, categories):
+def test_requeued_images_wait_in_their_old_place_for_another_job(stack, catalogue, categories):
     for number in range(3):
         catalogue.add(image(number))
     before = list(catalogue.by_status("PENDING"))
@@ -165,7 +165,7 @@ def test_released_images_wait_in_their_old_place_for_another_job(stack, catalogu
     assert again["job_name"] != job
 
 
-def test_wrong_labels_are_set_aside_and_their_images_wait_again(stack, catalogue, storage, categories):
+def test_wrong_labels_are_excluded_and_their_images_requeued(stack, catalogue, storage, categories):
     for number in range(3):
         catalogue.add(image(number, status="LABELED", labeling_job="mine"))
     catalogue.add(image(3, status="LABELED", labeling_job="other"))
@@ -180,7 +180,7 @@ def test_wrong_labels_are_set_aside_and_their_images_wait_again(stack, catalogue
     assert select()["image_count"] == 3
 
 
-def test_only_that_jobs_images_are_released(stack, catalogue):
+def test_only_that_jobs_images_are_requeued(stack, catalogue):
     catalogue.add(image(1, status="LABELING", labeling_job="mine"))
     catalogue.add(image(2, status="LABELING", labeling_job="other"))
     catalogue.add(image(3, status="LABELED", labeling_job="mine"))

@@ -1,4 +1,4 @@
-"""skyloop.selection: when images become a labeling job."""
+"""skyloop.labeling.selection: when images become a labeling job."""
 
 from __future__ import annotations
 

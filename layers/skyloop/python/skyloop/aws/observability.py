@@ -5,21 +5,25 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from skyloop.aws.clients import client
 from skyloop.aws.settings import Settings
+from skyloop.documents import JsonObject
+
+Handler: TypeAlias = Callable[[JsonObject, LambdaContext], JsonObject]
 
 logger = Logger()
 metrics = Metrics(namespace="Skyloop")
-# Lambda names its X-Ray daemon in the environment. Without one there is nowhere to send segments, so nothing is traced.
+# Lambda names its X-Ray daemon in the environment. Without a daemon nothing is traced.
 tracer = Tracer(disabled="AWS_XRAY_DAEMON_ADDRESS" not in os.environ, patch_modules=("botocore",))
 
 
-def observed(handler: Callable[..., Any]) -> Callable[..., Any]:
+def observed(handler: Handler) -> Handler:
     """Give a Lambda handler structured logs, a cold-start metric, EMF metrics flushed at its end, and a trace.
 
     The correlation id is cleared between invocations; the handler sets it as soon as it has read it from the event.
@@ -31,7 +35,7 @@ def observed(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def idempotency_store(settings: Settings) -> DynamoDBPersistenceLayer:
-    """Where Powertools remembers what was already answered (table key `id`, TTL attribute `expiration`)."""
+    """Where Powertools keeps the answers that were given (table key `id`, TTL attribute `expiration`)."""
     return DynamoDBPersistenceLayer(table_name=settings.idempotency_table, boto3_client=client("dynamodb"))
 
 

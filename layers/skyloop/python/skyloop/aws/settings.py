@@ -1,4 +1,4 @@
-"""What the template tells a function about its stack: the `SKYLOOP_*` environment variables, typed and bounded."""
+"""The settings that the template gives a function: the `SKYLOOP_*` environment variables, typed and bounded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PREFIX = "SKYLOOP_"
 
 
 class Settings(Thresholds):
-    """One field per `SKYLOOP_*` variable of the template's Globals; bounds as in the template's parameters.
+    """One field per `SKYLOOP_*` variable of the template's Globals, with the bounds of the template's parameters.
 
     The fields of `Thresholds` are the gate's.
     """
@@ -34,11 +34,11 @@ class Settings(Thresholds):
     labeling_batch_size: int = Field(ge=1, le=100_000)
     labeling_max_wait_hours: float = Field(ge=0, le=720)
     labeling_quiet_seconds: int = Field(ge=0, le=86_400)
-    tile_size: int = Field(ge=64, le=8192, description="pixels; larger images are cut into squares of this side")
+    slice_size: int = Field(ge=64, le=8192, description="pixels; larger images are cut into slices of this side")
     min_train_images: int = Field(ge=1, le=1_000_000)
 
     drift_window: int = Field(ge=5, le=10_000, description="requests compared at once")
-    drift_alpha: float = Field(gt=0, lt=1, description="chance of a false alarm a window")
+    drift_alpha: float = Field(gt=0, lt=1, description="chance of a false alarm per window")
 
     @property
     def thresholds(self) -> Thresholds:
@@ -54,8 +54,9 @@ class Settings(Thresholds):
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from `environ` (the process's own by default).
 
-        Parsed once per distinct environment, so a warm function pays nothing and no process keeps settings that
-        are no longer true. Raises pydantic's ValidationError, which names every missing or out-of-bounds variable.
+        They are parsed once per distinct environment: a warm function does not parse again, and no process keeps
+        settings that are not true any more. Raises pydantic's ValidationError, which names every variable that is
+        missing or out of bounds.
         """
         source = os.environ if environ is None else environ
         return _parse(tuple(sorted((name, value) for name, value in source.items() if name.startswith(PREFIX))))

@@ -23,7 +23,7 @@ class ObjectMissing(LookupError):
 
 
 class ObjectTooLarge(ValueError):
-    """The object is larger than the reader was ready for; nothing was read. `size` is in bytes."""
+    """The object is larger than the reader allows; nothing was read. `size` is in bytes."""
 
     def __init__(self, uri: str, size: int) -> None:
         super().__init__(f"{uri} has {size} bytes")
@@ -32,7 +32,7 @@ class ObjectTooLarge(ValueError):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object's body and what was said about it. `metadata` keys are lower case, as S3 returns them."""
+    """An object's body and its metadata. The keys of `metadata` are lower case, as S3 returns them."""
 
     key: str
     body: bytes

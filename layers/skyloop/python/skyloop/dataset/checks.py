@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from skyloop.dataset.dataset import Dataset
-from skyloop.documents import SPLITS, Check, LabeledImage, Split
+from skyloop.documents import SPLITS, Finding, LabeledImage, Split
 
 FEW_BOXES = 20
 """With fewer training boxes of a class a detector hardly learns it."""
@@ -20,7 +20,7 @@ TINY_SHARE = 0.2
 EMPTY_SHARE = 0.8
 
 
-def check_dataset(dataset: Dataset, min_train_images: int, labeling_job: str | None = None) -> tuple[Check, ...]:
+def check_dataset(dataset: Dataset, min_train_images: int, labeling_job: str | None = None) -> tuple[Finding, ...]:
     """All findings, errors first. An `error` forbids training: there is nothing to learn from, or nothing to test on.
 
     `labeling_job` is the job whose completion started the assembly: without a label of its own, nothing is new.
@@ -37,17 +37,17 @@ def check_dataset(dataset: Dataset, min_train_images: int, labeling_job: str | N
     return tuple(sorted(findings, key=lambda finding: order[finding.severity]))
 
 
-def blocking_findings(checks: tuple[Check, ...]) -> list[Check]:
+def blocking_findings(checks: tuple[Finding, ...]) -> list[Finding]:
     """The findings that forbid training."""
     return [finding for finding in checks if finding.severity == "error"]
 
 
-def _sizes(dataset: Dataset, min_train_images: int) -> list[Check]:
+def _sizes(dataset: Dataset, min_train_images: int) -> list[Finding]:
     findings = []
     train = len({picture.image_id for picture in dataset.pictures["train"]})
     enough = train >= min_train_images
     findings.append(
-        Check(
+        Finding(
             name="enough-images",
             severity="ok" if enough else "error",
             message=f"{train} images to train on; at least {min_train_images} are required",
@@ -57,7 +57,7 @@ def _sizes(dataset: Dataset, min_train_images: int) -> list[Check]:
         counts = dataset.counts[split]
         if not counts.images:
             findings.append(
-                Check(
+                Finding(
                     name=f"{split}-empty",
                     severity="error",
                     message=f"no image is left for {split}: drop another flight",
@@ -65,19 +65,19 @@ def _sizes(dataset: Dataset, min_train_images: int) -> list[Check]:
             )
         elif not counts.boxes:
             findings.append(
-                Check(name=f"{split}-without-boxes", severity="error", message=f"no box on any {split} image")
+                Finding(name=f"{split}-without-boxes", severity="error", message=f"no box on any {split} image")
             )
     return findings
 
 
-def _news(dataset: Dataset, labeling_job: str | None) -> list[Check]:
+def _news(dataset: Dataset, labeling_job: str | None) -> list[Finding]:
     if labeling_job is None or labeling_job in dataset.labeling_jobs:
         return []
     message = f"labeling job {labeling_job} brought no label that can be used: look under quarantine/labels/"
-    return [Check(name="nothing-new", severity="error", message=message)]
+    return [Finding(name="nothing-new", severity="error", message=message)]
 
 
-def _classes(dataset: Dataset) -> list[Check]:
+def _classes(dataset: Dataset) -> list[Finding]:
     findings = []
     boxes = dataset.class_boxes
     for name in dataset.categories:
@@ -108,11 +108,11 @@ def _classes(dataset: Dataset) -> list[Check]:
         message = (
             f"label-categories.json was reordered: {', '.join(wrong)} had another position when labels were written"
         )
-        findings.append(Check(name="categories-reordered", severity="error", message=message))
+        findings.append(Finding(name="categories-reordered", severity="error", message=message))
     return findings
 
 
-def _leaks(dataset: Dataset) -> list[Check]:
+def _leaks(dataset: Dataset) -> list[Finding]:
     """The plan allows no leak; this looks at the result, not at the plan."""
     where: dict[str, set[Split]] = defaultdict(set)
     for split, pictures in dataset.pictures.items():
@@ -120,10 +120,10 @@ def _leaks(dataset: Dataset) -> list[Check]:
             where[picture.image_id].add(split)
     shared = sum(len(splits) > 1 for splits in where.values())
     message = f"{shared} images lie in more than one split" if shared else "no image lies in two splits"
-    return [Check(name="no-duplicates", severity="error" if shared else "ok", message=message)]
+    return [Finding(name="no-duplicates", severity="error" if shared else "ok", message=message)]
 
 
-def _boxes(dataset: Dataset) -> list[Check]:
+def _boxes(dataset: Dataset) -> list[Finding]:
     findings = []
     pictures = list(_all(dataset))
     sides = [(box.width * box.height) ** 0.5 for picture in pictures for box in picture.boxes]
@@ -136,12 +136,12 @@ def _boxes(dataset: Dataset) -> list[Check]:
     return findings
 
 
-def _splits(dataset: Dataset) -> list[Check]:
+def _splits(dataset: Dataset) -> list[Finding]:
     findings = []
     plan = dataset.plan
     if plan.guards:
         message = f"{len(plan.guards)} frames are left out, because they border on frames of another split"
-        findings.append(Check(name="guard-frames", severity="ok", message=message))
+        findings.append(Finding(name="guard-frames", severity="ok", message=message))
     for flight in plan.unordered:
         findings.append(
             _warning(
@@ -157,5 +157,5 @@ def _all(dataset: Dataset) -> list[LabeledImage]:
     return [picture for split in SPLITS for picture in dataset.pictures[split]]
 
 
-def _warning(name: str, message: str) -> Check:
-    return Check(name=name, severity="warning", message=message)
+def _warning(name: str, message: str) -> Finding:
+    return Finding(name=name, severity="warning", message=message)

@@ -12,7 +12,7 @@ from io import BytesIO
 
 from skyloop.dataset.charts import COLORS, histogram, legend, stacked_bars
 from skyloop.dataset.dataset import Dataset
-from skyloop.documents import SPLITS, Check, DatasetDocument, LabeledImage, Split
+from skyloop.documents import SPLITS, DatasetDocument, Finding, LabeledImage, Split
 from skyloop.formats.images import eight_bit, open_picture
 from skyloop.layout import RAW_IMAGES
 
@@ -107,7 +107,7 @@ def render_dataset_report(document: DatasetDocument, dataset: Dataset, examples:
 """
 
 
-def _finding(finding: Check) -> str:
+def _finding(finding: Finding) -> str:
     return f'<li class="{finding.severity}"><b>{_MARKS[finding.severity]}</b>{escape(finding.message)}</li>'
 
 

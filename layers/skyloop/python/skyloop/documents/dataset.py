@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -17,7 +17,7 @@ class Box(Document):
     """One labeled object in pixels of the picture it lies on; the origin is the top left corner."""
 
     category: str
-    class_id: int = Field(ge=0, description="the category's place in label-categories.json, as in the label file")
+    class_id: int = Field(ge=0, description="the category's position in label-categories.json, as in the label file")
     left: float
     top: float
     width: float = Field(gt=0)
@@ -25,9 +25,9 @@ class Box(Document):
 
 
 class LabeledImage(Document):
-    """One picture ready for training: an upright image, or one tile of it (`labeled-data/<job>/records/*.json`)."""
+    """One picture ready for training: an upright image, or one slice of it (`labeled-data/<job>/records/*.json`)."""
 
-    name: str = Field(description="file name stem: image_id[:16], and _<left>_<top> for a tile")
+    name: str = Field(description="file name stem: image_id[:16], and _<left>_<top> for a slice")
     image_id: str
     source_key: str
     flight: str
@@ -52,31 +52,37 @@ class ConvertBatch(Request):
 class ConvertRequest(Request):
     """A batch of output manifest lines, in Step Functions' ItemBatcher shape."""
 
-    items: list[Any] = Field(alias="Items")
+    items: list[object] = Field(alias="Items")
     batch: ConvertBatch = Field(alias="BatchInput")
 
 
 class ConvertResponse(Document):
+    """What became of a batch of manifest lines."""
+
     converted: int = Field(ge=0, description="images that now have labels")
     boxes: int = Field(ge=0)
     quarantined: int = Field(ge=0, description="manifest lines that could not be used")
-    unlabeled: int = Field(ge=0, description="images that nobody labeled, back in the queue")
+    unlabeled: int = Field(ge=0, description="images without an answer, requeued")
     record_key: str
 
 
 class AssembleRequest(Request):
+    """What retrain.asl asks when a labeling job's lines are converted."""
+
     labeling_job_name: str
     correlation_id: str
     now: AwareDatetime
 
 
 class SplitCounts(Document):
+    """How much one split holds; an image that is cut into slices counts once per slice."""
+
     images: int = Field(ge=0)
     boxes: int = Field(ge=0)
 
 
 class AssembleResponse(Document):
-    """With decision `insufficient` the report says what is missing, and nothing may be trained on it."""
+    """With decision `insufficient` the reason says what is missing, and the dataset must not be trained on."""
 
     decision: Literal["train", "insufficient"]
     reason: str
@@ -91,7 +97,7 @@ class AssembleResponse(Document):
     test_set_id: str
 
 
-class Check(Document):
+class Finding(Document):
     """One finding about a dataset. `error` means: do not train on it."""
 
     name: str
@@ -113,4 +119,4 @@ class DatasetDocument(Document):
     groups: dict[str, Split] = Field(description="which flight or block of frames lies in which split")
     guard_images: int = Field(ge=0, description="frames left out because they border on another split")
     test_set_id: str
-    checks: tuple[Check, ...]
+    checks: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""The gate: thresholds in, rules applied, one decision out."""
+"""The gate's thresholds, rules, request, response and decision."""
 
 from __future__ import annotations
 

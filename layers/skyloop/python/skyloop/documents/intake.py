@@ -1,4 +1,4 @@
-"""An image on its way into the catalogue: facts, entry, quarantine record, and the event that tells of new images."""
+"""An image on its way into the catalogue: facts, entry, quarantine record, and the event for new images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageFacts(Document):
 
 
 class CatalogueItem(Document):
-    """One image in the CatalogueTable. A quarantined file that is no image has only the key's facts and a reason."""
+    """One image in the CatalogueTable. A quarantined file that is not an image has only a key and a reason."""
 
     image_id: str = Field(description="SHA-256 of the content, or quarantine#<SHA-256 of the key>")
     status: ImageStatus
@@ -35,8 +35,8 @@ class CatalogueItem(Document):
     flight: str
     correlation_id: str
     catalogued_at: AwareDatetime
-    attempts: int = Field(default=0, ge=0, description="labeling jobs that gave this image back")
-    unanswered: int = Field(default=0, ge=0, description="of those, the jobs that completed without labeling it")
+    attempts: int = Field(default=0, ge=0, description="how often this image was requeued")
+    unanswered: int = Field(default=0, ge=0, description="of those, after a job that completed without labeling it")
     width: int | None = None
     height: int | None = None
     bytes: int | None = None
@@ -47,7 +47,7 @@ class CatalogueItem(Document):
     longitude: float | None = None
     labeling_job: str | None = None
     reason: str | None = None
-    alerted_at: AwareDatetime | None = Field(default=None, description="when an alert told of its quarantine")
+    alerted_at: AwareDatetime | None = Field(default=None, description="when an alert named it as quarantined")
     duplicate_keys: frozenset[str] = frozenset()
 
 
@@ -66,6 +66,6 @@ class QuarantineRecord(Document):
 class ImagesCatalogued(Document):
     """Detail of the event `Images Catalogued` (source `skyloop`)."""
 
-    stack: str = Field(description="<project>-<stage>; an account's stages share its event bus")
+    stack: str = Field(description="<project>-<stage>; all stages of an account share its event bus")
     new: int = Field(ge=1)
     correlation_id: str

@@ -1,4 +1,4 @@
-"""Selecting images for a labeling job, and giving them back to the queue."""
+"""Selecting images for a labeling job, and requeueing them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skyloop.documents.base import Document, Request
 
 
 class SelectRequest(Request):
-    """Are there images to label? `force` takes whatever is pending, without waiting for a batch."""
+    """Are there images to label? `force` takes all that are pending, without waiting for a full batch."""
 
     now: AwareDatetime
     force: bool = False
@@ -48,12 +48,14 @@ class SelectLabel(Document):
 
 
 class ReleaseRequest(Request):
-    """Give the images of a job back to the queue: those it will not label, or those it has labeled wrongly."""
+    """Requeue the images of a job: those that it will not label, or those that it has labeled wrongly."""
 
     job_name: str
     reason: str
-    labeled: bool = Field(description="the images it has labeled: set its labels aside; else those it holds")
+    labeled: bool = Field(description="true: exclude its labels and requeue their images; false: requeue the rest")
 
 
 class ReleaseResponse(Document):
+    """How many images were requeued."""
+
     released: int = Field(ge=0)

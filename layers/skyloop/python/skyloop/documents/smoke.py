@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
-from skyloop.documents.base import Document, Request
+from skyloop.documents.base import Document, JsonObject, Request
 
 
 class Detection(BaseModel):
@@ -33,7 +31,7 @@ class SmokeRequest(Request):
 
 
 class SmokeResponse(Document):
-    """`matched` is the share of known detections found again, 0..1; `checked` counts images."""
+    """`matched` is the share of golden detections found again, 0..1; `checked` counts images."""
 
     passed: bool
     summary: str
@@ -56,11 +54,11 @@ class GoldenPredictions(Document):
 
 
 class EndpointResponse(BaseModel):
-    """What the endpoint's JSON must hold, at least."""
+    """What the endpoint's JSON must hold at least."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     detections: tuple[Detection, ...]
     image: dict[str, int]
-    profile: dict[str, Any]
-    model: dict[str, Any] = Field(default_factory=dict)
+    profile: JsonObject
+    model: JsonObject = Field(default_factory=dict)

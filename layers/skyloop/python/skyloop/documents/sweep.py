@@ -1,4 +1,4 @@
-"""What the sweep is asked and what it found."""
+"""The sweep's request and response."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from skyloop.documents.base import Document, Request
 
 
 class SweepRequest(Request):
+    """What sweep.asl asks."""
+
     now: AwareDatetime
 
 
 class SweepResponse(Document):
-    requeued: int = Field(ge=0)
-    released: int = Field(ge=0)
-    examined: int = Field(ge=0)
-    quarantined: int = Field(ge=0, description="refused files that an alert told of, for the first time")
+    """What was found and what was done about it."""
+
+    requeued: int = Field(ge=0, description="uploads without an entry, put in the uploads queue again")
+    released: int = Field(ge=0, description="images of dead labeling jobs, back in the labeling queue")
+    examined: int = Field(ge=0, description="objects under raw-images/")
+    quarantined: int = Field(ge=0, description="quarantined files that an alert named for the first time")

@@ -1,19 +1,21 @@
 """evaluation.json: what the evaluation job measured of candidate and champion on the frozen test set.
 
 Scores are COCO's average precisions, 0..1, as faster-coco-eval computes them. A score that could not be measured (no
-boxes, a broken evaluation) arrives as null or NaN; the document is read all the same and the gate says what it means.
+boxes, a broken evaluation) arrives as null or NaN; the document can be read anyway, and the gate says what it means.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from skyloop.documents import JsonObject
+
 
 class _Document(BaseModel):
-    # Evaluators add fields over time; what the gate does not know it leaves alone.
+    # Evaluators add fields over time; the gate ignores those that it does not know.
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=True)
 
 
@@ -22,7 +24,7 @@ class EvaluationUnreadable(ValueError):
 
 
 class ClassScores(_Document):
-    """One class. `boxes` is how many ground-truth boxes of it the test set has: what its AP rests on."""
+    """One class. `boxes` counts its ground-truth boxes in the test set; the fewer, the less its AP means."""
 
     ap50: float | None = None
     ap50_95: float | None = None
@@ -30,7 +32,7 @@ class ClassScores(_Document):
 
 
 class ModelScores(_Document):
-    """One model on the test set. `test_set_id` only where it differs from the document's would be news."""
+    """One model on the test set. `test_set_id` is there where it may differ from the document's."""
 
     map50: float | None
     map50_95: float | None = None
@@ -65,7 +67,7 @@ class Evaluation(_Document):
     comparison: Comparison | None = None
     evaluator: str = "unknown"
     notes: tuple[str, ...] = ()
-    versions: dict[str, Any] = Field(default_factory=dict)
+    versions: JsonObject = Field(default_factory=dict)
 
     @classmethod
     def parse(cls, body: bytes) -> Evaluation:

@@ -1,6 +1,6 @@
 """What is this file? Decides from the bytes alone whether they are a whole JPEG or PNG that people can label.
 
-Limits are Ground Truth's for image labeling jobs: 40 MB and 100 megapixels a picture, JPEG or PNG
+Limits are Ground Truth's for image labeling jobs: 40 MB and 100 megapixels per picture, JPEG or PNG
 (docs.aws.amazon.com/sagemaker/latest/dg/input-data-limits.html and sms-supported-data-formats.html).
 """
 
@@ -46,7 +46,7 @@ _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
 
 # Markers of a JPEG that stand alone, without a length: TEM and the restart markers (ITU-T T.81, table B.1).
 _STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD8)}
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_END_OF_IMAGE = 0xD9
 
 
 class ImageRefused(ValueError):
@@ -126,7 +126,7 @@ def open_picture(body: bytes) -> Image.Image:
 def eight_bit(picture: Image.Image) -> Image.Image:
     """The picture as 8-bit grayscale or RGB, as browsers and OpenCV show it. Transparency is dropped."""
     if picture.mode.startswith("I"):
-        # Sixteen bits a pixel (thermal cameras): keep the high byte. Pillow's own conversion would clip at 255.
+        # Sixteen bits per pixel (thermal cameras): keep the high byte. Pillow's own conversion would clip at 255.
         return picture.convert("I").point(lambda value: value / 256).convert("L")
     return picture if picture.mode in {"L", "RGB"} else picture.convert("RGB")
 

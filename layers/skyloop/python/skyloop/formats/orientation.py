@@ -1,7 +1,7 @@
-"""Bake EXIF orientation into pixels and boxes, so that no reader downstream has to know the tag.
+"""Apply the EXIF orientation to pixels and boxes, so that no later reader has to know the tag.
 
-Workers see and label the stored pixels, while OpenCV and Ultralytics turn the picture as the tag says: unless both
-are baked in, labels and pictures disagree. Orientation values: Exif 2.32, tag 274 (0x0112).
+Workers see and label the stored pixels, while OpenCV and Ultralytics turn the picture as the tag says: unless it is
+applied to both, labels and pictures disagree. Orientation values: Exif 2.32, tag 274 (0x0112).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from PIL import Image
 
 from skyloop.formats.geometry import Rectangle
 
-# What has to be done to the stored pixels to see them upright.
+# What turns the stored pixels upright.
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

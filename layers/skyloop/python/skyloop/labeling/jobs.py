@@ -10,7 +10,16 @@ from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
-from skyloop.documents import CatalogueItem, ImageStatus, SelectIdle, SelectLabel, SelectRequest, SelectWait
+from skyloop.documents import (
+    CatalogueItem,
+    ImageStatus,
+    ReleaseRequest,
+    ReleaseResponse,
+    SelectIdle,
+    SelectLabel,
+    SelectRequest,
+    SelectWait,
+)
 from skyloop.formats.groundtruth import MAX_ITEMS, categories_of, input_line
 from skyloop.labeling import selection
 
@@ -31,7 +40,7 @@ TASK_TEMPLATE = """\
       <p>Draw the visible part only when an object is hidden in part or cut by the edge of the picture.</p>
       <p>A picture without such objects is a good answer too: submit it without boxes.</p>
     </full-instructions>
-    <short-instructions>One tight box around every object; none is an answer too.</short-instructions>
+    <short-instructions>One tight box around every object. No box is an answer too.</short-instructions>
   </crowd-bounding-box>
 </crowd-form>
 """
@@ -79,22 +88,21 @@ class LabelingJobs:
             return SelectIdle(reason="another selection is taking these images")
         return self._write_job(job_name, claimed, categories)
 
-    def requeue(self, job_name: str) -> int:
-        """Requeue the images that `job_name` has claimed and not labeled; how many."""
-        return self._requeue(job_name, "LABELING")
+    def requeue(self, request: ReleaseRequest) -> ReleaseResponse:
+        """Requeue the images that a job has claimed and not labeled or, if `labeled`, those that it has labeled.
 
-    def exclude(self, job_name: str, reason: str) -> int:
-        """Exclude the labels of `job_name` from all later datasets, and requeue its images; how many.
-
-        Nothing is deleted: the labels stay where they are, with a note beside them.
+        Labels of the latter are excluded from all later datasets first. They are not deleted: a note beside them
+        excludes them.
         """
-        self.storage.write_json(layout.exclusion_key(job_name), {"labeling_job": job_name, "reason": reason})
-        return self._requeue(job_name, "LABELED")
-
-    def _requeue(self, job_name: str, status: ImageStatus) -> int:
+        job_name = request.job_name
+        status: ImageStatus = "LABELED" if request.labeled else "LABELING"
+        if request.labeled:
+            note = {"labeling_job": job_name, "reason": request.reason}
+            self.storage.write_json(layout.exclusion_key(job_name), note)
         items = list(self.catalogue.of_job(job_name, status))
         with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
-            return sum(pool.map(lambda item: self.catalogue.requeue(item.image_id, job_name, status), items))
+            requeued = pool.map(lambda item: self.catalogue.requeue(item.image_id, job_name, status), items)
+            return ReleaseResponse(released=sum(requeued))
 
     def _queue(self, now: datetime) -> selection.Queue:
         """What waits, from three short queries that never read more items than a batch has."""

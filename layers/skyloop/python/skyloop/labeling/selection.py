@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 MAX_SETTLING = 20
-"""In quiet periods: how long a full batch waits at most for uploads that never stop arriving."""
+"""In quiet periods: the longest time that a full batch waits while uploads keep arriving."""
 
 
 @dataclass(frozen=True)
 class Queue:
-    """What waits. The times are None when nothing does.
+    """The images that wait for labels. The times are None when there are none.
 
-    `full_since` is when the batch-size-th image arrived (None: not yet that many).
+    `full_since` is when the image arrived that made the batch full; None while it is not full.
     """
 
     pending: int
@@ -28,7 +28,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class SelectionVerdict:
-    """`wait_seconds` counts for `wait` only."""
+    """What to do now. `wait_seconds` has a meaning for `wait` only."""
 
     decision: Literal["wait", "idle", "label"]
     reason: str
@@ -41,12 +41,12 @@ def decide_selection(
     """Label when a batch is full or the oldest image has waited long enough, once uploads have been quiet for a while.
 
     The quiet time lets a drop of a thousand images become one job, not ten. It is bounded: after twenty quiet periods
-    a full batch goes, though uploads still arrive.
+    a full batch is labeled although uploads still arrive.
     """
     if not queue.pending or queue.oldest is None or queue.newest is None:
         return SelectionVerdict("idle", "no image waits for labels")
     if force:
-        return SelectionVerdict("label", f"{queue.pending} images wait, and labeling was asked for")
+        return SelectionVerdict("label", f"{queue.pending} images wait, and labeling was requested")
     due = queue.oldest + timedelta(hours=max_wait_hours)
     ready_since = min((moment for moment in (queue.full_since, due) if moment is not None), default=due)
     if ready_since > now:
@@ -68,7 +68,7 @@ def decide_selection(
 def labeling_job_name(prefix: str, images: Iterable[tuple[str, int]]) -> str:
     """The name of the labeling job for these (image id, attempt) pairs: the same images twice are the same job.
 
-    An attempt more makes another name, because AWS never forgets the name of a failed job.
+    One more attempt gives another name, because the name of a failed job can never be used again.
     """
     lines = "\n".join(sorted(f"{image_id}:{attempt}" for image_id, attempt in images))
     return f"{prefix}-{hashlib.sha256(lines.encode()).hexdigest()[:12]}"

@@ -27,7 +27,6 @@ class Reply:
     body: bytes = b""
     error: str | None = None
     seconds: float = 0.0
-    attempts: int = 1
 
 
 def invoke_endpoint(
@@ -59,16 +58,16 @@ def invoke_endpoint(
         started = clock()
         try:
             answer = runtime.invoke_endpoint(**arguments)
-            return Reply(body=answer["Body"].read(), seconds=clock() - started, attempts=attempt)
+            return Reply(body=answer["Body"].read(), seconds=clock() - started)
         except ClientError as failure:
             error, transient = _explain(failure)
         except BotoCoreError as failure:
             error, transient = f"the endpoint cannot be reached: {failure}", True
         if not transient:
-            return Reply(error=error, seconds=clock() - started, attempts=attempt)
+            return Reply(error=error, seconds=clock() - started)
         if attempt < ATTEMPTS:
             sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
-    return Reply(error=f"{error} (tried {ATTEMPTS} times)", seconds=clock() - started, attempts=ATTEMPTS)
+    return Reply(error=f"{error} (tried {ATTEMPTS} times)", seconds=clock() - started)
 
 
 def _explain(failure: ClientError) -> tuple[str, bool]:
