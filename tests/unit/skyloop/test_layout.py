@@ -1,4 +1,4 @@
-"""skyloop.keys: rules for S3 keys."""
+"""skyloop.layout: rules for S3 keys."""
 
 from __future__ import annotations
 
