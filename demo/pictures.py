@@ -9,7 +9,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw
 from skyloop.documents import Detection
-from skyloop.formats.detections import match
+from skyloop.formats.detections import match_detections
 
 KNOWN, DETECTED = "#ffffff", "#ffd60a"
 ENLARGED = 2
@@ -32,7 +32,7 @@ class Picture:
 
 def trees_found(detections: Sequence[Detection], known: Sequence[Detection]) -> int:
     """How many known boxes were found, by the rule of mAP50: one detection each, IoU of at least 0.5."""
-    return len(match(known, detections).pairs)
+    return len(match_detections(known, detections).pairs)
 
 
 def compared(image: Image.Image, detections: Sequence[Detection], known: Sequence[Detection]) -> Image.Image:
