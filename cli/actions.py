@@ -1,75 +1,95 @@
-"""What a person may set going: approve, reject, retrain, deploy, roll back, label, relabel."""
+"""What a person may start: approve, reject, retrain, deploy, roll back, label, relabel."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cli import snapshot
 from cli.cloud import Cloud
 from cli.errors import CliError
 from cli.snapshot import Package
 
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
+
 SEARCHED_PACKAGES = 100
 SEARCHED_JOBS = 100
 
 
-def find_package(cloud: Cloud, version: str | None, approval: str | None = None) -> Package:
-    """A package by version number or ARN; None for the newest, of one approval status if given.
+@dataclass(frozen=True)
+class Started:
+    """An execution of a state machine that was started by hand."""
 
-    CliError when there is none.
+    execution_arn: str
+    name: str
+
+    def as_document(self) -> dict[str, Any]:
+        """The members, ready for JSON."""
+        return {"execution_arn": self.execution_arn, "name": self.name}
+
+
+def find_package(cloud: Cloud, version: str | None, approval: str | None = None) -> Package:
+    """A package by version number or ARN; with None, the newest of that approval status (None: of any).
+
+    Raises CliError when there is none.
     """
-    known = snapshot.packages(cloud, SEARCHED_PACKAGES)
+    packages = snapshot.packages(cloud, SEARCHED_PACKAGES)
     if version is None:
-        for package in known:
+        for package in packages:
             if approval in (None, package.approval):
                 return package
-        wanted = {"PendingManualApproval": "waits for approval", "Approved": "is approved"}.get(
+        condition = {"PendingManualApproval": "waits for approval", "Approved": "is approved"}.get(
             approval or "", "exists"
         )
-        raise CliError(f"No model package {wanted}.", "`skyloop status` lists the versions there are.")
-    for package in known:
+        raise CliError(f"No model package {condition}.", "`skyloop status` lists the versions.")
+    for package in packages:
         if version.removeprefix("v") == str(package.version) or version == package.arn:
             return package
-    there = ", ".join(str(package.version) for package in known) or "none yet"
-    raise CliError(f"There is no version {version}.", f"Versions there are: {there}.")
+    versions = ", ".join(str(package.version) for package in packages) or "none yet"
+    raise CliError(f"There is no version {version}.", f"The versions are: {versions}.")
 
 
 def find_labeling_job(cloud: Cloud, name: str | None) -> str:
-    """A labeling job's name; None for the newest that is completed. CliError when there is none."""
-    known = snapshot.labeling_jobs(cloud, SEARCHED_JOBS)
-    completed = [job.name for job in known if job.status == "Completed"]
+    """A labeling job's name; with None, the newest that is completed. Raises CliError when there is none."""
+    jobs = snapshot.labeling_jobs(cloud, SEARCHED_JOBS)
+    completed = [job.name for job in jobs if job.status == "Completed"]
     if name is None and not completed:
         raise CliError("No labeling job is completed yet.", "`skyloop label --now` labels what is pending.")
-    if name is not None and name not in {job.name for job in known}:
+    if name is not None and name not in {job.name for job in jobs}:
         raise CliError(f"There is no labeling job {name}.", f"Completed are: {', '.join(completed) or 'none'}.")
     return name or completed[0]
 
 
-def set_approval(cloud: Cloud, package: Package, approval: str, comment: str | None) -> None:
+def set_approval(cloud: Cloud, package: Package, approval: ModelApprovalStatusType, comment: str | None) -> None:
     """Approve or reject a package. Approving raises the event that deploys it."""
-    described = {"ApprovalDescription": comment} if comment else {}
-    cloud.client("sagemaker").update_model_package(
-        ModelPackageArn=package.arn, ModelApprovalStatus=approval, **described
-    )
+    client = cloud.client("sagemaker")
+    if comment:
+        client.update_model_package(
+            ModelPackageArn=package.arn, ModelApprovalStatus=approval, ApprovalDescription=comment
+        )
+    else:
+        client.update_model_package(ModelPackageArn=package.arn, ModelApprovalStatus=approval)
 
 
-def start(cloud: Cloud, machine: str, name: str, request: str) -> dict[str, Any]:
+def start(cloud: Cloud, machine: str, name: str, request: str) -> Started:
     """Start an execution of a state machine by hand; its name says so and is new each time."""
     unique = f"{name}-by-hand-{time.time_ns() // 1_000_000}"[-80:]
-    answer = cloud.client("stepfunctions").start_execution(
+    response = cloud.client("stepfunctions").start_execution(
         stateMachineArn=cloud.outputs[f"{machine}StateMachineArn"], name=unique, input=request
     )
-    return {"execution_arn": answer["executionArn"], "name": unique}
+    return Started(response["executionArn"], unique)
 
 
-def wait(cloud: Cloud, execution_arn: str, timeout: float, every: float = 1.0) -> dict[str, Any]:
-    """Wait for an execution to end; its DescribeExecution answer. CliError when it takes longer than `timeout` s."""
+def wait(cloud: Cloud, execution_arn: str, timeout: float, every: float = 1.0) -> DescribeExecutionOutputTypeDef:
+    """Wait for an execution to end, and describe it. Raises CliError when it takes longer than `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
-        answer = cloud.client("stepfunctions").describe_execution(executionArn=execution_arn)
-        if answer["status"] != "RUNNING":
-            return answer
+        execution = cloud.client("stepfunctions").describe_execution(executionArn=execution_arn)
+        if execution["status"] != "RUNNING":
+            return execution
         if time.monotonic() > deadline:
             raise CliError(f"It still runs after {timeout:.0f} s.", "`skyloop watch` follows it.")
         time.sleep(every)

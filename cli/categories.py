@@ -1,52 +1,49 @@
 """The label categories: one append-only list whose order gives the class ids.
 
-`ground-truth-jobs/label-categories.json` is a Ground Truth label category configuration
-(https://docs.aws.amazon.com/sagemaker/latest/dg/sms-label-cat-config-attributes.html). A name once in it keeps its
-index for ever: models in production answer with that index.
+They are stored as a Ground Truth label category configuration
+(https://docs.aws.amazon.com/sagemaker/latest/dg/sms-label-cat-config-attributes.html). A name keeps its index for good:
+models in production answer with that index.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from botocore.exceptions import ClientError
+from skyloop.formats.groundtruth import MAX_CATEGORIES, categories_of, label_category_config
+from skyloop.layout import LABEL_CATEGORIES
 
 from cli.cloud import Cloud
-from cli.coco import MAX_CATEGORIES
 from cli.errors import CliError, error_code
 
-KEY = "ground-truth-jobs/label-categories.json"
-DOCUMENT_VERSION = "2018-11-28"
 ATTEMPTS = 8
 
 
-def parse(body: bytes) -> list[str]:
-    """Category names in order of their class ids. CliError when the document is not what it should be."""
+def parse_categories(body: bytes) -> list[str]:
+    """Category names in order of their class ids. Raises CliError when the document is not what it should be."""
     try:
-        return [str(item["label"]) for item in json.loads(body)["labels"]]
-    except (ValueError, KeyError, TypeError) as error:
+        return list(categories_of(json.loads(body)))
+    except ValueError as error:
         raise CliError(
-            f"s3 object {KEY} is not a label category configuration: {error!r}",
+            f"s3 object {LABEL_CATEGORIES} is not a label category configuration: {error}",
             "Restore an earlier version of the object (the bucket keeps them all).",
         ) from error
 
 
-def document(names: list[str]) -> bytes:
-    """The configuration as stored."""
-    labels = [{"label": name} for name in names]
-    return json.dumps({"document-version": DOCUMENT_VERSION, "labels": labels}, ensure_ascii=False, indent=1).encode()
+def category_document(names: list[str]) -> bytes:
+    """The configuration as it is stored."""
+    return json.dumps(label_category_config(names), ensure_ascii=False, indent=1).encode()
 
 
-def appended(names: list[str], wanted: list[str]) -> list[str]:
-    """`names` with those of `wanted` that are new at the end; an index never changes.
+def append_categories(names: list[str], more: list[str]) -> list[str]:
+    """`names`, and at the end those of `more` that are new; an index never changes.
 
-    CliError when a name is empty or differs from an existing one only in case or spaces: that is a typing mistake far
-    more often than a new category, and could never be taken back.
+    Raises CliError when a name is empty, or differs from an existing one only in case or spaces: that is far more often
+    a typing mistake than a new category, and no category can be removed again.
     """
     result = list(names)
     folded = {" ".join(name.casefold().split()): name for name in names}
-    for name in (item.strip() for item in wanted):
+    for name in (item.strip() for item in more):
         if not name or any(ord(character) < 32 for character in name):
             raise CliError(f"{name!r} cannot be a category.", "Give a name of printable characters.")
         if name in result:
@@ -60,36 +57,36 @@ def appended(names: list[str], wanted: list[str]) -> list[str]:
         result.append(name)
     if len(result) > MAX_CATEGORIES:
         raise CliError(
-            f"That makes {len(result)} categories; Ground Truth takes {MAX_CATEGORIES} a labeling job.",
+            f"That makes {len(result)} categories; Ground Truth takes {MAX_CATEGORIES} per labeling job.",
             "Merge categories before you drop.",
         )
     return result
 
 
-def read(s3: Any, bucket: str) -> tuple[list[str], str | None]:
-    """Names and the object's ETag; ([], None) when nothing was ever labeled."""
+def read_categories(cloud: Cloud) -> tuple[list[str], str | None]:
+    """The names and the object's ETag; ([], None) when nobody has named a category yet."""
     try:
-        answer = s3.get_object(Bucket=bucket, Key=KEY)
+        response = cloud.client("s3").get_object(Bucket=cloud.bucket, Key=LABEL_CATEGORIES)
     except ClientError as error:
         if error_code(error) in {"NoSuchKey", "404"}:
             return [], None
         raise
-    return parse(answer["Body"].read()), answer["ETag"]
+    return parse_categories(response["Body"].read()), response["ETag"]
 
 
-def add(cloud: Cloud, wanted: list[str]) -> tuple[list[str], list[str]]:
-    """Append names that are new; (all names, those added). Two people may do so at once: the write is conditional."""
-    s3 = cloud.client("s3")
+def add_categories(cloud: Cloud, more: list[str]) -> tuple[list[str], list[str]]:
+    """Append names that are new; the answer is (all names, those added).
+
+    Two people may do so at once: the write is conditional, and repeated on what the other wrote. Raises CliError as
+    `append_categories` does, and when others keep changing the list.
+    """
     for _ in range(ATTEMPTS):
-        names, etag = read(s3, cloud.bucket)
-        result = appended(names, wanted)
+        names, etag = read_categories(cloud)
+        result = append_categories(names, more)
         if result == names:
             return names, []
-        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
-            s3.put_object(
-                Bucket=cloud.bucket, Key=KEY, Body=document(result), ContentType="application/json", **condition
-            )
+            _write_categories(cloud, result, etag)
         except ClientError as error:
             if error_code(error) in {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}:
                 continue
@@ -99,3 +96,12 @@ def add(cloud: Cloud, wanted: list[str]) -> tuple[list[str], list[str]]:
         "Others keep changing the categories at the same moment.",
         "Repeat the command; nothing was changed by this one.",
     )
+
+
+def _write_categories(cloud: Cloud, names: list[str], etag: str | None) -> None:
+    """Write the list unless somebody changed it since `etag` was read (None: unless there is one)."""
+    s3, body, content_type = cloud.client("s3"), category_document(names), "application/json"
+    if etag:
+        s3.put_object(Bucket=cloud.bucket, Key=LABEL_CATEGORIES, Body=body, ContentType=content_type, IfMatch=etag)
+    else:
+        s3.put_object(Bucket=cloud.bucket, Key=LABEL_CATEGORIES, Body=body, ContentType=content_type, IfNoneMatch="*")

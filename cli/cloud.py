@@ -1,7 +1,7 @@
-"""Which cloud a command talks to.
+"""A connection to one stack, on the laptop cloud or on AWS.
 
-The laptop cloud by default, AWS when --profile, --region or --stack is given. Both are a boto3 session; on the laptop
-the session's clients have an endpoint URL, which is the only difference. Names come from the stack's outputs.
+Both are a boto3 session; the clients of the laptop cloud have an endpoint URL, which is the only difference. Names of
+buckets, tables and machines come from the stack's outputs.
 """
 
 from __future__ import annotations
@@ -11,14 +11,28 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.state import StateTable
+from skyloop.aws.storage import Storage
 
 from cli.errors import CliError, error_code
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 DEFAULT_STACK = "skyloop-dev"
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -44,10 +58,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A session on one cloud and the stack in it.
-
-    `home` is the laptop cloud's folder, None on AWS; nothing but `describe()` and the laptop commands look at it.
-    """
+    """A session on one cloud, and the stack in it. `home` is the laptop cloud's folder, None on AWS."""
 
     session: boto3.Session
     stack_name: str
@@ -58,8 +69,27 @@ class Cloud:
     def _clients(self) -> dict[str, Any]:
         return {}
 
-    def client(self, service: str) -> Any:
-        """The client of a service, made once: clients may be shared between threads, making them may not."""
+    @overload
+    def client(self, service: Literal["cloudformation"]) -> CloudFormationClient: ...
+    @overload
+    def client(self, service: Literal["dynamodb"]) -> DynamoDBClient: ...
+    @overload
+    def client(self, service: Literal["logs"]) -> CloudWatchLogsClient: ...
+    @overload
+    def client(self, service: Literal["s3"]) -> S3Client: ...
+    @overload
+    def client(self, service: Literal["sagemaker"]) -> SageMakerClient: ...
+    @overload
+    def client(self, service: Literal["sagemaker-runtime"]) -> SageMakerRuntimeClient: ...
+    @overload
+    def client(self, service: Literal["sns"]) -> SNSClient: ...
+    @overload
+    def client(self, service: Literal["sqs"]) -> SQSClient: ...
+    @overload
+    def client(self, service: Literal["stepfunctions"]) -> SFNClient: ...
+
+    def client(self, service: Any) -> Any:
+        """The client of a service, made once: threads may share a client, but must not make clients at once."""
         with _making_clients:
             if service not in self._clients:
                 settings = Config(retries={"max_attempts": 4, "mode": "standard"}, max_pool_connections=32)
@@ -67,9 +97,24 @@ class Cloud:
                 self._clients[service] = made
             return self._clients[service]
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The stack's table of images."""
+        return Catalogue(self.client("dynamodb"), self.outputs["CatalogueTableName"])
+
+    @property
+    def state_table(self) -> StateTable:
+        """The stack's table of small named facts: what serves, whether it drifts."""
+        return StateTable(self.client("dynamodb"), self.outputs["StateTableName"])
+
+    @property
+    def storage(self) -> Storage:
+        """The stack's data bucket."""
+        return Storage(self.client("s3"), self.bucket)
+
     @cached_property
     def outputs(self) -> Outputs:
-        """Outputs of the stack; CliError when there is no such stack."""
+        """The stack's outputs. Raises CliError when there is no such stack."""
         try:
             stacks = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
         except ClientError as error:
@@ -84,12 +129,13 @@ class Cloud:
 
     @cached_property
     def parameters(self) -> dict[str, str]:
-        """Parameters the stack was deployed with."""
+        """The parameters that the stack was deployed with."""
         stack = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"][0]
         return {item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])}
 
     @property
     def bucket(self) -> str:
+        """The name of the data bucket."""
         return self.outputs["DataBucketName"]
 
     @property
@@ -99,6 +145,7 @@ class Cloud:
 
     @property
     def endpoint_name(self) -> str:
+        """The name of the stack's endpoint, deployed or not."""
         return self.outputs["EndpointName"]
 
     def describe(self) -> str:
@@ -108,37 +155,21 @@ class Cloud:
         return f"on AWS ({self.session.region_name or 'no region'})"
 
 
-@dataclass(frozen=True)
-class Where:
-    """What the command line says about the cloud."""
-
-    profile: str | None = None
-    region: str | None = None
-    stack: str | None = None
-    home: Path = DEFAULT_HOME
-
-    def connect(self) -> Cloud:
-        """A Cloud; nothing is called yet. CliError when no laptop cloud has been started."""
-        if self.profile or self.region or self.stack:
-            session = boto3.Session(profile_name=self.profile, region_name=self.region)
-            return Cloud(session, self.stack or DEFAULT_STACK)
-        return laptop_cloud(self.home)
-
-
 def read_laptop(home: Path) -> dict[str, Any] | None:
-    """laptop.json of a running or stopped laptop cloud, None when there is none."""
+    """laptop.json of a running or stopped laptop cloud, None when there is none. Raises CliError when it is broken."""
     try:
-        return json.loads((home / "laptop.json").read_text())
+        running: dict[str, Any] = json.loads((home / "laptop.json").read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise CliError(
-            f"{home / 'laptop.json'} cannot be read: {error}", "Run `skyloop up`: it is written again."
+            f"{home / 'laptop.json'} cannot be read: {error}", "Run `skyloop up`: it writes the file again."
         ) from error
+    return running
 
 
 def laptop_cloud(home: Path) -> Cloud:
-    """The laptop cloud that lives in a folder. CliError when none was started there."""
+    """The laptop cloud whose state is in a folder. Raises CliError when it does not run."""
     running = read_laptop(home)
     if running is None:
         raise CliError(

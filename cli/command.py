@@ -1,99 +1,82 @@
-"""Commands with the options that all of them share, and one place where their errors end.
-
-A command function asks for `cloud: Cloud`, `home: Path` or `out: Output` by parameter name; the shared options that
-make those are added to what Typer sees.
-"""
+"""Commands with the options that all of them share, and one place where their errors end."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import sys
-import typing
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import boto3
 import typer
 
-from cli.cloud import DEFAULT_HOME, Where
+from cli.cloud import DEFAULT_HOME, DEFAULT_STACK, Cloud, laptop_cloud
 from cli.errors import CliError, translated
 from cli.output import Output
 
 PANEL = "Which cloud"
-_CLOUD_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "profile": (
-        Annotated[
-            str | None,
-            typer.Option("--profile", help="AWS profile: talk to AWS, not to the laptop.", rich_help_panel=PANEL),
-        ],
-        None,
-    ),
-    "region": (
-        Annotated[
-            str | None,
-            typer.Option("--region", help="AWS region: talk to AWS, not to the laptop.", rich_help_panel=PANEL),
-        ],
-        None,
-    ),
-    "stack": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--stack",
-                envvar="SKYLOOP_STACK",
-                help="CloudFormation stack on AWS [default there: skyloop-dev].",
-                rich_help_panel=PANEL,
-            ),
-        ],
-        None,
-    ),
-}
-_HOME = Annotated[
+Home = Annotated[
     Path,
     typer.Option(
-        "--home",
         envvar="SKYLOOP_HOME",
-        help="Folder of the laptop cloud [default: .skyloop in the repository].",
+        help="Folder of the laptop cloud (by default .skyloop in the repository).",
         show_default=False,
         rich_help_panel=PANEL,
     ),
 ]
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+@dataclass(frozen=True)
+class Target:
+    """The options that say which cloud a command talks to: the laptop cloud, unless one of the first three is given."""
+
+    profile: Annotated[
+        str | None, typer.Option(help="AWS profile: talk to AWS, not to the laptop.", rich_help_panel=PANEL)
+    ] = None
+    region: Annotated[
+        str | None, typer.Option(help="AWS region: talk to AWS, not to the laptop.", rich_help_panel=PANEL)
+    ] = None
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SKYLOOP_STACK",
+            help="CloudFormation stack on AWS (by default skyloop-dev).",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    home: Home = DEFAULT_HOME
+
+    def connect(self) -> Cloud:
+        """The cloud; nothing is called yet. Raises CliError when no laptop cloud runs from `home`."""
+        if self.profile or self.region or self.stack:
+            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+            return Cloud(session, self.stack or DEFAULT_STACK)
+        return laptop_cloud(self.home)
 
 
-def command(function: Callable[..., Any]) -> Callable[..., None]:
-    """Give a command function its shared options and turn its errors into two lines and an exit code.
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the shared options to a command, and turn its errors into two lines and an exit code.
 
+    A command takes `out: Output`, which gives it --json; one that also takes `cloud: Cloud` gets the options of Target.
     Exit codes: 0 done, 1 refused or failed (the message says what to do next), 130 interrupted.
     """
-    signature = inspect.signature(function)
-    hints = typing.get_type_hints(function, include_extras=True)
-    wants = [name for name in ("cloud", "home", "out") if name in signature.parameters]
-    parameters = [
-        parameter.replace(annotation=hints[name])
-        for name, parameter in signature.parameters.items()
-        if name not in wants
-    ]
-    if "cloud" in wants:
-        parameters += [_parameter(name, *value) for name, value in _CLOUD_OPTIONS.items()]
-    parameters += [_parameter("home", _HOME, DEFAULT_HOME), _parameter("as_json", _JSON, False)]
+    signature = inspect.signature(function, eval_str=True)
+    own = [item for name, item in signature.parameters.items() if name not in {"cloud", "out"}]
+    target = inspect.signature(Target, eval_str=True).parameters if "cloud" in signature.parameters else {}
+    json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
 
     @functools.wraps(function)
-    def wrapper(**given: Any) -> None:
-        out = Output(given.pop("as_json"))
-        home = given.pop("home")
-        where = {name: given.pop(name) for name in _CLOUD_OPTIONS if "cloud" in wants}
+    def wrapper(as_json: bool, **given: Any) -> None:
+        out = Output(as_json)
         try:
             with translated():
-                shared = {"out": out, "home": home}
-                if "cloud" in wants:
-                    shared["cloud"] = Where(home=home, **where).connect()
-                function(**given, **{name: shared[name] for name in wants})
+                if target:
+                    given["cloud"] = Target(**{name: given.pop(name) for name in target}).connect()
+                function(out=out, **given)
         except CliError as error:
             out.error(error)
             raise typer.Exit(error.exit_code) from error
@@ -101,6 +84,6 @@ def command(function: Callable[..., Any]) -> Callable[..., None]:
             sys.stderr.write("\n")
             raise typer.Exit(130) from None
 
-    wrapper.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {item.name: item.annotation for item in parameters}
+    # Typer reads the options from the signature.
+    wrapper.__signature__ = signature.replace(parameters=[*own, *target.values(), json])  # type: ignore[attr-defined]
     return wrapper

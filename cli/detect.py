@@ -1,10 +1,9 @@
-"""Ask the endpoint what it sees in images, and draw it."""
+"""Ask the endpoint what it detects on images, and draw it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from skyloop.documents import Detection, EndpointResponse
+from skyloop.formats.images import media_type
 
 from cli.cloud import Cloud
 from cli.errors import CliError, error_code
@@ -22,42 +23,30 @@ PALETTE = ("#ffd60a", "#ff375f", "#32d7ff", "#30d158", "#bf5af2", "#ff9f0a", "#6
 
 
 @dataclass(frozen=True)
-class Detection:
-    """One object: pixels of the upright image, confidence 0..1."""
-
-    category: str
-    category_id: int
-    confidence: float
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the endpoint says about one image."""
+class ImageDetections:
+    """What the endpoint detected on one image; sizes and boxes in pixels of the upright image."""
 
     path: Path
     width: int
     height: int
-    detections: list[Detection]
+    detections: tuple[Detection, ...]
     variant: str
     model: dict[str, Any]
 
     def as_document(self) -> dict[str, Any]:
+        """The members, ready for JSON."""
         return {
             "image": str(self.path),
             "width": self.width,
             "height": self.height,
-            "detections": [asdict(item) for item in self.detections],
+            "detections": [item.model_dump() for item in self.detections],
             "variant": self.variant,
             "model": self.model,
         }
 
 
 def find_images(paths: list[Path]) -> list[Path]:
-    """Files as given, folders with everything in them that is an image by name. CliError when nothing is found."""
+    """Files as given, and of folders every file whose name is an image's. Raises CliError when nothing is found."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -73,17 +62,13 @@ def find_images(paths: list[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def content_type(body: bytes) -> str:
-    """`image/jpeg` or `image/png` by the first bytes, `image/*` for anything else."""
-    if body.startswith(b"\xff\xd8"):
-        return "image/jpeg"
-    return "image/png" if body.startswith(b"\x89PNG\r\n\x1a\n") else "image/*"
+def detect_image(
+    cloud: Cloud, path: Path, confidence: float | None = None, variant: str | None = None
+) -> ImageDetections:
+    """Send a file's bytes, unchanged, to the endpoint.
 
-
-def ask(cloud: Cloud, path: Path, confidence: float | None = None, variant: str | None = None) -> Answer:
-    """Send a file's bytes as they are to the endpoint.
-
-    CliError when it cannot be sent, when the endpoint is not in service, or when it refuses the image.
+    Raises CliError when the file is too large, when the endpoint is not in service, when it refuses the image, or when
+    its response is not a detector's.
     """
     body = path.read_bytes()
     if len(body) > MAX_BODY_BYTES:
@@ -94,23 +79,29 @@ def ask(cloud: Cloud, path: Path, confidence: float | None = None, variant: str 
     if variant:
         options["TargetVariant"] = variant
     try:
-        reply = cloud.client("sagemaker-runtime").invoke_endpoint(
+        response = cloud.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=cloud.endpoint_name,
-            ContentType=content_type(body),
+            ContentType=media_type(body) or "image/*",
             Accept="application/json",
             Body=body,
             **options,
         )
     except ClientError as error:
         raise _refusal(cloud, path, error) from error
-    document = json.loads(reply["Body"].read())
-    return Answer(
+    try:
+        document = EndpointResponse.model_validate_json(response["Body"].read())
+    except ValueError as error:
+        raise CliError(
+            f"{cloud.endpoint_name} gave a response that Skyloop does not understand: {error}",
+            "`skyloop status` shows which version serves.",
+        ) from error
+    return ImageDetections(
         path,
-        document["image"]["width"],
-        document["image"]["height"],
-        [Detection(**{name: item[name] for name in Detection.__dataclass_fields__}) for item in document["detections"]],
-        reply.get("InvokedProductionVariant", ""),
-        document.get("model", {}),
+        document.image["width"],
+        document.image["height"],
+        document.detections,
+        response.get("InvokedProductionVariant", ""),
+        document.model,
     )
 
 
@@ -133,49 +124,47 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def upright(body: bytes) -> Image.Image:
-    """The image as people see it, EXIF orientation applied, RGB: the pixels that detections are given in."""
+    """The image as people see it: EXIF orientation applied, RGB. Detections are given in its pixels."""
     with Image.open(BytesIO(body)) as image:
         return ImageOps.exif_transpose(image).convert("RGB")
 
 
-def draw(image: Image.Image, detections: list[Detection], labels: bool = True) -> Image.Image:
+def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Image.Image:
     """A copy with boxes; line and text sizes follow the image's, so a 20 MP picture is as readable as a small one."""
     picture = image.copy()
     pen = ImageDraw.Draw(picture)
     line = max(1, round(max(picture.size) / 400))
     font = _font(max(10, round(max(picture.size) / 60)))
     for item in sorted(detections, key=lambda item: item.confidence):
-        color = PALETTE[item.category_id % len(PALETTE)]
-        corners = (item.left, item.top, item.left + item.width, item.top + item.height)
-        pen.rectangle(corners, outline=color, width=line)
-        if labels:
-            text = f"{item.category} {item.confidence:.2f}"
-            left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-            y = item.top - (bottom - top) - 2 * line
-            y = y if y >= 0 else item.top + line
-            pen.rectangle((item.left, y, item.left + right - left + 2 * line, y + bottom - top + 2 * line), fill=color)
-            pen.text((item.left + line - left, y + line - top), text, fill="black", font=font)
+        color = PALETTE[(item.category_id or 0) % len(PALETTE)]
+        pen.rectangle((item.left, item.top, item.left + item.width, item.top + item.height), outline=color, width=line)
+        text = f"{item.category} {item.confidence:.2f}"
+        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+        y = item.top - (bottom - top) - 2 * line
+        y = y if y >= 0 else item.top + line
+        pen.rectangle((item.left, y, item.left + right - left + 2 * line, y + bottom - top + 2 * line), fill=color)
+        pen.text((item.left + line - left, y + line - top), text, fill="black", font=font)
     return picture
 
 
-def save_picture(answer: Answer, target: Path) -> None:
-    """Draw an answer on its image and save it; the format follows the suffix. CliError when it cannot be drawn."""
+def save_picture(found: ImageDetections, target: Path) -> None:
+    """Draw detections on their image and save it; the suffix says the format. Raises CliError when that fails."""
     try:
-        picture = draw(upright(answer.path.read_bytes()), answer.detections)
+        picture = draw_detections(upright(found.path.read_bytes()), found.detections)
         target.parent.mkdir(parents=True, exist_ok=True)
         picture.save(target, quality=92, subsampling=0)  # thin lines keep their color
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise CliError(
-            f"{answer.path} cannot be drawn: {error}", "Use --json for the boxes without a picture."
+            f"{found.path} cannot be drawn: {error}", "Use --json for the boxes without a picture."
         ) from error
 
 
 def picture_names(paths: list[Path], folder: Path) -> Iterator[Path]:
-    """A name in `folder` for each picture: never an image's own, never the same twice."""
-    taken: set[str] = set()
+    """A name in `folder` for each picture: never an image's own, and no name twice."""
+    used: set[str] = set()
     for path in paths:
         name, number = f"{path.stem}-detections.jpg", 2
-        while name.lower() in taken:
+        while name.lower() in used:
             name, number = f"{path.stem}-{number}-detections.jpg", number + 1
-        taken.add(name.lower())
+        used.add(name.lower())
         yield folder / name

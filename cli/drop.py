@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import mimetypes
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from botocore.exceptions import ClientError
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
+from skyloop import layout
+from skyloop.aws.storage import MISSING_CODES, ObjectMissing, Storage
+from skyloop.formats.coco import CocoFile, CocoRefused, merge_coco, read_coco
 
-from cli import categories
+from cli.categories import add_categories
 from cli.cloud import Cloud
-from cli.coco import CocoFile, Match, match
 from cli.errors import CliError, error_code
 from cli.flights import Drop, Image
+from cli.labels import JoinedLabels, join_labels, refused_labels
 
-KNOWN_BOXES_PREFIX = "ground-truth-jobs/known-boxes/"
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 WORKERS = 8
+
+Outcome = Literal["uploaded", "already there", "different"]
+Item = TypeVar("Item")
+
+
+class Track(Protocol):
+    """Wraps an iteration to show its progress, as `Output.track` does."""
+
+    def __call__(self, items: Iterable[Item], what: str, total: int) -> Iterable[Item]:
+        """The items again; `what` names the work and `total` counts it."""
+        ...
 
 
 @dataclass
 class DropReport:
-    """What a drop did."""
+    """What a drop did. `different` are keys that hold other content; `suspicious` and `unreadable` map files to why."""
 
     correlation_id: str
     flights: list[str]
@@ -46,6 +61,7 @@ class DropReport:
     keys: list[str] = field(default_factory=list)
 
     def as_document(self) -> dict[str, Any]:
+        """The members, ready for JSON."""
         return asdict(self)
 
 
@@ -54,8 +70,8 @@ def new_correlation_id() -> str:
     return f"drop-{uuid.uuid4().hex[:12]}"
 
 
-def suspicion(image: Image) -> str | None:
-    """Why a file looks unusable, None when its header reads well. It is uploaded all the same: the pipeline judges."""
+def why_unusable(image: Image) -> str | None:
+    """Why a file looks unusable; None when its header can be read. It is uploaded anyway: the pipeline decides."""
     try:
         if image.path.stat().st_size == 0:
             return "is empty"
@@ -67,27 +83,27 @@ def suspicion(image: Image) -> str | None:
         return "is not an image that Pillow knows"
     except PillowImage.DecompressionBombError:
         return "claims far more pixels than a photograph has"
-    except Exception as error:  # Pillow's readers raise whatever a malformed header leads them to
+    except Exception as error:  # Pillow's readers raise many kinds of errors at a malformed header
         return f"cannot be opened ({error})"
 
 
-def _is_there(s3: Any, bucket: str, key: str, md5: str) -> bool | None:
+def _is_there(s3: S3Client, bucket: str, key: str, md5: str) -> bool | None:
     """True: with this content. False: with other content. None: nothing is there."""
     try:
         head = s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if error_code(error) in {"404", "NoSuchKey", "NotFound"}:
+        if error_code(error) in MISSING_CODES:
             return None
         raise
-    # A bucket with KMS keys has ETags that are no MD5: the metadata says it there.
-    return md5 in (head["ETag"].strip('"'), head.get("Metadata", {}).get("md5"))
+    # In a bucket with KMS keys the ETag is not the MD5: there the metadata has it.
+    return md5 in (head["ETag"].strip('"'), head["Metadata"].get(layout.MD5_METADATA))
 
 
-def upload(s3: Any, bucket: str, image: Image, correlation_id: str) -> str:
-    """Put one image under its key: `uploaded`, `already there`, or `different` when the key holds other content.
+def upload_image(s3: S3Client, bucket: str, image: Image, correlation_id: str) -> Outcome:
+    """Put one image under its key, unless something is there; `different` when the key holds other content.
 
-    raw-images/ is never changed, so `different` writes nothing. One PUT, never multi-part: the ETag is then the
-    content's MD5, and a second drop sees that nothing changed.
+    Raw images are never changed, so `different` writes nothing. One PUT, never multi-part: so the ETag is the content's
+    MD5, and a second drop sees that nothing changed.
     """
     body = image.path.read_bytes()
     md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
@@ -98,80 +114,44 @@ def upload(s3: Any, bucket: str, image: Image, correlation_id: str) -> str:
             Key=image.key,
             Body=body,
             ContentType=mimetypes.guess_type(image.name)[0] or "application/octet-stream",
-            Metadata={"correlation-id": correlation_id, "md5": md5},
+            Metadata={layout.CORRELATION_METADATA: correlation_id, layout.MD5_METADATA: md5},
         )
         return "uploaded"
     return "already there" if there else "different"
 
 
-def put_known_boxes(s3: Any, bucket: str, matched: Match) -> None:
-    """Write each flight's boxes; a flight dropped in several parts keeps the boxes of the parts before."""
-    for flight, fresh in matched.by_flight.items():
-        key = f"{KNOWN_BOXES_PREFIX}{flight}.json"
-        try:
-            stored = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        except ClientError as error:
-            if error_code(error) not in {"NoSuchKey", "404"}:
-                raise
-            stored = {"images": [], "annotations": [], "categories": []}
-        merged = merge_boxes(stored, fresh)
-        if merged != stored:
-            body = json.dumps(merged, ensure_ascii=False).encode()
-            s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+def put_known_boxes(storage: Storage, labels: JoinedLabels) -> None:
+    """Write each flight's boxes; a flight that is dropped in several parts keeps the boxes of the parts before.
 
-
-def merge_boxes(stored: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:
-    """Two COCO documents of one flight as one: an image named in `fresh` takes all its boxes from there.
-
-    Images are sorted by name and ids count from 0, so that merging the same again gives the same document.
+    Raises CliError when the boxes that are stored cannot be read.
     """
-    names = list(dict.fromkeys(item["name"] for part in (stored, fresh) for item in part["categories"]))
-    by_file: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
-    for part in (stored, fresh):
-        part_names = {item["id"]: item["name"] for item in part["categories"]}
-        of_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in part["images"]}
-        for item in part["annotations"]:
-            of_image[item["image_id"]].append({**item, "category_id": names.index(part_names[item["category_id"]])})
-        by_file |= {image["file_name"]: (image, of_image[image["id"]]) for image in part["images"]}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, (_, (image, boxes)) in enumerate(sorted(by_file.items())):
-        images.append({**image, "id": number})
-        annotations += [{**box, "id": len(annotations) + i, "image_id": number} for i, box in enumerate(boxes)]
-    labels = [{"id": index, "name": name} for index, name in enumerate(names)]
-    return {"images": images, "annotations": annotations, "categories": labels}
+    for flight, fresh in labels.by_flight.items():
+        key = layout.known_boxes_key(flight)
+        try:
+            stored = read_coco(storage.read(key).body)
+        except ObjectMissing:
+            stored = None
+        except CocoRefused as error:
+            raise refused_labels(f"s3 object {key}", error) from error
+        merged = merge_coco(stored, fresh)
+        if merged != stored:
+            storage.write(key, merged.body(), content_type="application/json")
 
 
-def drop(
-    cloud: Cloud,
-    planned: Drop,
-    coco: CocoFile | None,
-    correlation_id: str,
-    progress: Callable[[Any, str, int], Any],
-) -> DropReport:
+def upload_drop(cloud: Cloud, planned: Drop, coco: CocoFile | None, correlation_id: str, track: Track) -> DropReport:
     """Upload a planned drop; doing it again uploads nothing.
 
-    Boxes and categories go first: when the first image arrives, the workforce may be asked about it at once.
-    `progress` wraps the iteration over images (see Output.track).
+    Boxes and categories go first: as soon as the first image arrives, the workforce may be asked about it. Raises
+    CliError when the labels name none of the images.
     """
     report = DropReport(correlation_id, planned.flights, other_files=planned.other_files)
-    s3 = cloud.client("s3")
     if coco is not None:
-        matched = match(coco, planned)
-        if not matched.by_flight:
-            raise CliError(
-                "The COCO file names none of the images in the drop.",
-                f"Its file_name entries look like {matched.entries_without_image[:2]}, relative to the folder.",
-            )
-        report.boxes = matched.boxes
-        report.entries_without_image = matched.entries_without_image
-        report.images_without_entry = matched.images_without_entry
-        report.categories_added = categories.add(cloud, coco.category_names)[1]
-        put_known_boxes(s3, cloud.bucket, matched)
+        _upload_labels(cloud, join_labels(coco, planned), coco.category_names, report)
+    s3 = cloud.client("s3")
     with ThreadPoolExecutor(WORKERS) as pool:
         futures = [(image, pool.submit(_send, s3, cloud.bucket, image, correlation_id)) for image in planned.images]
         try:
-            for image, future in progress(futures, "Uploading", len(futures)):
+            for image, future in track(futures, "Uploading", len(futures)):
                 _count(report, image, future)
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -179,14 +159,27 @@ def drop(
     return report
 
 
-def _send(s3: Any, bucket: str, image: Image, correlation_id: str) -> tuple[str, str | None]:
-    return upload(s3, bucket, image, correlation_id), suspicion(image)
+def _upload_labels(cloud: Cloud, labels: JoinedLabels, category_names: list[str], report: DropReport) -> None:
+    if not labels.by_flight:
+        raise CliError(
+            "The COCO file names none of the images in the drop.",
+            f"Its file_name entries look like {labels.entries_without_image[:2]}, relative to the folder.",
+        )
+    report.boxes = labels.boxes
+    report.entries_without_image = labels.entries_without_image
+    report.images_without_entry = labels.images_without_entry
+    report.categories_added = add_categories(cloud, category_names)[1]
+    put_known_boxes(cloud.storage, labels)
 
 
-def _count(report: DropReport, image: Image, future: Future[tuple[str, str | None]]) -> None:
+def _send(s3: S3Client, bucket: str, image: Image, correlation_id: str) -> tuple[Outcome, str | None]:
+    return upload_image(s3, bucket, image, correlation_id), why_unusable(image)
+
+
+def _count(report: DropReport, image: Image, future: Future[tuple[Outcome, str | None]]) -> None:
     try:
-        outcome, suspected = future.result()
-    except OSError as error:  # the file, not the cloud: botocore's errors are no OSErrors
+        outcome, unusable = future.result()
+    except OSError as error:  # the file's, not the cloud's: botocore's errors are not OSErrors
         report.unreadable[str(image.path)] = error.strerror or str(error)
         return
     if outcome == "already there":
@@ -197,5 +190,5 @@ def _count(report: DropReport, image: Image, future: Future[tuple[str, str | Non
         report.uploaded += 1
         report.bytes += image.path.stat().st_size
         report.keys.append(image.key)
-        if suspected:
-            report.suspicious[str(image.path)] = suspected
+        if unusable:
+            report.suspicious[str(image.path)] = unusable

@@ -1,4 +1,4 @@
-"""What a person reads when something cannot be done: never a traceback, always the next step."""
+"""Errors as a person reads them: never a traceback, always the next step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore import exceptions as aws
+from skyloop.aws.storage import ObjectMissing
 
 
 class CliError(Exception):
-    """A command cannot go on: what happened, and what to do next."""
+    """A command cannot go on. `what` says what happened and `next_step` what to do."""
 
     def __init__(self, what: str, next_step: str, exit_code: int = 1) -> None:
         super().__init__(what)
@@ -31,7 +32,7 @@ _NEXT_STEPS = {
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn botocore's errors into CliError; everything else passes through."""
+    """Raise botocore's errors as CliError, and a missing S3 object too; everything else passes through."""
     try:
         yield
     except aws.EndpointConnectionError as error:
@@ -54,6 +55,8 @@ def translated() -> Iterator[None]:
         raise CliError(f"AWS sign-in: {error}", "Sign in again with `aws sso login`.") from error
     except aws.ParamValidationError as error:
         raise CliError(f"The request is not valid: {error}", "Correct the value named above.") from error
+    except ObjectMissing as error:
+        raise CliError(f"{error} is missing.", "It may have been deleted a moment ago: repeat the command.") from error
     except aws.ClientError as error:
         detail = error.response.get("Error", {})
         code, message = detail.get("Code", "Error"), detail.get("Message", str(error))

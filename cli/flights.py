@@ -1,6 +1,6 @@
-"""From a path to flights: which files are images, which flight each belongs to, and under which key it is kept.
+"""From a path to flights: which files are images, which flight each belongs to, and which key it gets.
 
-A flight is a folder that directly holds images. Pure: looks at the disk, calls nothing.
+A flight is a folder that directly contains images. This module reads the disk and calls no service.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skyloop.layout import MAX_KEY_BYTES, RAW_IMAGES
+
 from cli.errors import CliError
 
-RAW_PREFIX = "raw-images/"
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dng"})
-MAX_KEY_BYTES = 1024
 
 
 @dataclass(frozen=True)
 class Image:
-    """One file of a drop: where it lies, and its name inside the flight (`raw-images/<flight>/<name>`)."""
+    """One file of a drop: where it is, and its name inside the flight (`raw-images/<flight>/<name>`)."""
 
     path: Path
     flight: str
@@ -28,12 +28,12 @@ class Image:
     @property
     def key(self) -> str:
         """The S3 key, exactly as the file is named: no quoting, no case folding."""
-        return f"{RAW_PREFIX}{self.flight}/{self.name}"
+        return f"{RAW_IMAGES}{self.flight}/{self.name}"
 
 
 @dataclass(frozen=True)
 class Drop:
-    """What a path holds: images by flight, and how many other files were left alone."""
+    """The images below a path, with their flights, and how many other files were left out."""
 
     root: Path
     images: list[Image]
@@ -42,11 +42,12 @@ class Drop:
 
     @property
     def flights(self) -> list[str]:
+        """Names of the flights, each once, sorted."""
         return sorted({image.flight for image in self.images})
 
 
-def check_flight(name: str) -> str:
-    """A flight name that can be one segment of a key; CliError otherwise."""
+def checked_flight_name(name: str) -> str:
+    """The name, when it can be one segment of a key. Raises CliError otherwise."""
     bad = name in {"", ".", ".."} or "/" in name or "\\" in name or len(name.encode()) > 200
     if bad or any(unicodedata.category(character) == "Cc" for character in name):
         raise CliError(
@@ -57,7 +58,7 @@ def check_flight(name: str) -> str:
 
 
 def _folder_name(folder: Path) -> str:
-    """The name a folder gives to its flight: a folder called `images` takes its parent's."""
+    """The name that a folder gives to its flight; a folder called `images` takes its parent's."""
     folder = folder.resolve()
     return folder.parent.name if folder.name.lower() == "images" and folder.parent.name else folder.name
 
@@ -67,7 +68,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _flight_of(root: Path, base: str, folder: Path) -> str:
-    """`base` for the root itself, `base-sub-subsub` below it; a last part called `images` is dropped."""
+    """`base` for the root itself, `base-sub-subsub` below it; a last part called `images` is left out."""
     parts = list(folder.relative_to(root).parts)
     if parts and parts[-1].lower() == "images":
         parts.pop()
@@ -75,7 +76,7 @@ def _flight_of(root: Path, base: str, folder: Path) -> str:
 
 
 def _hidden(name: str) -> bool:
-    """Thumbnails, ._resource forks and the like; `..jpg` is an odd name, not a hidden one."""
+    """Whether it is a hidden file: thumbnails, ._resource forks. `..jpg` is an odd name, not a hidden one."""
     return name.startswith(".") and not name.startswith("..")
 
 
@@ -92,31 +93,31 @@ def _walk(root: Path) -> tuple[dict[Path, list[Path]], int]:
     return folders, others
 
 
-def plan(path: Path, flight: str | None = None) -> Drop:
+def plan_drop(path: Path, flight: str | None = None) -> Drop:
     """The flights and images of a path.
 
-    A file is a drop of one image, whatever its name. A folder is searched with its sub-folders; each folder with images
-    is a flight, `<name>` for the folder itself and `<name>-<sub-folder>` below it. `flight` replaces `<name>`.
-    Raises CliError when there is nothing to drop, or when a name cannot be a key.
+    A file is a drop of one image, even when its name is not an image's. A folder is searched with its sub-folders; each
+    folder with images is a flight, `<name>` for the folder itself and `<name>-<sub-folder>` below it. `flight` replaces
+    `<name>`. Raises CliError when there is nothing to drop, or when a name cannot be a key.
     """
     if not path.exists():
         raise CliError(f"There is no {path}.", "Pass an image, or a folder of images.")
     if path.is_file():
-        base = check_flight(flight or _folder_name(path.resolve().parent))
+        base = checked_flight_name(flight or _folder_name(path.resolve().parent))
         notes = [] if _is_image(path) else [f"{path.name} is not an image by its name; the pipeline decides."]
         drop = Drop(path.parent, [Image(path, base, path.name)], notes=notes)
     else:
-        base = check_flight(flight or _folder_name(path))
+        base = checked_flight_name(flight or _folder_name(path))
         folders, others = _walk(path)
         images: list[Image] = []
-        taken: set[str] = set()
+        used: set[str] = set()
         for folder, files in folders.items():
-            name = check_flight(_flight_of(path, base, folder))
+            name = checked_flight_name(_flight_of(path, base, folder))
             for file in files:
                 image = Image(file, name, file.name)
-                if image.key in taken:  # two folders became one flight (x and x/images): keep both apart
+                if image.key in used:  # two folders are one flight (x and x/images): keep their files apart
                     image = Image(file, name, "/".join(file.relative_to(path).parts))
-                taken.add(image.key)
+                used.add(image.key)
                 images.append(image)
         if not images:
             raise CliError(

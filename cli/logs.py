@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from cli.cloud import Cloud
 from cli.errors import CliError, error_code
 
+if TYPE_CHECKING:
+    from mypy_boto3_logs.type_defs import FilterLogEventsRequestPaginateTypeDef
+
 
 @dataclass(frozen=True)
 class Line:
-    """One log event; `level` and `message` are taken from Powertools' JSON where the line is such."""
+    """One log event; `level` and `message` come from Powertools' JSON where the event is that."""
 
     at: datetime
     group: str
@@ -24,6 +27,7 @@ class Line:
     fields: dict[str, Any]
 
     def as_document(self) -> dict[str, Any]:
+        """The members, ready for JSON."""
         return asdict(self)
 
 
@@ -32,8 +36,8 @@ class Line:
 JOB_GROUPS = frozenset({"/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs"})
 
 
-def parse(at: datetime, group: str, text: str) -> Line:
-    """A log event as a Line: structured when it is JSON with a `message`, as it stands otherwise."""
+def parse_event(at: datetime, group: str, text: str) -> Line:
+    """A log event as a Line: structured when it is JSON with a `message`, else the text as it is."""
     try:
         fields = json.loads(text)
     except ValueError:
@@ -41,12 +45,13 @@ def parse(at: datetime, group: str, text: str) -> Line:
     if not isinstance(fields, dict) or "message" not in fields:
         return Line(at, group, "", text.rstrip(), fields if isinstance(fields, dict) else {})
     message = fields["message"]
-    spoken = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
-    return Line(at, group, str(fields.get("level", "")), spoken, fields)
+    if not isinstance(message, str):
+        message = json.dumps(message, ensure_ascii=False)
+    return Line(at, group, str(fields.get("level", "")), message, fields)
 
 
 def groups(cloud: Cloud, part: str | None) -> list[str]:
-    """Log groups of this stack whose name contains `part`. CliError when there is none."""
+    """Log groups of this stack whose name contains `part`. Raises CliError when there is none."""
     pages = cloud.client("logs").get_paginator("describe_log_groups").paginate()
     names = [item["logGroupName"] for page in pages for item in page["logGroups"]]
     own = [name for name in names if cloud.prefix in name or cloud.stack_name in name or name in JOB_GROUPS]
@@ -57,22 +62,31 @@ def groups(cloud: Cloud, part: str | None) -> list[str]:
 
 
 def lines(cloud: Cloud, part: str | None, find: str | None, since: float, limit: int) -> list[Line]:
-    """The last `limit` lines since an epoch second, oldest first; `find` is text they must contain."""
-    client = cloud.client("logs")
-    pattern = {"filterPattern": f'"{find}"'} if find else {}
+    """The last `limit` lines since an epoch second, oldest first; with `find`, only those that contain this text.
+
+    Raises CliError when no log group's name contains `part`.
+    """
     found: list[Line] = []
     for group in groups(cloud, part):
-        ours = {"logStreamNamePrefix": f"{cloud.prefix}-"} if group in JOB_GROUPS else {}
-        request = {"logGroupName": group, "startTime": int(since * 1000), **ours, **pattern}
         try:
-            pages = client.get_paginator("filter_log_events").paginate(**request)
-            events = [event for page in pages for event in page["events"]]
+            found += _group_lines(cloud, group, find, since)
         except ClientError as error:
-            if error_code(error) == "ResourceNotFoundException":
-                continue
-            raise
-        stream = ours.get("logStreamNamePrefix", "")
-        for event in events:
-            if event["logStreamName"].startswith(stream) and (find is None or find in event["message"]):
-                found.append(parse(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, event["message"]))
+            if error_code(error) != "ResourceNotFoundException":  # deleted since it was listed
+                raise
     return sorted(found, key=lambda line: line.at)[-limit:]
+
+
+def _group_lines(cloud: Cloud, group: str, find: str | None, since: float) -> list[Line]:
+    request: FilterLogEventsRequestPaginateTypeDef = {"logGroupName": group, "startTime": int(since * 1000)}
+    prefix = f"{cloud.prefix}-" if group in JOB_GROUPS else ""
+    if prefix:
+        request["logStreamNamePrefix"] = prefix
+    if find:
+        request["filterPattern"] = f'"{find}"'
+    # Filtered once more here: an emulator may take the filters and ignore them.
+    return [
+        parse_event(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, event["message"])
+        for page in cloud.client("logs").get_paginator("filter_log_events").paginate(**request)
+        for event in page["events"]
+        if event["logStreamName"].startswith(prefix) and (find is None or find in event["message"])
+    ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from cli.commands import images, laptop, models, state
@@ -11,7 +14,6 @@ LAPTOP, IMAGES, STATE, MODELS = "The laptop cloud", "Images and labels", "What h
 
 app = typer.Typer(
     name="skyloop",
-    help="Drop drone images; a better detector ends up in production.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -21,6 +23,25 @@ app = typer.Typer(
 categories = typer.Typer(help="The label categories, whose order gives the class ids.", no_args_is_help=True)
 categories.command("list")(images.list_categories)
 categories.command("add")(images.add_categories)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"skyloop {metadata.version('skyloop')}")
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            typer.echo("skyloop, version unknown: it is not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def skyloop(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Drop drone images; a better detector ends up in production."""
+
 
 app.command(rich_help_panel=LAPTOP)(laptop.up)
 app.command(rich_help_panel=LAPTOP)(laptop.down)

@@ -15,8 +15,8 @@ HEAD = f"""# Command reference
 
 Made by `python -m cli.reference` from the commands themselves. {EPILOG}
 Every command takes `--json` (one JSON document on standard output, remarks and progress on standard error) and
-`--help`. Exit codes: 0 done, 1 refused or failed (two lines say what happened and what to do next), 2 wrong usage,
-130 interrupted. `skyloop` is `.venv/bin/skyloop`; `python -m cli` is the same.
+`--help`. `skyloop --version` shows the version. Exit codes: 0 done, 1 refused or failed (two lines say what happened
+and what to do next), 2 wrong usage, 130 interrupted. `skyloop` is `.venv/bin/skyloop`; `python -m cli` is the same.
 """
 SHARED = {"profile", "region", "stack", "home", "as_json", "help"}
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cli.detect import Answer
-from cli.drop import DropReport
-from cli.logs import Line
-from cli.snapshot import Endpoint, Execution, LabelingJob, Package, Snapshot
+if TYPE_CHECKING:
+    from cli.alerts import ArchivedAlert
+    from cli.detect import ImageDetections
+    from cli.drop import DropReport
+    from cli.logs import Line
+    from cli.snapshot import Endpoint, Execution, LabelingJob, Package, Snapshot
+    from cli.timeline import TimelineEvent
+    from laptop.lifecycle import Running
 
 WHY_LENGTH = 240  # characters of a reason in a table; `alerts` gives it whole
 STYLES = {
@@ -34,6 +40,7 @@ STYLES = {
     "DRIFT": "bold yellow",
     "OK": "green",
 }
+LEVEL_STYLES = {"info": "", "good": "green", "warning": "yellow", "error": "bold red"}
 
 
 def styled(value: str) -> Text:
@@ -42,13 +49,13 @@ def styled(value: str) -> Text:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """A plain table; columns that begin with `>` are numbers and go right."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    """A plain table without rows; columns that begin with `>` are numbers and are aligned right."""
+    empty = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        made.add_column(
+        empty.add_column(
             column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
         )
-    return made
+    return empty
 
 
 def at(moment: datetime | str) -> str:
@@ -58,7 +65,7 @@ def at(moment: datetime | str) -> str:
 
 
 def images_line(counts: dict[str, int], queued: int) -> Text:
-    """One line: how many images stand where."""
+    """One line: how many images have which status."""
     parts = [f"{count} {status.lower()}" for status, count in counts.items()]
     if queued:
         parts.insert(0, f"{queued} just uploaded")
@@ -68,8 +75,8 @@ def images_line(counts: dict[str, int], queued: int) -> Text:
     return line
 
 
-def endpoint_line(endpoint: Endpoint, drift: dict[str, Any]) -> Text:
-    """One line: what serves, and whether what it sees has drifted."""
+def endpoint_line(endpoint: Endpoint, drift: Mapping[str, Any]) -> Text:
+    """What serves, and whether the images that it gets have drifted."""
     line = Text("endpoint  ", style="bold") + Text(f"{endpoint.name} ") + styled(endpoint.status)
     if endpoint.config:
         serving = f"version {endpoint.version}" if endpoint.version else endpoint.config
@@ -85,53 +92,58 @@ def endpoint_line(endpoint: Endpoint, drift: dict[str, Any]) -> Text:
 
 
 def jobs_table(jobs: list[LabelingJob]) -> Table:
-    made = table("labeling job", "status", ">labeled", ">of", "created")
+    """Labeling jobs and how far they are."""
+    rows = table("labeling job", "status", ">labeled", ">of", "created")
     for job in jobs:
-        made.add_row(job.name, styled(job.status), str(job.labeled), str(job.total), at(job.created))
-    return made
+        rows.add_row(job.name, styled(job.status), str(job.labeled), str(job.total), at(job.created))
+    return rows
 
 
 def running_table(executions: list[Execution]) -> Table:
-    made = table("running", "execution", "step", "since")
+    """Executions of state machines that run now."""
+    rows = table("running", "execution", "step", "since")
     for item in executions:
-        made.add_row(item.machine, escape(item.name), item.step or "starting", at(item.started))
-    return made
+        rows.add_row(item.machine, escape(item.name), item.step or "starting", at(item.started))
+    return rows
 
 
 def packages_table(packages: list[Package], serving: str = "") -> Table:
-    made = table(">version", "approval", ">mAP50", "dataset", "created", "")
+    """Model package versions; `serving` is the ARN of the one in service."""
+    rows = table(">version", "approval", ">mAP50", "dataset", "created", "")
     for item in packages:
         score = "" if item.map50 is None else f"{item.map50:.3f}"
         mark = "in service" if item.arn == serving else ""
-        made.add_row(str(item.version), styled(item.approval), score, item.dataset_id, at(item.created), mark)
-    return made
+        rows.add_row(str(item.version), styled(item.approval), score, item.dataset_id, at(item.created), mark)
+    return rows
 
 
-def alerts_table(alerts: list[dict[str, Any]]) -> Table:
-    made = table("at", "alert", "what happened, why, and what to do")
+def alerts_table(alerts: list[ArchivedAlert]) -> Table:
+    """Alerts, one row each; why and what to do are shortened, and left out of good news."""
+    rows = table("at", "alert", "what happened, why, and what to do")
     for item in alerts:
-        text = Text(str(item.get("what", "")))
+        text = Text(item.get("what", ""))
         if item.get("severity") != "info":
-            for member, title in (("why", "why"), ("next_step", "next")):
-                if item.get(member):
-                    text.append(f"\n{title}: {shorten(str(item[member]), WHY_LENGTH, placeholder=' …')}", style="dim")
-        label = Text(str(item.get("event", "")), style=STYLES.get(str(item.get("severity")), ""))
+            for title, reason in (("why", item.get("why")), ("next", item.get("next_step"))):
+                if reason:
+                    text.append(f"\n{title}: {shorten(reason, WHY_LENGTH, placeholder=' …')}", style="dim")
+        label = Text(item.get("event", ""), style=STYLES.get(item.get("severity", ""), ""))
         label.append(f"\n{item.get('subject', '')}", style="not bold dim default")
-        made.add_row(at(str(item.get("at", ""))), label, text)
-    return made
+        rows.add_row(at(item.get("at", "")), label, text)
+    return rows
 
 
 def quarantine_table(snapshot: Snapshot) -> Table:
-    made = table("quarantined", "reason")
+    """Quarantined files with their reasons, and how many more there are."""
+    rows = table("quarantined", "reason")
     for item in snapshot.quarantined:
-        made.add_row(escape(item.key), escape(item.reason))
+        rows.add_row(escape(item.key), escape(item.reason))
     if (more := snapshot.images.get("QUARANTINED", 0) - len(snapshot.quarantined)) > 0:
-        made.add_row(f"… and {more} more", "--limit shows more")
-    return made
+        rows.add_row(f"… and {more} more", "--limit shows more")
+    return rows
 
 
 def status(snapshot: Snapshot) -> RenderableType:
-    """The whole state on one screen; empty parts are left out."""
+    """The whole state, on one screen; empty parts are left out."""
     parts: list[RenderableType] = [
         Text(f"{snapshot.stack} {snapshot.cloud}", style="dim"),
         images_line(snapshot.images, snapshot.queued_uploads),
@@ -153,6 +165,7 @@ def status(snapshot: Snapshot) -> RenderableType:
 
 
 def megabytes(count: int) -> str:
+    """A number of bytes in MB."""
     return f"{count / 1e6:.1f} MB"
 
 
@@ -171,23 +184,27 @@ def drop_report(report: DropReport) -> RenderableType:
         lines.append(Text.assemble(("labels    ", "bold"), f"{report.boxes} known boxes{added}"))
     if report.uploaded:
         lines.append(Text.assemble(("batch     ", "bold"), report.correlation_id))
-        lines.append(Text("`skyloop watch` shows what becomes of it.", style="dim"))
+        lines.append(Text("`skyloop watch` shows what happens to it.", style="dim"))
     return Group(*lines)
 
 
-def alerts_in_full(found: list[dict[str, Any]]) -> RenderableType:
+def alerts_in_full(found: list[ArchivedAlert]) -> RenderableType:
     """Each alert with everything it says; links last."""
     if not found:
         return Text("No alerts.", style="dim")
     parts: list[RenderableType] = []
     for item in found:
-        head = Text(f"{at(str(item.get('at', '')))}  ", style="dim")
-        head.append(f"{item.get('event')}", style=f"bold {STYLES.get(str(item.get('severity')), '')}".strip())
+        head = Text(f"{at(item.get('at', ''))}  ", style="dim")
+        head.append(f"{item.get('event')}", style=f"bold {STYLES.get(item.get('severity', ''), '')}".strip())
         head.append(f"  {item.get('subject')}")
         parts.append(head)
-        for name, label in (("what", ""), ("why", "why    "), ("kept", "kept   "), ("next_step", "next   ")):
-            if item.get(name):
-                parts.append(Text(f"    {label}{item[name]}"))
+        texts = (
+            ("", item.get("what")),
+            ("why    ", item.get("why")),
+            ("kept   ", item.get("kept")),
+            ("next   ", item.get("next_step")),
+        )
+        parts += [Text(f"    {label}{text}") for label, text in texts if text]
         parts += [Text(f"    {name}: {uri}", style="dim") for name, uri in (item.get("links") or {}).items()]
     return Group(*parts)
 
@@ -209,25 +226,71 @@ def log_lines(lines: list[Line]) -> RenderableType:
     )
 
 
-def answers(found: list[Answer], saved: dict[Path, Path]) -> RenderableType:
-    """One image: every detection. Several: how many of which category in each."""
-    parts: list[RenderableType] = []
-    if len(found) == 1:
-        made = table("category", ">confidence", ">left", ">top", ">width", ">height")
-        for item in sorted(found[0].detections, key=lambda item: -item.confidence):
-            numbers = (f"{value:.0f}" for value in (item.left, item.top, item.width, item.height))
-            made.add_row(escape(item.category), f"{item.confidence:.2f}", *numbers)
-        parts.append(made if found[0].detections else Text("Nothing found.", style="dim"))
-    else:
-        names = sorted({item.category for answer in found for item in answer.detections})
-        made = table("image", *(f">{name}" for name in names))
-        for answer in found:
-            counts = (sum(item.category == name for item in answer.detections) for name in names)
-            made.add_row(escape(answer.path.name), *(str(count or "") for count in counts))
-        parts.append(made)
-    total = sum(len(answer.detections) for answer in found)
+def detections(found: list[ImageDetections], saved: dict[Path, Path]) -> RenderableType:
+    """Of one image, every detection; of several, how many of which category on each. `saved`: image -> picture."""
+    parts: list[RenderableType] = [_detections_of_one(found[0]) if len(found) == 1 else _detections_counted(found)]
+    total = sum(len(image.detections) for image in found)
     parts.append(Text(f"{total} detections in {len(found)} images", style="bold"))
     if saved:
         first = next(iter(saved.values()))
         parts.append(Text(f"pictures: {first}" if len(saved) == 1 else f"pictures: {first.parent}/"))
     return Group(*parts)
+
+
+def _detections_of_one(image: ImageDetections) -> RenderableType:
+    if not image.detections:
+        return Text("Nothing found.", style="dim")
+    rows = table("category", ">confidence", ">left", ">top", ">width", ">height")
+    for item in sorted(image.detections, key=lambda item: -item.confidence):
+        numbers = (f"{value:.0f}" for value in (item.left, item.top, item.width, item.height))
+        rows.add_row(escape(item.category), f"{item.confidence:.2f}", *numbers)
+    return rows
+
+
+def _detections_counted(found: list[ImageDetections]) -> RenderableType:
+    names = sorted({item.category for image in found for item in image.detections})
+    rows = table("image", *(f">{name}" for name in names))
+    for image in found:
+        counts = (sum(item.category == name for item in image.detections) for name in names)
+        rows.add_row(escape(image.path.name), *(str(count or "") for count in counts))
+    return rows
+
+
+def categories(names: list[str]) -> str:
+    """The label categories with their class ids."""
+    listed = "\n".join(f"{index:>3}  {name}" for index, name in enumerate(names))
+    return listed or "No categories yet: `skyloop drop --labels` takes them from the COCO file."
+
+
+def timeline_line(event: TimelineEvent, started: float) -> Table:
+    """One line of a timeline: seconds since `started` (an epoch second), stage, what happened."""
+    elapsed = max(0.0, event.at.timestamp() - started)
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=7, justify="right")
+    row.add_column(width=9)
+    row.add_column(ratio=1)
+    row.add_row(Text(f"{elapsed:.1f}s", "dim"), Text(event.stage, "bold"), Text(event.text, LEVEL_STYLES[event.level]))
+    return row
+
+
+def activity_line(now: Snapshot | None, more: str = "") -> Spinner:
+    """The line under a live timeline: what runs at this moment, and `more`."""
+    if now is None:
+        return Spinner("dots", "looking")
+    runs = [f"{item.machine}: {item.step or 'starting'}" for item in now.running]
+    runs += [f"labeling {job.labeled}/{job.total}" for job in now.labeling_jobs if job.status == "InProgress"]
+    counts = ", ".join(f"{count} {name.lower()}" for name, count in now.images.items() if count)
+    return Spinner("dots", Text(" · ".join([*runs, counts or "no images yet", *([more] if more else [])])))
+
+
+def laptop_up(running: Running, home: Path) -> RenderableType:
+    """What runs after `skyloop up`, and what to do next."""
+    weights = running.parameters.get("BaseWeights") or "yolo11n.pt, by name"
+    return Group(
+        Text.assemble(("Up. ", "bold green"), f"{running.stack_name} on {running.endpoint_url}, state in {home}"),
+        Text.assemble(
+            ("weights  ", "bold"), f"training starts from {weights} (from scratch if it cannot be downloaded)"
+        ),
+        Text.assemble(("next     ", "bold"), "skyloop drop FOLDER --labels annotations.json"),
+        Text.assemble(("         ", "bold"), "skyloop watch"),
+    )

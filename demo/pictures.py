@@ -1,19 +1,18 @@
-"""Pictures for the report: the ground with its flight lines, what was found against what is there, contact sheets."""
+"""Pictures for the report: the ground with its flight lines, detections over known boxes, contact sheets."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image, ImageDraw
-
-from cli.detect import Detection
-from demo.imagery import Box
+from skyloop.documents import Detection
+from skyloop.formats.detections import match_detections
 
 KNOWN, DETECTED = "#ffffff", "#ffd60a"
 ENLARGED = 2
-SAME_TREE = 0.5  # intersection over union, as in mAP50
 
 
 @dataclass(frozen=True)
@@ -31,44 +30,32 @@ class Picture:
         return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def overlap(detection: Detection, box: Box) -> float:
-    """Intersection over union of a detection and a known box."""
-    width = min(detection.left + detection.width, box[2]) - max(detection.left, box[0])
-    height = min(detection.top + detection.height, box[3]) - max(detection.top, box[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (detection.width * detection.height + (box[2] - box[0]) * (box[3] - box[1]) - shared)
+def trees_found(detections: Sequence[Detection], known: Sequence[Detection]) -> int:
+    """How many known boxes were found, by the rule of mAP50: one detection each, IoU of at least 0.5."""
+    return len(match_detections(known, detections).pairs)
 
 
-def found(detections: list[Detection], boxes: list[Box]) -> int:
-    """How many known boxes were found: each detection, the surest first, takes the best box that is still free."""
-    free = list(boxes)
-    for detection in sorted(detections, key=lambda item: -item.confidence):
-        if free and overlap(detection, best := max(free, key=lambda box: overlap(detection, box))) >= SAME_TREE:
-            free.remove(best)
-    return len(boxes) - len(free)
-
-
-def compared(image: Image.Image, detections: list[Detection], boxes: list[Box]) -> Image.Image:
-    """Detections in yellow over the known boxes in white, enlarged so that both can be told apart."""
+def compared(image: Image.Image, detections: Sequence[Detection], known: Sequence[Detection]) -> Image.Image:
+    """Detections in yellow over the known boxes in white, enlarged so that the two are easy to tell apart."""
     large = image.resize((image.width * ENLARGED, image.height * ENLARGED), Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(large)
-    for box in boxes:
-        pen.rectangle([value * ENLARGED for value in box], outline=KNOWN, width=1)
-    for item in detections:
-        corners = (item.left, item.top, item.left + item.width, item.top + item.height)
-        pen.rectangle([value * ENLARGED for value in corners], outline=DETECTED, width=3)
+    for boxes, color, width in ((known, KNOWN, 1), (detections, DETECTED, 3)):
+        for box in boxes:
+            pen.rectangle([value * ENLARGED for value in _corners(box)], outline=color, width=width)
     return large
 
 
-def boxed(image: Image.Image, boxes: list[Box], color: str) -> Image.Image:
+def boxed(image: Image.Image, boxes: Sequence[Detection], color: str) -> Image.Image:
     """An image with boxes of one color."""
     picture = image.copy()
     pen = ImageDraw.Draw(picture)
     for box in boxes:
-        pen.rectangle(box, outline=color, width=2)
+        pen.rectangle(_corners(box), outline=color, width=2)
     return picture
+
+
+def _corners(box: Detection) -> tuple[float, float, float, float]:
+    return (box.left, box.top, box.left + box.width, box.top + box.height)
 
 
 def flight_map(image: Image.Image, lines: dict[int, tuple[str, str]], height: int, wide: int = 640) -> Image.Image:
@@ -86,20 +73,17 @@ def flight_map(image: Image.Image, lines: dict[int, tuple[str, str]], height: in
     pen = ImageDraw.Draw(picture)
     for number, (color, caption) in lines.items():
         x, y = 8, (number - 1) * height * scale + 6
-        pen.rectangle(
-            (*pen.textbbox((x, y), caption, font_size=16)[:2], *pen.textbbox((x, y), caption, font_size=16)[2:]),
-            fill=color,
-        )
+        pen.rectangle(pen.textbbox((x, y), caption, font_size=16), fill=color)
         pen.text((x, y), caption, fill="black", font_size=16)
     return picture
 
 
-def sheet(images: list[Image.Image], columns: int, gap: int = 6) -> Image.Image:
-    """Images of one size side by side."""
+def contact_sheet(images: list[Image.Image], columns: int, gap: int = 6) -> Image.Image:
+    """Images of one size side by side, in rows."""
     width, height = images[0].size
     rows = -(-len(images) // columns)
     size = (columns * (width + gap) - gap, rows * (height + gap) - gap)
-    made = Image.new("RGB", size, "white")
+    sheet = Image.new("RGB", size, "white")
     for number, image in enumerate(images):
-        made.paste(image, ((number % columns) * (width + gap), (number // columns) * (height + gap)))
-    return made
+        sheet.paste(image, ((number % columns) * (width + gap), (number // columns) * (height + gap)))
+    return sheet

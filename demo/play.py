@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,10 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
+from skyloop.layout import ModelArtifacts
 
-from cli import coco, detect, drop, flights, snapshot
+from cli import flights, snapshot
 from cli.cloud import Cloud
+from cli.detect import ImageDetections, detect_image
+from cli.drop import DropReport, new_correlation_id, upload_drop
 from cli.errors import error_code
+from cli.labels import read_labels
 from cli.snapshot import Package, Snapshot
 from cli.timeline import Timeline
 from demo.drops import Drops
@@ -40,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a drop: the retrain's job, the decision, the package if there is one, its deployment."""
+    """What a drop led to: the retrain's job, the decision, the package if there is one, whether it was deployed."""
 
     job: str
     decision: dict[str, Any]
@@ -48,7 +51,13 @@ class Outcome:
     deployed: bool
 
     @property
+    def artifacts(self) -> ModelArtifacts:
+        """Where the files of the training are."""
+        return ModelArtifacts(self.job)
+
+    @property
     def approved(self) -> bool:
+        """Whether the gate approved the model."""
         return self.decision.get("decision") == "approve"
 
     @property
@@ -78,11 +87,14 @@ class Play:
     artifacts: dict[str, str] = field(default_factory=dict)  # caption -> S3 key, copied beside the report
 
     def follow(self, done: Callable[[Snapshot], Found | None], what: str, timeout: float) -> Found:
-        """Tell what happens until `done` gives something. DemoFailed when it does not within `timeout` seconds."""
+        """Tell what happens until `done` gives something, and return that.
+
+        Raises DemoFailed when it gives nothing within `timeout` seconds.
+        """
         deadline = time.monotonic() + timeout
         while True:
-            for happening in self.timeline.look():
-                self.narrator.tell(happening)
+            for event in self.timeline.look():
+                self.narrator.tell(event)
             now = self.timeline.now
             assert now is not None
             self.narrator.show(now, self.training_progress(now))
@@ -94,28 +106,24 @@ class Play:
             time.sleep(LOOK_EVERY)
 
     def training_progress(self, now: Snapshot) -> str:
-        """`epoch 7, mAP50 0.31` of the training that runs, empty when none does."""
+        """`epoch 7, mAP50 0.31` of the training that runs, "" when none does."""
         jobs = [run.name for run in now.running if run.machine == "retrain" and "train" in run.step.lower()]
         if not jobs:
             return ""
         try:
             job = self.cloud.client("sagemaker").describe_training_job(TrainingJobName=jobs[0])
         except ClientError as error:
-            if error_code(error) in {
-                "ValidationException",
-                "ResourceNotFound",
-            }:  # the step is entered, the job not made
-                return ""
+            if error_code(error) in {"ValidationException", "ResourceNotFound"}:
+                return ""  # the step has begun, but its job does not exist yet
             raise
         metrics = {item["MetricName"]: item["Value"] for item in job.get("FinalMetricDataList", [])}
         return ", ".join(f"{name} {value:.3g}" for name, value in sorted(metrics.items()))
 
-    def drop(self, folder: Path, labeled: bool = True) -> drop.DropReport:
-        """What `skyloop drop FOLDER [--labels annotations.json]` does; each flight keeps its own name."""
-        planned = flights.plan(folder)
-        labels = coco.read(folder / "annotations.json") if labeled else None
-        planned = _named_by_flight(planned)
-        report = drop.drop(self.cloud, planned, labels, drop.new_correlation_id(), lambda items, *_: items)
+    def drop(self, folder: Path, labeled: bool = True) -> DropReport:
+        """Do what `skyloop drop FOLDER [--labels annotations.json]` does; each flight keeps its own name."""
+        planned = _named_by_flight(flights.plan_drop(folder))
+        labels = read_labels(folder / "annotations.json") if labeled else None
+        report = upload_drop(self.cloud, planned, labels, new_correlation_id(), lambda items, what, total: items)
         boxes = f" with {report.boxes} known boxes" if report.boxes else ""
         self.narrator.say(
             f"dropped {report.uploaded} frames of {len(report.flights)} flights{boxes} ({report.correlation_id})"
@@ -134,7 +142,7 @@ class Play:
             retrain = by_name.get(job)
             if retrain is None or retrain.status == "RUNNING":
                 return None
-            # Asked again: what `now` holds was fetched before the executions were, and may be from before their end.
+            # Fetched again: the packages in `now` are older than the executions, and may be from before their end.
             registered = snapshot.packages(self.cloud, 20)
             package = next((item for item in registered if item.training_job == job), None)
             if package is None or package.approval != "Approved":
@@ -145,29 +153,24 @@ class Play:
             return job, package, snapshot.endpoint(self.cloud).version == str(package.version)
 
         job, package, deployed = self.follow(ended, "the retrain to end", timeout)
-        decision = self.document(f"model-artifacts/{job}/decision.json")
+        decision = self.document(ModelArtifacts(job).decision)
         if decision is None:
-            latest = self.timeline.now.alerts[0] if self.timeline.now and self.timeline.now.alerts else {}
-            raise DemoFailed(f"{job} came to no decision. Last alert: {latest.get('what')} {latest.get('why', '')}")
+            alerts = self.timeline.now.alerts if self.timeline.now else []
+            newest = f"{alerts[0].get('what')} {alerts[0].get('why', '')}" if alerts else "none"
+            raise DemoFailed(f"{job} came to no decision. Last alert: {newest}")
         return Outcome(job, decision, package, deployed)
 
     def labeling_jobs(self) -> set[str]:
-        """Names of the labeling jobs there are now."""
+        """Names of the labeling jobs that exist now."""
         return {job.name for job in snapshot.labeling_jobs(self.cloud, 100)}
 
-    def document(self, key: str) -> dict[str, Any] | None:
-        """A JSON document of the data bucket, None when it is not there."""
-        try:
-            body = self.cloud.client("s3").get_object(Bucket=self.cloud.bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            if error_code(error) in {"NoSuchKey", "404"}:
-                return None
-            raise
-        return json.loads(body)
+    def document(self, key: str) -> Any:
+        """A JSON document of the data bucket, None when there is none."""
+        return self.cloud.storage.read_json_if_there(key)
 
-    def detect(self, paths: list[Path]) -> list[detect.Answer]:
-        """Ask the endpoint about each image."""
-        return [detect.ask(self.cloud, path) for path in paths]
+    def detect(self, paths: list[Path]) -> list[ImageDetections]:
+        """Send each image to the endpoint."""
+        return [detect_image(self.cloud, path) for path in paths]
 
     def row(self, what: str, outcome: str, where: str) -> None:
         """Add to the table at the end."""
@@ -175,6 +178,9 @@ class Play:
 
 
 def _named_by_flight(planned: flights.Drop) -> flights.Drop:
-    """Flights by their own folders' names, without the drop's in front: a line keeps its name over all drops."""
+    """The drop with flights named by their own folders, without the drop's name in front.
+
+    So a flight line has the same name in every drop.
+    """
     images = [flights.Image(image.path, image.path.parent.name, image.name) for image in planned.images]
     return flights.Drop(planned.root, images, planned.other_files)

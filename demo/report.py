@@ -15,7 +15,7 @@ from demo.play import Row
 TEMPLATES = Path(__file__).parent
 
 
-def render(
+def render_page(
     narrator: Narrator,
     rows: list[Row],
     pictures: list[Picture],
@@ -25,7 +25,7 @@ def render(
     failure: str | None,
     made_at: datetime,
 ) -> str:
-    """The page as HTML. `artifacts` maps captions to paths relative to the page; `failure`: why the story stopped."""
+    """The page as HTML. `artifacts`: caption -> path relative to the page; `failure`: why the story stopped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

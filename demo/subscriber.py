@@ -1,17 +1,21 @@
-"""A real subscriber to the alert topic: an HTTP server that confirms its SNS subscription and keeps what it is sent.
+"""A real subscriber to the alert topic: an HTTP server that confirms its SNS subscription and keeps what it receives.
 
 Protocol: https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.prepare.html. It listens on 127.0.0.1 only and
-takes messages of its one topic; a subscriber on the internet would also verify SNS's signature.
+accepts messages of its one topic; a subscriber on the internet would also verify SNS's signature.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+    from cli.alerts import ArchivedAlert
 
 MAX_BODY_BYTES = 300_000  # an SNS message is at most 256 KiB
 
@@ -20,26 +24,29 @@ MAX_BODY_BYTES = 300_000  # an SNS message is at most 256 KiB
 class Subscriber:
     """Start with `subscribe`; `received` fills with alert documents in the order of their arrival."""
 
-    sns: Any
+    sns: SNSClient
     topic_arn: str
-    received: list[dict[str, Any]] = field(default_factory=list)
+    received: list[ArchivedAlert] = field(default_factory=list)
     confirmed: threading.Event = field(default_factory=threading.Event)
     _server: ThreadingHTTPServer | None = None
 
     def subscribe(self, timeout: float = 20) -> str:
-        """Listen, subscribe, and wait for the confirmation. The endpoint's URL. TimeoutError without confirmation."""
+        """Listen, subscribe, and wait for the confirmation. The answer is the URL that SNS sends to.
+
+        Raises TimeoutError when no confirmation comes within `timeout` seconds.
+        """
         subscriber = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 length = min(int(self.headers.get("Content-Length", 0)), MAX_BODY_BYTES)
-                status = subscriber.take(self.rfile.read(length))
+                status = subscriber.handle(self.rfile.read(length))
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *arguments: Any) -> None:
-                """Silent: the timeline tells what arrives."""
+            def log_message(self, *arguments: object) -> None:
+                """Silent: the timeline shows what arrives."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -50,8 +57,8 @@ class Subscriber:
             raise TimeoutError(f"SNS sent no confirmation to {url} within {timeout:.0f} s")
         return url
 
-    def take(self, body: bytes) -> int:
-        """Handle one POST; the HTTP status to answer with."""
+    def handle(self, body: bytes) -> int:
+        """Handle one POST. The answer is the HTTP status to respond with."""
         try:
             message = json.loads(body)
             kind, topic = message["Type"], message["TopicArn"]
@@ -60,7 +67,7 @@ class Subscriber:
         if topic != self.topic_arn:
             return 403
         if kind == "SubscriptionConfirmation":
-            # By the API and not by its SubscribeURL: never fetch a URL that somebody sent.
+            # By the API and not by its SubscribeURL: never fetch a URL from a message.
             self.sns.confirm_subscription(TopicArn=topic, Token=message["Token"])
             self.confirmed.set()
         elif kind == "Notification":
@@ -69,16 +76,6 @@ class Subscriber:
             except ValueError:
                 return 400
         return 200
-
-    def wait_for(self, event: str, seen: int, timeout: float) -> dict[str, Any] | None:
-        """The first alert of a kind after the first `seen`, None when it does not come in time."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            for alert in self.received[seen:]:
-                if alert.get("event") == event:
-                    return alert
-            time.sleep(0.1)
-        return None
 
     def close(self) -> None:
         """Stop listening."""

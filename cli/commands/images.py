@@ -1,4 +1,4 @@
-"""`drop`, `label`, `relabel`, `categories`: images in, labels wanted."""
+"""`drop`, `label`, `relabel`, `categories`: images, and what is to be labeled on them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from cli import actions, categories, coco, flights, render
+from cli import actions, categories, render
 from cli.cloud import Cloud
 from cli.command import command
-from cli.drop import drop as send
-from cli.drop import new_correlation_id
+from cli.drop import DropReport, new_correlation_id, upload_drop
 from cli.errors import CliError
+from cli.flights import plan_drop
+from cli.labels import find_labels, read_labels
 from cli.output import Output
 
 
@@ -27,26 +28,19 @@ def drop(
         typer.Option("--labels", help="COCO file with known boxes; on the laptop its workforce answers from them."),
     ] = None,
     flight: Annotated[
-        str | None, typer.Option("--flight", help="Name of the flight [default: the folder's].", show_default=False)
+        str | None, typer.Option("--flight", help="Name of the flight (by default the folder's).", show_default=False)
     ] = None,
 ) -> None:
-    """Upload images to raw-images/<flight>/. What is there already stays as it is."""
-    planned = flights.plan(path, flight)
-    boxes = coco.read(labels) if labels else None
+    """Upload images to raw-images/<flight>/. Images that are there already stay as they are."""
+    planned = plan_drop(path, flight)
+    coco = read_labels(labels) if labels else None
     for note in planned.notes:
         out.warn(note)
-    report = send(cloud, planned, boxes, new_correlation_id(), out.track)
-    for name, why in report.suspicious.items():
-        out.warn(f"{name} {why}; uploaded all the same, the pipeline will quarantine it with the reason")
-    if missing := report.entries_without_image:
-        out.warn(f"{len(missing)} entries of {labels} name no image here (or one of several), such as {missing[0]}")
-    if report.images_without_entry:
-        out.warn(f"{report.images_without_entry} images have no entry in {labels}: the workforce knows nothing of them")
-    if report.other_files:
-        out.note(f"{report.other_files} other files were left alone.")
-    if labels is None and (beside := coco.find(path)):
+    report = upload_drop(cloud, planned, coco, new_correlation_id(), out.track)
+    _warn(out, report, labels)
+    if labels is None and (beside := find_labels(path)):
         out.note(f"{beside} was not used; `--labels {beside}` gives its boxes to the workforce.")
-    if boxes is None and not categories.read(cloud.client("s3"), cloud.bucket)[0]:
+    if labels is None and not categories.read_categories(cloud)[0]:
         out.warn(
             "there are no label categories yet, so nothing can be labeled: name them with `skyloop categories add "
             "NAME ...`, or drop again with --labels"
@@ -54,15 +48,27 @@ def drop(
     out.result(report.as_document(), lambda: render.drop_report(report))
     if report.different:
         raise CliError(
-            f"{len(report.different)} keys hold other content already and were left alone, "
+            f"{len(report.different)} keys hold other content already and were not changed, "
             f"the first is {report.different[0]}.",
             "Raw images never change: drop these under another name with --flight.",
         )
     if report.unreadable:
         name, why = next(iter(report.unreadable.items()))
         raise CliError(
-            f"{len(report.unreadable)} files could not be read, the first is {name}: {why}", "Drop again then."
+            f"{len(report.unreadable)} files could not be read, the first is {name}: {why}",
+            "Make them readable, then drop again.",
         )
+
+
+def _warn(out: Output, report: DropReport, labels: Path | None) -> None:
+    for name, why in report.suspicious.items():
+        out.warn(f"{name} {why}; uploaded all the same, the pipeline will quarantine it with the reason")
+    if missing := report.entries_without_image:
+        out.warn(f"{len(missing)} entries of {labels} name no image here (or one of several), such as {missing[0]}")
+    if report.images_without_entry:
+        out.warn(f"{report.images_without_entry} images have no entry in {labels}: the workforce knows nothing of them")
+    if report.other_files:
+        out.note(f"{report.other_files} other files were left out.")
 
 
 @command
@@ -71,9 +77,9 @@ def label(
     out: Output,
     now: Annotated[bool, typer.Option("--now", help="Label what is pending without waiting for a full batch.")] = False,
 ) -> None:
-    """Look whether there is enough to label, and start a labeling job if so; with --now, whatever there is."""
+    """Start a labeling job if enough images are pending; with --now, for all that are pending."""
     started = actions.start(cloud, "Label", "label", json.dumps({"force": now}))
-    out.result(started, lambda: f"Started {started['name']}. `skyloop watch` shows the labeling job.")
+    out.result(started.as_document(), lambda: f"Started {started.name}. `skyloop watch` shows the labeling job.")
 
 
 @command
@@ -84,21 +90,24 @@ def relabel(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the labels.")] = "by hand",
     now: Annotated[bool, typer.Option("--now", help="Label again without waiting for a full batch.")] = False,
 ) -> None:
-    """Set a job's labels aside: no dataset takes them any more, and its images are queued to be labeled again.
+    """Exclude a job's labels from datasets, and requeue its images to be labeled again.
 
     The laptop's workforce answers from the boxes it knows: drop the folder with corrected --labels first.
     """
     job = actions.find_labeling_job(cloud, labeling_job)
     request = json.dumps({"relabel": job, "reason": reason, "force": now})
     started = actions.start(cloud, "Label", "relabel", request)
-    out.result(started, lambda: f"Started {started['name']}. `skyloop watch` shows the images and the labeling job.")
+    out.result(
+        started.as_document(),
+        lambda: f"Started {started.name}. `skyloop watch` shows the images and the labeling job.",
+    )
 
 
 @command
 def list_categories(cloud: Cloud, out: Output) -> None:
     """List the label categories with their class ids."""
-    names, _ = categories.read(cloud.client("s3"), cloud.bucket)
-    out.result(_as_document(names), lambda: _lines(names))
+    names, _ = categories.read_categories(cloud)
+    out.result(_as_document(names), lambda: render.categories(names))
 
 
 @command
@@ -108,15 +117,10 @@ def add_categories(
     names: Annotated[list[str], typer.Argument(help="New names; they are appended, and never removed.")],
 ) -> None:
     """Append label categories."""
-    known, added = categories.add(cloud, names)
+    known, added = categories.add_categories(cloud, names)
     out.note(f"Added {', '.join(added)}." if added else "Nothing new.")
-    out.result(_as_document(known), lambda: _lines(known))
+    out.result(_as_document(known), lambda: render.categories(known))
 
 
 def _as_document(names: list[str]) -> list[dict[str, object]]:
     return [{"class_id": index, "name": name} for index, name in enumerate(names)]
-
-
-def _lines(names: list[str]) -> str:
-    listed = "\n".join(f"{index:>3}  {name}" for index, name in enumerate(names))
-    return listed or "No categories yet: `skyloop drop --labels` takes them from the COCO file."

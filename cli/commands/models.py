@@ -1,18 +1,23 @@
-"""`approve`, `reject`, `retrain`, `deploy`, `rollback`, `detect`: the model that serves."""
+"""`approve`, `reject`, `retrain`, `deploy`, `rollback`, `detect`: the models, and the one in service."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from skyloop import layout
 
 from cli import actions, detect, render, snapshot
+from cli.actions import Started
 from cli.cloud import Cloud
 from cli.command import command
 from cli.errors import CliError
 from cli.output import Output
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
 
 Version = Annotated[str | None, typer.Argument(help="Version number or ARN of a model package.")]
 Comment = Annotated[str | None, typer.Option("--comment", help="Why; kept with the package.")]
@@ -32,27 +37,29 @@ def reject(cloud: Cloud, out: Output, version: Version = None, comment: Comment 
     _decide(cloud, out, version, comment, "Rejected", "What serves stays as it is.")
 
 
-def _decide(cloud: Cloud, out: Output, version: str | None, comment: str | None, approval: str, then: str) -> None:
+def _decide(
+    cloud: Cloud, out: Output, version: str | None, comment: str | None, approval: ModelApprovalStatusType, then: str
+) -> None:
     package = actions.find_package(cloud, version, "PendingManualApproval")
     serving = snapshot.endpoint(cloud).package_arn
     if approval == "Rejected" and package.arn == serving:
         out.warn(f"Version {package.version} is in service and stays so; `skyloop rollback` takes it out.")
     if package.approval == approval:
-        then = "It was so already; nothing changed."
+        then = "It already was; nothing changed."
     else:
         actions.set_approval(cloud, package, approval, comment)
     document = {"version": package.version, "arn": package.arn, "approval": approval, "was": package.approval}
     out.result(document, lambda: f"Version {package.version} is {approval}. {then}")
 
 
-def _finish(cloud: Cloud, out: Output, started: dict[str, Any], wait: bool, what: str) -> None:
+def _finish(cloud: Cloud, out: Output, started: Started, wait: bool, what: str) -> None:
     if not wait:
-        out.result(started, lambda: f"Started {what} ({started['name']}). `skyloop watch` follows it.")
+        out.result(started.as_document(), lambda: f"Started {what} ({started.name}). `skyloop watch` follows it.")
         return
-    out.note(f"{what} started ({started['name']}); Ctrl-C leaves it running.")
-    ended = actions.wait(cloud, started["execution_arn"], DEPLOYMENT_SECONDS)
+    out.note(f"{what} started ({started.name}); Ctrl-C leaves it running.")
+    ended = actions.wait(cloud, started.execution_arn, DEPLOYMENT_SECONDS)
     now = snapshot.endpoint(cloud)
-    document = {**started, "status": ended["status"], "output": json.loads(ended.get("output") or "null")}
+    document = {**started.as_document(), "status": ended["status"], "output": json.loads(ended.get("output") or "null")}
     out.result(document, lambda: render.endpoint_line(now, {}))
     if ended["status"] != "SUCCEEDED":
         raise CliError(
@@ -66,15 +73,15 @@ def retrain(
     cloud: Cloud,
     out: Output,
     labeling_job: Annotated[
-        str | None, typer.Argument(help="A labeling job's name; the newest completed one without it.")
+        str | None, typer.Argument(help="A labeling job's name (by default the newest completed one).")
     ] = None,
 ) -> None:
-    """Retrain again on a finished labeling job, for example after what made a training fail was mended."""
+    """Retrain on a completed labeling job, for example when the cause of a failed training is fixed."""
     job = actions.find_labeling_job(cloud, labeling_job)
     if any(run.machine == "retrain" for run in snapshot.running(cloud)):
         out.warn("A retrain runs already; this one runs beside it.")
     started = actions.start(cloud, "Retrain", job, json.dumps({"labeling_job_name": job}))
-    out.result(started, lambda: f"Started {started['name']}. `skyloop watch` follows it.")
+    out.result(started.as_document(), lambda: f"Started {started.name}. `skyloop watch` follows it.")
 
 
 @command
@@ -97,13 +104,13 @@ def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the alert.")] = "by hand",
     wait: Wait = True,
 ) -> None:
-    """Put the last good endpoint config back."""
+    """Go back to the last good endpoint config."""
     now = snapshot.endpoint(cloud)
     if now.status == "NotDeployed":
         raise CliError(f"There is no endpoint {now.name}.", "`skyloop status` shows what there is.")
     if now.status != "InService":
         raise CliError(f"{now.name} is {now.status}.", "Wait until it is InService (`skyloop watch`), then repeat.")
-    state = snapshot.state_item(cloud, f"endpoint#{now.name}")
+    state = cloud.state_table.get(layout.endpoint_item(now.name)) or {}
     if not state.get("previous_config"):
         raise CliError(
             "There is no earlier config to go back to.", "`skyloop deploy VERSION` deploys a version you choose."
@@ -120,34 +127,34 @@ def detect_objects(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the pictures with boxes go.")] = Path("detections"),
     confidence: Annotated[
-        float | None, typer.Option("--confidence", min=0, max=1, help="Only detections at least this sure.")
+        float | None, typer.Option("--confidence", min=0, max=1, help="Only detections with at least this confidence.")
     ] = None,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw and save pictures.")] = True,
 ) -> None:
-    """Ask the endpoint what it sees in images, and draw it."""
+    """Ask the endpoint what it detects on images, and draw it."""
     paths = detect.find_images(images)
     targets = list(detect.picture_names(paths, out_folder))
-    answers: list[detect.Answer] = []
+    found: list[detect.ImageDetections] = []
     failed: list[tuple[Path, CliError]] = []
     saved: dict[Path, Path] = {}
     for path, target in out.track(list(zip(paths, targets, strict=True)), "Detecting", len(paths)):
         try:
-            answer = detect.ask(cloud, path, confidence)
-            answers.append(answer)
+            detected = detect.detect_image(cloud, path, confidence)
+            found.append(detected)
             if pictures:
-                detect.save_picture(answer, target)
+                detect.save_picture(detected, target)
                 saved[path] = target
         except CliError as error:
             if len(paths) == 1:
                 raise
             failed.append((path, error))
-    for path, error in failed:
-        out.warn(f"{path}: {error.what}")
-    if not answers:
+    for path, failure in failed:
+        out.warn(f"{path}: {failure.what}")
+    if not found:
         raise failed[0][1]
     documents = [
-        {**item.as_document(), "picture": str(saved[item.path]) if item.path in saved else None} for item in answers
+        {**item.as_document(), "picture": str(saved[item.path]) if item.path in saved else None} for item in found
     ]
-    out.result(documents, lambda: render.answers(answers, saved))
+    out.result(documents, lambda: render.detections(found, saved))
     if failed:
         raise CliError(f"{len(failed)} of {len(paths)} images got no answer.", failed[0][1].next_step)

@@ -1,4 +1,4 @@
-"""`status`, `watch`, `alerts`, `logs`: what is, what happens, what went wrong."""
+"""`status`, `watch`, `alerts`, `logs`: what there is, what happens, what went wrong."""
 
 from __future__ import annotations
 
@@ -8,50 +8,23 @@ from typing import Annotated
 
 import typer
 from rich.live import Live
-from rich.spinner import Spinner
-from rich.table import Table
-from rich.text import Text
 
 from cli import alerts, logs, render, snapshot
 from cli.cloud import Cloud
 from cli.command import command
 from cli.output import Output
-from cli.snapshot import Snapshot
-from cli.timeline import Happening, Timeline
+from cli.timeline import Timeline
 
-LEVEL_STYLES = {"info": "", "good": "green", "warning": "yellow", "error": "bold red"}
-QUIET_LOOKS = 3  # looks in a row that must find nothing moving: events hop from service to service in between
+QUIET_LOOKS = 3  # looks in a row that must find nothing going on: events take a moment from service to service
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="Rows of each list.")]
 
 
 @command
 def status(cloud: Cloud, out: Output, limit: Limit = 10) -> None:
-    """Show where everything stands, on one screen."""
-    taken = snapshot.take(cloud, limit)
-    out.result(taken.as_document(), lambda: render.status(taken))
-
-
-def happening_line(happening: Happening, started: float) -> Table:
-    """One line of a timeline: seconds since the start, stage, what happened."""
-    elapsed = max(0.0, happening.at.timestamp() - started)
-    row = Table.grid(padding=(0, 1))
-    row.add_column(width=7, justify="right")
-    row.add_column(width=9)
-    row.add_column(ratio=1)
-    style = LEVEL_STYLES[happening.level]
-    row.add_row(Text(f"{elapsed:.1f}s", "dim"), Text(happening.stage, "bold"), Text(happening.text, style))
-    return row
-
-
-def footer(now: Snapshot | None, more: str = "") -> Spinner:
-    """The line under a live timeline: what runs at this moment, and `more`."""
-    if now is None:
-        return Spinner("dots", "looking")
-    runs = [f"{item.machine}: {item.step or 'starting'}" for item in now.running]
-    runs += [f"labeling {job.labeled}/{job.total}" for job in now.labeling_jobs if job.status == "InProgress"]
-    counts = ", ".join(f"{count} {name.lower()}" for name, count in now.images.items() if count)
-    return Spinner("dots", Text(" · ".join([*runs, counts or "no images yet", *([more] if more else [])])))
+    """Show the state of everything, on one screen."""
+    now = snapshot.take(cloud, limit)
+    out.result(now.as_document(), lambda: render.status(now))
 
 
 @command
@@ -63,14 +36,14 @@ def watch(
 ) -> None:
     """Follow what happens, live, until everything is at rest or Ctrl-C."""
     timeline, started, quiet = Timeline(cloud), time.time(), 0
-    live = Live(footer(None), console=out.console, refresh_per_second=8, transient=True)
+    live = Live(render.activity_line(None), console=out.console, refresh_per_second=8, transient=True)
     with live:
         while quiet < QUIET_LOOKS or follow:
-            told = timeline.look()
-            for happening in told:
-                out.line(happening.as_document(), lambda item=happening: happening_line(item, started))
-            live.update(footer(timeline.now))
-            at_rest = timeline.now is not None and timeline.now.idle and not told
+            events = timeline.look()
+            for event in events:
+                out.line(event.as_document(), render.timeline_line(event, started))
+            live.update(render.activity_line(timeline.now))
+            at_rest = timeline.now is not None and timeline.now.idle and not events
             quiet = quiet + 1 if at_rest else 0
             time.sleep(every)
     if not out.as_json and timeline.now is not None:

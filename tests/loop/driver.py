@@ -14,7 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from skyloop.documents import CatalogueItem, ImageStatus
+
 from cli import alerts, snapshot
+from cli.alerts import ArchivedAlert
 from cli.cloud import Cloud, laptop_cloud
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,9 +90,9 @@ class Loop:
         found = self.wait("the sweep to end", ended)
         assert found["status"] == "SUCCEEDED", found.get("cause")
 
-    def images(self, status: str) -> list[dict[str, Any]]:
+    def images(self, status: ImageStatus) -> list[CatalogueItem]:
         """Catalogue entries, head of the queue first."""
-        return snapshot.images(self.cloud, status, 1000)
+        return list(self.cloud.catalogue.by_status(status))
 
     def jobs(self, operation: str) -> list[dict[str, Any]]:
         """All summaries a SageMaker List operation gives: `list_training_jobs`, `list_labeling_jobs`, …"""
@@ -109,7 +112,7 @@ class Loop:
     def endpoint(self) -> snapshot.Endpoint:
         return snapshot.endpoint(self.cloud)
 
-    def alerts(self, event: str | None = None) -> list[dict[str, Any]]:
+    def alerts(self, event: str | None = None) -> list[ArchivedAlert]:
         """Archived alerts, newest first."""
         return alerts.latest(self.cloud, 100, event)
 

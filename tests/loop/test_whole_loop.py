@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from skyloop.documents import CatalogueItem
 
+from cli.snapshot import IMAGE_STATUSES
 from tests.loop.bad_drops import ODD_NAMES, unusable
 from tests.loop.driver import Loop, overhead
 from tests.support.flights import Flight, write_flight
@@ -89,14 +91,14 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
         drop(loop, flight)
     total = images + len(ODD_NAMES) + len(bad)
 
-    def catalogued() -> list[dict[str, Any]]:
-        return [entry for status in ("PENDING", "LABELING", "LABELED", "QUARANTINED") for entry in loop.images(status)]
+    def catalogued() -> list[CatalogueItem]:
+        return [entry for status in IMAGE_STATUSES for entry in loop.images(status)]
 
     loop.wait("all uploads but the lost one", lambda: len(catalogued()) == total - 1)
     assert "Object Created" in loop.lost()
     loop.sweep()
     loop.wait("the lost upload", lambda: len(catalogued()) == total)
-    quarantined = {Path(entry["key"]).name: entry["reason"] for entry in loop.images("QUARANTINED")}
+    quarantined = {Path(entry.key).name: entry.reason for entry in loop.images("QUARANTINED")}
     assert set(quarantined) == set(bad)
     assert all(quarantined.values())
     shown = {Path(entry["key"]).name: entry["reason"] for entry in loop.command("status")["quarantined"]}
@@ -190,8 +192,8 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     assert received["event"] == "drift"
     assert received["what"] == drift["what"]
     queue = loop.wait("drifted images in the queue", lambda: loop.images("PENDING"))
-    assert queue[0]["queue_order"].startswith("0#")
-    assert queue[0]["key"].startswith(f"raw-images/drift-{cloud.endpoint_name}-")
+    assert queue[0].queue_order.startswith("0#")
+    assert queue[0].key.startswith(f"raw-images/drift-{cloud.endpoint_name}-")
 
     # -- one alert for each thing that happened, none twice --------------------------------------------------------
     events = sorted(alert["event"] for alert in loop.alerts() if alert["event"] != "sweep-found")

@@ -6,6 +6,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skyloop.layout import LABEL_CATEGORIES
 
 from cli import categories
 from cli.cloud import Cloud
@@ -13,7 +14,7 @@ from cli.errors import CliError
 
 
 def stored(cloud: Cloud) -> list[str]:
-    return categories.read(cloud.client("s3"), "skyloop-data")[0]
+    return categories.read_categories(cloud)[0]
 
 
 def test_order_is_kept_and_names_are_appended(invoke, cloud: Cloud) -> None:
@@ -31,34 +32,34 @@ def test_order_is_kept_and_names_are_appended(invoke, cloud: Cloud) -> None:
 @pytest.mark.parametrize("name", ["Tree", " tree ", "TREE", "", "a\tb"])
 def test_near_duplicates_and_bad_names(name: str) -> None:
     if name.strip() == "tree":
-        assert categories.appended(["tree"], [name]) == ["tree"]
+        assert categories.append_categories(["tree"], [name]) == ["tree"]
         return
     with pytest.raises(CliError):
-        categories.appended(["tree"], [name])
+        categories.append_categories(["tree"], [name])
 
 
 @given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdefgh")))
 def test_an_index_never_changes(first: list[str], second: list[str]) -> None:
-    before = categories.appended([], first)
-    after = categories.appended(before, second)
+    before = categories.append_categories([], first)
+    after = categories.append_categories(before, second)
     assert after[: len(before)] == before
     assert sorted(set(after)) == sorted(after)
 
 
 def test_a_write_that_lost_the_race_is_done_again_on_what_won(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = cloud.client("s3")
-    real = categories.read
+    real = categories.read_categories
     looks: list[int] = []
 
-    def read_then_lose(client: object, bucket: str) -> tuple[list[str], str | None]:
-        answer = real(client, bucket)
+    def read_then_lose(cloud: Cloud) -> tuple[list[str], str | None]:
+        answer = real(cloud)
         looks.append(1)
         if len(looks) == 1:  # somebody else writes between our look and our write
-            s3.put_object(Bucket="skyloop-data", Key=categories.KEY, Body=categories.document(["other"]))
+            s3.put_object(Bucket="skyloop-data", Key=LABEL_CATEGORIES, Body=categories.category_document(["other"]))
         return answer
 
-    monkeypatch.setattr(categories, "read", read_then_lose)
-    names, added = categories.add(cloud, ["mine"])
+    monkeypatch.setattr(categories, "read_categories", read_then_lose)
+    names, added = categories.add_categories(cloud, ["mine"])
     assert names == ["other", "mine"]
     assert added == ["mine"]
     assert len(looks) == 2
@@ -66,11 +67,11 @@ def test_a_write_that_lost_the_race_is_done_again_on_what_won(cloud: Cloud, monk
 
 def test_more_than_ground_truth_takes() -> None:
     with pytest.raises(CliError, match="takes 50"):
-        categories.appended([], [f"c{number}" for number in range(51)])
+        categories.append_categories([], [f"c{number}" for number in range(51)])
 
 
 def test_a_broken_configuration_is_named(invoke, cloud: Cloud) -> None:
-    cloud.client("s3").put_object(Bucket="skyloop-data", Key=categories.KEY, Body=b"[]")
+    cloud.client("s3").put_object(Bucket="skyloop-data", Key=LABEL_CATEGORIES, Body=b"[]")
     result = invoke("categories", "list")
     assert result.exit_code == 1
     assert "not a label category configuration" in result.stderr

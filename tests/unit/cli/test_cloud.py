@@ -11,10 +11,11 @@ from botocore import exceptions as aws
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
-from cli.cloud import Cloud, Where, laptop_cloud
-from cli.commands.laptop import local_weights, parse_parameters
+from cli.cloud import Cloud, laptop_cloud
+from cli.command import Target
 from cli.errors import CliError, translated
 from cli.main import app
+from cli.start import local_weights, parse_parameters
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +42,14 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_the_laptop_is_the_default(tmp_path: Path) -> None:
-    cloud = Where(home=laptop(tmp_path / "home")).connect()
+    cloud = Target(home=laptop(tmp_path / "home")).connect()
     assert cloud.endpoint_url == "http://127.0.0.1:4599"
     assert cloud.client("s3").meta.endpoint_url == "http://127.0.0.1:4599"
 
 
 @pytest.mark.parametrize("given", [{"region": "eu-west-1"}, {"stack": "mine"}])
 def test_naming_aws_leaves_the_laptop_alone(tmp_path: Path, given: dict[str, str]) -> None:
-    cloud = Where(home=laptop(tmp_path / "home"), **given).connect()
+    cloud = Target(home=laptop(tmp_path / "home"), **given).connect()
     assert cloud.endpoint_url is None
     assert cloud.stack_name == given.get("stack", "skyloop-dev")
 

@@ -10,10 +10,10 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 from PIL import Image
+from skyloop.documents import Detection
 
 from cli import detect
 from cli.cloud import Cloud
-from cli.detect import Detection
 
 Picture = Callable[..., Path]
 TREE = {"category": "tree", "category_id": 0, "confidence": 0.9, "left": 100, "top": 100, "width": 90, "height": 80}
@@ -114,10 +114,22 @@ def test_nothing_to_look_at(invoke, endpoint: Stubber, tmp_path: Path, given: st
     assert invoke("detect", tmp_path / given).exit_code == 1
 
 
-def test_content_types() -> None:
-    assert detect.content_type(b"\xff\xd8\xff\xe0") == "image/jpeg"
-    assert detect.content_type(b"\x89PNG\r\n\x1a\n....") == "image/png"
-    assert detect.content_type(b"") == "image/*"
+def test_the_content_type_comes_from_the_bytes_and_not_from_the_name(
+    invoke, endpoint: Stubber, tmp_path: Path, picture: Picture
+) -> None:
+    (tmp_path / "text.jpg").write_text("no image")
+    expected = {"EndpointName": ANY, "ContentType": "image/*", "Accept": ANY, "Body": ANY}
+    endpoint.add_client_error("invoke_endpoint", "ModelError", "not an image", expected_params=expected)
+    assert "The model refuses" in invoke("detect", tmp_path / "text.jpg").stderr
+
+
+def test_a_response_that_is_not_a_detectors(invoke, endpoint: Stubber, tmp_path: Path, picture: Picture) -> None:
+    body = b'{"predictions": []}'
+    endpoint.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(body), len(body))}, None)
+    result = invoke("detect", picture(tmp_path / "1.jpg"), "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "does not understand" in result.stderr
+    assert "skyloop status" in result.stderr
 
 
 def test_orientation_is_applied_before_drawing(tmp_path: Path) -> None:
@@ -131,8 +143,12 @@ def test_orientation_is_applied_before_drawing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(20, 20), (4000, 3000)])
 def test_drawing_stays_inside_and_leaves_the_image_alone(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size)
-    box = Detection("a rather long category name", 11, 0.5, -5, -5, size[0] + 10, size[1] + 10)
-    drawn = detect.draw(image, [box, Detection("x", 0, 0.1, size[0] - 2, size[1] - 2, 1, 1)])
+    name = "a rather long category name"
+    large = Detection(
+        category=name, category_id=11, confidence=0.5, left=-5, top=-5, width=size[0] + 10, height=size[1] + 10
+    )
+    small = Detection(category="x", category_id=0, confidence=0.1, left=size[0] - 2, top=size[1] - 2, width=1, height=1)
+    drawn = detect.draw_detections(image, [large, small])
     assert drawn.size == size
     assert image.getextrema() == ((0, 0),) * 3
     assert drawn.getextrema() != image.getextrema()
@@ -146,5 +162,5 @@ def test_the_request_that_is_sent_is_one_that_sagemaker_takes(cloud: Cloud, tmp_
             answer(32, 24),
             {"EndpointName": ANY, "ContentType": ANY, "Accept": ANY, "Body": ANY, "TargetVariant": "v2"},
         )
-        found = detect.ask(cloud, picture(tmp_path / "1.jpg"), variant="v2")
-    assert (found.width, found.height, found.detections) == (32, 24, [])
+        found = detect.detect_image(cloud, picture(tmp_path / "1.jpg"), variant="v2")
+    assert (found.width, found.height, found.detections) == (32, 24, ())

@@ -111,6 +111,18 @@ def test_labels_that_fit_no_image_drop_nothing(invoke, cloud: Cloud, tmp_path: P
     assert keys(cloud, "") == []
 
 
+def test_known_boxes_that_cannot_be_read_are_not_overwritten(
+    invoke, cloud: Cloud, tmp_path: Path, picture: Picture
+) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    key = "ground-truth-jobs/known-boxes/f.json"
+    cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+    result = invoke("drop", tmp_path / "f", "--labels", labels(tmp_path / "f", "1.jpg"))
+    assert result.exit_code == 1
+    assert f"s3 object {key} is not a COCO detection file" in " ".join(result.stderr.split())
+    assert body(cloud, key) == b"{}"
+
+
 def test_boxes_that_lie_beside_are_mentioned_and_not_used(
     invoke, cloud: Cloud, tmp_path: Path, picture: Picture
 ) -> None:

@@ -20,7 +20,7 @@ def test_a_folder_is_a_flight(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "monday" / "b.JPG")
     picture(tmp_path / "monday" / "a.jpeg")
     (tmp_path / "monday" / "notes.txt").write_text("windy")
-    drop = flights.plan(tmp_path / "monday")
+    drop = flights.plan_drop(tmp_path / "monday")
     assert keys(drop) == ["raw-images/monday/a.jpeg", "raw-images/monday/b.JPG"]
     assert drop.flights == ["monday"]
     assert drop.other_files == 1
@@ -28,8 +28,8 @@ def test_a_folder_is_a_flight(tmp_path: Path, picture: Picture) -> None:
 
 def test_a_folder_called_images_takes_its_parents_name(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "night-60m" / "images" / "1.jpg")
-    assert keys(flights.plan(tmp_path / "night-60m")) == ["raw-images/night-60m/1.jpg"]
-    assert keys(flights.plan(tmp_path / "night-60m" / "images")) == ["raw-images/night-60m/1.jpg"]
+    assert keys(flights.plan_drop(tmp_path / "night-60m")) == ["raw-images/night-60m/1.jpg"]
+    assert keys(flights.plan_drop(tmp_path / "night-60m" / "images")) == ["raw-images/night-60m/1.jpg"]
 
 
 def test_sub_folders_with_images_are_flights_of_their_own(tmp_path: Path, picture: Picture) -> None:
@@ -37,7 +37,7 @@ def test_sub_folders_with_images_are_flights_of_their_own(tmp_path: Path, pictur
     picture(root / "1.jpg")
     picture(root / "east" / "1.jpg")
     picture(root / "west" / "north" / "images" / "1.jpg")
-    assert keys(flights.plan(root)) == [
+    assert keys(flights.plan_drop(root)) == [
         "raw-images/farm-east/1.jpg",
         "raw-images/farm-west-north/1.jpg",
         "raw-images/farm/1.jpg",
@@ -47,25 +47,25 @@ def test_sub_folders_with_images_are_flights_of_their_own(tmp_path: Path, pictur
 def test_flight_replaces_the_folders_name(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "DCIM" / "1.jpg")
     picture(tmp_path / "DCIM" / "101" / "1.jpg")
-    assert flights.plan(tmp_path / "DCIM", "field 7").flights == ["field 7", "field 7-101"]
+    assert flights.plan_drop(tmp_path / "DCIM", "field 7").flights == ["field 7", "field 7-101"]
 
 
 def test_two_folders_that_become_one_flight_keep_their_files_apart(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "x" / "1.jpg", 1)
     picture(tmp_path / "x" / "images" / "1.jpg", 2)
-    assert keys(flights.plan(tmp_path / "x")) == ["raw-images/x/1.jpg", "raw-images/x/images/1.jpg"]
+    assert keys(flights.plan_drop(tmp_path / "x")) == ["raw-images/x/1.jpg", "raw-images/x/images/1.jpg"]
 
 
 @pytest.mark.parametrize("name", ["a b.jpg", "a+b.jpg", "a%2Fb.jpg", "übung-夜.jpg", "..jpg", "a..b.jpg", "#1?.jpg"])
 def test_odd_file_names_stay_as_they_are(tmp_path: Path, picture: Picture, name: str) -> None:
     picture(tmp_path / "odd" / name)
-    assert keys(flights.plan(tmp_path / "odd")) == [f"raw-images/odd/{name}"]
+    assert keys(flights.plan_drop(tmp_path / "odd")) == [f"raw-images/odd/{name}"]
 
 
 @pytest.mark.parametrize("flight", ["", ".", "..", "../secrets", "a/b", "a\\b", "a\nb", "x" * 201])
 def test_a_flight_cannot_leave_its_prefix(flight: str) -> None:
     with pytest.raises(CliError, match="cannot be the name of a flight") as refused:
-        flights.check_flight(flight)
+        flights.checked_flight_name(flight)
     assert "--flight" in refused.value.next_step
 
 
@@ -74,19 +74,19 @@ def test_links_to_folders_are_not_followed(tmp_path: Path, picture: Picture) -> 
     picture(tmp_path / "flight" / "1.jpg")
     (tmp_path / "flight" / "out").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "flight" / "loop").symlink_to(tmp_path / "flight")
-    assert keys(flights.plan(tmp_path / "flight")) == ["raw-images/flight/1.jpg"]
+    assert keys(flights.plan_drop(tmp_path / "flight")) == ["raw-images/flight/1.jpg"]
 
 
 def test_hidden_files_are_left_alone(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "flight" / "1.jpg")
     picture(tmp_path / "flight" / "._1.jpg")
     picture(tmp_path / "flight" / ".thumbs" / "1.jpg")
-    assert keys(flights.plan(tmp_path / "flight")) == ["raw-images/flight/1.jpg"]
+    assert keys(flights.plan_drop(tmp_path / "flight")) == ["raw-images/flight/1.jpg"]
 
 
 def test_one_file_whatever_its_name(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "tuesday" / "photo.dat")
-    drop = flights.plan(tmp_path / "tuesday" / "photo.dat")
+    drop = flights.plan_drop(tmp_path / "tuesday" / "photo.dat")
     assert keys(drop) == ["raw-images/tuesday/photo.dat"]
     assert "not an image by its name" in drop.notes[0]
 
@@ -94,7 +94,7 @@ def test_one_file_whatever_its_name(tmp_path: Path, picture: Picture) -> None:
 @pytest.mark.parametrize(("path", "what"), [("nowhere", "There is no"), ("", "holds no images")])
 def test_nothing_to_drop(tmp_path: Path, path: str, what: str) -> None:
     with pytest.raises(CliError, match=what):
-        flights.plan(tmp_path / path)
+        flights.plan_drop(tmp_path / path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names there are no bytes")
@@ -104,11 +104,11 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     with open(folder + b"/\xff.jpg", "wb") as file:
         file.write(b"x")
     with pytest.raises(CliError, match="not valid UTF-8"):
-        flights.plan(tmp_path / "flight")
+        flights.plan_drop(tmp_path / "flight")
 
 
 def test_a_key_longer_than_s3_takes_is_refused(tmp_path: Path, picture: Picture) -> None:
     deep = tmp_path / "f" / ("a" * 180) / ("b" * 180)
     picture(deep / f"{'ü' * 120}.jpg")
     with pytest.raises(CliError, match=r"cannot be the name of a flight|bytes long"):
-        flights.plan(tmp_path / "f")
+        flights.plan_drop(tmp_path / "f")

@@ -48,5 +48,5 @@ def test_a_function_that_there_is_not(invoke, cloud: Cloud) -> None:
 def test_lines_that_are_no_powertools_json() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     for text, message in (("plain\n", "plain"), ("[1, 2]", "[1, 2]"), ('{"a": 1}', '{"a": 1}')):
-        assert logs.parse(at, "g", text).message == message
-    assert logs.parse(at, "g", '{"message": {"deep": 1}}').message == '{"deep": 1}'
+        assert logs.parse_event(at, "g", text).message == message
+    assert logs.parse_event(at, "g", '{"message": {"deep": 1}}').message == '{"deep": 1}'

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from skyloop.documents import CatalogueItem
 
 from cli import alerts, render, snapshot, timeline
 from cli.cloud import Cloud
@@ -18,17 +19,20 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def put_image(cloud: Cloud, image_id: str, status: str, **more: str) -> None:
-    item = {"image_id": image_id, "status": status, "queue_order": f"1#2026#{image_id}", **more}
-    cloud.client("dynamodb").put_item(
-        TableName="skyloop-catalogue", Item={name: {"S": value} for name, value in item.items()}
-    )
+    facts = {
+        "image_id": image_id,
+        "status": status,
+        "queue_order": f"1#2026#{image_id}",
+        "key": f"raw-images/f/{image_id}.jpg",
+        "flight": "f",
+        "correlation_id": "c",
+        "catalogued_at": NOW,
+    }
+    assert cloud.catalogue.add(CatalogueItem.model_validate(facts | more))
 
 
 def put_state(cloud: Cloud, name: str, **more: str) -> None:
-    item = {"name": name, **more}
-    cloud.client("dynamodb").put_item(
-        TableName="skyloop-state", Item={key: {"S": value} for key, value in item.items()}
-    )
+    cloud.state_table.put(name, dict(more))
 
 
 def put_alert(cloud: Cloud, number: int, event: str, severity: str = "error") -> None:
@@ -265,13 +269,12 @@ def test_images_are_told_once_even_when_a_count_dips(cloud: Cloud) -> None:
     follows.look()
     for number in range(3):
         put_image(cloud, f"a{number}", "PENDING")
-    assert [happening.text for happening in follows.look()] == ["3 images catalogued"]
-    table = {"TableName": "skyloop-catalogue", "Key": {"image_id": {"S": "a0"}}}
-    cloud.client("dynamodb").delete_item(**table)
+    assert [event.text for event in follows.look()] == ["3 images catalogued"]
+    cloud.catalogue.delete("a0")
     assert follows.look() == []
     put_image(cloud, "a0", "LABELED")
     put_image(cloud, "new", "PENDING")
-    assert [happening.text for happening in follows.look()] == ["1 images catalogued"]
+    assert [event.text for event in follows.look()] == ["1 images catalogued"]
 
 
 def entered(number: int, name: str, kind: str = "Task") -> dict[str, Any]:
@@ -321,7 +324,7 @@ def snap(**changes: Any) -> Snapshot:
 
 
 def texts(before: Snapshot, after: Snapshot) -> list[str]:
-    return [happening.text for happening in timeline.compare(before, after)]
+    return [event.text for event in timeline.changes(before, after)]
 
 
 def test_a_timeline_tells_what_changed() -> None:

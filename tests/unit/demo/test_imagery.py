@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 from pathlib import Path
 
@@ -11,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from skyloop.documents import Detection
+from skyloop.formats.detections import iou_matrix
+from skyloop.formats.geometry import Rectangle
 
-from cli import coco, flights
-from cli.detect import Detection
-from demo import drops, imagery, pictures
-from demo.imagery import Orthophoto, cut, scan, visible_boxes
+from cli.flights import plan_drop
+from cli.labels import join_labels, read_labels
+from demo import drops, imagery
+from demo.imagery import Orthophoto, frames_along_lines, frames_everywhere, visible_boxes
 
 ANNOTATION = """<annotation><object><name>Tree</name><bndbox><xmin>10</xmin><ymin>20</ymin><xmax>40</xmax>
 <ymax>60</ymax></bndbox></object></annotation>"""
@@ -25,11 +27,16 @@ def ortho(width: int = 500, height: int = 320) -> Orthophoto:
     """Every pixel says where it is: red is x, green is y, in steps of four."""
     image = Image.new("RGB", (width, height))
     image.putdata([(x // 4 % 256, y // 4 % 256, 0) for y in range(height) for x in range(width)])
-    return Orthophoto("ground", image, [(10, 20, 40, 60), (90, 20, 130, 60), (100, 95, 140, 125)])
+    return Orthophoto("ground", image, corners((10, 20, 40, 60), (90, 20, 130, 60), (100, 95, 140, 125)))
+
+
+def corners(*boxes: tuple[float, float, float, float]) -> list[Rectangle]:
+    """Boxes by left, top, right, bottom."""
+    return [Rectangle(left, top, right - left, bottom - top) for left, top, right, bottom in boxes]
 
 
 def test_lines_share_no_ground_and_frames_overlap_along_their_line() -> None:
-    frames = cut(ortho(), "a", 100, 50)
+    frames = frames_along_lines(ortho(), "a", 100, 50)
     by_line: dict[str, set[int]] = {}
     for frame in frames:
         rows = {frame.image.getpixel((0, y))[1] for y in range(0, 100, 4)}
@@ -43,42 +50,41 @@ def test_lines_share_no_ground_and_frames_overlap_along_their_line() -> None:
 
 
 def test_only_the_lines_asked_for() -> None:
-    assert {frame.flight for frame in cut(ortho(), "a", 100, 50, [2])} == {"a-line-2"}
+    assert {frame.flight for frame in frames_along_lines(ortho(), "a", 100, 50, [2])} == {"a-line-2"}
 
 
 def test_a_scan_covers_both_ways() -> None:
-    frames = scan(ortho(400, 400), 256, 72)
+    frames = frames_everywhere(ortho(400, 400), 256, 72)
     assert len(frames) == 9
     assert {frame.flight for frame in frames} == {"ground"}
     assert len({frame.image.tobytes() for frame in frames}) == 9
 
 
 def test_boxes_are_clipped_moved_and_dropped_when_mostly_outside() -> None:
-    assert visible_boxes([(10, 20, 40, 60)], (0, 0, 100, 100)) == [(10, 20, 40, 60)]
-    assert visible_boxes([(90, 20, 130, 60)], (0, 0, 120, 100)) == [(90, 20, 120, 60)]
-    assert visible_boxes([(90, 20, 130, 60)], (0, 0, 100, 100)) == []
-    assert visible_boxes([(90, 20, 130, 60)], (80, 10, 180, 110)) == [(10, 10, 50, 50)]
-    assert visible_boxes([(0, 0, 5, 50)], (0, 0, 100, 100)) == []  # a sliver
+    west, east, sliver = corners((10, 20, 40, 60), (90, 20, 130, 60), (0, 0, 5, 50))
+    assert visible_boxes([west], Rectangle(0, 0, 100, 100)) == [west]
+    assert visible_boxes([east], Rectangle(0, 0, 120, 100)) == corners((90, 20, 120, 60))
+    assert visible_boxes([east], Rectangle(0, 0, 100, 100)) == []
+    assert visible_boxes([east], Rectangle(80, 10, 100, 100)) == corners((10, 10, 50, 50))
+    assert visible_boxes([sliver], Rectangle(0, 0, 100, 100)) == []
 
 
-boxes = st.tuples(*[st.floats(0, 300)] * 2, *[st.floats(1, 80)] * 2).map(
-    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
-)
+boxes = st.builds(Rectangle, *[st.floats(0, 300)] * 2, *[st.floats(1, 80)] * 2)
 
 
 @given(boxes, st.integers(0, 200), st.integers(0, 200))
-def test_visible_boxes_lie_in_the_frame(box: imagery.Box, left: int, top: int) -> None:
-    for a, b, c, d in visible_boxes([box], (left, top, left + 100, top + 100)):
-        assert 0 <= a < c <= 100
-        assert 0 <= b < d <= 100
-        assert (c - a) * (d - b) >= 0.499 * (box[2] - box[0]) * (box[3] - box[1])
+def test_visible_boxes_lie_in_the_frame(box: Rectangle, left: int, top: int) -> None:
+    for part in visible_boxes([box], Rectangle(left, top, 100, 100)):
+        assert 0 <= part.left < part.right <= 100 + 1e-9
+        assert 0 <= part.top < part.bottom <= 100 + 1e-9
+        assert part.area >= 0.499 * box.area
 
 
 def test_a_drop_is_one_that_the_cli_takes(tmp_path: Path) -> None:
-    frames = cut(ortho(), "a", 100, 50)
-    folder = drops.write(tmp_path / "drop", frames)
-    planned = flights.plan(folder)
-    matched = coco.match(coco.read(folder / "annotations.json"), planned)
+    frames = frames_along_lines(ortho(), "a", 100, 50)
+    folder = drops.write_drop(tmp_path / "drop", frames)
+    planned = plan_drop(folder)
+    matched = join_labels(read_labels(folder / "annotations.json"), planned)
     assert len(planned.images) == len(frames)
     assert matched.entries_without_image == []
     assert matched.images_without_entry == 0
@@ -87,22 +93,24 @@ def test_a_drop_is_one_that_the_cli_takes(tmp_path: Path) -> None:
 
 def test_scrambling_leaves_no_box_right_and_is_seeded() -> None:
     photo = ortho()
-    frames = cut(Orthophoto("ground", photo.image, [(40, 40, 56, 60), (240, 130, 262, 150)]), "a", 100, 50)
+    frames = frames_along_lines(
+        Orthophoto("ground", photo.image, corners((40, 40, 56, 60), (240, 130, 262, 150))), "a", 100, 50
+    )
     once, again, other = (drops.scramble(frames, seed) for seed in (1, 1, 2))
     assert [frame.boxes for frame in once] == [frame.boxes for frame in again]
     assert [frame.boxes for frame in once] != [frame.boxes for frame in other]
     assert sum(len(frame.boxes) for frame in once) == sum(len(frame.boxes) for frame in frames) > 0
     for before, after in zip(frames, once, strict=True):
         assert after.image is before.image
-        for left, top, right, bottom in after.boxes:
-            assert 0 <= left < right <= 100
-            assert 0 <= top < bottom <= 100
-            overlaps = [pictures.overlap(detection(left, top, right, bottom), box) for box in before.boxes]
-            assert 0 < max(overlaps) < 0.5  # around its tree, and yet wrong
+        for box in after.boxes:
+            assert 0 <= box.left < box.right <= 100
+            assert 0 <= box.top < box.bottom <= 100
+            overlaps = iou_matrix([detection(box)], [detection(tree) for tree in before.boxes])
+            assert 0 < overlaps.max() < 0.5  # around its tree, and still wrong
 
 
-def detection(left: float, top: float, right: float, bottom: float) -> Detection:
-    return Detection("tree", 0, 1.0, left, top, right - left, bottom - top)
+def detection(box: Rectangle) -> Detection:
+    return Detection(category="tree", left=box.left, top=box.top, width=box.width, height=box.height)
 
 
 @pytest.fixture
@@ -153,14 +161,15 @@ def test_a_download_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pyte
 def test_boxes_are_read_from_voc(tmp_path: Path) -> None:
     ortho(64, 64).image.save(tmp_path / "a.png")
     (tmp_path / "a.xml").write_text(ANNOTATION)
-    assert imagery.read_orthophoto(tmp_path, "a").boxes == [(10, 20, 40, 60)]
+    assert imagery.read_orthophoto(tmp_path, "a").boxes == corners((10, 20, 40, 60))
     (tmp_path / "a.xml").unlink()
     assert imagery.read_orthophoto(tmp_path, "a").boxes == []
 
 
-def test_coco_of_frames_is_json(tmp_path: Path) -> None:
-    document = drops.coco_of(cut(ortho(), "a", 100, 50))
-    assert json.loads(json.dumps(document)) == document
+def test_the_labels_of_a_drop_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    frames = frames_along_lines(ortho(), "a", 100, 50)
+    folder = drops.write_drop(tmp_path, frames)
+    assert read_labels(folder / "annotations.json") == drops.coco_of(frames)
 
 
 def test_no_ground_of_the_test_set_is_flown_again() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 from rich.console import Console
+from skyloop.documents import Detection
 
-from cli.detect import Detection
-from cli.timeline import Happening
+from cli.timeline import TimelineEvent
 from demo import pictures, report
 from demo.narrator import Narrator
 from demo.pictures import Picture
@@ -66,8 +66,7 @@ def test_a_subscriber_confirms_and_receives() -> None:
         assert topic.confirmed == ["t"]
         alert = {"event": "drift", "what": "The images look different."}
         assert post(url, {"Type": "Notification", "TopicArn": TOPIC, "Message": json.dumps(alert)}) == 200
-        assert subscriber.wait_for("drift", 0, 5) == alert
-        assert subscriber.wait_for("drift", 1, 0.2) is None
+        assert subscriber.received == [alert]
         assert post(url, {"Type": "Notification", "TopicArn": "arn:other", "Message": "{}"}) == 403
         assert post(url, b"not json") == 400
         assert post(url, {"Type": "Notification", "TopicArn": TOPIC, "Message": "not json"}) == 400
@@ -86,7 +85,7 @@ def test_a_subscription_that_is_never_confirmed() -> None:
 
 
 def detection(left: float, top: float, confidence: float = 0.5) -> Detection:
-    return Detection("tree", 0, confidence, left, top, 10, 10)
+    return Detection(category="tree", confidence=confidence, left=left, top=top, width=10, height=10)
 
 
 @pytest.mark.parametrize(
@@ -100,25 +99,25 @@ def detection(left: float, top: float, confidence: float = 0.5) -> Detection:
     ],
 )
 def test_how_many_trees_were_found(detections: list[Detection], expected: int) -> None:
-    assert pictures.found(detections, [(0, 0, 10, 10), (100, 100, 110, 110)]) == expected
+    assert pictures.trees_found(detections, [detection(0, 0), detection(100, 100)]) == expected
 
 
 def test_pictures_are_drawn() -> None:
     ground = Image.new("RGB", (200, 300), "#224422")
     mapped = pictures.flight_map(ground, {1: ("#32d7ff", "line 1"), 3: ("#ff375f", "line 3")}, 100)
     assert mapped.getpixel((100, 5)) != mapped.getpixel((100, 150))
-    both = pictures.compared(ground, [detection(20, 20)], [(50, 50, 60, 60)])
+    both = pictures.compared(ground, [detection(20, 20)], [detection(50, 50)])
     assert both.size == (400, 600)
     assert both.getpixel((100, 110)) == (255, 255, 255)
-    made = pictures.sheet([ground] * 5, 2)
+    made = pictures.contact_sheet([ground] * 5, 2)
     assert made.size == (2 * 200 + 6, 3 * 300 + 2 * 6)
 
 
 def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     narrator = Narrator(Console(quiet=True))
     narrator.act("1  An act")
-    narrator.tell(Happening(datetime.now(UTC), "retrain", "create <training> job & more", "good"))
-    page = report.render(
+    narrator.tell(TimelineEvent(datetime.now(UTC), "retrain", "create <training> job & more", "good"))
+    page = report.render_page(
         narrator,
         [Row("flight lines 1", "v1 deployed", "model-artifacts/x/")],
         [Picture("1  An act", "A picture", Image.new("RGB", (8, 8)))],

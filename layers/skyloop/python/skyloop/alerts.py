@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
 from skyloop.documents import Document
+from skyloop.layout import alert_day
 
 Severity = Literal["info", "warning", "error"]
 Event = Literal[
@@ -115,10 +117,11 @@ def archive_key(message_id: str, published_at: str) -> str:
 
     `published_at` is SNS's ISO 8601 timestamp. Raises ValueError when it has no date.
     """
-    year, month, day = published_at[:10].split("-")
-    if not (len(year) == 4 and (year + month + day).isdigit()):
-        raise ValueError(f"not a timestamp: {published_at!r}")
-    return f"monitoring/alerts/{year}/{month}/{day}/{message_id}.json"
+    try:
+        day = date.fromisoformat(published_at[:10])
+    except ValueError as error:
+        raise ValueError(f"not a timestamp: {published_at!r}") from error
+    return f"{alert_day(day)}{message_id}.json"
 
 
 def archived(notification: dict[str, Any]) -> dict[str, Any]:

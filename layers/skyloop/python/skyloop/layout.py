@@ -23,6 +23,11 @@ MODEL_ARTIFACTS = "model-artifacts/"
 CAPTURES = "monitoring/capture/"
 DRIFT_REPORTS = "monitoring/drift/"
 ALERTS = "monitoring/alerts/"
+BASE_WEIGHTS = MODEL_ARTIFACTS + "base-weights/"
+"""Weights that a user uploaded to start trainings from."""
+
+DRIFT_FLIGHTS = RAW_IMAGES + "drift-"
+"""The flights of images that drift detection sends to labeling; see `drift_flight`."""
 
 LABEL_CATEGORIES = LABELING_JOBS + "label-categories.json"
 KNOWN_BOXES = LABELING_JOBS + "known-boxes/"
@@ -37,6 +42,9 @@ REASON_SUFFIX = ".reason.json"
 # ── Metadata of an uploaded image (S3 user metadata, lower case) ─────────────────────────────────────────────────────
 
 CORRELATION_METADATA = "correlation-id"
+MD5_METADATA = "md5"
+"""Hex MD5 of the content: in a bucket with KMS keys the ETag is not the MD5."""
+
 PRIORITY_METADATA = "priority"
 DRIFT_PRIORITY = "drift"
 """The value of the priority metadata that moves an image to the head of the labeling queue."""
@@ -45,6 +53,9 @@ DRIFT_PRIORITY = "drift"
 
 STATUS_INDEX = "status-index"
 """The catalogue's index by `status` and `queue_order`."""
+
+QUEUE_HEAD, QUEUE_REST = "0#", "1#"
+"""How `queue_order` begins: for images with priority, and for all others."""
 
 LABELING_LOCK = "lock#labeling"
 SPLIT_ITEMS = "split#"
@@ -72,6 +83,11 @@ class ModelArtifacts:
     def folder(self) -> str:
         """The prefix of all of them, with `/` at its end."""
         return f"{MODEL_ARTIFACTS}{self.training_job}/"
+
+    @property
+    def model(self) -> str:
+        """Where SageMaker puts what a training job leaves in /opt/ml/model."""
+        return f"{self.folder}output/model.tar.gz"
 
     @property
     def checkpoints(self) -> str:
@@ -104,9 +120,33 @@ class ModelArtifacts:
         return f"{self.folder}decision.json"
 
 
-def dataset_folder(dataset_id: str) -> str:
-    """The prefix of a dataset's files, with `/` at its end."""
-    return f"{PROCESSED_DATA}{dataset_id}/"
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The keys of one dataset under `processed-data/<dataset>/`."""
+
+    dataset_id: str
+
+    @property
+    def folder(self) -> str:
+        return f"{PROCESSED_DATA}{self.dataset_id}/"
+
+    @property
+    def document(self) -> str:
+        """A `DatasetDocument`, written last: where it exists, the dataset is complete."""
+        return f"{self.folder}dataset.json"
+
+    @property
+    def report(self) -> str:
+        return f"{self.folder}report.html"
+
+    def manifest(self, split: str) -> str:
+        """The SageMaker ManifestFile of `train`, `validation` or `test`."""
+        return f"{self.folder}{split}.manifest"
+
+
+def base_weights_key(sha256: str, file_name: str) -> str:
+    """Where uploaded base weights lie: under their content's hash, so that two files of one name stay apart."""
+    return f"{BASE_WEIGHTS}{sha256[:16]}/{file_name}"
 
 
 def known_boxes_key(flight: str) -> str:
@@ -116,7 +156,7 @@ def known_boxes_key(flight: str) -> str:
 
 def drift_flight(endpoint: str, day: str) -> str:
     """The prefix of the images that an episode of drift requeues; `day` is yyyymmdd of its beginning."""
-    return f"{RAW_IMAGES}drift-{endpoint}-{day}/"
+    return f"{DRIFT_FLIGHTS}{endpoint}-{day}/"
 
 
 def alert_day(day: date) -> str:
@@ -137,7 +177,7 @@ def drift_item(endpoint: str) -> str:
 def queue_order(priority: bool, catalogued_at: datetime, image_id: str) -> str:
     """An image's place in the labeling queue: drifted images first, then by arrival. Text order is queue order."""
     moment = catalogued_at.isoformat(timespec="microseconds")
-    return f"{0 if priority else 1}#{moment}#{image_id.removeprefix('quarantine#')[:8]}"
+    return f"{QUEUE_HEAD if priority else QUEUE_REST}{moment}#{image_id.removeprefix('quarantine#')[:8]}"
 
 
 def content_hash(document: object) -> str:

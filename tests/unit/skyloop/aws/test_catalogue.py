@@ -96,3 +96,4 @@ def test_more_than_a_page(catalogue):
     assert [e.image_id for e in catalogue.by_status("PENDING", newest_first=True, limit=1)] == in_order[-1:]
     assert [e.image_id for e in catalogue.by_status("PENDING", priority=True)] == in_order[:1]
     assert [e.image_id for e in catalogue.by_status("PENDING", priority=False, limit=1)] == in_order[1:2]
+    assert (catalogue.count("PENDING"), catalogue.count("LABELED")) == (31, 0)

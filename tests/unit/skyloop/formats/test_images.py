@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
-from skyloop.formats.images import MAX_BYTES, ImageRefused, check_image, eight_bit, open_picture
+from skyloop.formats.images import MAX_BYTES, ImageRefused, check_image, eight_bit, media_type, open_picture
 
 from tests.support.files import shared_folder
 from tests.support.pictures import encoded, picture
@@ -75,6 +75,20 @@ def test_every_color_mode_of_a_png_is_an_image_and_comes_down_to_eight_bits(mode
     body = encoded(source, "PNG")
     assert check_image(body).format == "PNG"
     assert eight_bit(open_picture(body)).mode in {"L", "RGB"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"\xff\xd8\xff\xe0...", "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\n....", "image/png"),
+        (b"GIF89a", None),
+        (b"\xff\xd8", None),
+        (b"", None),
+    ],
+)
+def test_the_media_type_is_in_the_first_bytes(body, expected):
+    assert media_type(body) == expected
 
 
 def test_sixteen_bits_keep_their_high_byte():

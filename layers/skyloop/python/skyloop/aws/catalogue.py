@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from skyloop.aws.dynamodb import condition_failed, from_attributes, to_attributes
 from skyloop.documents import CatalogueItem, ImageStatus
-from skyloop.layout import STATUS_INDEX
+from skyloop.layout import QUEUE_HEAD, QUEUE_REST, STATUS_INDEX
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -147,12 +147,18 @@ class Catalogue:
         if priority is not None:
             query["KeyConditionExpression"] = "#status = :status AND begins_with(queue_order, :place)"
             query["ExpressionAttributeValues"] = to_attributes(
-                {":status": status, ":place": "0#" if priority else "1#"}
+                {":status": status, ":place": QUEUE_HEAD if priority else QUEUE_REST}
             )
         query["ScanIndexForward"] = not newest_first
         if limit is not None:
             query["PaginationConfig"] = {"PageSize": limit}
         return islice(self._items(query), limit)
+
+    def count(self, status: ImageStatus) -> int:
+        """How many entries have `status` (eventually consistent); the index counts them, none is read."""
+        query = self._query(status)
+        query["Select"] = "COUNT"
+        return sum(page["Count"] for page in self.client.get_paginator("query").paginate(**query))
 
     def unalerted(self) -> Iterator[CatalogueItem]:
         """Quarantined entries that no alert has named yet, in queue order (eventually consistent)."""

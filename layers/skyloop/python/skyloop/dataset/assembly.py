@@ -99,17 +99,17 @@ class Assembly:
         return all(self.state.put_if_absent(layout.SPLIT_ITEMS + name, item) for name, item in split_plan.new.items())
 
     def _write(self, dataset: Dataset, document: DatasetDocument) -> AssembleResponse:
-        folder = layout.dataset_folder(document.dataset_id)
+        files = layout.DatasetFiles(document.dataset_id)
         manifests = {
             split: self.storage.write_json(
-                f"{folder}{split}.manifest", dataset_manifest(self.storage.bucket, dataset.pictures[split])
+                files.manifest(split), dataset_manifest(self.storage.bucket, dataset.pictures[split])
             )
             for split in SPLITS
         }
         page = render_dataset_report(document, dataset, self._examples(dataset)).encode()
-        report_uri = self.storage.write(f"{folder}report.html", page, content_type="text/html; charset=utf-8")
+        report_uri = self.storage.write(files.report, page, content_type="text/html; charset=utf-8")
         # Last: where there is a dataset.json, the dataset is complete.
-        dataset_uri = self.storage.write_json(f"{folder}dataset.json", document.plain())
+        dataset_uri = self.storage.write_json(files.document, document.plain())
         counts = dataset.counts
         return AssembleResponse(
             decision="train",

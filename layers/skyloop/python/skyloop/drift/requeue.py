@@ -14,12 +14,13 @@ from skyloop.aws.storage import ObjectMissing, Storage
 from skyloop.documents import ScoredRequest
 from skyloop.drift.window import captured
 from skyloop.formats.capture import CaptureRecord, CaptureUnreadable
+from skyloop.formats.images import media_type
 from skyloop.layout import CORRELATION_METADATA, DRIFT_PRIORITY, PRIORITY_METADATA, RAW_IMAGES
 
 MAX_IMAGES = 100  # images that one episode of drift puts in front of people
 LEAST_SHARE = 0.25  # of the window, where fewer images than that are unusual each by itself
 
-_SIGNATURES = {b"\xff\xd8\xff": ("jpg", "image/jpeg"), b"\x89PNG\r\n\x1a\n": ("png", "image/png")}
+_SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,15 @@ def requeue_images(
 
 
 def _put(storage: Storage, body: bytes | None, prefix: str, correlation_id: str) -> Literal["new", "known", "lost"]:
-    kind = next((kind for start, kind in _SIGNATURES.items() if body and body.startswith(start)), None)
-    if body is None or kind is None:
+    content_type = media_type(body) if body else None
+    if body is None or content_type is None:
         return "lost"
-    key = f"{prefix}{hashlib.sha256(body).hexdigest()[:16]}.{kind[0]}"
+    key = f"{prefix}{hashlib.sha256(body).hexdigest()[:16]}{_SUFFIXES[content_type]}"
     try:
         storage.size(key)
     except ObjectMissing:
         metadata = {PRIORITY_METADATA: DRIFT_PRIORITY, CORRELATION_METADATA: correlation_id}
-        storage.write(key, body, content_type=kind[1], metadata=metadata)
+        storage.write(key, body, content_type=content_type, metadata=metadata)
         return "new"
     return "known"
 

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
+from typing import Literal
 
 from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, PngImagePlugin
 
@@ -56,6 +57,13 @@ class ImageRefused(ValueError):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+def media_type(body: bytes) -> Literal["image/jpeg", "image/png"] | None:
+    """What the first bytes say that a file is; None when it is neither a JPEG nor a PNG."""
+    if body.startswith(_JPEG_START):
+        return "image/jpeg"
+    return "image/png" if body.startswith(_PNG_SIGNATURE) else None
 
 
 def check_image(body: bytes) -> ImageFacts:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cli import coco, flights
-from cli.drop import merge_boxes
 from cli.errors import CliError
+from cli.flights import plan_drop
+from cli.labels import find_labels, join_labels, read_labels
 
 Picture = Callable[..., Path]
 CATEGORIES = [{"id": 7, "name": "tree"}, {"id": 3, "name": "car"}]
@@ -53,7 +51,7 @@ def written(path: Path, content: Any) -> Path:
 )
 def test_what_is_wrong_is_said_clearly(tmp_path: Path, content: Any, says: str) -> None:
     with pytest.raises(CliError) as refused:
-        coco.read(written(tmp_path / "annotations.json", content))
+        read_labels(written(tmp_path / "annotations.json", content))
     assert says in refused.value.what
     assert refused.value.next_step
 
@@ -62,53 +60,53 @@ def test_entries_find_their_images(tmp_path: Path, picture: Picture) -> None:
     root = tmp_path / "farm"
     for name in ("east/1.jpg", "east/2.jpg", "west/1.jpg", "west/only.jpg"):
         picture(root / name)
-    drop = flights.plan(root)
-    file = coco.read(
+    drop = plan_drop(root)
+    file = read_labels(
         written(root / "annotations.json", document("east/1.jpg", "./west/1.jpg", "elsewhere/only.jpg", "1.jpg"))
     )
-    match = coco.match(file, drop)
-    assert [i["file_name"] for i in match.by_flight["farm-east"]["images"]] == ["1.jpg"]
-    assert [i["file_name"] for i in match.by_flight["farm-west"]["images"]] == ["1.jpg", "only.jpg"]
-    assert match.entries_without_image == ["1.jpg"]  # two images are called so: guessing would mislabel one
-    assert match.images_without_entry == 1
-    assert match.boxes == 3
+    labels = join_labels(file, drop)
+    assert [image.file_name for image in labels.by_flight["farm-east"].images] == ["1.jpg"]
+    assert [image.file_name for image in labels.by_flight["farm-west"].images] == ["1.jpg", "only.jpg"]
+    assert labels.entries_without_image == ["1.jpg"]  # two images are called so: guessing would mislabel one
+    assert labels.images_without_entry == 1
+    assert labels.boxes == 3
 
 
 def test_a_backslash_divides_folders_or_is_part_of_a_name(tmp_path: Path, picture: Picture) -> None:
     for number, name in enumerate(("a\\b.jpg", "c/d.jpg")):
         picture(tmp_path / "f" / name, number)
-    labels = coco.read(written(tmp_path / "annotations.json", document("a\\b.jpg", "c\\d.jpg")))
-    assert coco.match(labels, flights.plan(tmp_path / "f")).entries_without_image == []
+    labels = read_labels(written(tmp_path / "annotations.json", document("a\\b.jpg", "c\\d.jpg")))
+    assert join_labels(labels, plan_drop(tmp_path / "f")).entries_without_image == []
 
 
 def test_a_name_may_be_composed_or_not(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "f" / "e\u0301t\u00e9.jpg")
-    file = coco.read(written(tmp_path / "labels.json", document("\u00e9te\u0301.jpg")))
-    match = coco.match(file, flights.plan(tmp_path / "f"))
-    assert match.by_flight["f"]["images"][0]["file_name"] == "e\u0301t\u00e9.jpg"
+    file = read_labels(written(tmp_path / "labels.json", document("\u00e9te\u0301.jpg")))
+    labels = join_labels(file, plan_drop(tmp_path / "f"))
+    assert labels.by_flight["f"].images[0].file_name == "e\u0301t\u00e9.jpg"
 
 
 def test_boxes_keep_their_category_by_name(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "f" / "1.jpg")
-    file = coco.read(written(tmp_path / "labels.json", document("1.jpg")))
-    flight = coco.match(file, flights.plan(tmp_path / "f")).by_flight["f"]
-    names = {item["id"]: item["name"] for item in flight["categories"]}
-    assert [names[box["category_id"]] for box in flight["annotations"]] == ["car"]
-    assert flight["annotations"][0]["bbox"] == [1, 2, 3, 4]
+    file = read_labels(written(tmp_path / "labels.json", document("1.jpg")))
+    flight = join_labels(file, plan_drop(tmp_path / "f")).by_flight["f"]
+    names = {item.id: item.name for item in flight.categories}
+    assert [names[box.category_id] for box in flight.annotations] == ["car"]
+    assert flight.annotations[0].bbox == (1, 2, 3, 4)
 
 
 def test_an_entry_without_boxes_says_the_image_is_empty(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "f" / "1.jpg")
-    file = coco.read(written(tmp_path / "labels.json", document("1.jpg", annotations=[])))
-    flight = coco.match(file, flights.plan(tmp_path / "f")).by_flight["f"]
-    assert len(flight["images"]) == 1
-    assert flight["annotations"] == []
+    file = read_labels(written(tmp_path / "labels.json", document("1.jpg", annotations=[])))
+    flight = join_labels(file, plan_drop(tmp_path / "f")).by_flight["f"]
+    assert len(flight.images) == 1
+    assert flight.annotations == []
 
 
 def test_the_real_shape_with_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps({**document("a.jpg"), "info": {}, "licenses": []}).encode())
-    assert coco.read(path).category_names == ["tree", "car"]
+    assert read_labels(path).category_names == ["tree", "car"]
 
 
 @pytest.mark.parametrize(("dropped", "found"), [("flight", True), ("flight/images", True), ("flight/other", False)])
@@ -116,28 +114,4 @@ def test_annotations_beside_the_images_are_found(tmp_path: Path, picture: Pictur
     picture(tmp_path / "flight" / "images" / "1.jpg")
     picture(tmp_path / "flight" / "other" / "1.jpg")
     file = written(tmp_path / "flight" / "annotations.json", document())
-    assert (coco.find(tmp_path / dropped) == file) is found
-
-
-names = st.lists(st.sampled_from(["a.jpg", "b.jpg", "c.jpg", "d/e.jpg"]), unique=True)
-
-
-@given(names, names)
-def test_merging_boxes_again_changes_nothing(first: list[str], second: list[str]) -> None:
-    empty: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
-    stored = merge_boxes(empty, document(*first))
-    both = merge_boxes(stored, document(*second))
-    assert merge_boxes(both, document(*second)) == both
-    assert merge_boxes(both, document(*first)) == both
-    assert {image["file_name"] for image in both["images"]} == {*first, *second}
-    assert len(both["annotations"]) == len({*first, *second})
-
-
-def test_merging_maps_categories_by_name_and_takes_the_newer_boxes() -> None:
-    stored = merge_boxes({"images": [], "annotations": [], "categories": []}, document("a.jpg", "b.jpg"))
-    newer = document("a.jpg", categories=[{"id": 3, "name": "boat"}, {"id": 1, "name": "car"}])
-    merged = merge_boxes(stored, newer)
-    label = {item["id"]: item["name"] for item in merged["categories"]}
-    image = {item["id"]: item["file_name"] for item in merged["images"]}
-    told = {(image[box["image_id"]], label[box["category_id"]]) for box in merged["annotations"]}
-    assert told == {("a.jpg", "boat"), ("b.jpg", "car")}
+    assert (find_labels(tmp_path / dropped) == file) is found

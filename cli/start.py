@@ -1,0 +1,91 @@
+"""Starting the laptop cloud and deploying to it: parameters, base weights, and the errors that a person reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skyloop import layout
+
+from cli.cloud import laptop_cloud
+from cli.errors import CliError
+
+if TYPE_CHECKING:
+    from laptop.lifecycle import Running
+
+
+def parse_parameters(pairs: list[str]) -> dict[str, str]:
+    """`Key=Value` pairs as template parameters. Raises CliError when one has no key."""
+    parameters = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise CliError(f"{pair!r} is not Key=Value.", "For example --parameter Epochs=20 --parameter MinMap50=0.4.")
+        parameters[key] = value
+    return parameters
+
+
+def upload_base_weights(home: Path, weights: Path) -> str:
+    """Put a .pt file into the data bucket, under its content's hash. The answer is its s3:// URI."""
+    body = weights.read_bytes()
+    key = layout.base_weights_key(hashlib.sha256(body).hexdigest(), weights.name)
+    return laptop_cloud(home).storage.write(key, body)
+
+
+def local_weights(value: str | None) -> Path | None:
+    """The file that --base-weights names; None when it is no file of this machine (a model name or an s3:// URI).
+
+    Raises CliError when it looks like a path but there is no such file, or when the file is not a .pt file.
+    """
+    if value is None or value.startswith("s3://"):
+        return None
+    path = Path(value).expanduser()
+    if path.is_file():
+        if path.suffix != ".pt":
+            raise CliError(
+                f"{path} is not a .pt file.", "Base weights are an Ultralytics .pt file, a name, or an s3:// URI."
+            )
+        return path
+    if path.name != value:
+        raise CliError(
+            f"There is no {path}.", "Give a .pt file that exists, a name such as yolo11n.pt, or an s3:// URI."
+        )
+    return None
+
+
+def start_laptop(
+    home: Path,
+    parameters: dict[str, str],
+    base_weights: str | None,
+    workforce: dict[str, float],
+    progress: Callable[[str], None],
+    *,
+    port: int | None = None,
+    auth: bool = True,
+) -> Running:
+    """Start the laptop cloud, deploy template.yaml to it, and say what runs. Raises CliError when either fails.
+
+    `workforce` are settings of the simulated workforce; `auth` enforces the template's role policies.
+    The bucket exists only once the stack does. So a first start with weights of this machine deploys, uploads them,
+    and deploys again with their URI; the second time only parameters change.
+    """
+    # Here and not above: these imports take longer than a command that talks to AWS may take to start.
+    from laptop import deploy, lifecycle, preflight
+
+    weights = local_weights(base_weights)
+    if base_weights and weights is None:
+        parameters = {**parameters, "BaseWeights": base_weights}
+    settings = {"workforce": workforce} if workforce else {}
+
+    def deploy_with(values: dict[str, str]) -> Running:
+        try:
+            return lifecycle.up(home, values, settings, port=port, auth=auth, progress=progress)
+        except (lifecycle.LaptopError, deploy.DeployError, preflight.Refused) as error:
+            raise CliError(str(error), f"The log is {home / 'logs' / 'server.log'}.") from error
+
+    running = deploy_with(parameters)
+    if weights is not None:
+        running = deploy_with({**parameters, "BaseWeights": upload_base_weights(home, weights)})
+    return running
