@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import botocore.session
@@ -21,6 +24,11 @@ SETTINGS = {
     "DataBucket": "data",
     "StateTable": "state",
     "AlertTopicArn": "arn:aws:sns:us-east-1:123456789012:skyloop-dev-alerts",
+    "ApprovalMode": "auto",
+    "LabelingQuietSeconds": "120",
+    "WorkersPerImage": "1",
+    "WorkteamArn": "arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/skyloop",
+    "EndpointInstanceType": "ml.c6i.large",
     "SageMakerRoleArn": "arn:aws:iam::123456789012:role/jobs",
     "TrainingImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/skyloop-training:1",
     "TrainingInstanceType": "ml.g5.xlarge",
@@ -46,6 +54,32 @@ SETTINGS = {
         f"{name}StateMachineArn": f"arn:aws:states:us-east-1:123456789012:stateMachine:skyloop-dev-{name.lower()}"
         for name in ("Label", "Retrain", "Deploy", "Rollback")
     },
+    **{
+        f"{name}Arn": f"arn:aws:lambda:us-east-1:123456789012:function:{name}"
+        for name in (
+            "PublishAlertFunction",
+            "SelectForLabelingFunction",
+            "ReleaseImagesFunction",
+            "ConvertLabelsFunction",
+            "AssembleDatasetFunction",
+            "GateModelFunction",
+            "SmokeTestFunction",
+            "SweepUploadsFunction",
+            "PreHumanTaskLambda",
+            "AnnotationConsolidationLambda",
+        )
+    },
+}
+# How the services of integrations are called in botocore.
+SERVICES = {
+    "sagemaker": "sagemaker",
+    "dynamodb": "dynamodb",
+    "sns": "sns",
+    "lambda": "lambda",
+    "sfn": "stepfunctions",
+    "cloudwatch": "cloudwatch",
+    "applicationautoscaling": "application-autoscaling",
+    "s3": "s3",
 }
 
 
@@ -56,8 +90,16 @@ def state(machine: str, name: str, **settings: str) -> wiring.JSON:
     return wiring.substitute(wiring.machine(machine)["States"][name], {**SETTINGS, **settings})
 
 
+def machine_states(machine: str) -> Iterator[tuple[str, wiring.JSON]]:
+    """Every state of a machine with its path, substitutions made."""
+    yield from wiring.states(wiring.substitute(wiring.machine(machine), SETTINGS))
+
+
 def run(field: Any, variables: wiring.JSON | None = None, **states: Any) -> Any:
-    context = {"Execution": {"Id": EXECUTION, "Name": "x", "StartTime": "2026-11-23T10:00:00Z"}, "State": {}}
+    context = {
+        "Execution": {"Id": EXECUTION, "Name": "x", "StartTime": "2026-11-23T10:00:00Z"},
+        "State": {"EnteredTime": "2026-11-23T10:00:01Z"},
+    }
     return wiring.evaluate(field, variables or {}, {"context": context, **states})
 
 
@@ -65,6 +107,16 @@ def accepted(service: str, operation: str, arguments: wiring.JSON) -> None:
     shape = botocore.session.get_session().get_service_model(service).operation_model(operation).input_shape
     report = ParamValidator().validate(arguments, shape)
     assert not report.has_errors(), report.generate_report()
+
+
+def accepted_by_task(resource: str, arguments: wiring.JSON) -> None:
+    """Fail unless the service of an integration takes these arguments."""
+    service, action = re.fullmatch(r"arn:aws:states:::(?:aws-sdk:)?(\w+):(\w+)(?:\.sync)?", resource).groups()
+    if service == "sfn":  # Step Functions capitalizes what its own API does not
+        arguments = {name[0].lower() + name[1:]: value for name, value in arguments.items()}
+    if service == "lambda":  # and makes JSON of a payload
+        arguments = {**arguments, "Payload": json.dumps(arguments["Payload"]).encode()}
+    accepted(SERVICES[service], action[0].upper() + action[1:], arguments)
 
 
 def which(machine: str, name: str, variables: wiring.JSON, **states: Any) -> str:

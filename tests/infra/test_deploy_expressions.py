@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.infra import wiring
 from tests.infra.expressions import SETTINGS, accepted, run, state, which
+from tests.infra.samples import ERROR, RECORD, RECORDED, VARIABLES
+
+
+def fleet(instances: int) -> wiring.JSON:
+    """An endpoint's description with so many instances."""
+    return {"ProductionVariants": [{"DesiredInstanceCount": instances}]}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +32,7 @@ from tests.infra.expressions import SETTINGS, accepted, run, state, which
 def test_update_is_a_canary_where_half_the_fleet_is_an_instance(
     instances: int, least: int, most: int, kind: str
 ) -> None:
-    variables = {"endpoint": {"instances": instances}, "config": "skyloop-dev-v2"}
+    variables = {"endpoint": fleet(instances), "config": "skyloop-dev-v2"}
     settings = {"EndpointInstanceCount": str(least), "EndpointMaxInstanceCount": str(most)}
     arguments = run(state("deploy", "UpdateEndpoint", **settings)["Arguments"], variables)
     assert arguments.get("RetainAllVariantProperties", False) is (most > least)
@@ -43,7 +50,7 @@ def test_update_is_a_canary_where_half_the_fleet_is_an_instance(
 
 @pytest.mark.parametrize("bake", ["0", "3600"])
 def test_every_bake_time_that_the_template_takes_fits(bake: str) -> None:
-    variables = {"endpoint": {"instances": 2}, "config": "skyloop-dev-v2"}
+    variables = {"endpoint": fleet(2), "config": "skyloop-dev-v2"}
     update = state("deploy", "UpdateEndpoint", BakeSeconds=bake, EndpointMaxInstanceCount="2")
     accepted("sagemaker", "UpdateEndpoint", run(update["Arguments"], variables))
 
@@ -68,7 +75,7 @@ def test_version_in_service_is_read_from_the_config(config: str, version: int) -
     result = {"EndpointStatus": "InService", "EndpointConfigName": config}
     assign = run(state("deploy", "DescribeEndpoint")["Assign"], result=result)
     assert assign["serving_version"] == version
-    assert assign["endpoint"]["instances"] == 1
+    assert assign["endpoint"] == result
 
 
 @pytest.mark.parametrize(
@@ -76,9 +83,9 @@ def test_version_in_service_is_read_from_the_config(config: str, version: int) -
     [
         ("Updating", "skyloop-dev-v2", "", False, "WaitForEndpoint"),
         ("Failed", "skyloop-dev-v2", "", False, "DeleteFailedEndpoint"),
-        ("InService", "skyloop-dev-v2", "skyloop-dev-v2", False, "AlreadyInService"),
+        ("InService", "skyloop-dev-v2", "skyloop-dev-v2", False, "Done"),
         ("InService", "skyloop-dev-v2", "skyloop-dev-v1", False, "SmokeTest"),
-        ("InService", "skyloop-dev-v3", "skyloop-dev-v3", False, "NewerInService"),
+        ("InService", "skyloop-dev-v3", "skyloop-dev-v3", False, "Done"),
         ("InService", "skyloop-dev-v3", "skyloop-dev-v3", True, "PlanUpdate"),
         ("InService", "skyloop-dev-v1", "skyloop-dev-v1", False, "PlanUpdate"),
         ("UpdateRollbackFailed", "skyloop-dev-v1", "skyloop-dev-v1", False, "PlanUpdate"),
@@ -90,47 +97,47 @@ def test_deployment_of_version_2(status: str, config: str, last_good: str, force
         result={"EndpointStatus": status, "EndpointConfigName": config},
     )
     variables = {
-        "endpoint": {"status": status, "config": config},
+        "endpoint": {"EndpointStatus": status, "EndpointConfigName": config},
         "config": "skyloop-dev-v2",
         "last_good": {"config": last_good},
         "serving_version": serving,
         "version": 2,
         "force": force,
     }
-    assert which("deploy", "IsTheEndpointFree", variables) == goes
+    assert which("deploy", "CheckEndpointIdle", variables) == goes
 
 
 @pytest.mark.parametrize(
     ("status", "config", "previous", "goes"),
     [
-        ("Updating", "skyloop-dev-v1", "skyloop-dev-v1", "Pause"),
-        ("RollingBack", "skyloop-dev-v2", "skyloop-dev-v1", "Pause"),
+        ("Updating", "skyloop-dev-v1", "skyloop-dev-v1", "WaitForUpdate"),
+        ("RollingBack", "skyloop-dev-v2", "skyloop-dev-v1", "WaitForUpdate"),
         ("InService", "skyloop-dev-v2", "skyloop-dev-v1", "SmokeTest"),
         # A rollback looks like success.
-        ("InService", "skyloop-dev-v1", "skyloop-dev-v1", "Reject"),
+        ("InService", "skyloop-dev-v1", "skyloop-dev-v1", "RejectPackage"),
         ("Failed", "skyloop-dev-v2", "", "DeleteFirstEndpoint"),
-        ("Failed", "skyloop-dev-v2", "skyloop-dev-v1", "Broken"),
-        ("UpdateRollbackFailed", "skyloop-dev-v2", "skyloop-dev-v1", "Broken"),
+        ("Failed", "skyloop-dev-v2", "skyloop-dev-v1", "EndpointBroken"),
+        ("UpdateRollbackFailed", "skyloop-dev-v2", "skyloop-dev-v1", "EndpointBroken"),
     ],
 )
 def test_how_a_deployment_ends(status: str, config: str, previous: str, goes: str) -> None:
     variables = {
-        "endpoint": {"status": status, "config": config, "reason": ""},
+        "endpoint": {"EndpointStatus": status, "EndpointConfigName": config},
         "config": "skyloop-dev-v2",
         "previous": previous,
-        "refused": "",
+        "refused": {},
     }
-    assert which("deploy", "HowIsIt", variables) == goes
-    if goes == "Reject":
+    assert which("deploy", "CheckEndpoint", variables) == goes
+    if goes == "RejectPackage":
         # What SageMaker would not even begin is not the package's fault.
-        assert which("deploy", "HowIsIt", {**variables, "refused": "quota"}) == "NotPrepared"
-        assert which("deploy", "WhatWasBefore", variables) == "Explain"
+        assert which("deploy", "CheckEndpoint", {**variables, "refused": ERROR}) == "DescribeFailure"
+        assert which("deploy", "CheckPrevious", variables) == "DescribeFailure"
 
 
-@pytest.mark.parametrize(("previous", "goes"), [("", "DeleteFirstEndpoint"), ("skyloop-dev-v1", "PutBack")])
+@pytest.mark.parametrize(("previous", "goes"), [("", "DeleteFirstEndpoint"), ("skyloop-dev-v1", "RestorePrevious")])
 def test_what_a_failed_smoke_test_leaves(previous: str, goes: str) -> None:
-    variables = {"endpoint": {"config": "skyloop-dev-v2"}, "previous": previous}
-    assert which("deploy", "WhatWasBefore", variables) == goes
+    variables = {"endpoint": {"EndpointConfigName": "skyloop-dev-v2"}, "previous": previous}
+    assert which("deploy", "CheckPrevious", variables) == goes
 
 
 @pytest.mark.parametrize(
@@ -152,7 +159,7 @@ def test_record_keeps_where_a_rollback_goes(recorded: str, before: str, kept: st
         "previous_package_arn": "package/1",
     }
     variables = {"config": "skyloop-dev-v2", "package_arn": "package/2", "last_good": last_good}
-    item = run(state("deploy", "Record")["Arguments"]["Item"], variables)
+    item = run(state("deploy", "RecordDeployment")["Arguments"]["Item"], variables)
     assert item["config"] == {"S": "skyloop-dev-v2"}
     assert item.get("previous_config") == ({"S": kept} if kept else None)
     assert ("previous_package_arn" in item) == bool(kept)
@@ -167,12 +174,12 @@ def test_record_keeps_where_a_rollback_goes(recorded: str, before: str, kept: st
         ("skyloop-dev-v1", 2, {"Error": "Denied", "Cause": "no role"}, ["Denied: no role"]),
     ],
 )
-def test_deployed_tells_what_was_not_as_wished(previous: str, instances: int, scaling: Any, says: list[str]) -> None:
+def test_deployed_says_what_was_not_as_wished(previous: str, instances: int, scaling: Any, says: list[str]) -> None:
     variables = {
         "config": "skyloop-dev-v2",
         "previous": previous,
         "last_good": {"config": previous},
-        "endpoint": {"instances": instances},
+        "endpoint": fleet(instances),
         "scaling": scaling,
         "summary": "",
         "package_arn": "package/2",
@@ -182,4 +189,53 @@ def test_deployed_tells_what_was_not_as_wished(previous: str, instances: int, sc
     text = json.dumps(alert)
     assert [phrase for phrase in says if phrase not in text] == []
     assert ("cannot canary" in text) == (instances < 2 and previous != "")
-    assert ("Mend" in alert["next_step"]) == bool(scaling)
+    assert ("Fix" in alert["next_step"]) == bool(scaling)
+
+
+@pytest.mark.parametrize(
+    ("approval", "force", "goes"),
+    [
+        ("Approved", False, "ReadLastGood"),
+        ("Rejected", False, "Done"),
+        ("PendingManualApproval", False, "Done"),
+        ("Rejected", True, "ReadLastGood"),
+    ],
+)
+def test_only_an_approved_package_is_deployed(approval: str, force: bool, goes: str) -> None:
+    assert which("deploy", "CheckApproval", {"approval": approval, "force": force}) == goes
+
+
+@pytest.mark.parametrize("machine", ["deploy", "rollback"])
+def test_what_was_never_recorded_is_empty(machine: str) -> None:
+    read = state(machine, "ReadLastGood")["Assign"]["last_good"]
+    assert run(read, result=RECORDED) == RECORD
+    assert run(read, result={}) == dict.fromkeys(RECORD, "")
+    first = {"Item": {"config": {"S": "skyloop-dev-v1"}, "package_arn": {"S": "package/1"}}}
+    assert run(read, result=first) == {
+        **dict.fromkeys(RECORD, ""),
+        "config": "skyloop-dev-v1",
+        "package_arn": "package/1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("previous", "trouble", "says"),
+    [
+        ("skyloop-dev-v1", {}, ["NOT restored: the endpoint is Failed on skyloop-dev-v2", "restores skyloop-dev-v1"]),
+        ("skyloop-dev-v1", ERROR, ["NOT restored (SageMaker.SageMakerException", "skyloop-dev-v2 may still serve"]),
+        ("", ERROR, ["Nothing served before, so delete it by hand."]),
+    ],
+)
+def test_an_alert_does_not_claim_a_restore_that_failed(previous: str, trouble: wiring.JSON, says: list[str]) -> None:
+    variables = {
+        **VARIABLES["deploy"],
+        "failed": "SmokeTest",
+        "restored": False,
+        "trouble": trouble,
+        "previous": previous,
+        "endpoint": {"EndpointStatus": "Failed", "EndpointConfigName": "skyloop-dev-v2"},
+    }
+    alert = run(state("deploy", "DescribeFailure")["Assign"]["alert"], variables)
+    text = f"{alert['kept']} {alert['next_step']}"
+    assert [phrase for phrase in says if phrase not in text] == []
+    assert "was restored" not in text

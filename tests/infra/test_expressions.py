@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from skyloop.alerts import Alert
+from skyloop.alerts import requested
+from skyloop.documents import Alert, PublishAlertRequest
 
 from tests.infra import wiring
-from tests.infra.expressions import accepted, run, state
+from tests.infra.expressions import EXECUTION, accepted, run, state
+from tests.infra.samples import ALERT, ERROR, VARIABLES
 
 POLLS = [
     (name, path, item)
@@ -42,67 +45,59 @@ def test_no_wait_outgrows_the_history(machine: str, name: str, poll: str) -> Non
     assert looks < limit
 
 
-ERRORS = [
-    ({"Error": "States.TaskFailed", "Cause": '{"FailureReason": "AlgorithmError: out of memory"}'}, "out of memory"),
-    ({"Error": "ValueError", "Cause": '{"errorMessage": "no such split", "errorType": "ValueError"}'}, "no such split"),
-    ({"Error": "SageMaker.AmazonSageMakerException", "Cause": "quota exceeded"}, "quota exceeded"),
-    # Step Functions cuts long causes, and half a document is no document.
-    ({"Error": "States.TaskFailed", "Cause": '{"FailureReason": "AlgorithmErr'}, "AlgorithmErr"),
-    ({"Error": "States.TaskFailed", "Cause": "{not json"}, "{not json"),
-    ({"Error": "States.TaskFailed", "Cause": "{'code': 1}"}, "{'code': 1}"),
-    ({"Error": "States.Timeout", "Cause": ""}, "States.Timeout"),
-    ({"Error": "States.Timeout"}, "States.Timeout"),
-    ({"Error": "X", "Cause": '{"FailureReason": null, "other": 1}'}, "X: {"),
-]
-
-
-@pytest.mark.parametrize("machine", [name for name in wiring.MACHINES if name != "route"])
-@pytest.mark.parametrize(("error", "says"), ERRORS)
-def test_an_error_is_explained_in_words(machine: str, error: wiring.JSON, says: str) -> None:
-    variables = {"error": error, "alert": {"event": "training-failed"}}
-    alert = run(state(machine, "Explain")["Assign"]["alert"], variables)
-    assert says in alert["why"]
-    assert alert["why"].startswith(error["Error"])
-
-
-ALERT = {
-    "event": "training-failed",
-    "severity": "error",
-    "subject": "skyloop-dev-0123456789ab",
-    "what": 'The training job "x" did not give a model.',
-    "why": "AlgorithmError:\nline two",
-    "kept": "The dataset.",
-    "next_step": "Mend it.",
-    "links": {"dataset": "s3://data/x"},
-}
+@pytest.mark.parametrize("machine", wiring.MACHINES)
+@pytest.mark.parametrize("why", [ERROR, {"Error": "States.Timeout"}, "No class is good enough."])
+def test_publish_alert_gets_a_request_that_it_takes(machine: str, why: Any) -> None:
+    arguments = run(
+        state(machine, "PublishAlert")["Arguments"], {"alert": {**ALERT, "why": why}, "correlation_id": "f"}
+    )
+    alert = requested(PublishAlertRequest.model_validate(arguments["Payload"]), "dev")
+    assert (alert.what, alert.correlation_id, alert.stage) == (ALERT["what"], "f", "dev")
+    assert alert.links == {"dataset": "s3://data/x", "execution": EXECUTION}
+    result = {"Payload": {"message_id": "m-1", "why": alert.why}}
+    alert_after = run(state(machine, "PublishAlert")["Assign"]["alert"], {"alert": ALERT}, result=result)
+    assert alert_after == {**ALERT, "why": alert.why}
 
 
 @pytest.mark.parametrize("machine", wiring.MACHINES)
-@pytest.mark.parametrize("links", [{}, {"dataset": "s3://data/x"}, {"dataset": "s3://data/x", "report": "s3://data/y"}])
-def test_alert_is_the_document_and_the_text_that_the_layer_knows(machine: str, links: dict[str, str]) -> None:
-    arguments = run(
-        state(machine, "Alert")["Arguments"], {"alert": {**ALERT, "links": links}, "correlation_id": "flight-7"}
-    )
+@pytest.mark.parametrize("links", [{}, {"dataset": "s3://data/x"}, {"execution": "another"}])
+def test_an_alert_does_not_die_with_the_function(machine: str, links: dict[str, str]) -> None:
+    """Published by the machine itself, it is the same document with the same attributes, as plain text."""
+    variables = {"alert": {**ALERT, "links": links}, "correlation_id": "flight-7"}
+    arguments = run(state(machine, "PublishAlertDirectly")["Arguments"], variables)
     accepted("sns", "Publish", arguments)
-    message = json.loads(arguments["Message"])
-    document = Alert.model_validate_json(message["lambda"])
-    assert document.links.items() >= links.items()
-    assert (document.what, document.why, document.stage) == (ALERT["what"], ALERT["why"], "dev")
-    assert message["default"].strip() == document.text().strip()
-    assert {message[protocol] for protocol in ("lambda", "sqs", "http", "https")} == {message["lambda"]}
+    document = Alert.model_validate_json(arguments["Message"])
+    assert (document.event, document.what, document.stage) == ("training-failed", ALERT["what"], "dev")
+    assert json.loads(document.why) == ERROR
+    assert document.links == {"execution": EXECUTION, **links}
+    assert arguments["Subject"] == "[skyloop-dev] training-failed"
     attributes = {name: value["StringValue"] for name, value in arguments["MessageAttributes"].items()}
     assert attributes == {"event": "training-failed", "severity": "error", "stage": "dev"}
 
 
 @pytest.mark.parametrize("machine", wiring.MACHINES)
-def test_subject_is_a_line_that_mail_takes(machine: str) -> None:
-    alert = {**ALERT, "subject": "x" * 300}
-    subject = run(state(machine, "Alert")["Arguments"]["Subject"], {"alert": alert})
-    assert subject.startswith("[skyloop-dev] training-failed: ")
-    assert len(subject) < 100
+def test_the_longest_error_fits_a_request_and_a_message(machine: str) -> None:
+    """Step Functions takes 256 KiB as the arguments of a task, SNS as a message."""
+    error = {"Error": "E", "Cause": "\U0001f332" * 100_000}
+    alert = run(state(machine, "DescribeFailure")["Assign"]["alert"], {**VARIABLES[machine], "error": error})
+    assert len(alert["why"]["Cause"]) == 32_768
+    variables = {"alert": alert, "correlation_id": "flight-7"}
+    for name, field in (("PublishAlert", "Payload"), ("PublishAlertDirectly", "Message")):
+        arguments = run(state(machine, name)["Arguments"], variables)
+        assert len(json.dumps(arguments[field], ensure_ascii=False).encode()) < 262_144
 
 
-@pytest.mark.parametrize(("machine", "name"), [("deploy", "Reject"), ("rollback", "RejectPackage")])
+@pytest.mark.parametrize("machine", [name for name in wiring.MACHINES if name != "route"])
+def test_a_failed_execution_says_what_failed_and_why(machine: str) -> None:
+    failed = state(machine, "Failed")
+    for why, says in ((ERROR, "Rate exceeded"), ("because", "because")):
+        cause = run(failed["Cause"], {"alert": {**ALERT, "why": why}})
+        assert cause.startswith(ALERT["what"])
+        assert says in cause
+    assert run(failed["Error"], {"alert": ALERT}) == "Skyloop.training-failed"
+
+
+@pytest.mark.parametrize(("machine", "name"), [("deploy", "RejectPackage"), ("rollback", "RejectPackage")])
 def test_the_registry_takes_every_reason_for_a_rejection(machine: str, name: str) -> None:
     """An ApprovalDescription is one line of at most 1,024 characters; a container's last words are neither."""
     words = "Traceback:\n\tFile x\r\n" + "y" * 2000
@@ -113,16 +108,19 @@ def test_the_registry_takes_every_reason_for_a_rejection(machine: str, name: str
 
 
 @pytest.mark.parametrize("machine", ["label", "sweep"])
-def test_an_id_makes_no_new_reason(machine: str) -> None:
-    """What the sweep meets again on every round is told once."""
+def test_an_id_makes_no_new_failure(machine: str) -> None:
+    """What the sweep meets again on every round is reported once a day."""
 
-    def reason(why: str, what: str = "Images could not be selected.") -> str:
-        arguments = run(state(machine, "WasItTold")["Arguments"], {"alert": {**ALERT, "what": what, "why": why}})
+    def fingerprint(cause: str, failed: str = "SelectImages") -> str:
+        variables = {**VARIABLES[machine], "failed": failed, "error": {"Error": "E", "Cause": cause}}
+        made = run(state(machine, "DescribeFailure")["Assign"]["fingerprint"], variables)
+        arguments = run(state(machine, "CheckAlertedToday")["Arguments"], {"fingerprint": made})
         accepted("dynamodb", "PutItem", arguments)
-        assert arguments["ExpressionAttributeValues"][":why"] == arguments["Item"]["why"]
-        return arguments["Item"]["why"]["S"]
+        assert arguments["ExpressionAttributeValues"][":fingerprint"] == arguments["Item"]["fingerprint"] == {"S": made}
+        return made
 
     causes = [f"no workteam of skyloop-dev-{job} (Request ID: {job}-4a4d-b3fa)" for job in ("0123456789ab", "ba98fedc")]
-    assert reason(causes[0]) == reason(causes[1])
-    assert reason("AccessDenied: s3:GetObject") != reason("AccessDenied: s3:PutObject")
-    assert reason("States.Timeout") != reason("States.Timeout", "The labels could not be set aside.")
+    assert fingerprint(causes[0]) == fingerprint(causes[1])
+    assert fingerprint("AccessDenied: s3:GetObject") != fingerprint("AccessDenied: s3:PutObject")
+    assert fingerprint("Rate exceeded") != fingerprint("Rate exceeded", "ExcludeLabels")
+    assert len(fingerprint("y" * 40_000)) == 1000

@@ -10,25 +10,27 @@ from tests.infra import wiring
 from tests.infra.expressions import run, state, which
 
 
-def test_lock_is_released_only_when_nobody_asked_meanwhile_or_there_is_an_alert() -> None:
+def test_lock_is_released_only_when_no_rerun_was_requested_or_something_failed() -> None:
     condition = state("label", "ReleaseLock")["Arguments"]["ConditionExpression"]
-    assert "asked_at" in run(condition, {"alert": {"event": "none"}, "tired": False})
-    assert "asked_at" not in run(condition, {"alert": {"event": "labeling-failed"}, "tired": False})
-    assert run(condition, {"alert": {"event": "none"}, "tired": True}) == "#owner = :me"
+    assert "asked_at" in run(condition, {"failed": "", "at_limit": False})
+    assert "asked_at" not in run(condition, {"failed": "SelectImages", "at_limit": False})
+    assert run(condition, {"failed": "", "at_limit": True}) == "#owner = :me"
 
 
-@pytest.mark.parametrize(("looks", "hours", "tired"), [(0, 0, False), (799, 23, False), (800, 0, True), (1, 25, True)])
-def test_one_execution_does_not_label_for_ever(looks: int, hours: int, tired: bool) -> None:
+@pytest.mark.parametrize(
+    ("rounds", "hours", "at_limit"), [(0, 0, False), (799, 23, False), (800, 0, True), (1, 25, True)]
+)
+def test_one_execution_does_not_label_forever(rounds: int, hours: int, at_limit: bool) -> None:
     """Uploads that never stop would outgrow its history or its time: it lets go, and a fresh one goes on."""
     started = (datetime.now(UTC) - timedelta(hours=hours)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     assign = state("label", "TakeLock")["Assign"]
     context = {"Execution": {"StartTime": started}}
-    after = wiring.evaluate(assign, {"looks": looks}, {"context": context})
-    assert after == {"looks": looks + 1, "tired": tired}
+    after = wiring.evaluate(assign, {"rounds": rounds}, {"context": context})
+    assert after == {"rounds": rounds + 1, "at_limit": at_limit}
     selection = {"decision": "wait", "reason": "uploads are still arriving"}
-    variables = {**after, "selection": selection, "alert": {"event": "none"}}
-    assert which("label", "Decide", variables) == ("NothingToLabel" if tired else "WaitForUploads")
-    assert which("label", "DidItGoWell", variables) == ("Done" if tired else "TakeLock")
+    variables = {**after, "selection": selection, "failed": ""}
+    assert which("label", "CheckSelection", variables) == ("NothingToLabel" if at_limit else "WaitForUploads")
+    assert which("label", "CheckRerun", variables) == ("Done" if at_limit else "TakeLock")
     assert wiring.machine("label")["TimeoutSeconds"] > 86400 + 3600
 
 

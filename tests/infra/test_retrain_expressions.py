@@ -5,34 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from skyloop.layout import MODEL_ARTIFACTS, ModelArtifacts
 
 from tests.infra import wiring
-from tests.infra.expressions import accepted, run, state
-
-JOB = "skyloop-dev-0123456789ab"
-
-
-DATASET = {
-    "dataset_id": "ds-0123456789ab",
-    "dataset_uri": "s3://data/processed-data/ds-0123456789ab/dataset.json",
-    "train_manifest_uri": "s3://data/processed-data/ds-0123456789ab/train.manifest",
-    "validation_manifest_uri": "s3://data/processed-data/ds-0123456789ab/validation.manifest",
-    "test_manifest_uri": "s3://data/processed-data/ds-0123456789ab/test.manifest",
-    "categories": ["tree"],
-    "test_set_id": "ts-0123456789ab",
-}
-
-
-CHAMPION = {
-    "package_arn": "arn:aws:sagemaker:us-east-1:123456789012:model-package/skyloop-dev/1",
-    "config": "skyloop-dev-v1",
-    "model_uri": "s3://data/model-artifacts/skyloop-dev-111111111111/output/model.tar.gz",
-}
+from tests.infra.expressions import accepted, run, state, which
+from tests.infra.samples import CHAMPION, DATASET, JOB, VARIABLES
 
 
 def train(champion: wiring.JSON, **settings: str) -> wiring.JSON:
     """The arguments of the training job."""
-    variables = {"champion": champion, "dataset": DATASET, "labeling_job": JOB, "correlation_id": "flight-7"}
+    variables = {**VARIABLES["retrain"], "champion": champion}
     variables["training"] = run(state("retrain", "PlanTraining", **settings)["Assign"]["training"], variables)
     arguments = run(state("retrain", "Train", **settings)["Arguments"], variables)
     accepted("sagemaker", "CreateTrainingJob", arguments)
@@ -107,13 +89,7 @@ def test_training_reports_to_mlflow_when_there_is_a_server() -> None:
 
 @pytest.mark.parametrize("champion", [{}, CHAMPION])
 def test_evaluation_gets_the_champion_when_there_is_one(champion: wiring.JSON) -> None:
-    variables = {
-        "champion": champion,
-        "dataset": DATASET,
-        "labeling_job": JOB,
-        "correlation_id": "flight-7",
-        "model_uri": "s3://data/model-artifacts/x/output/model.tar.gz",
-    }
+    variables = {**VARIABLES["retrain"], "champion": champion}
     arguments = run(state("retrain", "Evaluate")["Arguments"], variables)
     accepted("sagemaker", "CreateProcessingJob", arguments)
     inputs = {item["InputName"]: item["S3Input"] for item in arguments["ProcessingInputs"]}
@@ -138,7 +114,7 @@ def test_converted_batches_are_summed(batches: list[list[int]], images: int, box
     [([], JOB), ([{"Key": "Project", "Value": "x"}, {"Key": "CorrelationId", "Value": "f"}], "f")],
 )
 def test_labels_are_found_by_their_uri_and_carry_the_batch(tags: list[Any], correlation: str) -> None:
-    assign = state("retrain", "DescribeLabels")["Assign"]
+    assign = state("retrain", "DescribeLabelingJob")["Assign"]
     result = {
         "LabelingJobStatus": "Completed",
         "LabelAttributeName": "boxes",
@@ -153,5 +129,53 @@ def test_labels_are_found_by_their_uri_and_carry_the_batch(tags: list[Any], corr
 
 def test_labels_of_a_failed_job_have_a_reason_and_no_place() -> None:
     result = {"LabelingJobStatus": "Failed", "FailureReason": "no workers"}
-    labels = run(state("retrain", "DescribeLabels")["Assign"]["labels"], {"labeling_job": JOB}, result=result)
+    labels = run(state("retrain", "DescribeLabelingJob")["Assign"]["labels"], {"labeling_job": JOB}, result=result)
     assert (labels["status"], labels["failure"], labels["bucket"]) == ("Failed", "no workers", "")
+
+
+def test_artifacts_lie_where_the_layout_says() -> None:
+    artifacts = run(state("retrain", "Begin")["Assign"], input={"labeling_job_name": JOB})["artifacts"]
+    layout = ModelArtifacts(JOB)
+    keys = {
+        "root": MODEL_ARTIFACTS,
+        "checkpoints": layout.checkpoints,
+        "evaluation": layout.evaluation.rpartition("/")[0],
+        "metrics": layout.evaluation,
+        "report": layout.report,
+        "baseline": layout.baseline,
+        "golden_predictions": layout.golden_predictions,
+    }
+    assert artifacts == {name: f"s3://data/{key}" for name, key in keys.items()}
+    assert artifacts == VARIABLES["retrain"]["artifacts"]
+
+
+def test_paths_of_artifacts_are_spelled_once() -> None:
+    texts = [text for text in wiring.strings(wiring.machine("retrain")) if "model-artifacts" in text]
+    assert texts == [wiring.machine("retrain")["States"]["Begin"]["Assign"]["artifacts"]]
+    assert texts[0].count("model-artifacts") == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "goes"),
+    [
+        ({"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": "s3://data/m"}}, "Evaluate"),
+        ({"TrainingJobStatus": "InProgress"}, "WaitForTraining"),
+        ({"TrainingJobStatus": "Failed", "FailureReason": "out of memory"}, "DescribeFailure"),
+        ({"TrainingJobStatus": "Stopped"}, "DescribeFailure"),
+    ],
+)
+def test_a_training_that_exists_already_is_used(job: wiring.JSON, goes: str) -> None:
+    assert which("retrain", "CheckTraining", {"job": job}) == goes
+
+
+@pytest.mark.parametrize(
+    ("job", "why"),
+    [
+        ({"ProcessingJobStatus": "Failed", "ExitMessage": "no test set", "FailureReason": "exit 1"}, "no test set"),
+        ({"ProcessingJobStatus": "Failed", "FailureReason": "exit 1"}, "exit 1"),
+    ],
+)
+def test_an_evaluations_own_words_come_first(job: wiring.JSON, why: str) -> None:
+    rule = state("retrain", "CheckEvaluation")["Choices"][-1]
+    assert run(rule["Condition"], {"job": job}) is True
+    assert run(rule["Assign"]["error"], {"job": job}) == {"Error": "EvaluationFailed", "Cause": why}

@@ -26,7 +26,10 @@ def test_where_a_rollback_goes(serving: str, recorded: str, before: str, target:
         "previous_config": before,
         "previous_package_arn": "package/1",
     }
-    assign = run(state("rollback", "ChooseTarget")["Assign"], {"endpoint": {"config": serving}, "last_good": last_good})
+    assign = run(
+        state("rollback", "ChooseTarget")["Assign"],
+        {"endpoint": {"EndpointConfigName": serving}, "last_good": last_good},
+    )
     assert assign["target"] == target
     assert assign["bad_package_arn"].endswith(package)
     assert bool(assign["bad_package_arn"]) == bool(package)
@@ -35,21 +38,25 @@ def test_where_a_rollback_goes(serving: str, recorded: str, before: str, target:
 @pytest.mark.parametrize(
     ("status", "waited", "since", "goes"),
     [
-        ("Updating", False, 0, "WaitForSageMaker"),
-        ("RollingBack", False, 5, "WaitForSageMaker"),
+        ("Updating", False, 0, "WaitForDeployment"),
+        ("RollingBack", False, 5, "WaitForDeployment"),
         # SageMaker's own rollback was in charge.
-        ("InService", True, 5, "SettledAlready"),
+        ("InService", True, 5, "AlreadySettled"),
         # The endpoint changed after the alarm.
-        ("InService", False, 5, "SettledAlready"),
+        ("InService", False, 5, "AlreadySettled"),
         ("InService", False, 50, "ChooseTarget"),
         ("InService", False, 0, "ChooseTarget"),
     ],
 )
 def test_rollback_leaves_sagemaker_to_finish(status: str, waited: bool, since: int, goes: str) -> None:
     variables = {
-        "endpoint": {"status": status, "config": "skyloop-dev-v1", "changed": 10},
+        "endpoint": {
+            "EndpointStatus": status,
+            "EndpointConfigName": "skyloop-dev-v1",
+            "LastModifiedTime": "1970-01-01T00:00:00.010Z",
+        },
         "last_good": {"config": "skyloop-dev-v1"},
         "waited": waited,
         "since": since,
     }
-    assert which("rollback", "WhoIsInCharge", variables) == goes
+    assert which("rollback", "CheckDeploymentOwner", variables) == goes

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.infra import wiring
 from tests.infra.expressions import EXECUTION, SETTINGS, run, state, which
+from tests.infra.samples import EVENTS
 
 JOB = "skyloop-dev-0123456789ab"
 
 
 def routed(event: wiring.JSON) -> wiring.JSON:
-    for rule in state("route", "WhatHappened")["Choices"]:
+    for rule in state("route", "CheckEvent")["Choices"]:
         if run(rule["Condition"], input=event):
             return {"next": rule["Next"], **run(rule["Assign"], input=event)}
-    return {"next": state("route", "WhatHappened")["Default"]}
+    return {"next": state("route", "CheckEvent")["Default"]}
 
 
 def test_finished_labels_start_retrain_under_the_jobs_name() -> None:
@@ -54,10 +57,10 @@ def test_alarm_and_sweep_name_the_rollback_alike() -> None:
 
 
 def test_event_of_an_unknown_kind_is_left_alone() -> None:
-    assert routed({"detail-type": "Object Created"}) == {"next": "NotForUs"}
+    assert routed({"detail-type": "Object Created"}) == {"next": "IgnoreEvent"}
 
 
-def test_execution_that_timed_out_without_an_error_is_told() -> None:
+def test_execution_that_timed_out_without_an_error_is_reported() -> None:
     event = {
         "detail-type": "Step Functions Execution Status Change",
         "detail": {
@@ -69,16 +72,32 @@ def test_execution_that_timed_out_without_an_error_is_told() -> None:
             "cause": None,
         },
     }
-    alert = routed(event)["alert"]
-    assert alert["what"] == "The execution x of skyloop-dev-retrain ended TIMED_OUT."
-    assert alert["why"] == "It gave no error."
+    assign = routed(event)
+    assert assign["next"] == "DescribeFailure"
+    alert = run(state("route", "DescribeFailure")["Assign"]["alert"], assign)
+    assert alert["what"] == "The execution x of skyloop-dev-retrain ended without an alert of its own."
+    assert alert["why"] == {"Error": "TIMED_OUT", "Cause": "It gave no error."}
+    assert alert["links"] == {"execution": EXECUTION}
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "why"),
+    [
+        ("States.Runtime", "no such field", {"Error": "States.Runtime", "Cause": "no such field"}),
+        ("AlertNotPublished", None, {"Error": "AlertNotPublished", "Cause": ""}),
+        (None, "stopped by hand", {"Error": "FAILED", "Cause": "stopped by hand"}),
+    ],
+)
+def test_what_an_execution_says_itself_is_the_reason(error: str | None, cause: str | None, why: wiring.JSON) -> None:
+    detail = {**EVENTS[3]["detail"], "status": "FAILED", "error": error, "cause": cause}
+    assert routed({**EVENTS[3], "detail": detail})["error"] == why
 
 
 def test_approving_again_after_the_first_deployment_ended_is_news_and_a_second_delivery_is_not() -> None:
     variables = {"machine": SETTINGS["DeployStateMachineArn"], "status": "SUCCEEDED"}
     times = {"ended_at": "2026-11-23T10:05:00.123Z"}
     later, same = {"happened_at": "2026-11-23T11:00:00Z"}, {"happened_at": "2026-11-23T10:00:00Z"}
-    assert which("route", "IsItNews", {**variables, **times, **later}) == "StartAgain"
-    assert which("route", "IsItNews", {**variables, **times, **same}) == "Routed"
-    assert which("route", "IsItNews", {**variables, "status": "RUNNING", "ended_at": "", **later}) == "Routed"
-    assert which("route", "IsItNews", {**variables, **times, **later, "machine": "retrain"}) == "Routed"
+    assert which("route", "CheckRepeat", {**variables, **times, **later}) == "StartAgain"
+    assert which("route", "CheckRepeat", {**variables, **times, **same}) == "Routed"
+    assert which("route", "CheckRepeat", {**variables, "status": "RUNNING", "ended_at": "", **later}) == "Routed"
+    assert which("route", "CheckRepeat", {**variables, **times, **later, "machine": "retrain"}) == "Routed"

@@ -16,7 +16,7 @@ def test_sweep_finds_finished_labels(count: int) -> None:
         {"LabelingJobName": "skyloop-dev-ffffffffffff", "LabelingJobStatus": "InProgress"},
         {"LabelingJobName": "other-skyloop-dev-1", "LabelingJobStatus": "Completed"},
     ]
-    finished = run(state("sweep", "ListFinishedLabels")["Assign"]["finished"], result={"LabelingJobSummaryList": jobs})
+    finished = run(state("sweep", "ListFinishedJobs")["Assign"]["finished"], result={"LabelingJobSummaryList": jobs})
     assert [item["input"]["labeling_job_name"] for item in finished] == [job["LabelingJobName"] for job in jobs[:count]]
 
 
@@ -29,10 +29,10 @@ def test_sweep_deploys_only_what_is_newer_than_what_serves(serving: int, names: 
 
 def test_sweep_finds_nothing_in_empty_lists() -> None:
     empty = {"LabelingJobSummaryList": [], "ModelPackageSummaryList": [], "MetricAlarms": []}
-    for name, variable in (("ListFinishedLabels", "finished"), ("ListApprovedPackages", "approved")):
+    for name, variable in (("ListFinishedJobs", "finished"), ("ListApprovedPackages", "approved")):
         assert run(state("sweep", name)["Assign"][variable], {"serving": 0}, result=empty) == []
     assert run(state("sweep", "ListRingingAlarms")["Assign"]["ringing"], result=empty) == []
-    items = run(state("sweep", "StartWhatWasMissed")["Items"], {"finished": [], "approved": [], "ringing": []})
+    items = run(state("sweep", "StartMissedWork")["Items"], {"finished": [], "approved": [], "ringing": []})
     assert items == []
 
 
@@ -40,4 +40,4 @@ def test_sweep_finds_nothing_in_empty_lists() -> None:
     ("results", "started"), [([], []), ([""], []), (["a"], ["a"]), (["", "a", "", "b"], ["a", "b"])]
 )
 def test_sweep_counts_what_it_started(results: list[str], started: list[str]) -> None:
-    assert run(state("sweep", "StartWhatWasMissed")["Assign"]["started"], result=results) == started
+    assert run(state("sweep", "StartMissedWork")["Assign"]["started"], result=results) == started

@@ -55,7 +55,7 @@ def test_cfn_lint_finds_nothing_in_the_translated_template(tmp_path: Path) -> No
 def test_cfn_lint_sees_into_the_definitions(tmp_path: Path) -> None:
     """The check above would be worth little if an inlined definition were not looked at."""
     broken = json.loads(json.dumps(wiring.translated()))
-    broken["Resources"]["LabelStateMachine"]["Properties"]["Definition"]["States"]["Decide"]["Type"] = "Choose"
+    broken["Resources"]["LabelStateMachine"]["Properties"]["Definition"]["States"]["CheckSelection"]["Type"] = "Choose"
     assert "E3601" in cfn_lint(broken, tmp_path).stdout
 
 

@@ -74,7 +74,7 @@ def test_make_targets_exist() -> None:
 def test_every_alert_is_explained() -> None:
     from typing import get_args
 
-    from skyloop.alerts import Event
+    from skyloop.documents import Event
 
     explained = set(re.findall(r"`([a-z-]+)`", "\n".join(re.findall(r"^\| (`.*?) \|", _operations(), re.MULTILINE))))
     assert set(get_args(Event)) <= explained

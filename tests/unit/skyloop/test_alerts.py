@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
-from skyloop.alerts import Alert, archive_key, archived, mail_subject, publish, sns_message
+from skyloop.alerts import archive_key, archived, in_words, mail_subject, publish, sns_message, text_of
 from skyloop.aws.clients import client
+from skyloop.documents import Alert, ServiceError
 
 from tests.support.account import ENVIRONMENT, create_stack, set_environment
 
@@ -33,7 +34,7 @@ def alert(**changes) -> Alert:
 
 
 def test_the_text_is_what_a_person_reads():
-    assert alert().text() == (
+    assert text_of(alert()) == (
         "Images are darker.\n\nWhy: p = 0.001\nKept: The model serves on.\nWhat to do: Label them.\n\n"
         "report: s3://bucket/report.html"
     )
@@ -41,7 +42,7 @@ def test_the_text_is_what_a_person_reads():
 
 def test_programs_get_the_document_and_people_the_text():
     message = json.loads(sns_message(alert(), "skyloop-dev")["Message"])
-    assert message["default"] == alert().text()
+    assert message["default"] == text_of(alert())
     for protocol in ("lambda", "sqs", "http", "https"):
         assert Alert.model_validate_json(message[protocol]) == alert()
     assert set(message) == {"default", "lambda", "sqs", "http", "https"}
@@ -100,6 +101,37 @@ def test_a_long_explanation_is_cut_and_the_message_fits(why):
 def test_too_many_links_are_an_error_not_a_refusal_by_sns():
     with pytest.raises(ValueError, match="too many links"):
         sns_message(alert(links={str(number): "s3://bucket/" + "k" * 900 for number in range(100)}), "skyloop-dev")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        # A failed job's description, a Lambda function's error, an evaluation that says itself what is wrong.
+        ({"Error": "States.TaskFailed", "Cause": '{"FailureReason": "no memory"}'}, "States.TaskFailed: no memory"),
+        ({"Error": "ValueError", "Cause": '{"errorMessage": "no split", "errorType": "E"}'}, "ValueError: no split"),
+        ({"Error": "X", "Cause": '{"ExitMessage": "no test set", "other": 1}'}, "X: no test set"),
+        ({"Error": "X", "Cause": '{"FailureReason": "first", "ExitMessage": "second"}'}, "X: first"),
+        ({"Error": "X", "Cause": '  {"message": "spaces around"}\n'}, "X: spaces around"),
+        (
+            {"Error": "SageMaker.AmazonSageMakerException", "Cause": "quota"},
+            "SageMaker.AmazonSageMakerException: quota",
+        ),
+        # Step Functions cuts long causes, and half a document is no document.
+        ({"Error": "X", "Cause": '{"FailureReason": "AlgorithmErr'}, 'X: {"FailureReason": "AlgorithmErr'),
+        ({"Error": "X", "Cause": "{not json}"}, "X: {not json}"),
+        ({"Error": "X", "Cause": '["a list"]'}, 'X: ["a list"]'),
+        ({"Error": "X", "Cause": '{"FailureReason": null, "n": 1}'}, 'X: {"FailureReason": null, "n": 1}'),
+        ({"Error": "States.Timeout", "Cause": ""}, "States.Timeout"),
+        ({"Error": "States.Timeout"}, "States.Timeout"),
+    ],
+)
+def test_an_error_is_put_into_words(error, words):
+    assert in_words(ServiceError.model_validate(error)) == words
+
+
+@given(st.text(min_size=1), st.text())
+def test_every_error_has_words(error, cause):
+    assert in_words(ServiceError(error=error, cause=cause)).startswith(error)
 
 
 def test_published_alerts_reach_a_filtering_subscriber(monkeypatch):

@@ -1,4 +1,4 @@
-"""Alerts: one document for machines, one text for people, attributes for subscription filters, and the SNS edge.
+"""Alerts: one document for programs, one text for people, attributes for subscription filters, and the SNS edge.
 
 Message structure and attributes: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html. A subscriber filters by
 `event`, `severity` or `stage` with a filter policy on the message attributes, e.g. {"event": ["drift"]}.
@@ -9,58 +9,57 @@ from __future__ import annotations
 import json
 import unicodedata
 from datetime import date
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import AwareDatetime, Field
-
-from skyloop.documents import Document
+from skyloop.documents import Alert, JsonObject, PublishAlertRequest, ServiceError
 from skyloop.layout import alert_day
 
-Severity = Literal["info", "warning", "error"]
-Event = Literal[
-    "labeling-failed",
-    "dataset-insufficient",
-    "training-failed",
-    "evaluation-failed",
-    "gate-refused",
-    "approval-needed",
-    "deployed",
-    "deployment-failed",
-    "rolled-back",
-    "rollback-failed",
-    "drift",
-    "drift-cleared",
-    "images-quarantined",
-    "sweep-found",
-    "pipeline-failed",
-]
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
 
 SUBJECT_LIMIT = 99  # characters: SNS wants a subject "less than 100" long, starting with a letter or digit
 MESSAGE_LIMIT = 262_144  # bytes SNS takes for the whole message
 LONG_TEXT = 2_000  # characters kept of one explanation; a stack trace of a failed job can be far longer
 DOCUMENT_PROTOCOLS = ("lambda", "sqs", "http", "https")
+# Where services keep the sentence in an error's JSON: a failed job's description (FailureReason, or ExitMessage of a
+# processing job), a Lambda function's error (errorMessage), other services (message).
+SENTENCES = ("FailureReason", "errorMessage", "ExitMessage", "message")
 
 
-class Alert(Document):
-    """What happened, why, what was kept, and what to do next."""
+def text_of(alert: Alert) -> str:
+    """The alert as a person reads it in a mail."""
+    parts = [f"{alert.what}\n", f"Why: {alert.why}", f"Kept: {alert.kept}", f"What to do: {alert.next_step}"]
+    links = "\n".join(f"{name}: {uri}" for name, uri in alert.links.items())
+    return "\n".join(parts) + (f"\n\n{links}" if links else "")
 
-    event: Event
-    severity: Severity
-    stage: str
-    subject: str = Field(min_length=1, description="what it is about: a job, an endpoint, a flight")
-    what: str
-    why: str
-    kept: str
-    next_step: str
-    correlation_id: str = ""
-    links: dict[str, str] = Field(default_factory=dict, description="name -> URI of what to look at")
-    at: AwareDatetime
 
-    def text(self) -> str:
-        """The alert as a person reads it in a mail."""
-        parts = [f"{self.what}\n", f"Why: {self.why}", f"Kept: {self.kept}", f"What to do: {self.next_step}"]
-        links = "\n".join(f"{name}: {uri}" for name, uri in self.links.items())
-        return "\n".join(parts) + (f"\n\n{links}" if links else "")
+def in_words(error: ServiceError) -> str:
+    """`<name>: <sentence>`. A cause that is no whole JSON object, or has no sentence in it, is given as it is."""
+    cause = error.cause.strip()
+    try:
+        document = json.loads(cause)
+    except ValueError:  # Step Functions cuts long causes, and half a document is no document
+        document = None
+    found = [document.get(name) for name in SENTENCES] if isinstance(document, dict) else []
+    sentence = next((text for text in found if isinstance(text, str) and text), cause)
+    return f"{error.error}: {sentence}" if sentence else error.error
+
+
+def requested(request: PublishAlertRequest, stage: str) -> Alert:
+    """The alert that a state machine of the stage's stack asks for: its error in words, its execution linked."""
+    return Alert(
+        event=request.event,
+        severity=request.severity,
+        stage=stage,
+        subject=request.subject,
+        what=request.what,
+        why=request.why if isinstance(request.why, str) else in_words(request.why),
+        kept=request.kept,
+        next_step=request.next_step,
+        correlation_id=request.correlation_id,
+        links={"execution": request.execution, **request.links},
+        at=request.at,
+    )
 
 
 def mail_subject(subject: str) -> str:
@@ -87,14 +86,14 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONG_TEXT else text[:LONG_TEXT] + f" … ({len(text) - LONG_TEXT} characters more)"
 
 
-def sns_message(alert: Alert, prefix: str) -> dict[str, Any]:
+def sns_message(alert: Alert, prefix: str) -> JsonObject:
     """The arguments of sns:Publish without the topic: text for mail, the document for programs, and attributes.
 
-    `prefix` names the stack (`<project>-<stage>`) in the mail's subject, as the state machines' alerts do.
+    `prefix` names the stack (`<project>-<stage>`) in the mail's subject.
     """
     short = shortened(alert)
     document = json.dumps(short.plain(), ensure_ascii=False, sort_keys=True)
-    message = {"default": short.text(), **{protocol: document for protocol in DOCUMENT_PROTOCOLS}}
+    message = {"default": text_of(short), **{protocol: document for protocol in DOCUMENT_PROTOCOLS}}
     body = json.dumps(message, ensure_ascii=False)
     if len(body.encode()) > MESSAGE_LIMIT:
         raise ValueError(f"the alert has {len(body.encode())} bytes, SNS takes {MESSAGE_LIMIT}: it has too many links")
@@ -107,8 +106,8 @@ def sns_message(alert: Alert, prefix: str) -> dict[str, Any]:
     }
 
 
-def publish(client: Any, topic_arn: str, alert: Alert, prefix: str) -> str:
-    """Publish to the topic and return SNS's message id. `client` is a boto3 SNS client; its errors pass through."""
+def publish(client: SNSClient, topic_arn: str, alert: Alert, prefix: str) -> str:
+    """Publish to the topic and return SNS's message id. The client's errors pass through."""
     return client.publish(TopicArn=topic_arn, **sns_message(alert, prefix))["MessageId"]
 
 
@@ -124,7 +123,7 @@ def archive_key(message_id: str, published_at: str) -> str:
     return f"{alert_day(day)}{message_id}.json"
 
 
-def archived(notification: dict[str, Any]) -> dict[str, Any]:
+def archived(notification: JsonObject) -> JsonObject:
     """What is kept of one SNS notification (the `Sns` part of a Lambda record).
 
     A program's message is the alert document; a message of another sender (a CloudWatch alarm, a person with the

@@ -3,6 +3,7 @@
 JSON is snake_case unless another service owns the shape (Step Functions' ItemBatcher, EventBridge).
 """
 
+from skyloop.documents.alert import Alert, Event, PublishAlertRequest, PublishAlertResponse, ServiceError, Severity
 from skyloop.documents.base import Document, JsonObject, Request
 from skyloop.documents.dataset import (
     SPLITS,
@@ -49,6 +50,7 @@ from skyloop.documents.sweep import SweepRequest, SweepResponse
 
 __all__ = [
     "SPLITS",
+    "Alert",
     "AssembleRequest",
     "AssembleResponse",
     "Box",
@@ -64,6 +66,7 @@ __all__ = [
     "DriftState",
     "EndpointResponse",
     "EndpointState",
+    "Event",
     "Finding",
     "GateRequest",
     "GateResponse",
@@ -77,6 +80,8 @@ __all__ = [
     "Judgment",
     "LabeledImage",
     "NoveltyEvidence",
+    "PublishAlertRequest",
+    "PublishAlertResponse",
     "QuarantineRecord",
     "ReleaseRequest",
     "ReleaseResponse",
@@ -87,6 +92,8 @@ __all__ = [
     "SelectLabel",
     "SelectRequest",
     "SelectWait",
+    "ServiceError",
+    "Severity",
     "SmokeRequest",
     "SmokeResponse",
     "Split",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from skyloop.alerts import Alert
-from skyloop.documents import DriftReport, DriftState
+from skyloop.documents import Alert, DriftReport, DriftState
 from skyloop.drift.requeue import RequeueResult
 
 

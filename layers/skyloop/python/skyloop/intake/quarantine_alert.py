@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from skyloop import layout
-from skyloop.alerts import Alert, publish
+from skyloop.alerts import publish
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
-from skyloop.documents import CatalogueItem
+from skyloop.documents import Alert, CatalogueItem
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient

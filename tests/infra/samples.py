@@ -1,0 +1,293 @@
+"""Sample values for every variable, input and result that the state machines' expressions read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.infra import wiring
+from tests.infra.expressions import SETTINGS
+
+JOB = "skyloop-dev-0123456789ab"
+ERROR = {"Error": "SageMaker.SageMakerException", "Cause": "Rate exceeded"}
+PACKAGES = "arn:aws:sagemaker:us-east-1:123456789012:model-package/skyloop-dev"
+ENDPOINT = {
+    "EndpointName": "skyloop-dev",
+    "EndpointStatus": "InService",
+    "EndpointConfigName": "skyloop-dev-v1",
+    "FailureReason": "the alarm rang",
+    "LastModifiedTime": "2026-11-23T10:00:00Z",
+    "ProductionVariants": [{"VariantName": "primary", "DesiredInstanceCount": 2}],
+}
+RECORD = {
+    "config": "skyloop-dev-v2",
+    "package_arn": f"{PACKAGES}/2",
+    "previous_config": "skyloop-dev-v1",
+    "previous_package_arn": f"{PACKAGES}/1",
+}
+RECORDED = {"Item": {name: {"S": value} for name, value in RECORD.items()}}
+ALERT = {
+    "event": "training-failed",
+    "severity": "error",
+    "subject": JOB,
+    "what": 'The training job "x" did not give a model.',
+    "why": ERROR,
+    "kept": "The dataset.",
+    "next_step": "Fix the cause above.",
+    "links": {"dataset": "s3://data/x"},
+}
+COMMON = {"correlation_id": "flight-7", "outcome": "registered", "alert": ALERT, "failed": "X", "error": ERROR}
+DATASET = {
+    "decision": "train",
+    "reason": "enough.",
+    "dataset_id": "ds-0123456789ab",
+    "dataset_uri": "s3://data/processed-data/ds-0123456789ab/dataset.json",
+    "train_manifest_uri": "s3://data/processed-data/ds-0123456789ab/train.manifest",
+    "validation_manifest_uri": "s3://data/processed-data/ds-0123456789ab/validation.manifest",
+    "test_manifest_uri": "s3://data/processed-data/ds-0123456789ab/test.manifest",
+    "report_uri": "s3://data/processed-data/ds-0123456789ab/report.html",
+    "categories": ["tree"],
+    "test_set_id": "ts-0123456789ab",
+}
+CHAMPION = {
+    "package_arn": f"{PACKAGES}/1",
+    "config": "skyloop-dev-v1",
+    "model_uri": "s3://data/model-artifacts/skyloop-dev-111111111111/output/model.tar.gz",
+}
+ARTIFACTS = f"s3://data/model-artifacts/{JOB}"
+SELECTION = {
+    "decision": "label",
+    "reason": "a batch is complete",
+    "wait_seconds": 2.5,
+    "image_count": 12,
+    "job_name": JOB,
+    "correlation_id": "flight-7",
+    "label_attribute_name": "boxes",
+    "label_category_config_uri": "s3://data/ground-truth-jobs/label-categories.json",
+    "input_manifest_uri": f"s3://data/ground-truth-jobs/{JOB}/input.manifest",
+    "output_uri": "s3://data/ground-truth-jobs/",
+    "ui_template_uri": f"s3://data/ground-truth-jobs/{JOB}/template.html",
+    "task_title": "Draw boxes",
+    "task_description": "Around every tree.",
+}
+
+# What each machine's states assign, by machine; a test holds the names against the definitions.
+VARIABLES: dict[str, wiring.JSON] = {
+    "route": {
+        **{name: value for name, value in COMMON.items() if name != "outcome"},
+        "machine": SETTINGS["DeployStateMachineArn"],
+        "name": "skyloop-dev-v3",
+        "request": {"model_package_arn": f"{PACKAGES}/3"},
+        "happened_at": "2026-11-23T11:00:00Z",
+        "status": "SUCCEEDED",
+        "ended_at": "2026-11-23T10:05:00.123Z",
+    },
+    "label": {
+        **COMMON,
+        "owner": "arn:aws:states:us-east-1:123456789012:execution:skyloop-dev-label:x",
+        "force": False,
+        "relabel": JOB,
+        "reason": "the boxes were scrambled",
+        "rounds": 1,
+        "at_limit": False,
+        "requeued": True,
+        "selection": SELECTION,
+        "fingerprint": "TakeLock States.Timeout",
+    },
+    "retrain": {
+        **COMMON,
+        "labeling_job": JOB,
+        "artifacts": {
+            "root": "s3://data/model-artifacts/",
+            "checkpoints": f"{ARTIFACTS}/checkpoints/",
+            "evaluation": f"{ARTIFACTS}/evaluation",
+            "metrics": f"{ARTIFACTS}/evaluation/evaluation.json",
+            "report": f"{ARTIFACTS}/evaluation/report.html",
+            "baseline": f"{ARTIFACTS}/evaluation/baseline.json",
+            "golden_predictions": f"{ARTIFACTS}/evaluation/golden-predictions.json",
+        },
+        "labels": {
+            "status": "Completed",
+            "attribute": "boxes",
+            "failure": "no reason was given",
+            "uri": f"s3://data/ground-truth-jobs/{JOB}/manifests/output/output.manifest",
+            "bucket": "data",
+            "key": f"ground-truth-jobs/{JOB}/manifests/output/output.manifest",
+        },
+        "requeued": 3,
+        "converted": {"images": 8, "boxes": 49, "quarantined": 1, "unlabeled": 2},
+        "dataset": DATASET,
+        "champion": CHAMPION,
+        "training": {
+            "base_model": CHAMPION["package_arn"],
+            "channels": [{"ChannelName": "train", "DataSource": {}}],
+            "hyperparameters": {"epochs": "100"},
+            "environment": {"SKYLOOP_CORRELATION_ID": "flight-7"},
+            "spot": {"EnableManagedSpotTraining": False, "StoppingCondition": {"MaxRuntimeInSeconds": 3600}},
+        },
+        "model_uri": f"{ARTIFACTS}/output/model.tar.gz",
+        "job": {
+            "TrainingJobStatus": "Failed",
+            "ProcessingJobStatus": "Failed",
+            "FailureReason": "AlgorithmError",
+            "ModelArtifacts": {"S3ModelArtifacts": f"{ARTIFACTS}/output/model.tar.gz"},
+        },
+        "decision": {
+            "decision": "approve",
+            "summary": "mAP50 is 0.71.",
+            "reasons": ["tree AP50 0.1 is below 0.2"],
+            "decision_uri": f"{ARTIFACTS}/decision.json",
+            "map50": 0.71,
+        },
+        "package_arn": f"{PACKAGES}/2",
+    },
+    "deploy": {
+        **COMMON,
+        "package_arn": f"{PACKAGES}/2",
+        "force": False,
+        "version": 2,
+        "config": "skyloop-dev-v2",
+        "approval": "Approved",
+        "golden_predictions_uri": f"{ARTIFACTS}/evaluation/golden-predictions.json",
+        "summary": "mAP50 0.71",
+        "last_good": RECORD,
+        "endpoint": ENDPOINT,
+        "endpoint_there": True,
+        "leaving": False,
+        "serving_version": 1,
+        "previous": "skyloop-dev-v1",
+        "refused": {},
+        "scaling": {},
+        "trouble": ERROR,
+        "restored": False,
+        "smoke": {"passed": False, "summary": "2 of 5 answers differ"},
+    },
+    "rollback": {
+        **COMMON,
+        "reason": "by hand",
+        "since": 0,
+        "waited": False,
+        "last_good": RECORD,
+        "endpoint": ENDPOINT,
+        "bad": "skyloop-dev-v2",
+        "bad_package_arn": f"{PACKAGES}/2",
+        "target": "skyloop-dev-v1",
+        "target_package_arn": f"{PACKAGES}/1",
+        "refused": ERROR,
+    },
+    "sweep": {
+        **COMMON,
+        "uploads": {"requeued": 1, "released": 2, "quarantined": 0},
+        "finished": [],
+        "serving": 1,
+        "approved": [],
+        "ringing": [],
+        "started": [JOB],
+        "fingerprint": "SweepUploads States.Timeout",
+    },
+}
+
+# The events that route is started by.
+EVENTS: tuple[wiring.JSON, ...] = (
+    {
+        "detail-type": "SageMaker Ground Truth Labeling Job State Change",
+        "time": "2026-11-23T10:00:00Z",
+        "resources": [f"arn:aws:sagemaker:us-east-1:123456789012:labeling-job/{JOB}"],
+        "detail": {"LabelingJobStatus": "Completed"},
+    },
+    {
+        "detail-type": "SageMaker Model Package State Change",
+        "time": "2026-11-23T10:00:00Z",
+        "detail": {
+            "ModelPackageArn": f"{PACKAGES}/3",
+            "ModelPackageVersion": 3,
+            "ModelPackageGroupName": "skyloop-dev",
+        },
+    },
+    {
+        "detail-type": "CloudWatch Alarm State Change",
+        "time": "2026-11-23T10:00:07Z",
+        "detail": {
+            "alarmName": SETTINGS["ErrorAlarmName"],
+            "state": {"value": "ALARM", "reason": "3 datapoints"},
+        },
+    },
+    {
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {
+            "executionArn": f"{SETTINGS['RetrainStateMachineArn'].replace(':stateMachine:', ':execution:')}:x",
+            "stateMachineArn": SETTINGS["RetrainStateMachineArn"],
+            "name": "x",
+            "status": "TIMED_OUT",
+            "error": None,
+            "cause": None,
+        },
+    },
+)
+MISSED = {"machine": SETTINGS["RetrainStateMachineArn"], "name": JOB, "input": {"labeling_job_name": JOB}}
+INPUTS: dict[str, Any] = {
+    "retrain.Begin": {"labeling_job_name": JOB},
+    "deploy.Begin": {"model_package_arn": f"{PACKAGES}/2"},
+    "rollback.Begin": {"reason": "by hand", "since": "2026-11-23T10:00:00Z"},
+    "retrain.ConvertLabels/ConvertBatch": {
+        "Items": [{"source-ref": "s3://data/a.jpg"}],
+        "BatchInput": {"job_name": JOB},
+    },
+    "sweep.StartMissedWork/FindExecution": MISSED,
+    "sweep.StartMissedWork/StartExecution": MISSED,
+}
+RESULTS: dict[str, Any] = {
+    **dict.fromkeys(
+        ("deploy.DescribeEndpoint", "deploy.WatchEndpoint", "deploy.WatchRestore", "deploy.ConfirmEndpoint"), ENDPOINT
+    ),
+    **dict.fromkeys(("rollback.DescribeEndpoint", "rollback.WatchEndpoint"), ENDPOINT),
+    **dict.fromkeys(
+        ("deploy.ReadLastGood", "rollback.ReadLastGood", "sweep.ReadLastGood", "retrain.FindChampion"), RECORDED
+    ),
+    **{
+        f"{machine}.PublishAlert": {"Payload": {"message_id": "m-1", "why": "X: Rate exceeded"}}
+        for machine in wiring.MACHINES
+    },
+    "deploy.DescribePackage": {
+        "ModelApprovalStatus": "Approved",
+        "CustomerMetadataProperties": {
+            "golden_predictions_uri": "s3://data/golden-predictions.json",
+            "correlation_id": "f",
+        },
+        "ModelPackageDescription": "mAP50 0.71",
+    },
+    "deploy.FindEndpoint": {"Endpoints": [{"EndpointName": "skyloop-dev", "EndpointStatus": "InService"}]},
+    "deploy.SmokeTest": {"Payload": {"passed": True, "summary": "5 of 5"}},
+    "label.SelectImages": {"Payload": SELECTION},
+    "retrain.DescribeLabelingJob": {
+        "LabelingJobStatus": "Completed",
+        "LabelAttributeName": "boxes",
+        "LabelingJobOutput": {"OutputDatasetS3Uri": "s3://data/ground-truth-jobs/j/output.manifest"},
+        "Tags": [{"Key": "Project", "Value": "x"}, {"Key": "CorrelationId", "Value": "f"}],
+    },
+    "retrain.RequeueImages": {"Payload": {"released": 3}},
+    "retrain.ConvertLabels": [[5, 40, 1, 2], [3, 9, 0, 0]],
+    "retrain.ConvertLabels/ConvertBatch": {"Payload": {"converted": 5, "boxes": 40, "quarantined": 1, "unlabeled": 2}},
+    "retrain.AssembleDataset": {"Payload": DATASET},
+    "retrain.DescribeChampion": {"InferenceSpecification": {"Containers": [{"ModelDataUrl": CHAMPION["model_uri"]}]}},
+    "retrain.Train": {"ModelArtifacts": {"S3ModelArtifacts": CHAMPION["model_uri"]}},
+    "retrain.DescribeTraining": {"TrainingJobStatus": "Completed"},
+    "retrain.DescribeEvaluation": {"ProcessingJobStatus": "Completed"},
+    "retrain.JudgeCandidate": {"Payload": {"decision": "approve"}},
+    "retrain.RegisterPackage": {"ModelPackageArn": f"{PACKAGES}/2"},
+    "route.FindExecution": {"Status": "SUCCEEDED", "StopDate": "2026-11-23T10:05:00.123Z"},
+    "sweep.SweepUploads": {"Payload": {"requeued": 1, "released": 2, "quarantined": 0}},
+    "sweep.ListFinishedJobs": {"LabelingJobSummaryList": [{"LabelingJobName": JOB, "LabelingJobStatus": "Completed"}]},
+    "sweep.ListApprovedPackages": {
+        "ModelPackageSummaryList": [{"ModelPackageVersion": 2, "ModelPackageArn": f"{PACKAGES}/2"}]
+    },
+    "sweep.ListRingingAlarms": {
+        "MetricAlarms": [
+            {
+                "AlarmName": SETTINGS["ErrorAlarmName"],
+                "StateUpdatedTimestamp": "2026-11-23T10:00:07.871Z",
+                "StateReason": "3 datapoints",
+            }
+        ]
+    },
+    "sweep.StartMissedWork": ["", JOB],
+}
