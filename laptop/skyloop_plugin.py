@@ -6,11 +6,11 @@ and nothing else does.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skyloop import layout
+from skyloop.formats.coco import read_coco
 from skyloop.formats.geometry import Rectangle
 from skyloop.formats.groundtruth import LabeledBox
 
@@ -68,26 +68,23 @@ class KnownFlight:
 
     @classmethod
     def parse(cls, body: bytes) -> KnownFlight:
-        """Read the COCO file of a flight, with the `sha256` that `skyloop drop` adds to its images.
-
-        Raises ValueError, KeyError, TypeError or AttributeError for what is no such file.
-        """
-        coco = json.loads(body)
+        """Read the COCO file of a flight, as `skyloop drop` writes it. Raises ValueError for what is no such file."""
+        coco = read_coco(body)
         flight = cls()
-        categories = {item["id"]: item["name"] for item in coco["categories"]}
+        categories = {category.id: category.name for category in coco.categories}
         paths = {}
-        for image in coco["images"]:
-            path = image["file_name"].replace("\\", "/").removeprefix("./").lstrip("/")
-            paths[image["id"]] = path
+        for image in coco.images:
+            path = image.file_name.replace("\\", "/").removeprefix("./")
+            paths[image.id] = path
             flight.by_path[path] = []
             flight.by_name.setdefault(path.rpartition("/")[2], []).append(path)
-            if content := image.get("sha256"):
-                flight.by_content[content] = flight.by_path[path]
-        for item in coco["annotations"]:
-            left, top, width, height = (float(number) for number in item["bbox"])
-            if width > 0 and height > 0 and not item.get("iscrowd"):
-                box = LabeledBox(categories[item["category_id"]], Rectangle(left, top, width, height))
-                flight.by_path[paths[item["image_id"]]].append(box)
+            if image.sha256:
+                flight.by_content[image.sha256] = flight.by_path[path]
+        for annotation in coco.annotations:
+            rectangle = Rectangle(*annotation.bbox)
+            if rectangle.area > 0 and not annotation.iscrowd:
+                box = LabeledBox(categories[annotation.category_id], rectangle)
+                flight.by_path[paths[annotation.image_id]].append(box)
         return flight
 
     def find(self, flight: str, path: str) -> list[LabeledBox] | None:

@@ -49,6 +49,6 @@ class KnownBoxes:
             return KnownFlight.parse(transfer.read(self._s3, uri))
         except transfer.TransferError:
             return KnownFlight()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("Known boxes at %s cannot be read, its images stay unlabeled: %r", uri, error)
+        except ValueError as error:
+            log.warning("Known boxes at %s cannot be read, its images stay unlabeled: %s", uri, error)
             return KnownFlight()
