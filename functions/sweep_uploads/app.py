@@ -22,10 +22,10 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
         Storage(client("s3"), settings.data_bucket),
         Catalogue(client("dynamodb"), settings.catalogue_table),
         StateTable(client("dynamodb"), settings.state_table),
-        client("sqs"),
-        client("sagemaker"),
-        client("sns"),
         settings,
+        queue=client("sqs"),
+        sagemaker=client("sagemaker"),
+        sns=client("sns"),
     )
     answer = sweep.sweep(request)
     metrics.add_metric("UploadsRequeued", MetricUnit.Count, answer.requeued)

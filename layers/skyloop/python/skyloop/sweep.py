@@ -44,10 +44,11 @@ class Sweep:
         storage: Storage,
         catalogue: Catalogue,
         state: StateTable,
+        settings: Settings,
+        *,
         queue: SQSClient,
         sagemaker: SageMakerClient,
         sns: SNSClient,
-        settings: Settings,
     ) -> None:
         self.storage = storage
         self.catalogue = catalogue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -114,15 +114,16 @@ class Storage:
             raise _missing(error, self.uri(key)) from error
         yield from body.iter_lines(CHUNK_BYTES)
 
-    def read_json(self, key: str) -> Any:
+    def read_json(self, key: str) -> object:
         """Read and parse a JSON object. Raises ObjectMissing, or ValueError naming the object when it is not JSON."""
         body = self.read(key).body
         try:
-            return json.loads(body)
+            document: object = json.loads(body)
         except ValueError as error:
             raise ValueError(f"{self.uri(key)} is not JSON: {error}") from error
+        return document
 
-    def read_json_if_there(self, key: str) -> Any | None:
+    def read_json_if_there(self, key: str) -> object | None:
         """As `read_json`, but None when there is no such object."""
         try:
             return self.read_json(key)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from pydantic import TypeAdapter
+
 from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
@@ -18,6 +20,9 @@ from skyloop.documents import SPLITS, AssembleRequest, AssembleResponse, Dataset
 from skyloop.formats.groundtruth import categories_of
 
 PARALLEL_READS = 16
+
+_RECORD = TypeAdapter(tuple[LabeledImage, ...])
+"""One object under `labeled-data/<job>/records/`: the pictures of one converted batch."""
 
 
 class Assembly:
@@ -84,7 +89,7 @@ class Assembly:
                 for summary in self.storage.listing(f"{folder}records/")
             ]
             for record in pool.map(self.storage.read_json, record_keys):
-                yield from (LabeledImage.model_validate(picture) for picture in record)
+                yield from _RECORD.validate_python(record)
 
     def _frozen(self, frames: list[Frame]) -> dict[str, JsonObject]:
         flights = self._split_items(flight_names(frames))
