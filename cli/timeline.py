@@ -23,6 +23,7 @@ MAPS = {"MapStateEntered", "ParallelStateEntered"}
 SCHEDULED = {"TaskScheduled", "LambdaFunctionScheduled"}
 # Reading something or writing it down is no news to people; what follows from it is.
 QUIET_ACTIONS = ("describe", "get", "list", "query", "publish", "putItem", "updateItem", "deleteItem")
+QUIET_STATES = {"PublishAlert"}  # the alert itself is a line of the timeline
 ENDED = {"FAILED": "failed", "TIMED_OUT": "timed out", "ABORTED": "was stopped"}
 # Label runs once per batch of uploads and mostly finds nothing to do: its labeling jobs are reported instead.
 REPORTED_BY_STEPS = ("Retrain", "Deploy", "Rollback")
@@ -127,7 +128,7 @@ def steps(history: Iterable[HistoryEventTypeDef]) -> Iterator[tuple[int, str]]:
             details = event.get("taskScheduledEventDetails") or event.get("lambdaFunctionScheduledEventDetails")
             # `putItem` on AWS, the whole ARN of the integration elsewhere
             action = details["resource"].rpartition(":")[2] if details else ""
-            if not action.startswith(QUIET_ACTIONS):
+            if name not in QUIET_STATES and not action.startswith(QUIET_ACTIONS):
                 yield number, name
 
 

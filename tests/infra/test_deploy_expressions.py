@@ -239,3 +239,18 @@ def test_an_alert_does_not_claim_a_restore_that_failed(previous: str, trouble: w
     text = f"{alert['kept']} {alert['next_step']}"
     assert [phrase for phrase in says if phrase not in text] == []
     assert "was restored" not in text
+
+
+@pytest.mark.parametrize(
+    ("status", "config", "goes"),
+    [
+        ("InService", "skyloop-dev-v2", "RecordDeployment"),
+        ("SystemUpdating", "skyloop-dev-v2", "RecordDeployment"),
+        # A rollback began while the smoke test ran.
+        ("Updating", "skyloop-dev-v2", "Done"),
+        ("InService", "skyloop-dev-v1", "Done"),
+    ],
+)
+def test_a_rollback_during_the_smoke_test_wins(status: str, config: str, goes: str) -> None:
+    variables = {"config": "skyloop-dev-v2", "endpoint": {"EndpointStatus": status, "EndpointConfigName": config}}
+    assert which("deploy", "CheckStillDeployed", variables) == goes

@@ -12,8 +12,8 @@ from tests.infra.expressions import run, state, which
 
 def test_lock_is_released_only_when_no_rerun_was_requested_or_something_failed() -> None:
     condition = state("label", "ReleaseLock")["Arguments"]["ConditionExpression"]
-    assert "asked_at" in run(condition, {"failed": "", "at_limit": False})
-    assert "asked_at" not in run(condition, {"failed": "SelectImages", "at_limit": False})
+    assert "rerun_requested_at" in run(condition, {"failed": "", "at_limit": False})
+    assert "rerun_requested_at" not in run(condition, {"failed": "SelectImages", "at_limit": False})
     assert run(condition, {"failed": "", "at_limit": True}) == "#owner = :me"
 
 

@@ -293,17 +293,20 @@ def test_steps_are_work_and_not_look_ups() -> None:
         entered(3, "ConvertLabels", "Map"),
         entered(4, "AssembleDataset"),
         scheduled(5, "invoke"),
-        entered(6, "IsItEnough", "Choice"),
+        entered(6, "CheckDataset", "Choice"),
         entered(7, "Train"),
         scheduled(8, "arn:aws:states:::sagemaker:createTrainingJob.sync"),
-        entered(9, "LookAtTraining"),
+        entered(9, "DescribeTraining"),
         scheduled(10, "arn:aws:states:::aws-sdk:sagemaker:describeTrainingJob"),
-        entered(11, "Gate"),
+        entered(11, "JudgeCandidate"),
         scheduled(12, "arn:aws:lambda:eu-west-1:1:function:gate-model", "LambdaFunction"),
-        entered(13, "Alert"),
-        scheduled(14, "publish"),
+        entered(13, "PublishAlert"),
+        scheduled(14, "invoke"),
+        entered(15, "PublishAlertDirectly"),
+        scheduled(16, "publish"),
     ]
-    assert [name for _, name in timeline.steps(history)] == ["ConvertLabels", "AssembleDataset", "Train", "Gate"]
+    steps = [name for _, name in timeline.steps(history)]
+    assert steps == ["ConvertLabels", "AssembleDataset", "Train", "JudgeCandidate"]
 
 
 def snap(**changes: Any) -> Snapshot:
