@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cli import snapshot
 from cli.cloud import Cloud
@@ -26,7 +26,7 @@ class Started:
     execution_arn: str
     name: str
 
-    def as_document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, object]:
         """The members, ready for JSON."""
         return {"execution_arn": self.execution_arn, "name": self.name}
 

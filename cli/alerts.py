@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from skyloop import layout
 from skyloop.aws.storage import Storage
+from skyloop.documents import JsonObject
 
 from cli.cloud import Cloud
 from cli.errors import CliError
@@ -49,8 +50,9 @@ def _keys(cloud: Cloud, since: date) -> list[str]:
 
 def _read(storage: Storage, key: str) -> ArchivedAlert:
     try:
-        archived: dict[str, Any] = json.loads(storage.read(key).body)
-        alert: ArchivedAlert = {"event": "message", "subject": "", "at": archived["published_at"], **archived["alert"]}
+        archived: JsonObject = json.loads(storage.read(key).body)
+        alert: ArchivedAlert = {"event": "message", "subject": "", "at": archived["published_at"]}
+        alert.update(archived["alert"])
     except (ValueError, KeyError, TypeError) as error:
         raise CliError(
             f"s3 object {key} is not an archived alert: {error!r}", "Delete the object, then repeat the command."

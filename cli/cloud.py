@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
+from skyloop.documents import JsonObject
 
 from cli.errors import CliError, error_code
 
@@ -155,10 +156,10 @@ class Cloud:
         return f"on AWS ({self.session.region_name or 'no region'})"
 
 
-def read_laptop(home: Path) -> dict[str, Any] | None:
+def read_laptop(home: Path) -> JsonObject | None:
     """laptop.json of a running or stopped laptop cloud, None when there is none. Raises CliError when it is broken."""
     try:
-        running: dict[str, Any] = json.loads((home / "laptop.json").read_text())
+        running: JsonObject = json.loads((home / "laptop.json").read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import ClientError
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
-from skyloop.documents import Detection, EndpointResponse
+from skyloop.documents import Detection, EndpointResponse, JsonObject
 from skyloop.formats.images import media_type
 
 from cli.cloud import Cloud
@@ -31,9 +30,9 @@ class ImageDetections:
     height: int
     detections: tuple[Detection, ...]
     variant: str
-    model: dict[str, Any]
+    model: JsonObject
 
-    def as_document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, object]:
         """The members, ready for JSON."""
         return {
             "image": str(self.path),

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from botocore.exceptions import ClientError
 from PIL import Image as PillowImage
@@ -60,7 +60,7 @@ class DropReport:
     other_files: int = 0
     keys: list[str] = field(default_factory=list)
 
-    def as_document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, object]:
         """The members, ready for JSON."""
         return asdict(self)
 

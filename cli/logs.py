@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+from skyloop.documents import JsonObject
 
 from cli.cloud import Cloud
 from cli.errors import CliError, error_code
@@ -24,9 +25,9 @@ class Line:
     group: str
     level: str
     message: str
-    fields: dict[str, Any]
+    fields: JsonObject
 
-    def as_document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, object]:
         """The members, ready for JSON."""
         return asdict(self)
 

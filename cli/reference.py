@@ -1,12 +1,12 @@
-"""`python -m cli.reference` writes docs/cli.md from the commands themselves; a test fails when it is out of date."""
+"""`python -m cli.reference` writes docs/cli.md from the commands; a test fails when the file is out of date."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from cli.main import EPILOG, app
 
@@ -21,18 +21,18 @@ and what to do next), 2 wrong usage, 130 interrupted. `skyloop` is `.venv/bin/sk
 SHARED = {"profile", "region", "stack", "home", "as_json", "help"}
 
 
-def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every command of a group with its full name, groups opened."""
+def commands(group: TyperGroup, path: str) -> Iterator[tuple[str, TyperCommand]]:
+    """Every command of a group, and of the groups in it, with its full name."""
     for name, command in group.commands.items():
-        if hasattr(command, "commands"):
+        if isinstance(command, TyperGroup):
             yield from commands(command, f"{path} {name}")
-        else:
+        elif isinstance(command, TyperCommand):
             yield f"{path} {name}", command
 
 
-def usage(name: str, command: Any) -> str:
+def usage(name: str, command: TyperCommand) -> str:
     """`skyloop drop [OPTIONS] PATH`."""
-    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    arguments = [item for item in command.params if isinstance(item, TyperArgument)]
     words = [item.name.upper() + ("..." if item.nargs == -1 else "") for item in arguments]
     shown = [word if item.required else f"[{word}]" for word, item in zip(words, arguments, strict=True)]
     return " ".join([name, "[OPTIONS]", *shown])
@@ -41,12 +41,12 @@ def usage(name: str, command: Any) -> str:
 VALUES = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
 
 
-def _value(item: Any) -> str:
+def _value(item: TyperOption) -> str:
     """What stands for an option's value: its metavar, or a word for its type."""
     return item.metavar or VALUES[item.type_descriptor.annotation]
 
 
-def _default(item: Any) -> str:
+def _default(item: TyperOption) -> str:
     if item.default in (None, False, []) or item.required or not item.show_default:
         return ""
     if item.is_flag:
@@ -54,34 +54,33 @@ def _default(item: Any) -> str:
     return f" Default: `{item.default}`."
 
 
-def _environment(item: Any) -> str:
+def _environment(item: TyperOption) -> str:
     names = [item.envvar] if isinstance(item.envvar, str) else item.envvar or []
     return f" Environment: `{'`, `'.join(names)}`." if names else ""
 
 
-def section(name: str, command: Any) -> str:
+def command_section(name: str, command: TyperCommand) -> str:
     """One command: what it does, how it is called, what it takes."""
-    lines = [f"## {name}", "", command.help.strip(), "", "```", usage(name, command), "```", ""]
+    lines = [f"## {name}", "", (command.help or "").strip(), "", "```", usage(name, command), "```", ""]
     for item in command.params:
         if item.name in SHARED:
             continue
-        said = (item.help or "").strip()
-        if item.param_type_name == "argument":
-            lines.append(f"- `{item.name.upper()}`: {said}")
-        else:
+        if isinstance(item, TyperArgument):
+            lines.append(f"- `{item.name.upper()}`: {(item.help or '').strip()}")
+        elif isinstance(item, TyperOption):
             flags = "`, `".join([*item.opts, *item.secondary_opts])
             value = "" if item.is_flag else f" {_value(item)}"
-            lines.append(f"- `{flags}{value}`: {said}{_default(item)}{_environment(item)}")
+            lines.append(f"- `{flags}{value}`: {(item.help or '').strip()}{_default(item)}{_environment(item)}")
     clouds = "--profile" if any(item.name == "profile" for item in command.params) else ""
     shared = "`--profile`, `--region`, `--stack`, `--home`, `--json`" if clouds else "`--home`, `--json`"
     lines += [f"- {shared}: as everywhere.", ""]
     return "\n".join(lines)
 
 
-def text() -> str:
+def reference_page() -> str:
     """The whole page."""
-    group = typer.main.get_command(app)
-    parts = [section(name, command) for name, command in commands(group, "skyloop")]
+    group = typer.main.get_group(app)
+    parts = [command_section(name, command) for name, command in commands(group, "skyloop")]
     shared = [
         "## Options of every command",
         "",
@@ -96,4 +95,4 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(text())
+    TARGET.write_text(reference_page())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -16,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from skyloop.documents import JsonObject
+
     from cli.alerts import ArchivedAlert
     from cli.detect import ImageDetections
     from cli.drop import DropReport
@@ -75,7 +76,7 @@ def images_line(counts: dict[str, int], queued: int) -> Text:
     return line
 
 
-def endpoint_line(endpoint: Endpoint, drift: Mapping[str, Any]) -> Text:
+def endpoint_line(endpoint: Endpoint, drift: JsonObject) -> Text:
     """What serves, and whether the images that it gets have drifted."""
     line = Text("endpoint  ", style="bold") + Text(f"{endpoint.name} ") + styled(endpoint.status)
     if endpoint.config:

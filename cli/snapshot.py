@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from botocore.exceptions import ClientError
 from skyloop import layout
-from skyloop.documents import ImageStatus
+from skyloop.documents import ImageStatus, JsonObject
 
 from cli import alerts
 from cli.alerts import ArchivedAlert
@@ -98,10 +98,10 @@ class Snapshot:
     running: list[Execution]
     packages: list[Package]
     endpoint: Endpoint
-    drift: dict[str, Any]
+    drift: JsonObject
     alerts: list[ArchivedAlert] = field(default_factory=list)
 
-    def as_document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, object]:
         """The members, ready for JSON."""
         return asdict(self)
 
@@ -237,7 +237,7 @@ def endpoint(cloud: Cloud) -> Endpoint:
     )
 
 
-def drift(cloud: Cloud) -> dict[str, Any]:
+def drift(cloud: Cloud) -> JsonObject:
     """What the state table says of the endpoint's drift, {} when it was never judged."""
     return cloud.state_table.get(layout.drift_item(cloud.endpoint_name)) or {}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cli import snapshot
 from cli.cloud import Cloud
@@ -41,7 +41,7 @@ class TimelineEvent:
     level: Level = "info"
     subject: str = ""
 
-    def as_document(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, object]:
         """The members, ready for JSON."""
         return {
             "at": self.at.isoformat(),

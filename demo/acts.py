@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from itertools import takewhile
 from pathlib import Path
 
 from PIL import Image
 from skyloop.documents import CatalogueItem, Detection
+from skyloop.formats.evaluation import Evaluation
 from skyloop.layout import DRIFT_FLIGHTS, DatasetFiles
 
 from cli import snapshot
@@ -54,10 +56,10 @@ def first_flights(play: Play) -> Outcome:
     outcome = play.outcome(before, RETRAIN_SECONDS)
     _keep_decision(play, "v1", outcome)
     if not outcome.deployed:
-        raise DemoFailed(f"The first model did not come into service: {outcome.decision['summary']}")
-    evaluation = play.document(outcome.artifacts.evaluation) or {}
+        raise DemoFailed(f"The first model did not come into service: {outcome.decision.summary}")
+    evaluation = Evaluation.parse(play.cloud.storage.read(outcome.artifacts.evaluation).body)
     play.narrator.say(
-        f"v1 is in service: {outcome.numbers} on {evaluation.get('images', '?')} frames of the frozen test set", "good"
+        f"v1 is in service: {outcome.numbers} on {evaluation.images} frames of the frozen test set", "good"
     )
     play.row("flight lines 1", f"v1 approved and deployed, {outcome.numbers}", outcome.artifacts.folder)
     return outcome
@@ -68,8 +70,10 @@ def unseen_frames(play: Play, outcome: Outcome) -> list[Path]:
 
     Every third is enough: neighbors overlap, and drift must not be judged on so little traffic from one place.
     """
-    manifest = play.document(DatasetFiles(outcome.decision["dataset_id"]).manifest("test"))
-    named = {Path(entry).stem for entry in manifest or [] if isinstance(entry, str)}
+    manifest: list[object] = json.loads(
+        play.cloud.storage.read(DatasetFiles(outcome.decision.dataset_id).manifest("test")).body
+    )
+    named = {Path(entry).stem for entry in manifest if isinstance(entry, str)}
     found = [path for path in frames(play.drops.first) if sha256_of(path)[:16] in named]
     return found[::3]
 
@@ -102,7 +106,7 @@ def more_flights(play: Play) -> Outcome:
         play.narrator.say(result, "warning")
     else:
         result = f"refused, v1 still serves: {outcome.numbers}"
-        play.narrator.say(f"{result}. {outcome.decision['summary']}", "warning")
+        play.narrator.say(f"{result}. {outcome.decision.summary}", "warning")
     play.row("flight lines 2", result, outcome.artifacts.decision)
     return outcome
 
@@ -127,7 +131,7 @@ def scrambled_labels(play: Play) -> Outcome:
     else:
         same = now.config == serving.config and now.status == "InService"
         result = f"refused: {outcome.numbers}; version {now.version} {'still serves' if same else 'is ' + now.status}"
-        play.narrator.say(f"{result}. {outcome.decision['summary']}", "good" if same else "error")
+        play.narrator.say(f"{result}. {outcome.decision.summary}", "good" if same else "error")
     play.row("scrambled labels", result, outcome.artifacts.decision)
     return outcome
 
@@ -192,5 +196,4 @@ def _show_queue(play: Play, keys: list[str]) -> None:
 def _keep_decision(play: Play, name: str, outcome: Outcome) -> None:
     play.artifacts[f"{name}: the gate's decision"] = outcome.artifacts.decision
     play.artifacts[f"{name}: the evaluation"] = outcome.artifacts.report
-    if dataset := outcome.decision.get("dataset_id"):
-        play.artifacts[f"{name}: the dataset"] = DatasetFiles(dataset).report
+    play.artifacts[f"{name}: the dataset"] = DatasetFiles(outcome.decision.dataset_id).report

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from botocore.exceptions import ClientError
+from skyloop.aws.storage import ObjectMissing
+from skyloop.documents import Decision
 from skyloop.layout import ModelArtifacts
 
 from cli import flights, snapshot
@@ -46,7 +48,7 @@ class Outcome:
     """What a drop led to: the retrain's job, the decision, the package if there is one, whether it was deployed."""
 
     job: str
-    decision: dict[str, Any]
+    decision: Decision
     package: Package | None
     deployed: bool
 
@@ -58,16 +60,16 @@ class Outcome:
     @property
     def approved(self) -> bool:
         """Whether the gate approved the model."""
-        return self.decision.get("decision") == "approve"
+        return self.decision.decision == "approve"
 
     @property
     def numbers(self) -> str:
         """The gate's numbers in a few words."""
-        score = self.decision.get("map50")
+        score = self.decision.map50
         text = "no mAP50" if score is None else f"mAP50 {score:.3f}"
-        if (champion := self.decision.get("champion_map50")) is not None:
+        if (champion := self.decision.champion_map50) is not None:
             text += f" against the champion's {champion:.3f}"
-        if interval := self.decision.get("difference_interval"):
+        if interval := self.decision.difference_interval:
             text += f" (difference {interval[0]:+.3f} to {interval[1]:+.3f} at 95 %)"
         return text
 
@@ -153,20 +155,17 @@ class Play:
             return job, package, snapshot.endpoint(self.cloud).version == str(package.version)
 
         job, package, deployed = self.follow(ended, "the retrain to end", timeout)
-        decision = self.document(ModelArtifacts(job).decision)
-        if decision is None:
+        try:
+            decision = self.cloud.storage.read(ModelArtifacts(job).decision)
+        except ObjectMissing:
             alerts = self.timeline.now.alerts if self.timeline.now else []
             newest = f"{alerts[0].get('what')} {alerts[0].get('why', '')}" if alerts else "none"
-            raise DemoFailed(f"{job} came to no decision. Last alert: {newest}")
-        return Outcome(job, decision, package, deployed)
+            raise DemoFailed(f"{job} came to no decision. Last alert: {newest}") from None
+        return Outcome(job, Decision.model_validate_json(decision.body), package, deployed)
 
     def labeling_jobs(self) -> set[str]:
         """Names of the labeling jobs that exist now."""
         return {job.name for job in snapshot.labeling_jobs(self.cloud, 100)}
-
-    def document(self, key: str) -> Any:
-        """A JSON document of the data bucket, None when there is none."""
-        return self.cloud.storage.read_json_if_there(key)
 
     def detect(self, paths: list[Path]) -> list[ImageDetections]:
         """Send each image to the endpoint."""

@@ -77,7 +77,7 @@ def label(
     out: Output,
     now: Annotated[bool, typer.Option("--now", help="Label what is pending without waiting for a full batch.")] = False,
 ) -> None:
-    """Start a labeling job if enough images are pending; with --now, for all that are pending."""
+    """Start a labeling job if enough images are pending or have waited long enough; with --now, for all pending."""
     started = actions.start(cloud, "Label", "label", json.dumps({"force": now}))
     out.result(started.as_document(), lambda: f"Started {started.name}. `skyloop watch` shows the labeling job.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import boto3
@@ -188,6 +189,19 @@ def test_base_weights(tmp_path: Path) -> None:
     (tmp_path / "w.onnx").write_bytes(b"x")
     with pytest.raises(CliError, match=r"not a \.pt file"):
         local_weights(str(tmp_path / "w.onnx"))
+
+
+def test_the_version_of_an_installed_skyloop_and_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: {"skyloop": "1.2.3"}[name])
+    assert run("--version") == (0, "skyloop 1.2.3\n", "")
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    code, out, _ = run("--version")
+    assert code == 0
+    assert "version unknown" in out
 
 
 @pytest.mark.parametrize("command", ["up", "drop", "label", "status", "watch", "alerts", "logs", "detect", "rollback"])

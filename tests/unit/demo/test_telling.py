@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from rich.console import Console
-from skyloop.documents import Detection
+from skyloop.documents import Decision, Detection
 
 from cli.timeline import TimelineEvent
 from demo import pictures, report
@@ -146,4 +146,15 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     ],
 )
 def test_the_gates_numbers_in_words(decision: dict[str, Any], says: str) -> None:
-    assert Outcome("job", decision, None, False).numbers == says
+    thresholds = {"min_map50": 0.2, "min_class_ap50": 0.1, "min_class_boxes": 20, "max_map50_drop": 0.02}
+    facts: dict[str, Any] = {
+        "summary": "",
+        "reasons": [],
+        "rules": [],
+        "champion_map50": None,
+        "thresholds": thresholds,
+        "decided_at": datetime(2026, 3, 1, tzinfo=UTC),
+        **dict.fromkeys(("training_job", "dataset_id", "test_set_id", "evaluation_uri", "evaluation_sha256"), "x"),
+        **dict.fromkeys(("evaluator", "correlation_id"), "x"),
+    }
+    assert Outcome("job", Decision.model_validate(facts | decision), None, False).numbers == says

@@ -4,7 +4,7 @@ from cli import reference
 
 
 def test_the_reference_says_what_the_commands_are() -> None:
-    assert reference.TARGET.read_text() == reference.text(), "out of date: run `python -m cli.reference`"
+    assert reference.TARGET.read_text() == reference.reference_page(), "out of date: run `python -m cli.reference`"
 
 
 def test_every_command_and_option_explains_itself() -> None:

@@ -128,6 +128,7 @@ class DatasetFiles:
 
     @property
     def folder(self) -> str:
+        """The prefix of all of them, with `/` at its end."""
         return f"{PROCESSED_DATA}{self.dataset_id}/"
 
     @property
@@ -137,6 +138,7 @@ class DatasetFiles:
 
     @property
     def report(self) -> str:
+        """The dataset as an HTML page."""
         return f"{self.folder}report.html"
 
     def manifest(self, split: str) -> str:
