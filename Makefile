@@ -1,46 +1,61 @@
 # Two commands: `make demo` plays a day in the life, `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench clean
+.PHONY: help setup demo test test-fast test-conformance lint format types bench clean
 
 ready := .venv/.ready
-ready_test := .venv/.ready-test
-pins := requirements.txt constraints.txt layers/dependencies/requirements.txt training_container/requirements.txt scripts/setup-venv.sh
+ready_dev := .venv/.ready-dev
+pins := pyproject.toml constraints.txt training_container/requirements.txt scripts/setup-venv.sh scripts/pip-install.sh \
+	scripts/uv_pip.py
+pytest := .venv/bin/python -m pytest -q
+two_at_a_time := -n 2 --dist loadgroup
 
 help: ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 $(ready): $(pins)
-	@scripts/setup-venv.sh requirements.txt
+	@scripts/setup-venv.sh
 	@touch $@
 
-$(ready_test): $(pins) requirements-test.txt scripts/setup-tools.sh
-	@scripts/setup-venv.sh requirements-test.txt
+$(ready_dev): $(pins) requirements-sam.txt package-lock.json scripts/setup-tools.sh
+	@scripts/setup-venv.sh test lint
 	@scripts/setup-tools.sh
 	@touch $(ready) $@
 
-setup: $(ready_test) ## The environment alone: .venv with the `skyloop` command, and the checkers' tools
+setup: $(ready_dev) ## The environment alone: .venv with the `skyloop` command, and the tools that check it
 
 demo: $(ready) ## A day in the life on real airborne images, on the laptop cloud
 	@.venv/bin/python -m demo $(DEMO_ARGS)
 
-test: $(ready_test) ## Everything: unit, infra, conformance, then the whole loop
-	.venv/bin/ruff check .
-	.venv/bin/python -m pytest -q -n 2 --dist loadgroup -m "not loop"
-	.venv/bin/python -m pytest -q -m loop
+test: lint ## Everything: style, types and borders, unit, infra, conformance, then the whole loop
+	$(pytest) $(two_at_a_time) -m "not loop"
+	$(pytest) -m loop
 
-test-fast: $(ready_test) ## The unit tests alone
-	.venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/unit training_container/tests
+test-fast: $(ready_dev) ## The unit tests alone
+	$(pytest) $(two_at_a_time) tests/unit training_container/tests
 
-lint: $(ready_test) ## Style
+test-conformance: $(ready_dev) ## Whether the laptop cloud does as AWS does
+	$(pytest) $(two_at_a_time) tests/conformance
+
+lint: $(ready_dev) ## Style, who imports whom, and types
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/mypy
+
+types: $(ready_dev) ## Types alone
+	.venv/bin/mypy
+
+format: $(ready_dev) ## Lay the code out as `make lint` wants it
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
 
 # Not drift.py, which needs images of its own, nor footprint.py, which measures a command you give it.
 benches := training_container.bench.training training_container.bench.warm_start training_container.bench.inference \
 	bench.serving bench.retrain_overhead
 bench: export PYTHONPATH = training_container
 bench: export OMP_WAIT_POLICY = PASSIVE
-bench: $(ready_test) ## Figures, measured again: training, inference, serving, orchestration
+bench: $(ready_dev) ## Figures, measured again: training, inference, serving, orchestration
 	@for name in $(benches); do echo "== $$name"; .venv/bin/python -m "$$name" || exit 1; done
 
 clean: ## Forget environments, caches and the laptop cloud's state
-	rm -rf .venv .venv-sam node_modules .aws-sam .skyloop .cache
+	rm -rf .venv .venv-sam node_modules .aws-sam .skyloop .cache .mypy_cache .import_linter_cache skyloop.egg-info

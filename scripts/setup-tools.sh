@@ -8,7 +8,7 @@ wanted=$(cat requirements-sam.txt && .venv/bin/python --version)
 if [ "$(cat .venv-sam/installed 2>/dev/null || true)" != "$wanted" ]; then
     rm -rf .venv-sam
     .venv/bin/python -m venv .venv-sam
-    .venv-sam/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-sam.txt
+    scripts/pip-install.sh .venv-sam --no-deps -r requirements-sam.txt
     printf '%s\n' "$wanted" >.venv-sam/installed
 fi
 

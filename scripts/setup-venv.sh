@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Build .venv from the pins. Usage: scripts/setup-venv.sh REQUIREMENTS_FILE
+# Build .venv from the pins. Usage: scripts/setup-venv.sh [GROUP…], dependency groups of pyproject.toml.
 # PYTHON picks the interpreter; PIP_ARGS adds to every pip call (an extra index for CPU-only torch wheels, say).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${PYTHON:-python3}"
-requirements="$1"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
   echo "Skyloop needs Python 3.11 or newer; $("$python" --version) found. Set PYTHON=/path/to/python3.11 and run make again." >&2
   exit 1
@@ -14,11 +13,10 @@ requirements="$1"
   exit 1
 }
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-echo "Installing $requirements into .venv (about a minute and 2 GB the first time) …"
-# shellcheck disable=SC2086
-.venv/bin/python -m pip install --quiet --disable-pip-version-check ${PIP_ARGS:-} -r "$requirements" -c constraints.txt
-# The project's own folders and the `skyloop` command: a path file is all an unpackaged application needs.
-site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
-printf '%s\n%s\n' "$PWD" "$PWD/layers/skyloop/python" > "$site/skyloop.pth"
-printf '#!%s\nfrom cli.main import main\n\nmain()\n' "$PWD/.venv/bin/python" > .venv/bin/skyloop
-chmod +x .venv/bin/skyloop
+echo "Installing Skyloop${1:+ and the groups $*} into .venv (about a minute and 2 GB the first time) …"
+# bash 3.2, which macOS has, knows no empty array under `set -u`: the groups become options in place.
+for group in "$@"; do
+  set -- "$@" --group "$group"
+  shift
+done
+scripts/pip-install.sh .venv -c constraints.txt -e . -r training_container/requirements.txt "$@"

@@ -14,7 +14,7 @@ import ultralytics.engine.trainer as ultralytics_trainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import strip_optimizer
 
-from .arithmetic import fastest
+from .cpu_precision import autotune, to_layout
 from .environment import Interrupted
 
 EpochReport = Callable[[int, dict[str, float]], None]
@@ -49,16 +49,18 @@ class Trainer(DetectionTrainer):
             self.add_callback(event, lambda _, callback=callback: callback())
 
     def setup_model(self) -> Any:
-        """Build the model; on a CPU, train it in the arithmetic that is fastest there. Ultralytics has bfloat16 and
-        channels-last tensors on CUDA only; mAP is the same."""
+        """Build the model. On a CPU, train it in the mode that is fastest there.
+
+        Ultralytics has bfloat16 and channels-last tensors on CUDA only. The mAP is the same.
+        """
         checkpoint = super().setup_model()
         if self.device.type == "cpu":
-            chosen = fastest(self.model, self.args.imgsz, self.args.batch)
-            print(f"arithmetic={chosen}", flush=True)
-            torch.set_num_threads(chosen.threads)
-            if chosen.bf16:
+            mode = autotune(self.model, self.args.imgsz, self.args.batch)
+            print(f"cpu_mode={mode}", flush=True)
+            torch.set_num_threads(mode.threads)
+            if mode.bf16:
                 self._layout = torch.channels_last
-                self.model = self.model.to(memory_format=self._layout)
+                self.model = to_layout(self.model, self._layout)
                 ultralytics_trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
         return checkpoint
 
