@@ -28,8 +28,8 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
         sns=client("sns"),
     )
     answer = sweep.sweep(request)
-    metrics.add_metric("UploadsRequeued", MetricUnit.Count, answer.requeued)
-    metrics.add_metric("ImagesReleased", MetricUnit.Count, answer.released)
-    metrics.add_metric("QuarantineTold", MetricUnit.Count, answer.quarantined)
+    metrics.add_metric("UploadsRequeued", MetricUnit.Count, answer.uploads_requeued)
+    metrics.add_metric("ImagesRequeued", MetricUnit.Count, answer.images_requeued)
+    metrics.add_metric("QuarantineAlerted", MetricUnit.Count, answer.files_alerted)
     logger.info("swept", **answer.plain())
     return answer.plain()

@@ -59,7 +59,7 @@ SETTINGS = {
         for name in (
             "PublishAlertFunction",
             "SelectForLabelingFunction",
-            "ReleaseImagesFunction",
+            "RequeueImagesFunction",
             "ConvertLabelsFunction",
             "AssembleDatasetFunction",
             "GateModelFunction",

@@ -176,7 +176,7 @@ VARIABLES: dict[str, wiring.JSON] = {
     },
     "sweep": {
         **COMMON,
-        "uploads": {"requeued": 1, "released": 2, "quarantined": 0},
+        "swept": {"uploads_requeued": 1, "images_requeued": 2, "files_alerted": 0},
         "finished": [],
         "serving": 1,
         "approved": [],
@@ -264,7 +264,7 @@ RESULTS: dict[str, Any] = {
         "LabelingJobOutput": {"OutputDatasetS3Uri": "s3://data/ground-truth-jobs/j/output.manifest"},
         "Tags": [{"Key": "Project", "Value": "x"}, {"Key": "CorrelationId", "Value": "f"}],
     },
-    "retrain.RequeueImages": {"Payload": {"released": 3}},
+    "retrain.RequeueImages": {"Payload": {"requeued": 3}},
     "retrain.ConvertLabels": [[5, 40, 1, 2], [3, 9, 0, 0]],
     "retrain.ConvertLabels/ConvertBatch": {"Payload": {"converted": 5, "boxes": 40, "quarantined": 1, "unlabeled": 2}},
     "retrain.AssembleDataset": {"Payload": DATASET},
@@ -275,7 +275,7 @@ RESULTS: dict[str, Any] = {
     "retrain.JudgeCandidate": {"Payload": {"decision": "approve"}},
     "retrain.RegisterPackage": {"ModelPackageArn": f"{PACKAGES}/2"},
     "route.FindExecution": {"Status": "SUCCEEDED", "StopDate": "2026-11-23T10:05:00.123Z"},
-    "sweep.SweepUploads": {"Payload": {"requeued": 1, "released": 2, "quarantined": 0}},
+    "sweep.SweepUploads": {"Payload": {"uploads_requeued": 1, "images_requeued": 2, "files_alerted": 0}},
     "sweep.ListFinishedJobs": {"LabelingJobSummaryList": [{"LabelingJobName": JOB, "LabelingJobStatus": "Completed"}]},
     "sweep.ListApprovedPackages": {
         "ModelPackageSummaryList": [{"ModelPackageVersion": 2, "ModelPackageArn": f"{PACKAGES}/2"}]

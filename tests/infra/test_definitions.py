@@ -187,7 +187,7 @@ def test_every_machine_outlives_its_tasks() -> None:
 
 PAYLOADS = {
     "SelectForLabelingFunctionArn": {"now", "force"},
-    "ReleaseImagesFunctionArn": {"job_name", "reason", "labeled"},
+    "RequeueImagesFunctionArn": {"job_name", "reason", "labeled"},
     "ConvertLabelsFunctionArn": {"Items", "BatchInput"},
     "AssembleDatasetFunctionArn": {"labeling_job_name", "correlation_id", "now"},
     "GateModelFunctionArn": {"evaluation_uri", "dataset_uri", "training_job_name", "correlation_id", "now"},

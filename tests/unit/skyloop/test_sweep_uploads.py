@@ -81,6 +81,11 @@ def refused(number: int, reason: str = "it is not an image", **changes: Any) -> 
     return item(number, "", **{**facts, "reason": reason, **changes})
 
 
+def counts(**found: int) -> dict[str, int]:
+    """A response with these numbers and otherwise zeros."""
+    return {"uploads_requeued": 0, "images_requeued": 0, "uploads_examined": 0, "files_alerted": 0, **found}
+
+
 def sweep(now: datetime) -> dict[str, Any]:
     return load_handler("sweep_uploads").handler({"now": now.isoformat()}, Context())
 
@@ -101,18 +106,18 @@ def item(number: int, job: str, **changes: Any) -> CatalogueItem:
 
 
 def test_nothing_is_missing_where_there_is_nothing():
-    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 0, "quarantined": 0}
+    assert sweep(later()) == counts()
 
 
 def test_a_forgotten_upload_is_queued_and_then_catalogued(storage, catalogue, queued):
     storage.write(ODD, encoded(picture()))
-    assert sweep(later()) == {"requeued": 1, "released": 0, "examined": 1, "quarantined": 0}
+    assert sweep(later()) == counts(uploads_requeued=1, uploads_examined=1)
     (message,) = queued()
     assert message["detail"]["object"]["key"] == ODD
     record = {**stored_event("sqs_batch")["Records"][0], "body": json.dumps(message)}
     load_handler("catalogue_images").handler({"Records": [record]}, Context())
     assert [entry.key for entry in catalogue.by_status("PENDING")] == [ODD]
-    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 1, "quarantined": 0}
+    assert sweep(later()) == counts(uploads_examined=1)
 
 
 def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
@@ -129,12 +134,12 @@ def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
         record = stored_event("sqs_batch")["Records"][0]
         records.append({**record, "messageId": str(number), "body": json.dumps(event)})
     load_handler("catalogue_images").handler({"Records": records}, Context())
-    assert sweep(later()) == {"requeued": 0, "released": 0, "examined": 3, "quarantined": 1}
+    assert sweep(later()) == counts(uploads_examined=3, files_alerted=1)
 
 
 def test_fresh_uploads_are_left_to_their_own_events(storage, queued):
     storage.write("raw-images/a/1.jpg", encoded(picture()))
-    assert sweep(later(0.5)) == {"requeued": 0, "released": 0, "examined": 1, "quarantined": 0}
+    assert sweep(later(0.5)) == counts(uploads_examined=1)
     assert queued() == []
 
 
@@ -142,21 +147,21 @@ def test_uploads_that_may_still_wait_in_the_queue_are_not_queued_again(stack, st
     """A large drop is worked on for longer than the quiet period: nothing of it is missing."""
     storage.write("raw-images/a/1.jpg", encoded(picture()))
     client("sqs").send_message(QueueUrl=stack.uploads_queue_url, MessageBody="{}")
-    assert sweep(later())["requeued"] == 0
+    assert sweep(later())["uploads_requeued"] == 0
     client("sqs").receive_message(QueueUrl=stack.uploads_queue_url)  # being worked on
-    assert sweep(later())["requeued"] == 0
-    assert sweep(later(130))["requeued"] == 1  # but a queue that is never empty does not hide an upload
+    assert sweep(later())["uploads_requeued"] == 0
+    assert sweep(later(130))["uploads_requeued"] == 1  # but a queue that is never empty does not hide an upload
 
 
 def test_more_uploads_than_a_message_batch(storage, queued):
     for number in range(23):
         storage.write(f"raw-images/a/{number}.jpg", b"x")
-    assert sweep(later())["requeued"] == 23
+    assert sweep(later())["uploads_requeued"] == 23
     assert len({message["detail"]["object"]["key"] for message in queued()}) == 23
 
 
 @pytest.mark.parametrize(
-    ("status", "released"),
+    ("status", "requeued"),
     [
         (None, 2),
         ("Failed", 2),
@@ -167,14 +172,14 @@ def test_more_uploads_than_a_message_batch(storage, queued):
         ("Completed", 0),
     ],
 )
-def test_images_of_dead_jobs_are_requeued(catalogue, jobs, status, released):
+def test_images_of_dead_jobs_are_requeued(catalogue, jobs, status, requeued):
     if status:
         jobs["job"] = status
     for number in range(2):
         catalogue.add(item(number, "job"))
     catalogue.add(item(3, "job", status="LABELED"))
-    assert sweep(later())["released"] == released
-    assert len(list(catalogue.by_status("PENDING"))) == released
+    assert sweep(later())["images_requeued"] == requeued
+    assert len(list(catalogue.by_status("PENDING"))) == requeued
     assert catalogue.get(f"{3:064x}").status == "LABELED"
 
 
@@ -184,9 +189,9 @@ def test_a_selection_under_way_keeps_its_claims(catalogue, state, jobs):
     catalogue.add(item(2, "dead"))
     now = later()
     state.put(LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) + 60})
-    assert sweep(now)["released"] == 1
+    assert sweep(now)["images_requeued"] == 1
     state.put(LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) - 1})
-    assert sweep(now)["released"] == 1
+    assert sweep(now)["images_requeued"] == 1
 
 
 def test_other_errors_are_not_taken_for_a_missing_job(catalogue, jobs, monkeypatch):
@@ -217,7 +222,7 @@ def test_a_bad_drop_is_alerted_once_with_one_alert(catalogue, alerts):
     for number in range(30):
         catalogue.add(refused(number))
     catalogue.add(refused(30, "it is truncated"))
-    assert sweep(later())["quarantined"] == 31
+    assert sweep(later())["files_alerted"] == 31
     (alert,) = alerts()
     assert alert["attributes"] == {"event": "images-quarantined", "severity": "warning", "stage": "dev"}
     assert alert["mail"] == "[skyloop-dev] images-quarantined: 31 files of flight f"
@@ -226,7 +231,7 @@ def test_a_bad_drop_is_alerted_once_with_one_alert(catalogue, alerts):
     )
     assert alert["correlation_id"] == "f"
     assert alert["links"]["quarantine"] == f"s3://{BUCKET}/quarantine/"
-    assert sweep(later())["quarantined"] == 0
+    assert sweep(later())["files_alerted"] == 0
     assert alerts() == []
 
 
@@ -240,7 +245,7 @@ def test_what_came_after_the_alert_is_alerted_and_nothing_else(catalogue, alerts
     # An image that nobody could label keeps its old place in the queue.
     catalogue.add(item(3, "job"))
     catalogue.quarantine(f"{3:064x}", "job", "3 labeling jobs returned it without labels")
-    assert sweep(later())["quarantined"] == 2
+    assert sweep(later())["files_alerted"] == 2
     (alert,) = alerts()
     assert "raw-images/f/2.jpg: it is truncated" in alert["why"]
     assert "raw-images/f/3.jpg: 3 labeling jobs" in alert["why"]
@@ -263,7 +268,7 @@ def test_what_could_not_be_published_is_alerted_by_the_next_sweep(catalogue, ale
         elsewhere.setenv("SKYLOOP_ALERT_TOPIC_ARN", f"{stack.alert_topic_arn}-gone")
         with pytest.raises(Exception, match="does not exist"):
             sweep(later())
-    assert sweep(later())["quarantined"] == 1
+    assert sweep(later())["files_alerted"] == 1
     assert len(alerts()) == 1
 
 

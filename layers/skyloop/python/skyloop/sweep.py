@@ -60,10 +60,15 @@ class Sweep:
 
     def sweep(self, request: SweepRequest) -> SweepResponse:
         """Queue forgotten uploads again, requeue images of labeling jobs that are gone, alert quarantined files."""
-        examined, requeued = self._uploads(request.now)
-        released = self._labeling(request.now)
+        examined, uploads_requeued = self._uploads(request.now)
+        images_requeued = self._labeling(request.now)
         alerted = alert_quarantined(self.storage, self.catalogue, self.sns, self.settings, request.now)
-        return SweepResponse(requeued=requeued, released=released, examined=examined, quarantined=alerted)
+        return SweepResponse(
+            uploads_requeued=uploads_requeued,
+            images_requeued=images_requeued,
+            uploads_examined=examined,
+            files_alerted=alerted,
+        )
 
     def _uploads(self, now: datetime) -> tuple[int, int]:
         """(objects looked at, uploads queued again).

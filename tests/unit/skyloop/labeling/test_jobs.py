@@ -1,4 +1,4 @@
-"""functions/select_for_labeling and functions/release_images: claims, jobs, and what two at once do."""
+"""functions/select_for_labeling and functions/requeue_images: claims, jobs, and what two at once do."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def select(now: datetime = NOW, **changes: Any) -> dict[str, Any]:
     return load_handler("select_for_labeling").handler({"now": now.isoformat(), **changes}, Context())
 
 
-def release(job_name: str) -> dict[str, Any]:
+def requeue(job_name: str) -> dict[str, Any]:
     event = {"job_name": job_name, "reason": "the job failed", "labeled": False}
-    return load_handler("release_images").handler(event, Context())
+    return load_handler("requeue_images").handler(event, Context())
 
 
 def test_nothing_waits(stack, categories):
@@ -155,8 +155,8 @@ def test_requeued_images_wait_in_their_old_place_for_another_job(stack, catalogu
         catalogue.add(image(number))
     before = list(catalogue.by_status("PENDING"))
     job = select()["job_name"]
-    assert release(job) == {"released": 3}
-    assert release(job) == {"released": 0}
+    assert requeue(job) == {"requeued": 3}
+    assert requeue(job) == {"requeued": 0}
     after = list(catalogue.by_status("PENDING"))
     assert [item.queue_order for item in after] == [item.queue_order for item in before]
     assert [(item.attempts, item.unanswered, item.labeling_job) for item in after] == [(1, 0, None)] * 3
@@ -171,8 +171,8 @@ def test_wrong_labels_are_excluded_and_their_images_requeued(stack, catalogue, s
     catalogue.add(image(3, status="LABELED", labeling_job="other"))
     catalogue.add(image(4, status="LABELING", labeling_job="mine"))
     event = {"job_name": "mine", "reason": "boxes are shifted", "labeled": True}
-    handler = load_handler("release_images").handler
-    assert [handler(event, Context()), handler(event, Context())] == [{"released": 3}, {"released": 0}]
+    handler = load_handler("requeue_images").handler
+    assert [handler(event, Context()), handler(event, Context())] == [{"requeued": 3}, {"requeued": 0}]
     assert [(item.attempts, item.labeling_job) for item in catalogue.by_status("PENDING")] == [(1, None)] * 3
     assert [item.labeling_job for item in catalogue.by_status("LABELED")] == ["other"]
     assert [item.labeling_job for item in catalogue.by_status("LABELING")] == ["mine"]
@@ -184,5 +184,5 @@ def test_only_that_jobs_images_are_requeued(stack, catalogue):
     catalogue.add(image(1, status="LABELING", labeling_job="mine"))
     catalogue.add(image(2, status="LABELING", labeling_job="other"))
     catalogue.add(image(3, status="LABELED", labeling_job="mine"))
-    assert release("mine") == {"released": 1}
+    assert requeue("mine") == {"requeued": 1}
     assert [item.labeling_job for item in catalogue.by_status("LABELING")] == ["other"]

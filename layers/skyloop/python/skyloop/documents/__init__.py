@@ -31,8 +31,8 @@ from skyloop.documents.drift import (
 from skyloop.documents.gate import Decision, GateRequest, GateResponse, GateVerdict, Rule, Thresholds
 from skyloop.documents.intake import CatalogueItem, ImageFacts, ImagesCatalogued, ImageStatus, QuarantineRecord
 from skyloop.documents.labeling import (
-    ReleaseRequest,
-    ReleaseResponse,
+    RequeueRequest,
+    RequeueResponse,
     SelectIdle,
     SelectLabel,
     SelectRequest,
@@ -83,9 +83,9 @@ __all__ = [
     "PublishAlertRequest",
     "PublishAlertResponse",
     "QuarantineRecord",
-    "ReleaseRequest",
-    "ReleaseResponse",
     "Request",
+    "RequeueRequest",
+    "RequeueResponse",
     "Rule",
     "ScoredRequest",
     "SelectIdle",

@@ -47,7 +47,7 @@ class SelectLabel(Document):
     task_description: str = Field(max_length=255)
 
 
-class ReleaseRequest(Request):
+class RequeueRequest(Request):
     """Requeue the images of a job: those that it will not label, or those that it has labeled wrongly."""
 
     job_name: str
@@ -55,7 +55,7 @@ class ReleaseRequest(Request):
     labeled: bool = Field(description="true: exclude its labels and requeue their images; false: requeue the rest")
 
 
-class ReleaseResponse(Document):
+class RequeueResponse(Document):
     """How many images were requeued."""
 
-    released: int = Field(ge=0)
+    requeued: int = Field(ge=0)

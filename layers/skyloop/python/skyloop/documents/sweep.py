@@ -16,7 +16,7 @@ class SweepRequest(Request):
 class SweepResponse(Document):
     """What was found and what was done about it."""
 
-    requeued: int = Field(ge=0, description="uploads without an entry, put in the uploads queue again")
-    released: int = Field(ge=0, description="images of dead labeling jobs, back in the labeling queue")
-    examined: int = Field(ge=0, description="objects under raw-images/")
-    quarantined: int = Field(ge=0, description="quarantined files that an alert named for the first time")
+    uploads_requeued: int = Field(ge=0, description="uploads without an entry, put in the uploads queue again")
+    images_requeued: int = Field(ge=0, description="images of dead labeling jobs, back in the labeling queue")
+    uploads_examined: int = Field(ge=0, description="objects under raw-images/")
+    files_alerted: int = Field(ge=0, description="quarantined files that an alert named for the first time")

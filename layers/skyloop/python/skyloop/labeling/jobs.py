@@ -13,8 +13,8 @@ from skyloop.aws.storage import Storage
 from skyloop.documents import (
     CatalogueItem,
     ImageStatus,
-    ReleaseRequest,
-    ReleaseResponse,
+    RequeueRequest,
+    RequeueResponse,
     SelectIdle,
     SelectLabel,
     SelectRequest,
@@ -88,7 +88,7 @@ class LabelingJobs:
             return SelectIdle(reason="another selection is taking these images")
         return self._write_job(job_name, claimed, categories)
 
-    def requeue(self, request: ReleaseRequest) -> ReleaseResponse:
+    def requeue(self, request: RequeueRequest) -> RequeueResponse:
         """Requeue the images that a job has claimed and not labeled or, if `labeled`, those that it has labeled.
 
         Labels of the latter are excluded from all later datasets first. They are not deleted: a note beside them
@@ -102,7 +102,7 @@ class LabelingJobs:
         items = list(self.catalogue.of_job(job_name, status))
         with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
             requeued = pool.map(lambda item: self.catalogue.requeue(item.image_id, job_name, status), items)
-            return ReleaseResponse(released=sum(requeued))
+            return RequeueResponse(requeued=sum(requeued))
 
     def _queue(self, now: datetime) -> selection.Queue:
         """What waits, from three short queries that never read more items than a batch has."""
