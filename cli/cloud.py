@@ -90,7 +90,7 @@ class Cloud:
     def client(self, service: Literal["stepfunctions"]) -> SFNClient: ...
 
     def client(self, service: Any) -> Any:
-        """The client of a service, made once: threads may share a client, but must not make clients at once."""
+        """The client of a service, created once: threads may share clients, but not create them at the same time."""
         with _making_clients:
             if service not in self._clients:
                 settings = Config(retries={"max_attempts": 4, "mode": "standard"}, max_pool_connections=32)
