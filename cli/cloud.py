@@ -128,12 +128,6 @@ class Cloud:
             raise
         return Outputs({item["OutputKey"]: item["OutputValue"] for item in stacks[0].get("Outputs", [])})
 
-    @cached_property
-    def parameters(self) -> dict[str, str]:
-        """The parameters that the stack was deployed with."""
-        stack = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"][0]
-        return {item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])}
-
     @property
     def bucket(self) -> str:
         """The name of the data bucket."""
