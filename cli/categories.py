@@ -64,7 +64,7 @@ def append_categories(names: list[str], more: list[str]) -> list[str]:
 
 
 def read_categories(cloud: Cloud) -> tuple[list[str], str | None]:
-    """The names and the object's ETag; ([], None) when nobody has named a category yet."""
+    """The names and the object's ETag; ([], None) when there are no categories yet."""
     try:
         response = cloud.client("s3").get_object(Bucket=cloud.bucket, Key=LABEL_CATEGORIES)
     except ClientError as error:
@@ -75,7 +75,7 @@ def read_categories(cloud: Cloud) -> tuple[list[str], str | None]:
 
 
 def add_categories(cloud: Cloud, more: list[str]) -> tuple[list[str], list[str]]:
-    """Append names that are new; the answer is (all names, those added).
+    """Append names that are new; returns (all names, those added).
 
     Two people may do so at once: the write is conditional, and repeated on what the other wrote. Raises CliError as
     `append_categories` does, and when others keep changing the list.

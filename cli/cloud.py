@@ -90,7 +90,7 @@ class Cloud:
     def client(self, service: Literal["stepfunctions"]) -> SFNClient: ...
 
     def client(self, service: Any) -> Any:
-        """The client of a service, made once: threads may share a client, but must not make clients at once."""
+        """The client of a service, created once: threads may share clients, but not create them at the same time."""
         with _making_clients:
             if service not in self._clients:
                 settings = Config(retries={"max_attempts": 4, "mode": "standard"}, max_pool_connections=32)
@@ -127,12 +127,6 @@ class Cloud:
                 ) from error
             raise
         return Outputs({item["OutputKey"]: item["OutputValue"] for item in stacks[0].get("Outputs", [])})
-
-    @cached_property
-    def parameters(self) -> dict[str, str]:
-        """The parameters that the stack was deployed with."""
-        stack = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"][0]
-        return {item["ParameterKey"]: item.get("ParameterValue", "") for item in stack.get("Parameters", [])}
 
     @property
     def bucket(self) -> str:

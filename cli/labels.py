@@ -115,7 +115,7 @@ def _images_of_entries(coco: CocoFile, drop: Drop) -> tuple[dict[Identifier, Ima
     missing: list[str] = []
     for entry in coco.images:
         path = _comparable(entry.file_name.replace("\\", "/").removeprefix("./"))
-        # The name as it stands comes first: on most systems a file's name may contain a backslash.
+        # First the name unchanged: on most systems a file's name may contain a backslash.
         match = by_path.get(_comparable(entry.file_name)) or by_path.get(path)
         if match is None and len(same_name := by_name.get(PurePosixPath(path).name, [])) == 1:
             match = same_name[0]
@@ -132,7 +132,7 @@ def _comparable(name: str) -> str:
 
 
 def _content_hash(image: Image) -> str | None:
-    """The image's SHA-256, by which its boxes are found when the same image comes again under another key."""
+    """The image's SHA-256, by which its boxes are found when the same image is uploaded under another key."""
     try:
         with image.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

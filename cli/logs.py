@@ -84,7 +84,7 @@ def _group_lines(cloud: Cloud, group: str, find: str | None, since: float) -> li
         request["logStreamNamePrefix"] = prefix
     if find:
         request["filterPattern"] = f'"{find}"'
-    # Filtered once more here: an emulator may take the filters and ignore them.
+    # Filtered once more here: not every emulator applies the filters of the request.
     return [
         parse_event(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, event["message"])
         for page in cloud.client("logs").get_paginator("filter_log_events").paginate(**request)

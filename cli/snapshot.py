@@ -238,7 +238,7 @@ def endpoint(cloud: Cloud) -> Endpoint:
 
 
 def drift(cloud: Cloud) -> JsonObject:
-    """What the state table says of the endpoint's drift, {} when it was never judged."""
+    """What the state table says of the endpoint's drift, {} before the first judgment."""
     return cloud.state_table.get(layout.drift_item(cloud.endpoint_name)) or {}
 
 

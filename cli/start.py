@@ -28,7 +28,7 @@ def parse_parameters(pairs: list[str]) -> dict[str, str]:
 
 
 def upload_base_weights(home: Path, weights: Path) -> str:
-    """Put a .pt file into the data bucket, under its content's hash. The answer is its s3:// URI."""
+    """Put a .pt file into the data bucket, under its content's hash; returns its s3:// URI."""
     body = weights.read_bytes()
     key = layout.base_weights_key(hashlib.sha256(body).hexdigest(), weights.name)
     return laptop_cloud(home).storage.write(key, body)

@@ -56,7 +56,7 @@ class TimelineEvent:
 class Timeline:
     """Remembers what was seen.
 
-    `look()` gives what is new; `now` is the last snapshot taken, `executions` every execution seen, by ARN.
+    `look()` gives what is new; `now` is the last snapshot, `executions` every execution seen, by ARN.
     """
 
     cloud: Cloud

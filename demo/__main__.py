@@ -39,7 +39,7 @@ CACHE = REPOSITORY / ".cache"
 REPORT = REPOSITORY / "demo-report"
 ACT_ZERO = "0  A cloud on this machine"
 # What differs from samconfig.toml's [laptop]: small frames, so that three trainings do not take too long; and a drift
-# window, a batch and a floor that fit about a hundred frames. docs/demo.md gives the reasons.
+# window, a batch and a floor that fit about a hundred frames.
 PARAMETERS = {
     "Epochs": "12",
     "ImageSize": "160",
@@ -136,7 +136,7 @@ def main(
         typer.Option(
             "--base-weights",
             envvar="SKYLOOP_BASE_WEIGHTS",
-            help="A .pt file or a name [default: yolo11n.pt when it can be downloaded, else from scratch].",
+            help="A .pt file or a name (by default yolo11n.pt if it can be downloaded, else from scratch).",
         ),
     ] = None,
     parameter: Annotated[

@@ -23,8 +23,8 @@ from demo.play import DemoFailed, Outcome, Play
 RETRAIN_SECONDS = 900.0  # a machine that also does other work is slow
 DRIFT_SECONDS = 180.0
 SHOWN = 4  # frames per contact sheet
-ACT_ONE = "1  Flight lines arrive: label, train, judge, deploy"
-ACT_LOOK = "2  What it sees on ground it was never trained on"
+ACT_ONE = "1  Flight lines arrive: label, train, gate, deploy"
+ACT_LOOK = "2  What it detects on ground it was never trained on"
 ACT_TWO = "3  More flight lines: retrain from v1, compare, canary"
 ACT_SCRAMBLED = "4  A batch with scrambled labels"
 ACT_DRIFT = "5  Traffic from other sites"

@@ -6,7 +6,7 @@ Yellowstone (YELL), Ordway-Swisher (OSBS) and Soaproot Saddle (SOAP), with tree 
 - Images: public domain, CC0 1.0, by NEON's data policy (https://www.neonscience.org/data-samples/data-policies-citation);
   NEON asks to be cited.
 - Boxes: Weinstein et al., "A benchmark dataset for canopy crown detection and delineation in co-registered airborne
-  RGB, LiDAR and hyperspectral imagery", PLoS Comput Biol 17(7): e1009180 (2021). They reach us inside the deepforest
+  RGB, LiDAR and hyperspectral imagery", PLoS Comput Biol 17(7): e1009180 (2021). They come inside the deepforest
   2.1.0 wheel, which is MIT (Copyright 2019 Ben Weinstein) and names no other license for its sample data.
 
 Nothing of it is in this repository: the wheel is downloaded once, checked against the SHA-256 below, and cached.

@@ -31,7 +31,7 @@ class Subscriber:
     _server: ThreadingHTTPServer | None = None
 
     def subscribe(self, timeout: float = 20) -> str:
-        """Listen, subscribe, and wait for the confirmation. The answer is the URL that SNS sends to.
+        """Listen, subscribe, and wait for the confirmation. Returns the URL that SNS sends to.
 
         Raises TimeoutError when no confirmation comes within `timeout` seconds.
         """
@@ -58,7 +58,7 @@ class Subscriber:
         return url
 
     def handle(self, body: bytes) -> int:
-        """Handle one POST. The answer is the HTTP status to respond with."""
+        """Handle one POST; returns the HTTP status to respond with."""
         try:
             message = json.loads(body)
             kind, topic = message["Type"], message["TopicArn"]

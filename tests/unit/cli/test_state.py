@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from skyloop.aws.catalogue import Catalogue
 from skyloop.documents import CatalogueItem
 
 from cli import alerts, render, snapshot, timeline
@@ -138,6 +139,14 @@ def test_status_shows_where_everything_stands(invoke, cloud: Cloud) -> None:
     document = json.loads(invoke("status", "--json").stdout)
     assert document["images"] == {"PENDING": 3, "LABELING": 0, "LABELED": 1, "QUARANTINED": 1}
     assert document["packages"][0]["version"] == 1
+
+
+def test_statuses_are_counted_against_the_way_of_an_image(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that moves on between two counts must not be counted in both."""
+    order: list[str] = []
+    monkeypatch.setattr(Catalogue, "count", lambda self, status: order.append(status) or 0)
+    assert list(snapshot.count_images(cloud)) == ["PENDING", "LABELING", "LABELED", "QUARANTINED"]
+    assert order == ["QUARANTINED", "LABELED", "LABELING", "PENDING"]
 
 
 def test_only_the_config_in_service_names_its_version(invoke, cloud: Cloud) -> None:

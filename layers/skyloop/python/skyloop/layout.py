@@ -26,6 +26,9 @@ ALERTS = "monitoring/alerts/"
 BASE_WEIGHTS = MODEL_ARTIFACTS + "base-weights/"
 """Weights that a user uploaded to start trainings from."""
 
+UNUSABLE_LABELS = QUARANTINE + "labels/"
+"""Lines of output manifests that cannot be used, with the reason: one folder per labeling job."""
+
 DRIFT_FLIGHTS = RAW_IMAGES + "drift-"
 """The flights of images that drift detection sends to labeling; see `drift_flight`."""
 
@@ -59,6 +62,8 @@ QUEUE_HEAD, QUEUE_REST = "0#", "1#"
 
 LABELING_LOCK = "lock#labeling"
 SPLIT_ITEMS = "split#"
+ALERTED_ITEMS = "alerted#"
+"""What a state machine has alerted about, so that it does not do so again; only the machines write and read these."""
 
 # ── Requests to the endpoint ─────────────────────────────────────────────────────────────────────────────────────────
 

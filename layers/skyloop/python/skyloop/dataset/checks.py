@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from skyloop.dataset.dataset import Dataset
 from skyloop.documents import SPLITS, Finding, LabeledImage, Split
+from skyloop.layout import LABEL_CATEGORIES, UNUSABLE_LABELS
 
 FEW_BOXES = 20
 """With fewer training boxes of a class a detector hardly learns it."""
@@ -73,7 +74,7 @@ def _sizes(dataset: Dataset, min_train_images: int) -> list[Finding]:
 def _news(dataset: Dataset, labeling_job: str | None) -> list[Finding]:
     if labeling_job is None or labeling_job in dataset.labeling_jobs:
         return []
-    message = f"labeling job {labeling_job} brought no label that can be used: look under quarantine/labels/"
+    message = f"labeling job {labeling_job} brought no label that can be used: look under {UNUSABLE_LABELS}"
     return [Finding(name="nothing-new", severity="error", message=message)]
 
 
@@ -105,9 +106,7 @@ def _classes(dataset: Dataset) -> list[Finding]:
         }
     )
     if wrong:
-        message = (
-            f"label-categories.json was reordered: {', '.join(wrong)} had another position when labels were written"
-        )
+        message = f"{LABEL_CATEGORIES} was reordered: {', '.join(wrong)} had another position when labels were written"
         findings.append(Finding(name="categories-reordered", severity="error", message=message))
     return findings
 

@@ -111,7 +111,7 @@ class Conversion:
 
     def _quarantine(self, line: object, reason: str, job: str) -> None:
         """Keep the line with its reason; the image that it names is not sent to workers again for the same answer."""
-        key = f"{layout.QUARANTINE}labels/{job}/{layout.content_hash(line)}.json"
+        key = f"{layout.UNUSABLE_LABELS}{job}/{layout.content_hash(line)}.json"
         self.storage.write_json(key, {"job_name": job, "reason": reason, "line": line})
         image_id = line.get("image-id") if isinstance(line, dict) else None
         if isinstance(image_id, str) and image_id:
