@@ -51,7 +51,8 @@ def _sizes(dataset: Dataset, min_train_images: int) -> list[Finding]:
         Finding(
             name="enough-images",
             severity="ok" if enough else "error",
-            message=f"{train} images to train on; at least {min_train_images} are required",
+            message=f"{train} images to train on; at least {min_train_images} are required"
+            + ("" if enough else ": `skyloop drop` more"),
         )
     )
     for split in SPLITS:
@@ -61,7 +62,7 @@ def _sizes(dataset: Dataset, min_train_images: int) -> list[Finding]:
                 Finding(
                     name=f"{split}-empty",
                     severity="error",
-                    message=f"no image is left for {split}: drop another flight",
+                    message=f"no image is left for {split}: `skyloop drop` another flight",
                 )
             )
         elif not counts.boxes:

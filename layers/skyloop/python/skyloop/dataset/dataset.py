@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from functools import cached_property
 from skyloop.aws.storage import s3_uri
 from skyloop.dataset.splits import Frame, SplitPlan
 from skyloop.documents import SPLITS, LabeledImage, Split, SplitCounts
-from skyloop.layout import LABELED_DATA
+from skyloop.layout import LABELED_DATA, content_hash
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,12 @@ class Dataset:
     def dataset_id(self) -> str:
         """`ds-<hash>` of what is trained on: the same labels in the same splits are the same dataset."""
         content = {split: [_content(picture) for picture in self.pictures[split]] for split in SPLITS}
-        return f"ds-{_hash12([self.categories, content])}"
+        return f"ds-{content_hash([self.categories, content])}"
 
     @cached_property
     def test_set_id(self) -> str:
         """`test-<hash>` of the test split: two evaluations with the same id are comparable."""
-        return f"test-{_hash12([self.categories, [_content(picture) for picture in self.pictures['test']]])}"
+        return f"test-{content_hash([self.categories, [_content(picture) for picture in self.pictures['test']]])}"
 
     @cached_property
     def counts(self) -> dict[Split, SplitCounts]:
@@ -107,7 +105,3 @@ def dataset_manifest(bucket: str, pictures: Iterable[LabeledImage]) -> list[obje
 def _content(picture: LabeledImage) -> list[object]:
     boxes = [[box.class_id, box.left, box.top, box.width, box.height] for box in picture.boxes]
     return [picture.name, picture.width, picture.height, sorted(boxes)]
-
-
-def _hash12(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]

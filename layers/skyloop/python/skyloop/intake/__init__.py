@@ -1,1 +1,1 @@
-"""Step 1 of the loop: uploaded objects become catalogue entries, or are quarantined with a reason."""
+"""Step 1: uploaded objects become catalogue entries, or are quarantined with a reason."""
