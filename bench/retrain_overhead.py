@@ -1,9 +1,10 @@
-"""Orchestration overhead of a retrain: wall clock of the execution minus the jobs' own time (start to end of training
-and processing), on a laptop cloud of its own, with role policies enforced. Two retrains: the first is a cold start.
+"""Orchestration overhead of a retrain: wall clock of the execution minus the jobs' own time.
 
     python -m bench.retrain_overhead [--json]
 
-Prints a row a retrain, then where the overhead of the last one went, state by state.
+A job's own time is from start to end of training or processing. The laptop cloud is one of its own, with role policies
+enforced. There are two retrains; the first is a cold start. Prints a row per retrain, then where the overhead of the
+last one went, state by state.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m bench.serving [--requests N] [--model model.tar.gz --image picture.jpg] [--json]
 
 Without a model, a container that answers at once shows the cost of the way alone; with the model.tar.gz of a training
-job, the real serving container answers for a picture. Role policies are enforced. "endpoint" is boto3's
+job, the real serving container answers for an image. Role policies are enforced. "endpoint" is boto3's
 invoke_endpoint, signing and parsing included; the last line gives the part of it spent in the router itself
 (CloudWatch's OverheadLatency).
 """
@@ -89,6 +89,7 @@ class Bench:
         self.ready_seconds = time.perf_counter() - began
 
     def client(self, service: str) -> Any:
+        """A client with connections for all clients of the measurement."""
         config = Config(max_pool_connections=32)
         return boto3.session.Session().client(service, config=config, **client_settings(self._url))
 
@@ -130,7 +131,7 @@ def _empty() -> bytes:
 
 
 def measure(make: Callable[[], Callable[[], None]], requests: int, clients: int) -> dict[str, float]:
-    """Latency in milliseconds and requests a second, for `requests` calls shared by `clients` at once."""
+    """Latency in milliseconds and requests per second, for `requests` calls shared by `clients` at once."""
 
     def one(count: int) -> list[float]:
         call, taken = make(), []
@@ -193,11 +194,11 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"ready_seconds": bench.ready_seconds, "router_ms": overhead, "rows": rows}))
         return
-    table = Table("way", "clients", "p50 ms", "p95 ms", "requests/s", title=f"{len(body):,} bytes a request")
+    table = Table("way", "clients", "p50 ms", "p95 ms", "requests/s", title=f"{len(body):,} bytes per request")
     for row in rows:
         table.add_row(row["way"], str(row["clients"]), *(f"{row[key]:.1f}" for key in ("p50", "p95", "per_second")))
     Console().print(table)
-    print(f"in service after {bench.ready_seconds:.2f} s; in the router {overhead:.2f} ms a request")
+    print(f"in service after {bench.ready_seconds:.2f} s; in the router {overhead:.2f} ms per request")
 
 
 if __name__ == "__main__":

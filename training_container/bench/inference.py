@@ -1,10 +1,10 @@
-"""Where the time of one answer goes, and what threads and workers buy: the served detector, without HTTP.
+"""Where the time of one prediction goes, and what threads and workers bring: the served detector, without HTTP.
 
     PYTHONPATH=training_container python -m training_container.bench.inference [--model DIR] [--image 1280x960]
 
 Without --model an untrained YOLO11n is exported first: as fast as a trained one, with fewer boxes to suppress.
-Two tables: the stages of one answer (ms), and answers a second for combinations of threads and workers. With --model
-the first table has Ultralytics' own predict on the same weights beside it.
+There are two tables: the stages of one prediction (ms), and images per second for combinations of threads and workers.
+With --model the first table has Ultralytics' own predict on the same weights beside it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from skyloop_container.answering import answer_image
 from skyloop_container.dataset import Sample
 from skyloop_container.images import decode
 from skyloop_container.inference import Detector, letterbox, select_boxes
+from skyloop_container.predictions import predict_image
 from skyloop_container.profile import image_statistics
 from skyloop_container.ultralytics_setup import available_cores, prepare
 
@@ -67,28 +67,28 @@ def milliseconds(action: Callable[[], object], rounds: int) -> tuple[float, floa
 
 
 def stages(model_dir: Path, image: bytes, threads: int) -> dict[str, Callable[[], object]]:
-    """The parts of one answer, each as a function to time."""
-    detector = Detector(model_dir, threads)
+    """The parts of one prediction, each as a function to time."""
+    detector = Detector.load(model_dir, threads)
     pixels = decode(image)
     output, _, _ = detector.run(pixels)
     blob = np.random.default_rng(0).random((1, 3, detector.size, detector.size), dtype=np.float32)
     return {
         "decode": lambda: decode(image),
         "letterbox": lambda: letterbox(pixels, detector.size),
-        "network": lambda: detector.raw(blob),
+        "network": lambda: detector.engine.run(blob),
         "boxes": lambda: select_boxes(output, detector.confidence),
         "profile": lambda: image_statistics(pixels),
-        "whole answer": lambda: answer_image(detector, image, None),
+        "prediction": lambda: predict_image(detector, image, None),
     }
 
 
 def throughput(model_dir: Path, image: bytes, threads: int, workers: int, answers: int) -> float:
-    """Answers a second with so many workers, each with its threads."""
-    detector = Detector(model_dir, threads)
-    answer_image(detector, image, None)
+    """Images per second with so many workers, each with its threads."""
+    detector = Detector.load(model_dir, threads)
+    predict_image(detector, image, None)
     with ThreadPoolExecutor(workers) as pool:
         started = time.perf_counter()
-        list(pool.map(lambda _: answer_image(detector, image, None), range(answers)))
+        list(pool.map(lambda _: predict_image(detector, image, None), range(answers)))
         return answers / (time.perf_counter() - started)
 
 
@@ -110,17 +110,17 @@ def main() -> None:
             from ultralytics import YOLO
 
             theirs, pixels = YOLO(options.model / "model.pt"), cv2.cvtColor(decode(image), cv2.COLOR_RGB2BGR)
-            size = Detector(options.model, 1).size
-            ways["Ultralytics predict"] = {"whole answer": lambda: theirs.predict(pixels, imgsz=size, verbose=False)}
-        table = Table(title=f"One answer to a {options.image} JPEG; ms, least / median of {options.rounds}")
+            size = Detector.load(options.model, 1).size
+            ways["Ultralytics predict"] = {"prediction": lambda: theirs.predict(pixels, imgsz=size, verbose=False)}
+        table = Table(title=f"One prediction for a {options.image} JPEG; ms, least / median of {options.rounds}")
         for name in ("stage", *ways):
             table.add_column(name, justify="left" if name == "stage" else "right")
         for stage in next(iter(ways.values())):
             timed = [milliseconds(way[stage], options.rounds) if stage in way else None for way in ways.values()]
             table.add_row(stage, *("–" if t is None else f"{t[0]:.1f} / {t[1]:.1f}" for t in timed))
         console.print(table)
-        table = Table(title="Answers a second")
-        for name in ("threads", "workers", "answers/s"):
+        table = Table(title="Images per second")
+        for name in ("threads", "workers", "images/s"):
             table.add_column(name, justify="right")
         for threads, workers in sorted({(1, 1), (1, cores), (cores, 1), (cores, cores)}):
             rate = throughput(model_dir, image, threads, workers, options.rounds * 2)

@@ -48,7 +48,7 @@ def measure(folders: Path, weights: Path, size: int) -> dict[str, np.ndarray]:
             "dataset_id": "",
         }
         export(weights, Path(scratch) / "model", card, some, some)
-        detector = Detector(Path(scratch) / "model", 2)
+        detector = Detector.load(Path(scratch) / "model", 2)
         pictures = {name: [decode(path.read_bytes()) for path in found] for name, found in paths.items()}
         pictures["darker"] = [(picture * LIGHT).astype(np.uint8) for picture in pictures["night-60m"]]
         return {

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from skyloop_container.ultralytics_setup import available_cores, prepare
 
-BOXES = 15  # an image
+BOXES = 15  # per image
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,10 @@ class Variant:
 
 
 def variants() -> list[Variant]:
-    """What Ultralytics does by itself on a CPU, the two that the container chooses from by trial ("all cores, fp32" and
-    "bf16, channels-last"), their halves, and one change at a time."""
+    """What Ultralytics does by itself on a CPU, what the container tries, and one change at a time.
+
+    The container tries "all cores, fp32" and "bf16, channels-last", each also with one thread.
+    """
     both = Variant("bf16, channels-last", bf16=True, channels_last=True)
     return [
         Variant("Ultralytics' own: cores - 1, fp32", threads=max(available_cores() - 1, 1)),
@@ -93,8 +95,8 @@ def make_step(variant: Variant, batch: int, size: int) -> Callable[[], tuple[flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=256, help="side of the images in pixels")
-    parser.add_argument("--batch", type=int, default=8, help="images a step")
-    parser.add_argument("--rounds", type=int, default=5, help="measured steps a variant, after one that warms up")
+    parser.add_argument("--batch", type=int, default=8, help="images per step")
+    parser.add_argument("--rounds", type=int, default=5, help="measured steps per variant, after one that warms up")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         prepare(Path(scratch))
@@ -102,7 +104,7 @@ def main() -> None:
         steps = [make_step(variant, options.batch, options.size) for variant in chosen]
         times = np.array([[step() for step in steps] for _ in range(options.rounds + 1)])[1:]
     times *= 1000 / options.batch
-    table = Table(title=f"YOLO11n, {options.size} px, batch {options.batch}, {available_cores()} cores; ms an image")
+    table = Table(title=f"YOLO11n, {options.size} px, batch {options.batch}, {available_cores()} cores; ms per image")
     for name in ("step", "wall, least", "wall, median", "CPU, least", "CPU, median"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for number, variant in enumerate(chosen):

@@ -1,9 +1,9 @@
-"""Going on from a champion, side by side: Ultralytics' own learning rate, and the container's for a run so short.
+"""Continuing from a champion, side by side: Ultralytics' own learning rate, and the container's for a short run.
 
     PYTHONPATH=training_container python -m training_container.bench.warm_start [--epochs 2 8] [--seeds 3]
 
 A champion is trained from scratch on four synthetic flights. Then trainings of few epochs start from it with a fifth
-flight added, by the container's own program. A row a training: validation mAP50 after each of its epochs.
+flight added, by the container's own program. One row per training: validation mAP50 after each of its epochs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.flights import CATEGORIES, write_flight
 CONTAINER = Path(__file__).parents[1]
 FRAMES, SIZE, BATCH, CHAMPION_EPOCHS = 12, 128, 4, 12
 KNOWN, ADDED, VALIDATION = (0, 1, 2, 3), 20, 100  # flights, by the seed that draws them
-# A run of one epoch then has the whole rate already, and so has every other.
+# With "whole", a run of one epoch already has the whole learning rate, and so has every other run.
 PROGRAM = """
 import runpy, sys
 from skyloop_container import train
@@ -39,7 +39,7 @@ runpy.run_module("skyloop_container", run_name="__main__")
 
 
 def write_channel(folder: Path, seeds: tuple[int, ...]) -> None:
-    """Flights as a training job gets them: images, and a YOLO label file beside each."""
+    """Flights as a training job gets them: images, and a YOLO label file for each."""
     for seed in seeds:
         images, labels = folder / str(seed) / "images", folder / str(seed) / "labels"
         labels.mkdir(parents=True)

@@ -12,13 +12,13 @@ TERMINATED = 143  # 128 + SIGTERM, as shells count it
 
 
 def main(arguments: list[str]) -> int:
-    """Run one program. Returns the process's exit code: 0, 1 (failed, with the reason written), 2 (usage), 143."""
+    """Run one program. Returns the exit code: 0, 1 (failed, the reason is written), 2 (wrong usage), 143 (SIGTERM)."""
     programs = {"train": _train, "evaluate": _evaluate, "serve": _serve}
     if len(arguments) != 1 or arguments[0] not in programs:
         print(f"usage: python3 -m skyloop_container {'|'.join(programs)}", file=sys.stderr)
         return 2
     environment = Environment.current()
-    # An exception, so that the scratch folder goes even then; trainer and endpoint put handlers of their own over it.
+    # An exception, so that the scratch folder is removed in that case too. Trainer and endpoint replace this handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         return programs[arguments[0]](environment)
@@ -27,8 +27,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _train(environment: Environment) -> int:
-    # Before torch is imported, which is when OpenMP reads it. By default its threads spin while they wait for each
-    # other: on a shared machine that burns the very cores they wait for (measured: five times the CPU time).
+    # Set before torch is imported, which is when OpenMP reads it. By default its threads spin while they wait for each
+    # other: on a shared machine that takes the very cores they wait for (measured: five times the CPU time).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from .train import run
 
@@ -64,7 +64,7 @@ def _serve(environment: Environment) -> int:
 
 
 def _failed(error: Exception, write: Callable[[str], None]) -> int:
-    """Tell the owner in one sentence; what nobody foresaw leaves its traceback in the log as well."""
+    """Write one sentence for the job's owner. The traceback of an unexpected error goes to the log as well."""
     sentence = str(error) if isinstance(error, JobError) else f"Unexpected {type(error).__name__}: {error}"
     if not isinstance(error, JobError):
         traceback.print_exception(error)

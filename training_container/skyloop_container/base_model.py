@@ -1,4 +1,4 @@
-"""Decide what a training starts from, and say so: the champion, given weights, weights by name, or nothing."""
+"""Choose what a training starts from: the champion, given weights, weights by name, or nothing."""
 
 import json
 import os
@@ -20,14 +20,15 @@ class Base:
     detail: str
 
     def as_dict(self) -> dict[str, str]:
+        """As model.json records it."""
         return {"kind": self.kind, "detail": self.detail}
 
 
-def choose(environment: Environment, wanted: Hyperparameters) -> Base:
+def choose(environment: Environment, hyperparameters: Hyperparameters) -> Base:
     """Choose the base model: channel `model`, else channel `weights`, else hyperparameter `weights`, else scratch.
 
-    A champion with other categories is a base all the same: Ultralytics keeps the head's rows of categories whose
-    names match and initializes the others.
+    A champion with other categories is a valid base: Ultralytics keeps the head's rows of categories whose names
+    match and initializes the others.
 
     Raises:
         JobError: a channel is there but holds no usable model.
@@ -43,13 +44,13 @@ def choose(environment: Environment, wanted: Hyperparameters) -> Base:
         if len(files) != 1:
             raise JobError(f"The channel 'weights' must hold one .pt file, and holds {len(files)}.")
         return Base("weights", str(files[0]), files[0].name)
-    if wanted.weights:
-        return _by_name(Path(wanted.weights).name, environment.scratch)
+    if hyperparameters.weights:
+        return _by_name(Path(hyperparameters.weights).name, environment.scratch)
     return _scratch("as asked")
 
 
 def check_loadable(base: Base) -> None:
-    """Load the weights once before the dataset is touched, so that a bad file is told from a bad training.
+    """Load the weights once before the dataset is read, so that a bad file is not reported as a bad training.
 
     Raises:
         JobError: the file is no Ultralytics detection checkpoint (or needs code that safe loading refuses).
@@ -60,7 +61,7 @@ def check_loadable(base: Base) -> None:
 
     try:
         model, _ = load_checkpoint(base.model)
-    except Exception as error:  # whatever unpickling an arbitrary file may raise
+    except Exception as error:  # unpickling an arbitrary file may raise anything
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise JobError(f"The base weights {base.detail} cannot be loaded as an Ultralytics model: {reason}.") from error
     if getattr(model, "task", None) != "detect":
@@ -76,7 +77,7 @@ def _by_name(name: str, scratch: Path) -> Base:
     os.environ["YOLO_OFFLINE"] = "false"  # the one moment at which this process may use the network
     try:
         path = Path(attempt_download_asset(str(scratch / name)))
-    except Exception as error:  # no network, no such asset: urllib, requests and Ultralytics raise what they like
+    except Exception as error:  # no network, no such file: urllib, requests and Ultralytics each raise their own
         return _scratch(f"{name} could not be downloaded ({error})")
     finally:
         os.environ["YOLO_OFFLINE"] = "true"

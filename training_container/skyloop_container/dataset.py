@@ -1,4 +1,4 @@
-"""Read a channel: images with their YOLO labels, checked line by line before any of it is used."""
+"""Read a channel: images with their YOLO labels, each line checked before any is used."""
 
 import json
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def read_channel(folder: Path, categories: int) -> list[Sample]:
 
     Args:
         folder: a training channel or processing input.
-        categories: how many categories there are; ids run from 0.
+        categories: the number of categories; ids run from 0.
 
     Returns:
         Samples sorted by name. An empty label file is a true negative; so is a missing one.
@@ -75,7 +75,11 @@ def _read_labels(path: Path, categories: int) -> tuple[Box, ...]:
 
 
 def read_image(sample: Sample) -> np.ndarray:
-    """The sample's picture as (height, width, 3) uint8 RGB. Raises JobError, naming the file, if it is none."""
+    """The sample's image as (height, width, 3) uint8 RGB.
+
+    Raises:
+        JobError: the file is no usable image; the text names it.
+    """
     try:
         return decode(sample.path.read_bytes())
     except ImageError as error:
@@ -89,10 +93,10 @@ def to_pixels(box: Box, width: int, height: int) -> tuple[float, float, float, f
 
 
 def link_for_ultralytics(splits: dict[str, list[Sample]], categories: list[str], into: Path) -> Path:
-    """Lay samples out as Ultralytics wants them, and write the data.yaml that names them.
+    """Lay samples out as Ultralytics expects them, and write the data.yaml that names them.
 
-    Links in a scratch folder, because Ultralytics leaves cache files beside labels and pairs `/images/` with
-    `/labels/` by path: the input stays untouched and equal names of two jobs do not collide.
+    They are links in a scratch folder, because Ultralytics leaves cache files beside labels and pairs `/images/` with
+    `/labels/` by path. So the input stays as it is, and equal names of two labeling jobs do not collide.
 
     Args:
         splits: "train" and "val".

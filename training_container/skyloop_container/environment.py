@@ -1,4 +1,4 @@
-"""SageMaker's container contract: where things lie under /opt/ml, and how a job says why it failed.
+"""SageMaker's container contract: where files are under /opt/ml, and how a job says why it failed.
 
 Formats: "How Amazon SageMaker AI Provides Training Information" and "Processes Training Output" (training), and
 "How You Can Save Metadata Information About Your Processing Job" (processing) in the SageMaker developer guide.
@@ -18,11 +18,11 @@ FAILURE_CHARACTERS = 1024  # SageMaker keeps this many of /opt/ml/output/failure
 
 
 class JobError(Exception):
-    """A job cannot be done, for a reason its owner can act on. The text is one clear sentence for a person."""
+    """A job cannot be done, for a reason that its owner can act on. The text is one sentence for a person."""
 
 
 class Interrupted(Exception):
-    """SIGTERM came: what can be kept is in the checkpoint folder, and the job is to end."""
+    """SIGTERM came: what can be kept is in the checkpoint folder, and the job must end."""
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,41 @@ class Environment:
 
     @classmethod
     def current(cls) -> "Environment":
+        """The folders of this process's job."""
         return cls(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
 
     @property
     def model_dir(self) -> Path:
+        """What a training job leaves here becomes model.tar.gz; an endpoint finds it here again."""
         return self.base / "model"
 
     @property
     def checkpoint_dir(self) -> Path:
+        """SageMaker copies this folder to S3 while the job runs, and back before it resumes."""
         return self.base / "checkpoints"
 
     @property
     def processing_input(self) -> Path:
+        """One folder per input of a processing job."""
         return self.base / "processing" / "input"
 
     @property
     def processing_output(self) -> Path:
+        """What a processing job leaves here is uploaded when it ends."""
         return self.base / "processing" / "output"
 
     @cached_property
     def scratch(self) -> Path:
-        """A private folder for what must be written but not kept, made when first asked for."""
+        """A private folder for what must be written but not kept, made at the first use."""
         return Path(tempfile.mkdtemp(prefix="skyloop-"))
 
     def remove_scratch(self) -> None:
-        """Remove the scratch folder, if it was made."""
+        """Remove the scratch folder, if there is one."""
         if "scratch" in vars(self):
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def channel(self, name: str) -> Path | None:
-        """The folder of a training channel, or None if the job has none of that name, or an empty one."""
+        """The folder of a training channel, or None where the job has no such channel, or an empty one."""
         folder = self.base / "input" / "data" / name
         return folder if folder.is_dir() and any(folder.iterdir()) else None
 
@@ -86,11 +91,11 @@ class Environment:
         return os.environ.get("TRAINING_JOB_NAME", "")
 
     def write_training_failure(self, sentence: str) -> None:
-        """Leave the reason where SageMaker takes FailureReason from."""
+        """Write the reason where SageMaker reads FailureReason."""
         self._write_output("failure", sentence[:FAILURE_CHARACTERS])
 
     def write_processing_message(self, sentence: str) -> None:
-        """Leave the text that becomes ExitMessage: UTF-8, at most 1 KB (bytes, so cut on a character's edge)."""
+        """Write the text that becomes ExitMessage: at most 1 KB of UTF-8, cut between two characters."""
         self._write_output("message", sentence.encode("utf-8")[:1024].decode("utf-8", "ignore"))
 
     def _write_output(self, name: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""`evaluate`: a SageMaker processing job. Candidate and champion on the same frozen test set, as they are served."""
+"""`evaluate`, a SageMaker processing job: candidate and champion on the same frozen test set, as they are served."""
 
 import json
 import os
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from .answering import answer_image, judge
 from .dataset import Sample, read_channel, read_image
 from .environment import Environment, JobError, unpack_model
 from .inference import Detector
-from .metrics import EVALUATOR, Judged, compare, score
+from .metrics import EVALUATOR, ScoredImage, compare, score
+from .predictions import predict_image, score_image
 from .profile import PROFILE_VERSION, STATISTICS, image_statistics
 from .report import write_report
 
-GOLDEN_PREDICTIONS = 5
+GOLDEN_PREDICTIONS = 5  # images
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,11 @@ class Settings:
 
     @classmethod
     def current(cls) -> "Settings":
-        """Read SKYLOOP_* from the environment. Raises JobError where SKYLOOP_CATEGORIES is missing or not a list."""
+        """Read SKYLOOP_* from the environment.
+
+        Raises:
+            JobError: SKYLOOP_CATEGORIES is missing or not a list of names.
+        """
         try:
             categories = json.loads(os.environ["SKYLOOP_CATEGORIES"])
         except (KeyError, ValueError) as error:
@@ -65,7 +69,7 @@ def run(environment: Environment) -> str:
         raise JobError(f"None of the {len(test)} test images has a box: nothing can be measured.")
     output.mkdir(parents=True, exist_ok=True)
 
-    ours = [judge(candidate, sample, settings.categories) for sample in test]
+    ours = [score_image(candidate, sample, settings.categories) for sample in test]
     evaluation = {
         "dataset_id": settings.dataset_id,
         "test_set_id": settings.test_set_id,
@@ -82,12 +86,12 @@ def run(environment: Environment) -> str:
     }
     theirs = None
     if champion:
-        theirs = [judge(champion, sample, settings.categories) for sample in test]
+        theirs = [score_image(champion, sample, settings.categories) for sample in test]
         _compare(evaluation, settings, champion, ours, theirs)
-    answers = _golden_predictions(candidate, test, ours, settings)
+    golden = _golden_predictions(candidate, test, ours, settings)
     _write(output / "evaluation.json", evaluation)
     _write(output / "baseline.json", _baseline(candidate, reference, settings))
-    _write(output / "golden-predictions.json", answers)
+    _write(output / "golden-predictions.json", golden)
     write_report(output / "report.html", evaluation, test, ours, theirs)
     return _summary(evaluation)
 
@@ -97,15 +101,15 @@ def _load(environment: Environment, name: str) -> Detector:
     if not _holds_files(folder):
         raise JobError(f"The input '{name}' is missing or empty.")
     cores = len(os.sched_getaffinity(0))
-    return Detector(unpack_model(folder, environment.scratch / name), cores)
+    return Detector.load(unpack_model(folder, environment.scratch / name), cores)
 
 
 def _holds_files(folder: Path) -> bool:
     return folder.is_dir() and any(path.is_file() for path in folder.rglob("*"))
 
 
-def _scores(detector: Detector, judged: list[Judged], categories: list[str]) -> dict[str, Any]:
-    scores = score(judged, categories, detector.confidence)
+def _scores(detector: Detector, images: list[ScoredImage], categories: list[str]) -> dict[str, Any]:
+    scores = score(images, categories, detector.confidence)
     return scores | {"training_job": detector.card["training_job"]}
 
 
@@ -113,10 +117,10 @@ def _compare(
     evaluation: dict[str, Any],
     settings: Settings,
     champion: Detector,
-    ours: list[Judged],
-    theirs: list[Judged],
+    ours: list[ScoredImage],
+    theirs: list[ScoredImage],
 ) -> None:
-    """Score the champion on the categories it knows, by name: its list may be another one, in another order."""
+    """Score the champion on the categories that it knows, by name: its list may be another one, in another order."""
     shared = [name for name in settings.categories if name in champion.categories]
     labeled = [name for name in shared if evaluation["candidate"]["per_class"][name]["boxes"]]
     unknown = [name for name in settings.categories if name not in champion.categories]
@@ -132,18 +136,18 @@ def _compare(
 
 
 def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -> dict[str, Any]:
-    """What images and answers look like when all is well: the validation split, which the PCA was not fitted on."""
+    """What images and predictions look like without drift: on the validation split, which the PCA has not seen."""
     profiles, features, groups, counts, confidences = [], [], [], [], []
     per_category = dict.fromkeys(settings.categories, 0)
     for sample in reference:
         image = read_image(sample)
-        statistics, answer = image_statistics(image), detector.answer(image)
+        statistics, prediction = image_statistics(image), detector.predict(image)
         profiles.append([round(statistics[name], 6) for name in STATISTICS])
-        features.append([round(value, 5) for value in answer.features])
-        groups.append(sample.path.stem.partition("_")[0])  # tiles of one image are named after it
-        counts.append(len(answer.detections))
-        confidences += [detection.confidence for detection in answer.detections]
-        for detection in answer.detections:
+        features.append([round(value, 5) for value in prediction.features])
+        groups.append(sample.path.stem.partition("_")[0])  # slices of one image are named after it
+        counts.append(len(prediction.detections))
+        confidences += [detection.confidence for detection in prediction.detections]
+        for detection in prediction.detections:
             per_category[detection.category] = per_category.get(detection.category, 0) + 1
     return {
         "version": PROFILE_VERSION,
@@ -163,23 +167,23 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
 
 
 def _golden_predictions(
-    detector: Detector, test: list[Sample], judged: list[Judged], settings: Settings
+    detector: Detector, test: list[Sample], images: list[ScoredImage], settings: Settings
 ) -> dict[str, Any]:
-    """A few test images with the answer the endpoint has to give for them: those the candidate is surest about.
+    """A few test images with the detections that the endpoint must repeat: those of the highest mean confidence.
 
-    Images without a detection come last, so that even a candidate that finds nothing has answers to be checked by.
+    Images without a detection come last, so that a candidate that finds nothing can be checked too.
     """
     ranked = []
-    for sample, result in zip(test, judged, strict=True):
-        told = [d.confidence for d in result.detections if d.confidence >= detector.confidence]
-        ranked.append((float(np.mean(told)) if told else 0.0, sample))
+    for sample, image in zip(test, images, strict=True):
+        confident = [d.confidence for d in image.detections if d.confidence >= detector.confidence]
+        ranked.append((float(np.mean(confident)) if confident else 0.0, sample))
     ranked.sort(key=lambda pair: (-pair[0], pair[1].name))
     return {
         "training_job": settings.training_job,
         "answers": [
             {
                 "uri": settings.test_prefix.rstrip("/") + "/" + sample.name,
-                "detections": answer_image(detector, sample.path.read_bytes(), None)["detections"],
+                "detections": predict_image(detector, sample.path.read_bytes(), None)["detections"],
             }
             for _, sample in ranked[:GOLDEN_PREDICTIONS]
         ],

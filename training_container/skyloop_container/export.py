@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .answering import judge
 from .dataset import Sample, read_image
 from .environment import JobError
 from .inference import Detector
 from .metrics import best_confidence
+from .predictions import score_image
 
 FEATURE_LAYER = 4  # P3: early enough to see haze, blur and altitude, late enough to be small
 FEATURE_COMPONENTS = 16
@@ -28,15 +28,16 @@ class _Served(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.layers = model.model
-        self.save = set(model.save)
+        detector: Any = model  # Ultralytics' DetectionModel, whose attributes have no types
+        self.layers = detector.model
+        self.save = set(detector.save)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(1, 3, s, s) in 0..1 -> (1, 4 + categories, anchors) and (1, 2 * channels)."""
         outputs: list[torch.Tensor | None] = []
         x: Any = image
         pooled = image
-        for layer in self.layers:  # Ultralytics' BaseModel._predict_once, with a look at one layer on the way
+        for layer in self.layers:  # as Ultralytics' BaseModel._predict_once, with one layer kept
             if layer.f != -1:
                 x = outputs[layer.f] if isinstance(layer.f, int) else [x if j == -1 else outputs[j] for j in layer.f]
             x = layer(x)
@@ -57,14 +58,14 @@ def export(
         weights: the checkpoint to serve.
         model_dir: normally /opt/ml/model.
         card: categories, imgsz, training_job, dataset_id, base; completed here.
-        train: the PCA of the features is fitted on these; a baseline must come from others, or drift alarms are false.
+        train: the PCA of the features is fitted on these. A baseline must come from others, or drift alarms are false.
         validation: the default confidence is chosen on these.
 
     Returns:
         The content of model.json.
 
     Raises:
-        JobError: the exported network does not answer as the trained one does.
+        JobError: the outputs of the exported network differ from those of the trained one.
     """
     from ultralytics.nn.tasks import load_checkpoint
 
@@ -76,7 +77,7 @@ def export(
     served = _Served(model).eval()
     example = torch.rand(1, 3, card["imgsz"], card["imgsz"], generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        served(example)  # the head lays out its anchors in its first run; the trace must not contain that
+        served(example)  # the head computes its anchors in its first run, and the trace must not contain that
         expected = [output.numpy().copy() for output in served(example)]
         torch.onnx.export(
             served,
@@ -85,7 +86,7 @@ def export(
             input_names=["images"],
             output_names=["detections", "pooled"],
             opset_version=17,
-            dynamo=False,  # the tracing exporter: the other one needs onnxscript, and gains nothing here
+            dynamo=False,  # the tracing exporter: the other one needs onnxscript and has no advantage here
         )
     card = card | {
         "confidence_default": 0.25,
@@ -94,19 +95,19 @@ def export(
         "license": "AGPL-3.0",
     }
     _write_card(card, model_dir)
-    detector = Detector(model_dir, torch.get_num_threads())
+    detector = Detector.load(model_dir, torch.get_num_threads())
     _verify(detector, example.numpy(), expected)
     card["features"] |= fit_features(
         np.stack([detector.run(read_image(sample))[1] for sample in _spread(train, FIT_IMAGES)])
     )
-    judged = [judge(detector, sample, card["categories"]) for sample in _spread(validation, CONFIDENCE_IMAGES)]
-    card["confidence_default"] = best_confidence(judged, card["categories"])
+    scored = [score_image(detector, sample, card["categories"]) for sample in _spread(validation, CONFIDENCE_IMAGES)]
+    card["confidence_default"] = best_confidence(scored, card["categories"])
     _write_card(card, model_dir)
     shutil.copyfile(weights, model_dir / "model.pt")
     return card
 
 
-def fit_features(pooled: np.ndarray) -> dict[str, list]:
+def fit_features(pooled: np.ndarray) -> dict[str, list[Any]]:
     """Principal components of pooled features.
 
     Args:
@@ -123,8 +124,8 @@ def fit_features(pooled: np.ndarray) -> dict[str, list]:
 
 
 def _verify(detector: Detector, example: np.ndarray, expected: list[np.ndarray]) -> None:
-    """The artifact is what the gate judges and the endpoint serves: compare it with the trained network first."""
-    outputs = detector.raw(example)
+    """Compare the artifact with the trained network: the gate judges the artifact, and the endpoint serves it."""
+    outputs = detector.engine.run(example)
     for name, ours, theirs in zip(("detections", "pooled"), outputs, expected, strict=True):
         # Boxes are in pixels, up to imgsz: relative where large, absolute where small.
         if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
@@ -133,7 +134,7 @@ def _verify(detector: Detector, example: np.ndarray, expected: list[np.ndarray])
 
 
 def _spread(samples: list[Sample], limit: int) -> list[Sample]:
-    """At most `limit` samples, evenly spaced, so that every flight has its part."""
+    """At most `limit` samples, evenly spaced, so that every flight is represented."""
     if len(samples) <= limit:
         return samples
     return [samples[i] for i in np.linspace(0, len(samples) - 1, limit).astype(int)]

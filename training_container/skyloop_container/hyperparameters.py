@@ -1,4 +1,4 @@
-"""What a training job may be asked to do: hyperparameters with types, defaults and bounds, checked before work."""
+"""The hyperparameters of a training job: types, defaults and bounds, checked before any work."""
 
 import json
 
@@ -8,34 +8,34 @@ from .environment import JobError
 
 
 class Hyperparameters(BaseModel):
-    """A training job's hyperparameters. SageMaker hands over strings; pydantic turns them into these types.
+    """A training job's hyperparameters. SageMaker passes strings; pydantic turns them into these types.
 
-    Unknown names are refused: a misspelt hyperparameter would otherwise train, for hours, something else.
+    Unknown names are refused: with a misspelled one, a job would train something else for hours.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     categories: list[str] = Field(
-        min_length=1, max_length=1000, description="JSON list of names; a place is a class id"
+        min_length=1, max_length=1000, description="JSON list of names; the position is the class id"
     )
-    epochs: int = Field(100, ge=1, le=10_000, description="at most so many passes over the training images")
+    epochs: int = Field(100, ge=1, le=10_000, description="the largest number of passes over the training images")
     imgsz: int = Field(640, ge=32, le=4096, multiple_of=32, description="side of the network's square input, pixels")
-    batch: int = Field(16, ge=1, le=1024, description="images a step")
-    freeze: int = Field(0, ge=0, le=23, description="first n layers kept as they are; only sensible with a base model")
+    batch: int = Field(16, ge=1, le=1024, description="images per step")
+    freeze: int = Field(0, ge=0, le=23, description="the first n layers stay as they are; for use with a base model")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of weights, order and augmentation")
-    patience: int = Field(50, ge=1, description="stop after so many epochs without a better validation mAP")
+    patience: int = Field(50, ge=1, description="stop after this many epochs without a better validation mAP")
     weights: str = Field("", description="base weights by file name when there is no weights channel; empty: scratch")
     val_period: int = Field(
-        0, ge=0, description="validate every n-th epoch, and the last one; 0: some twenty times a run"
+        0, ge=0, description="validate every n-th epoch, and the last one; 0: about twenty times per run"
     )
     optimizer: str = Field(
         "auto",
         pattern="^(auto|SGD|MuSGD|Adam|AdamW|Adamax|NAdam|RAdam|RMSprop)$",
-        description="auto: Ultralytics chooses, and lr0 with it; from a champion AdamW, the slower the fewer epochs",
+        description="auto: Ultralytics chooses it and lr0; from a champion AdamW, slower for fewer epochs",
     )
     lr0: float = Field(0.002, gt=0, le=1, description="initial learning rate; ignored with optimizer=auto")
-    warmup_epochs: float = Field(3.0, ge=0, description="learning rate rises over so many; at most a fifth of all")
-    weight_decay: float = Field(0.0005, ge=0, le=1, description="L2 regularisation")
+    warmup_epochs: float = Field(3.0, ge=0, description="the learning rate rises over so many; at most a fifth of all")
+    weight_decay: float = Field(0.0005, ge=0, le=1, description="L2 regularization")
     mosaic: float = Field(1.0, ge=0, le=1, description="share of training pictures that are mosaics of four")
     close_mosaic: int = Field(10, ge=0, description="train the last n epochs without mosaic; at most a fifth of all")
     dataset_id: str = Field("", description="recorded in model.json")
@@ -55,29 +55,30 @@ class Hyperparameters(BaseModel):
 
     @property
     def effective_val_period(self) -> int:
-        """Every epoch of a short run; of a long one as often as tells its course, for a validation costs as much as a
-        good part of an epoch."""
+        """Every epoch of a short run, about twenty times in a long one: a validation costs a good part of an epoch."""
         return self.val_period or max(round(self.epochs / 20), 1)
 
     @property
     def effective_warmup_epochs(self) -> float:
-        """Warm-up is held to a fifth of the run: a short run would otherwise never reach its learning rate."""
+        """Warm-up is at most a fifth of the run: otherwise a short run would never reach its learning rate."""
         return min(self.warmup_epochs, self.epochs / 5)
 
     @property
     def effective_close_mosaic(self) -> int:
-        """Epochs without mosaic at the end. The usual ten would switch mosaic off throughout a run of ten epochs, so
-        they are held to a fifth of the run."""
+        """Epochs without mosaic at the end, at most a fifth of the run.
+
+        The usual ten would switch mosaic off in the whole of a run of ten epochs.
+        """
         return min(self.close_mosaic, self.epochs // 5)
 
 
-def parse(values: dict[str, str]) -> Hyperparameters:
+def parse_hyperparameters(values: dict[str, str]) -> Hyperparameters:
     """Check the hyperparameters of a job.
 
     Raises:
         JobError: names every hyperparameter that is missing, unknown or out of bounds.
     """
-    # The SageMaker SDK and tuning jobs add names of their own, which are not ours to judge.
+    # The SageMaker SDK and tuning jobs add names of their own; they are ignored.
     ours = {name: value for name, value in values.items() if not name.startswith(("sagemaker_", "_"))}
     try:
         return Hyperparameters.model_validate(ours)

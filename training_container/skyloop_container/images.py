@@ -1,4 +1,4 @@
-"""Turn bytes into pixels, the same way for the endpoint, the evaluation and the exporter; refuse what is not an image.
+"""Turn bytes into pixels, in one way for the endpoint, the evaluation and the exporter, and refuse what is no image.
 
 Boxes everywhere in Skyloop are in *displayed* pixels: EXIF orientation is applied here, as Ultralytics' own loader does
 in training (whose images have it baked in already by convert_labels).
@@ -10,14 +10,14 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_PIXELS = 100_000_000  # Ground Truth's own limit: what could not be labeled is not answered either
+MAX_PIXELS = 100_000_000  # Ground Truth's own limit: a model never learned from larger ones
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # JPEG includes MPO, which many drone cameras write
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow warns above it and raises above twice that; decode() refuses both
 
 
 class ImageError(ValueError):
-    """The bytes are not an image that can be used. The text says why, for whoever sent them."""
+    """The bytes are not an image that can be used. The text tells the sender why."""
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -31,7 +31,7 @@ def decode(data: bytes) -> np.ndarray:
 
     Raises:
         ImageError: empty, unknown format, truncated, damaged, or more than 100 megapixels. The size is judged from the
-            header, before any pixel is decoded, so a decompression bomb costs nothing.
+            header, before any pixel is decoded, so a decompression bomb costs no memory.
     """
     if not data:
         raise ImageError("The body is empty; send the bytes of an image.")
@@ -49,7 +49,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I;16"):  # Pillow would clip, not scale, 16-bit gray (thermal cameras)
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit gray (thermal cameras) instead of scaling it
         gray = (np.asarray(image) >> 8).astype(np.uint8)
         return np.ascontiguousarray(np.repeat(gray[..., None], 3, axis=2))
     return np.array(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""The detector as it is served: letterbox, ONNX Runtime, non-maximum suppression.
+"""The detector as it is served: letterbox, the exported network, non-maximum suppression.
 
 Used by the endpoint, by the evaluation and by the exporter, so that the gate judges exactly what is served.
 """
@@ -10,8 +10,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 
+from .engines.base import Engine
+from .engines.onnx import OnnxEngine
 from .environment import JobError
 
 PAD = 114  # gray of the letterbox border, as in Ultralytics' training
@@ -33,6 +34,7 @@ class Detection:
     height: float
 
     def as_dict(self) -> dict[str, Any]:
+        """As the endpoint answers it: confidence to 4 digits, pixels to 2."""
         return {
             "category": self.category,
             "category_id": self.category_id,
@@ -45,8 +47,8 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model says of one image: detections, most confident first, and the projected features (k floats)."""
+class Prediction:
+    """What the model says about one image: detections, most confident first, and the projected features (k floats)."""
 
     detections: list[Detection]
     features: list[float]
@@ -76,7 +78,7 @@ def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, Letterbox]:
     new_width, new_height = max(round(width * scale), 1), max(round(height * scale), 1)
     if (new_width, new_height) != (width, height):
         image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-    # The 0.1 settles which side gets the odd pixel, the same way as in training.
+    # The 0.1 decides which side gets the odd pixel, in the same way as in training.
     left, top = round((size - new_width) / 2 - 0.1), round((size - new_height) / 2 - 0.1)
     square = np.full((size, size, 3), PAD, dtype=np.uint8)
     square[top : top + new_height, left : left + new_width] = image
@@ -89,10 +91,10 @@ def select_boxes(
     """Take the boxes worth keeping out of a YOLO11 head's output: one category each, suppressed per category.
 
     Args:
-        output: (4 + categories, anchors): center x, center y, width, height in input pixels, then a score a category.
+        output: (4 + categories, anchors): center x, center y, width, height in input pixels, then a score per category.
         confidence: boxes scoring below it are dropped.
-        iou: of two boxes of one category that overlap more than this, the less confident is dropped.
-        limit: at most so many boxes.
+        iou: of two boxes of one category that overlap more than this, the less confident one is dropped.
+        limit: the largest number of boxes to keep.
 
     Returns:
         boxes (n, 4) left, top, width, height in input pixels; scores (n,); category ids (n,); most confident first.
@@ -104,49 +106,60 @@ def select_boxes(
     boxes = output[:4, candidates].T.astype(np.float64)
     boxes[:, :2] -= boxes[:, 2:] / 2
     if len(boxes):
-        kept = np.asarray(cv2.dnn.NMSBoxesBatched(boxes, scores, categories, 0.0, iou)).reshape(-1).astype(int)
+        # OpenCV's stub asks for sequences of floats; the function takes arrays, and faster.
+        found = cv2.dnn.NMSBoxesBatched(boxes, scores, categories, 0.0, iou)  # type: ignore[arg-type]
+        kept = np.array(found, dtype=int).reshape(-1)
         kept = kept[np.argsort(-scores[kept], kind="stable")][:limit]
         boxes, scores, categories = boxes[kept], scores[kept], categories[kept]
     return boxes, scores, categories
 
 
 class Detector:
-    """A model directory (model.onnx and model.json) ready to answer. Safe to use from several threads."""
+    """A model that is ready to predict. Safe to use from several threads."""
 
-    def __init__(self, model_dir: Path, threads: int) -> None:
-        """Load the model.
+    def __init__(self, card: dict[str, Any], engine: Engine) -> None:
+        """Put a model together.
 
         Args:
-            model_dir: holds model.onnx and model.json.
-            threads: ONNX Runtime threads for one image.
+            card: the content of model.json.
+            engine: runs the network.
+
+        Raises:
+            KeyError, TypeError, ValueError: the card lacks something.
+        """
+        self.card = card
+        self.engine = engine
+        self.categories: list[str] = card["categories"]
+        self.size: int = card["imgsz"]
+        self.confidence: float = card["confidence_default"]
+        self._mean = np.asarray(card["features"]["mean"], dtype=np.float32)
+        self._components = np.asarray(card["features"]["components"], dtype=np.float32)
+
+    @classmethod
+    def load(cls, model_dir: Path, threads: int) -> "Detector":
+        """Load a model directory.
+
+        Args:
+            model_dir: holds model.json and the engine's file.
+            threads: the engine's, for one image.
 
         Raises:
             JobError: a file is missing or damaged.
         """
         try:
-            self.card: dict[str, Any] = json.loads((model_dir / "model.json").read_text(encoding="utf-8"))
-            self.categories: list[str] = self.card["categories"]
-            self.size: int = self.card["imgsz"]
-            self.confidence: float = self.card["confidence_default"]
-            self._mean = np.asarray(self.card["features"]["mean"], dtype=np.float32)
-            self._components = np.asarray(self.card["features"]["components"], dtype=np.float32)
-            self._session = _session(model_dir / "model.onnx", threads)
+            card = json.loads((model_dir / "model.json").read_text(encoding="utf-8"))
+            return cls(card, OnnxEngine(model_dir, threads))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise JobError(f"The model in {model_dir} cannot be loaded: {error}.") from error
-        self._input = self._session.get_inputs()[0].name
 
     def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, Letterbox]:
         """The network's raw outputs for one RGB image: (4 + categories, anchors), pooled features (2 * channels,)."""
         square, fit = letterbox(image, self.size)
         blob = np.multiply(square.transpose(2, 0, 1)[None], np.float32(1 / 255), dtype=np.float32)
-        output, pooled = self.raw(blob)
+        output, pooled = self.engine.run(blob)
         return output[0], pooled[0], fit
 
-    def raw(self, blob: np.ndarray) -> list[np.ndarray]:
-        """The network itself: (1, 3, size, size) float32 RGB in 0..1 to its two outputs."""
-        return self._session.run(None, {self._input: blob})
-
-    def answer(self, image: np.ndarray, confidence: float | None = None) -> Answer:
+    def predict(self, image: np.ndarray, confidence: float | None = None) -> Prediction:
         """Detect objects in one image.
 
         Args:
@@ -161,7 +174,7 @@ class Detector:
             left, top = (box[0] - fit.left) / fit.scale, (box[1] - fit.top) / fit.scale
             right, bottom = min(left + box[2] / fit.scale, width), min(top + box[3] / fit.scale, height)
             left, top = max(left, 0.0), max(top, 0.0)
-            if right > left and bottom > top:  # a box may lie wholly in the border
+            if right > left and bottom > top:  # a box may lie completely in the border
                 detections.append(
                     Detection(
                         self.categories[category],
@@ -174,14 +187,4 @@ class Detector:
                     )
                 )
         features = (self._components @ (pooled - self._mean)).tolist() if self._components.size else []
-        return Answer(detections, features)
-
-
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Threads that spin between requests take the cores from the next request's decoding.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return Prediction(detections, features)

@@ -1,7 +1,7 @@
-"""How good a detector is on labeled images: COCO's average precision, and how sure one can be of a difference.
+"""How good a detector is on labeled images: COCO's average precision, and how certain a difference is.
 
-The scores are faster-coco-eval's (which agrees with pycocotools to the last digit). What it does not hand out – which
-box of which image was right, needed to resample images – is matched here by the same rules, at IoU 0.5.
+The scores are faster-coco-eval's (which agrees with pycocotools to the last digit). It does not say which box of which
+image was right, and resampling images needs that: so boxes are matched here, by the same rules, at IoU 0.5.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -31,8 +32,8 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One image: what is on it, and what a model says is on it, most confident first."""
+class ScoredImage:
+    """One image: the boxes that people labeled on it, and those a model detected, most confident first."""
 
     name: str
     width: int
@@ -45,7 +46,7 @@ class Judged:
 class Matches:
     """All detections of one category over a set of images, most confident first, matched with the truth.
 
-    scores, right (bool), image (index of the image): one entry a detection. truth_counts: boxes of the category in
+    scores, right (bool), image (index of the image): one entry per detection. truth_counts: boxes of the category in
     each image.
     """
 
@@ -60,7 +61,7 @@ class Matches:
         boxes = self.truth_counts.sum() if weights is None else weights @ self.truth_counts
         right = np.cumsum(weight * self.right)
         precision = right / np.maximum(np.cumsum(weight), np.spacing(1))
-        return precision, right / max(boxes, np.spacing(1))
+        return precision, right / np.maximum(boxes, np.spacing(1))
 
     def average_precision(self, weights: np.ndarray | None = None) -> float:
         """COCO's 101-point interpolated average precision at IoU 0.5; NaN where there is no such box.
@@ -86,20 +87,20 @@ def iou(box: Detection | Truth, others: Sequence[Truth]) -> np.ndarray:
     height = np.minimum(box.top + box.height, corners[:, 3]) - np.maximum(box.top, corners[:, 1])
     overlap = np.maximum(width, 0) * np.maximum(height, 0)
     union = box.width * box.height + np.array([o.width * o.height for o in others]) - overlap
-    return overlap / np.maximum(union, np.spacing(1))
+    return np.asarray(overlap / np.maximum(union, np.spacing(1)))
 
 
-def match_image(judged: Judged, category: str) -> tuple[np.ndarray, int]:
+def match_image(image: ScoredImage, category: str) -> tuple[np.ndarray, int]:
     """Match one image's detections of a category with its boxes: COCO's greedy rule, best confidence first.
 
     Returns:
-        (n,) index into `judged.truth` of the box each detection found, -1 for none; and how many boxes there are.
+        (n,) index into `image.truth` of the box each detection found, -1 for none; and how many boxes there are.
     """
-    indices = [i for i, truth in enumerate(judged.truth) if truth.category == category]
-    boxes = [judged.truth[i] for i in indices]
+    indices = [i for i, truth in enumerate(image.truth) if truth.category == category]
+    boxes = [image.truth[i] for i in indices]
     taken = np.zeros(len(boxes), dtype=bool)
     found = []
-    for detection in judged.detections:
+    for detection in image.detections:
         if detection.category != category:
             continue
         overlap = np.where(taken, -1.0, iou(detection, boxes)) if boxes else np.zeros(0)
@@ -113,25 +114,25 @@ def match_image(judged: Judged, category: str) -> tuple[np.ndarray, int]:
     return np.array(found, dtype=int), len(boxes)
 
 
-def match(images: Sequence[Judged], category: str) -> Matches:
+def match(images: Sequence[ScoredImage], category: str) -> Matches:
     """Match every image's detections of one category with its boxes."""
-    scores, right, image, counts = [], [], [], []
-    for index, judged in enumerate(images):
-        found, boxes = match_image(judged, category)
-        scores += [d.confidence for d in judged.detections if d.category == category]
+    scores, right, owners, counts = [], [], [], []
+    for index, image in enumerate(images):
+        found, boxes = match_image(image, category)
+        scores += [d.confidence for d in image.detections if d.category == category]
         right += list(found >= 0)
-        image += [index] * len(found)
+        owners += [index] * len(found)
         counts.append(boxes)
     order = np.argsort(-np.array(scores, dtype=float), kind="stable")
     return Matches(
         np.array(scores, dtype=float)[order],
         np.array(right, dtype=bool)[order],
-        np.array(image, dtype=int)[order],
+        np.array(owners, dtype=int)[order],
         np.array(counts, dtype=float),
     )
 
 
-def score(images: Sequence[Judged], categories: Sequence[str], confidence: float) -> dict:
+def score(images: Sequence[ScoredImage], categories: Sequence[str], confidence: float) -> dict[str, Any]:
     """Score a model.
 
     Args:
@@ -145,7 +146,7 @@ def score(images: Sequence[Judged], categories: Sequence[str], confidence: float
     """
     ap50, ap = _coco(images, categories)
     per_class = {}
-    right = told = boxes = 0
+    right = detected = boxes = 0
     for number, name in enumerate(categories):
         matches = match(images, name)
         count = int(matches.truth_counts.sum())
@@ -154,22 +155,22 @@ def score(images: Sequence[Judged], categories: Sequence[str], confidence: float
             "ap50_95": _rounded(ap[number]) if count else None,
             "boxes": count,
         }
-        sure = matches.scores >= confidence
-        right += int(matches.right[sure].sum())
-        told += int(sure.sum())
+        confident = matches.scores >= confidence
+        right += int(matches.right[confident].sum())
+        detected += int(confident.sum())
         boxes += count
     measured = [number for number, name in enumerate(categories) if per_class[name]["boxes"]]
     return {
         "map50": _rounded(np.mean([ap50[n] for n in measured])) if measured else None,
         "map50_95": _rounded(np.mean([ap[n] for n in measured])) if measured else None,
-        "precision": _rounded(right / told) if told else None,
+        "precision": _rounded(right / detected) if detected else None,
         "recall": _rounded(right / boxes) if boxes else None,
         "confidence": confidence,
         "per_class": per_class,
     }
 
 
-def best_confidence(images: Sequence[Judged], categories: Sequence[str], default: float = 0.25) -> float:
+def best_confidence(images: Sequence[ScoredImage], categories: Sequence[str], default: float = 0.25) -> float:
     """The confidence with the best F1 (all categories pooled), held to 0.05..0.9; `default` when nothing was found."""
     matches = [match(images, name) for name in categories]
     scores = np.concatenate([m.scores for m in matches])
@@ -183,13 +184,14 @@ def best_confidence(images: Sequence[Judged], categories: Sequence[str], default
 
 
 def compare(
-    candidate: Sequence[Judged],
-    champion: Sequence[Judged],
+    candidate: Sequence[ScoredImage],
+    champion: Sequence[ScoredImage],
     categories: Sequence[str],
+    *,
     resamples: int = 500,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """How much better the candidate's mAP50 is, with a paired bootstrap interval over images.
 
     Each resample draws as many images as there are, with replacement, the same for both models, so what makes an image
@@ -198,8 +200,12 @@ def compare(
     Detections are matched once; a resample only weighs them.
 
     Args:
-        candidate, champion: the same images in the same order.
+        candidate: the test images with the candidate's detections.
+        champion: the same images in the same order, with the champion's.
         categories: those that both models know.
+        resamples: how many.
+        confidence: of the interval, in 0..1.
+        seed: of the resampling.
 
     Returns:
         {"map50_difference", "interval": [low, high], "confidence", "resamples", "method", "categories"}
@@ -227,25 +233,27 @@ def compare(
     }
 
 
-def _coco(images: Sequence[Judged], categories: Sequence[str]) -> tuple[list[float], list[float]]:
-    """AP50 and AP50-95 a category, by faster-coco-eval; -1 where there is no such box."""
+def _coco(images: Sequence[ScoredImage], categories: Sequence[str]) -> tuple[list[float], list[float]]:
+    """AP50 and AP50-95 per category, by faster-coco-eval; -1 where there is no such box."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     ids = {name: number for number, name in enumerate(categories, 1)}
-    truth, found = [], []
-    for image_id, judged in enumerate(images, 1):
-        for box in judged.truth:
+    truth: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for image_id, image in enumerate(images, 1):
+        for box in image.truth:
             if box.category in ids:
                 truth.append(_annotation(len(truth) + 1, image_id, ids[box.category], box) | {"iscrowd": 0})
-        for box in judged.detections:
-            if box.category in ids:
-                found.append(_annotation(len(found) + 1, image_id, ids[box.category], box) | {"score": box.confidence})
+        for detection in image.detections:
+            if detection.category in ids:
+                annotation = _annotation(len(found) + 1, image_id, ids[detection.category], detection)
+                found.append(annotation | {"score": detection.confidence})
     if not truth or not found:
         boxes = {annotation["category_id"] for annotation in truth}
         none = [0.0 if ids[name] in boxes else -1.0 for name in categories]
         return none, none
     dataset = {
-        "images": [{"id": i, "width": j.width, "height": j.height} for i, j in enumerate(images, 1)],
+        "images": [{"id": number, "width": i.width, "height": i.height} for number, i in enumerate(images, 1)],
         "categories": [{"id": number, "name": name} for name, number in ids.items()],
         "annotations": truth,
     }
@@ -260,11 +268,11 @@ def _coco(images: Sequence[Judged], categories: Sequence[str]) -> tuple[list[flo
     return [float(p[0].mean()) for p in measured], [float(p.mean()) for p in measured]
 
 
-def _annotation(identifier: int, image_id: int, category_id: int, box: Detection | Truth) -> dict:
+def _annotation(identifier: int, image_id: int, category_id: int, box: Detection | Truth) -> dict[str, Any]:
     corners = [box.left, box.top, box.width, box.height]
     area = box.width * box.height
     return {"id": identifier, "image_id": image_id, "category_id": category_id, "bbox": corners, "area": area}
 
 
-def _rounded(value: float) -> float:
+def _rounded(value: SupportsFloat) -> float:
     return round(float(value), 6)

@@ -1,4 +1,4 @@
-"""report.html: the evaluation for a person, in one file that needs nothing else (curves as SVG, pictures inline)."""
+"""report.html: the evaluation for a person, in one file without links to others (curves as SVG, images inline)."""
 
 import base64
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from .dataset import Sample, read_image
-from .metrics import Judged, match, match_image
+from .inference import Detection
+from .metrics import ScoredImage, Truth, match, match_image
 
 PICTURES = 6
 PICTURE_SIDE = 560  # pixels
@@ -35,14 +36,17 @@ def write_report(
     path: Path,
     evaluation: dict[str, Any],
     samples: Sequence[Sample],
-    candidate: Sequence[Judged],
-    champion: Sequence[Judged] | None,
+    candidate: Sequence[ScoredImage],
+    champion: Sequence[ScoredImage] | None,
 ) -> None:
     """Write the report.
 
     Args:
+        path: of the file.
         evaluation: the content of evaluation.json.
-        samples, candidate, champion: the test images, and each model's answers to them, in the same order.
+        samples: the test images.
+        candidate: the same images in the same order, with the candidate's detections.
+        champion: the same, with the champion's; None where there is none.
     """
     sections = [
         _head(evaluation),
@@ -100,16 +104,18 @@ def _scores_table(evaluation: dict[str, Any]) -> str:
     )
 
 
-def _curves(evaluation: dict[str, Any], candidate: Sequence[Judged], champion: Sequence[Judged] | None) -> str:
+def _curves(
+    evaluation: dict[str, Any], candidate: Sequence[ScoredImage], champion: Sequence[ScoredImage] | None
+) -> str:
     figures = []
     for category, scores in evaluation["candidate"]["per_class"].items():
         if not scores["boxes"]:
             continue
         lines = []
-        for judged, color in ((champion, LINES[1]), (candidate, LINES[0])):  # the candidate on top, where they meet
-            if judged is None or (judged is champion and category not in evaluation["champion"]["per_class"]):
+        for images, color in ((champion, LINES[1]), (candidate, LINES[0])):  # the candidate on top, where they meet
+            if images is None or (images is champion and category not in evaluation["champion"]["per_class"]):
                 continue
-            precision, recall = match(judged, category).curve()
+            precision, recall = match(images, category).curve()
             lines.append(_polyline(precision, recall, color))
         figures.append(f"<figure>{_axes(''.join(lines))}<figcaption>{escape(category)}</figcaption></figure>")
     key = f"<p class=key><b style='color:{LINES[0]}'>candidate</b>"
@@ -118,7 +124,7 @@ def _curves(evaluation: dict[str, Any], candidate: Sequence[Judged], champion: S
 
 
 def _polyline(precision: np.ndarray, recall: np.ndarray, color: str) -> str:
-    if len(precision) > 200:  # more points than pixels say nothing more
+    if len(precision) > 200:  # more points than pixels cannot be seen
         chosen = np.unique(np.linspace(0, len(precision) - 1, 200).astype(int))
         precision, recall = precision[chosen], recall[chosen]
     points = " ".join(f"{40 + 200 * r:.1f},{210 - 200 * p:.1f}" for p, r in zip(precision, recall, strict=True))
@@ -139,11 +145,11 @@ def _axes(content: str) -> str:
     )
 
 
-def _confusion(evaluation: dict[str, Any], judged: Sequence[Judged]) -> str:
-    """Which category was taken for which: boxes matched by place alone at the chosen confidence."""
+def _confusion(evaluation: dict[str, Any], images: Sequence[ScoredImage]) -> str:
+    """Which category was taken for which: boxes matched by position alone, at the chosen confidence."""
     names = list(evaluation["candidate"]["per_class"])
     confidence = evaluation["candidate"]["confidence"]
-    counts = confusion(judged, names, confidence)
+    counts = confusion(images, names, confidence)
     head = "".join(f"<th>{escape(name)}" for name in [*names, "missed"])
     table = [[str(count) for count in row] for row in counts.tolist()]
     table[-1][-1] = "–"  # nothing labeled and nothing detected: cannot be counted
@@ -158,7 +164,7 @@ def _confusion(evaluation: dict[str, Any], judged: Sequence[Judged]) -> str:
     )
 
 
-def confusion(judged: Sequence[Judged], names: Sequence[str], confidence: float) -> np.ndarray:
+def confusion(images: Sequence[ScoredImage], names: Sequence[str], confidence: float) -> np.ndarray:
     """Count labeled boxes by the category they were detected as.
 
     Returns:
@@ -166,19 +172,19 @@ def confusion(judged: Sequence[Judged], names: Sequence[str], confidence: float)
     """
     counts = np.zeros((len(names) + 1, len(names) + 1), dtype=int)
     index = {name: i for i, name in enumerate(names)}
-    for image in judged:
-        sure = [d for d in image.detections if d.confidence >= confidence and d.category in index]
-        # One category for all: the match is then by place alone.
-        blind = Judged(
+    for image in images:
+        confident = [d for d in image.detections if d.confidence >= confidence and d.category in index]
+        # With one category for all, the match is by position alone.
+        blind = ScoredImage(
             image.name,
             image.width,
             image.height,
             [replace(t, category="") for t in image.truth],
-            [replace(d, category="") for d in sure],
+            [replace(d, category="") for d in confident],
         )
         found, _ = match_image(blind, "")
-        for detection, truth in zip(sure, found, strict=True):
-            row = index[image.truth[truth].category] if truth >= 0 else len(names)
+        for detection, match_index in zip(confident, found, strict=True):
+            row = index[image.truth[match_index].category] if match_index >= 0 else len(names)
             counts[row, index[detection.category]] += 1
         for number, truth in enumerate(image.truth):
             if number not in found:
@@ -186,12 +192,12 @@ def confusion(judged: Sequence[Judged], names: Sequence[str], confidence: float)
     return counts
 
 
-def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], judged: Sequence[Judged]) -> str:
-    """Some test images, evenly spaced from the one with most boxes to the emptiest."""
-    order = sorted(range(len(judged)), key=lambda i: (-len(judged[i].truth), judged[i].name))
+def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], images: Sequence[ScoredImage]) -> str:
+    """Some test images, evenly spaced from the one with most boxes to the one with fewest."""
+    order = sorted(range(len(images)), key=lambda i: (-len(images[i].truth), images[i].name))
     chosen = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, min(PICTURES, len(order))).astype(int))]
     confidence = evaluation["candidate"]["confidence"]
-    figures = "".join(_picture(samples[i], judged[i], confidence) for i in chosen)
+    figures = "".join(_picture(samples[i], images[i], confidence) for i in chosen)
     key = (
         f"<p class=key><b style='color:{TRUTH}'>labeled (dashed)</b><b style='color:{RIGHT}'>detected, right</b>"
         f"<b style='color:{WRONG}'>detected, wrong</b></p>"
@@ -199,20 +205,20 @@ def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], judged: Seq
     return f"<h2>Test images</h2>{key}<div class=pictures>{figures}</div>"
 
 
-def _picture(sample: Sample, judged: Judged, confidence: float) -> str:
-    image = read_image(sample)
-    scale = min(PICTURE_SIDE / max(image.shape[:2]), 1.0)
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+def _picture(sample: Sample, image: ScoredImage, confidence: float) -> str:
+    pixels = read_image(sample)
+    scale = min(PICTURE_SIDE / max(pixels.shape[:2]), 1.0)
+    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
     _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
-    boxes = [_rectangle(truth, TRUTH, "6 3") for truth in judged.truth]
-    right = {name: match_image(judged, name)[0] for name in {d.category for d in judged.detections}}
+    boxes = [_rectangle(truth, TRUTH, "6 3") for truth in image.truth]
+    right = {name: match_image(image, name)[0] for name in {d.category for d in image.detections}}
     seen = dict.fromkeys(right, 0)
-    for detection in judged.detections:
+    for detection in image.detections:
         found = right[detection.category][seen[detection.category]]
         seen[detection.category] += 1
         if detection.confidence >= confidence:
             boxes.append(_rectangle(detection, RIGHT if found >= 0 else WRONG, ""))
-    width, height = judged.width, judged.height
+    width, height = image.width, image.height
     picture = base64.b64encode(data.tobytes()).decode("ascii")
     return (
         f"<figure><svg viewBox='0 0 {width} {height}'>"
@@ -221,7 +227,7 @@ def _picture(sample: Sample, judged: Judged, confidence: float) -> str:
     )
 
 
-def _rectangle(box: Any, color: str, dashes: str) -> str:
+def _rectangle(box: Detection | Truth, color: str, dashes: str) -> str:
     return (
         f"<rect x='{box.left:.1f}' y='{box.top:.1f}' width='{box.width:.1f}' height='{box.height:.1f}' fill='none' "
         f"stroke='{color}' stroke-width='2' vector-effect='non-scaling-stroke' stroke-dasharray='{dashes}'>"

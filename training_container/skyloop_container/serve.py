@@ -1,8 +1,7 @@
-"""`serve`: the endpoint. GET /ping, POST /invocations with an image's bytes; answers JSON. ONNX Runtime, no torch;
-Starlette, because FastAPI would double the time to the first answer and check nothing of an image body.
+"""`serve`, the endpoint: GET /ping, and POST /invocations with an image's bytes, answered by JSON.
 
-
-Contract: "Custom Inference Code with Hosting Services" in the SageMaker developer guide.
+It imports no torch. Starlette, because FastAPI would double the time to the first response and cannot check the body
+of an image. Contract: "Custom Inference Code with Hosting Services" in the SageMaker developer guide.
 """
 
 import asyncio
@@ -17,25 +16,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from .answering import answer_image
 from .environment import Environment, JobError
 from .images import ImageError
 from .inference import Detector
+from .predictions import predict_image
 
 MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 
 
 class RequestError(ValueError):
-    """A request that cannot be answered; the text tells the caller why."""
+    """A request that cannot be answered. The text tells the caller why."""
 
 
 def create_app(detector: Detector, workers: int) -> Starlette:
     """The endpoint's application around a loaded model.
 
     Args:
-        detector: answers images.
-        workers: how many images are worked on at once; the others wait.
+        detector: the model.
+        workers: how many images are processed at once; the others wait.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="detect")
 
@@ -47,19 +46,22 @@ def create_app(detector: Detector, workers: int) -> Starlette:
             _check_content_type(request.headers.get("content-type", ""))
             confidence = parse_confidence(request.headers.get(CUSTOM_ATTRIBUTES, ""))
             body = await _read_body(request)
-            answer = await asyncio.get_running_loop().run_in_executor(pool, answer_image, detector, body, confidence)
+            loop = asyncio.get_running_loop()
+            prediction = await loop.run_in_executor(pool, predict_image, detector, body, confidence)
         except (RequestError, ImageError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        return JSONResponse(answer)
+        return JSONResponse(prediction)
 
     return Starlette(routes=[Route("/ping", ping), Route("/invocations", invocations, methods=["POST"])])
 
 
 def parse_confidence(attributes: str) -> float | None:
-    """The confidence asked for in CustomAttributes, "confidence=0.3" among comma-separated pairs; None if not asked.
+    """The confidence in CustomAttributes, "confidence=0.3" among comma-separated pairs; None where it is not given.
+
+    Other attributes belong to the caller and are ignored.
 
     Raises:
-        RequestError: it is not a number in 0..1. Other attributes belong to the caller and are left alone.
+        RequestError: it is not a number in 0..1.
     """
     for pair in attributes.split(","):
         name, _, value = pair.partition("=")
@@ -76,18 +78,18 @@ def parse_confidence(attributes: str) -> float | None:
 
 
 def run(environment: Environment) -> None:
-    """Serve until SIGTERM, then finish the requests in hand.
+    """Serve until SIGTERM, then finish the requests that are being processed.
 
-    Environment: SAGEMAKER_BIND_TO_PORT (8080), SKYLOOP_BIND_HOST (0.0.0.0), SKYLOOP_INFERENCE_THREADS (ONNX Runtime
-    threads an image, 1) and SKYLOOP_INFERENCE_WORKERS (images at once; default fills the cores).
+    Environment: SAGEMAKER_BIND_TO_PORT (8080), SKYLOOP_BIND_HOST (0.0.0.0), SKYLOOP_INFERENCE_THREADS (the engine's
+    threads per image, 1) and SKYLOOP_INFERENCE_WORKERS (images at once; the default uses all cores).
 
     Raises:
         JobError: there is no usable model, or a setting is not a number.
     """
     threads = _setting("SKYLOOP_INFERENCE_THREADS", 1)
     workers = _setting("SKYLOOP_INFERENCE_WORKERS", max(len(os.sched_getaffinity(0)) // threads, 1))
-    cv2.setNumThreads(1)  # the workers are the parallelism
-    detector = Detector(environment.model_dir, threads)
+    cv2.setNumThreads(1)  # the workers already use all cores
+    detector = Detector.load(environment.model_dir, threads)
     print(json.dumps({"serving": detector.card["training_job"], "threads": threads, "workers": workers}), flush=True)
     uvicorn.run(
         create_app(detector, workers),

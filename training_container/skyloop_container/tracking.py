@@ -1,6 +1,6 @@
-"""MLflow, when MLFLOW_TRACKING_URI says where: parameters, metrics an epoch, the artifacts, and the batch's tags.
+"""MLflow, where MLFLOW_TRACKING_URI is set: parameters, metrics per epoch, the artifacts, and the batch's tags.
 
-A tracking server that is away must not cost a training: its failures are printed, once, and the job goes on.
+A tracking server that cannot be reached must not end a training: the failure is printed once, and the job goes on.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Tracker:
-    """One MLflow run for one training job; does nothing when no tracking URI is set.
+    """One MLflow run for one training job. It does nothing where no tracking URI is set.
 
     A resumed job continues its run: the run's id is kept beside the checkpoints.
     """
@@ -23,7 +23,7 @@ class Tracker:
         if uri.startswith("file:") or "://" not in uri:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3.7 and later refuse folders without it
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # the image has no git, and MLflow would say so
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # the image has no git, and MLflow would warn about it
         self._attempt(lambda: self._start(name, tags, parameters, checkpoint_dir / "mlflow-run-id"))
 
     def epoch(self, number: int, values: dict[str, float]) -> None:
@@ -61,6 +61,6 @@ class Tracker:
     def _attempt(self, action: Callable[[], object]) -> None:
         try:
             action()
-        except Exception as error:  # MLflow raises its own, requests' and the store's; none may end a training
+        except Exception as error:  # MLflow raises its own errors, requests' and the store's; none may end a training
             print(f"MLflow: {type(error).__name__}: {error}; training goes on without it.", flush=True)
             self._mlflow = None

@@ -1,5 +1,7 @@
-"""Ultralytics' detection trainer, fitted to SageMaker: checkpoints that survive a spot interruption, bf16 on CPUs that
-have it, less validation, one line an epoch.
+"""Ultralytics' detection trainer, adapted to SageMaker.
+
+Checkpoints survive a spot interruption, CPUs that have bfloat16 use it, validation is less frequent, and every epoch
+prints one line.
 """
 
 import os
@@ -21,15 +23,20 @@ EpochReport = Callable[[int, dict[str, float]], None]
 
 
 class Trainer(DetectionTrainer):
-    """A detection trainer whose checkpoints live in a folder that SageMaker keeps in S3.
+    """A detection trainer whose checkpoints are in a folder that SageMaker copies to S3."""
 
-    checkpoint_dir: gets last.pt and best.pt after every epoch, each replaced in one step so that a kill at any moment
-        leaves a whole file.
-    val_period: validate every n-th epoch and the last.
-    report: called after each epoch with its number (from 1) and its metrics; `map50` only when it was validated.
-    """
+    model: torch.nn.Module
 
     def __init__(self, overrides: dict[str, Any], checkpoint_dir: Path, val_period: int, report: EpochReport) -> None:
+        """Prepare a training.
+
+        Args:
+            overrides: Ultralytics' arguments.
+            checkpoint_dir: gets last.pt and best.pt after every epoch, each replaced in one step, so that a kill at any
+                moment leaves a whole file.
+            val_period: validate every n-th epoch, and the last one.
+            report: called after each epoch with its number (from 1) and its metrics; `map50` only after a validation.
+        """
         self.checkpoint_dir = checkpoint_dir
         self._val_period = val_period
         self._report = report
@@ -48,7 +55,7 @@ class Trainer(DetectionTrainer):
         }.items():
             self.add_callback(event, lambda _, callback=callback: callback())
 
-    def setup_model(self) -> Any:
+    def setup_model(self) -> Any:  # noqa: ANN401  # a checkpoint as Ultralytics has it
         """Build the model. On a CPU, train it in the mode that is fastest there.
 
         Ultralytics has bfloat16 and channels-last tensors on CUDA only. The mAP is the same.
@@ -65,13 +72,16 @@ class Trainer(DetectionTrainer):
         return checkpoint
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Give the images the memory layout of the model."""
         batch = super().preprocess_batch(batch)
         batch["img"] = batch["img"].contiguous(memory_format=self._layout)
         return batch
 
     def validate(self) -> tuple[dict[str, float], float | None]:
-        """Validate when this epoch's turn has come. Otherwise the last metrics stand and there is no fitness, so that
-        neither early stopping nor the choice of the best epoch counts this one."""
+        """Validate every n-th epoch. In the others the last metrics stay, and there is no fitness.
+
+        So neither early stopping nor the choice of the best epoch counts an epoch without validation.
+        """
         self._validated = (self.epoch + 1) % self._val_period == 0 or self.epoch + 1 >= self.epochs or self.stop
         return super().validate() if self._validated else (self.metrics, None)
 
@@ -84,7 +94,7 @@ class Trainer(DetectionTrainer):
         return True
 
     def final_eval(self) -> None:
-        """Strip the optimizer from the result. Ultralytics would validate the best epoch once more; it was."""
+        """Strip the optimizer from the result. Ultralytics would validate the best epoch a second time."""
         for path in (self.last, self.best):
             if path.exists():
                 strip_optimizer(path)
@@ -102,13 +112,13 @@ class Trainer(DetectionTrainer):
         signal.signal(signal.SIGTERM, self._previous_handler)
 
     def _on_terminate(self, *_: object) -> None:
-        self._terminated = True  # acted on between batches: torch is in no state to be saved inside one
+        self._terminated = True  # read between two batches: inside one, the state of torch cannot be saved
 
     def _on_batch_end(self) -> None:
         if not self._terminated:
             return
         if self.epoch > 0:
-            # Kept under the number of the last whole epoch: this one is begun again, from weights a little further on.
+            # Saved under the number of the last finished epoch: this one starts again, from slightly better weights.
             self.ema.update_attr(self.model, include=["yaml", "nc", "args", "names", "stride", "class_weights"])
             self.epoch -= 1
             self.fitness = None

@@ -1,7 +1,7 @@
 """Prepare the process for Ultralytics: quiet, offline, every core, and able to import torchvision.
 
-Everything here has to happen before `import ultralytics`, which reads its environment once, at import. So this is the
-only module that imports Ultralytics at first hand; the others call `prepare()` before they do.
+All of this must happen before the first `import ultralytics`, which reads its environment once. So every other module
+imports Ultralytics inside a function that runs after `prepare()`, or is itself imported there (`trainer`).
 """
 
 import importlib
@@ -16,7 +16,7 @@ from PIL import Image
 
 
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
-    """Stand in for `torchvision.ops.nms`.
+    """A replacement for `torchvision.ops.nms`.
 
     Args:
         boxes: (n, 4) left, top, right, bottom in pixels.
@@ -30,21 +30,25 @@ def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> tor
         return torch.zeros(0, dtype=torch.int64, device=boxes.device)
     corners = boxes.detach().float().cpu().numpy().astype(np.float64)
     corners[:, 2:] -= corners[:, :2]  # OpenCV wants left, top, width, height
-    # OpenCV drops scores at or below its threshold and refuses a negative one; torchvision keeps every score. Only the
-    # order matters, so hand over ranks (n for the best, 1 for the worst).
+    # OpenCV drops scores at or below its threshold and refuses a negative threshold; torchvision keeps every score.
+    # Only the order matters, so pass ranks (n for the best, 1 for the worst).
     ranks = np.empty(len(corners), dtype=np.float32)
     ranks[np.argsort(-scores.detach().float().cpu().numpy(), kind="stable")] = np.arange(len(corners), 0, -1)
-    kept = cv2.dnn.NMSBoxes(corners, ranks, 0.0, iou_threshold)
+    # OpenCV's stub asks for sequences of floats; the function takes arrays, and faster.
+    kept = cv2.dnn.NMSBoxes(corners, ranks, 0.0, iou_threshold)  # type: ignore[arg-type]
     return torch.as_tensor(np.asarray(kept, dtype=np.int64).reshape(-1), device=boxes.device)
 
 
+_libraries: list[torch.library.Library] = []  # a Library that is garbage-collected takes its definitions with it
+
+
 def import_torchvision() -> bool:
-    """Import torchvision, standing in for its native operators where they cannot be loaded.
+    """Import torchvision, and replace its native operators where they cannot be loaded.
 
     PyPI's Linux wheel of torchvision is built for CUDA. Beside a CPU-only torch its library does not load, `import
     torchvision` fails with "operator torchvision::nms does not exist", and Ultralytics cannot be used at all. The only
-    operator Ultralytics needs is NMS, so the schemas that torchvision's import looks for are declared and `ops.nms` is
-    replaced. With working native operators nothing is touched.
+    operator that Ultralytics needs is NMS. So the schemas that torchvision's import looks for are declared, and
+    `ops.nms` is replaced. Where the native operators work, nothing is changed.
 
     Returns:
         True if the native operators are in use, False if NMS is the replacement.
@@ -61,7 +65,7 @@ def import_torchvision() -> bool:
     library = torch.library.Library("torchvision", "DEF")
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import_torchvision.library = library  # a Library takes its definitions with it when it is collected
+    _libraries.append(library)
     torchvision = importlib.import_module("torchvision")
     torchvision.ops.nms = torchvision.ops.boxes.nms = _nms
     return False
@@ -72,13 +76,13 @@ def prepare(scratch: Path, threads: int | None = None) -> None:
 
     Args:
         scratch: a writable folder for Ultralytics' settings, fonts and caches.
-        threads: threads of torch, OpenCV and Ultralytics; default every core this process may use.
+        threads: of torch, OpenCV and Ultralytics; default every core that this process may use.
     """
     threads = threads or available_cores()
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("YOLO_CONFIG_DIR", str(scratch))
     os.environ.setdefault("MPLCONFIGDIR", str(scratch))
-    os.environ.setdefault("YOLO_OFFLINE", "true")  # no telemetry, no update check; base_model lifts it for a download
+    os.environ.setdefault("YOLO_OFFLINE", "true")  # no telemetry, no update check; base_model ends it for a download
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_VERBOSE", "false")
     # weights_only loading: a checkpoint is data, never code to run.
@@ -91,23 +95,23 @@ def prepare(scratch: Path, threads: int | None = None) -> None:
     from ultralytics import settings
     from ultralytics.utils import patches, torch_utils
 
-    # Ultralytics replaces Pillow's open() for the whole process by one that, for what is no image, wants a plugin and
-    # raises ModuleNotFoundError: a damaged image could not be told from a broken installation.
+    # Ultralytics replaces Pillow's open() in the whole process. Its own asks for a plugin when a file is no image, and
+    # raises ModuleNotFoundError: then a damaged image looks like a broken installation.
     Image.open = patches._image_open
 
-    # Ultralytics trains with cpu_count - 1 threads: one of two. select_device reads this name.
+    # Ultralytics trains with cpu_count - 1 threads: with one on two cores. select_device reads this name.
     ultralytics.utils.NUM_THREADS = torch_utils.NUM_THREADS = threads
     torch.set_num_threads(threads)
     settings.update({"sync": False, "mlflow": False, "tensorboard": False, "runs_dir": str(scratch / "runs")})
 
 
 def available_cores() -> int:
-    """How many cores this process may run on: its affinity, not what the machine has."""
+    """How many cores this process may run on: its affinity, not the machine's number."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _place_font(config_dir: Path) -> None:
-    """Ultralytics downloads Arial when it checks a dataset, even when it draws nothing: give it matplotlib's font."""
+    """Ultralytics downloads Arial when it checks a dataset, even when it draws nothing. Give it matplotlib's font."""
     import matplotlib
 
     font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -9,17 +9,17 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from skyloop_container import base_model, hyperparameters
+from skyloop_container import base_model
 from skyloop_container.dataset import link_for_ultralytics, read_channel, to_pixels
 from skyloop_container.environment import Environment, JobError, unpack_model
-from skyloop_container.hyperparameters import Hyperparameters
+from skyloop_container.hyperparameters import Hyperparameters, parse_hyperparameters, table
 from skyloop_container.train import champion_arguments
 
 CONTAINER = Path(__file__).parents[1]
 
 
-def wanted(**values: object) -> Hyperparameters:
-    return hyperparameters.parse({"categories": '["a"]'} | {name: str(value) for name, value in values.items()})
+def job(**values: object) -> Hyperparameters:
+    return parse_hyperparameters({"categories": '["a"]'} | {name: str(value) for name, value in values.items()})
 
 
 # Environment
@@ -69,13 +69,13 @@ def test_scratch_is_made_when_needed_and_removed(tmp_path: Path) -> None:
 
 
 def test_hyperparameters_are_strings() -> None:
-    parsed = hyperparameters.parse({"categories": '["tree", "車"]', "epochs": "7", "lr0": "0.01", "weights": "x.pt"})
+    parsed = parse_hyperparameters({"categories": '["tree", "車"]', "epochs": "7", "lr0": "0.01", "weights": "x.pt"})
     assert (parsed.categories, parsed.epochs, parsed.lr0, parsed.weights) == (["tree", "車"], 7, 0.01, "x.pt")
     assert parsed.imgsz == 640
 
 
 def test_names_that_sagemaker_adds_are_ignored() -> None:
-    wanted(sagemaker_region="eu-central-1", _tuning_objective_metric="map50")
+    job(sagemaker_region="eu-central-1", _tuning_objective_metric="map50")
 
 
 @pytest.mark.parametrize(
@@ -96,23 +96,23 @@ def test_names_that_sagemaker_adds_are_ignored() -> None:
 )
 def test_bad_hyperparameters_are_named(values: dict[str, str], named: str) -> None:
     with pytest.raises(JobError, match=named) as caught:
-        hyperparameters.parse(values)
+        parse_hyperparameters(values)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) <= 1024
 
 
 @pytest.mark.parametrize(("epochs", "closed"), [(100, 10), (50, 10), (20, 4), (10, 2), (4, 0), (1, 0)])
 def test_a_short_run_keeps_its_mosaic(epochs: int, closed: int) -> None:
-    assert wanted(epochs=epochs).effective_close_mosaic == closed
+    assert job(epochs=epochs).effective_close_mosaic == closed
 
 
 def test_a_short_run_reaches_its_learning_rate() -> None:
-    assert wanted(epochs=100).effective_warmup_epochs == 3
-    assert wanted(epochs=5).effective_warmup_epochs == 1
+    assert job(epochs=100).effective_warmup_epochs == 3
+    assert job(epochs=5).effective_warmup_epochs == 1
 
 
 def test_the_readme_lists_every_hyperparameter() -> None:
-    assert hyperparameters.table() in (CONTAINER / "README.md").read_text(encoding="utf-8")
+    assert table() in (CONTAINER / "README.md").read_text(encoding="utf-8")
 
 
 # Channels
@@ -208,17 +208,17 @@ def test_a_damaged_or_hostile_archive_is_refused(tmp_path: Path) -> None:
 
 def test_base_from_scratch_and_the_order_of_channels(tmp_path: Path) -> None:
     environment = Environment(tmp_path)
-    assert base_model.choose(environment, wanted()).as_dict() == {
+    assert base_model.choose(environment, job()).as_dict() == {
         "kind": "scratch",
         "detail": "yolo11n.yaml, random weights: as asked",
     }
     weights = tmp_path / "input" / "data" / "weights" / "given.pt"
     weights.parent.mkdir(parents=True)
     weights.touch()
-    assert base_model.choose(environment, wanted(weights="other.pt")).kind == "weights"
+    assert base_model.choose(environment, job(weights="other.pt")).kind == "weights"
     card = b'{"training_job": "job-7", "dataset_id": "ds-7"}'
     archive(tmp_path / "input" / "data" / "model" / "model.tar.gz", model_dot_pt=b"", model_dot_json=card)
-    chosen = base_model.choose(environment, wanted())
+    chosen = base_model.choose(environment, job())
     assert (chosen.kind, chosen.detail) == ("champion", "job-7 (dataset ds-7)")
     environment.remove_scratch()
 
@@ -230,17 +230,17 @@ def test_a_champion_without_weights_and_two_weights_are_refused(tmp_path: Path) 
     (weights / "a.pt").touch()
     (weights / "b.pt").touch()
     with pytest.raises(JobError, match=r"one \.pt file, and holds 2"):
-        base_model.choose(environment, wanted())
+        base_model.choose(environment, job())
     archive(tmp_path / "input" / "data" / "model" / "model.tar.gz", model_dot_json=b"{}")
     with pytest.raises(JobError, match=r"no model\.pt"):
-        base_model.choose(environment, wanted())
+        base_model.choose(environment, job())
     environment.remove_scratch()
 
 
 def test_weights_by_name_lie_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.pt").touch()
     monkeypatch.chdir(tmp_path)
-    chosen = base_model.choose(Environment(tmp_path), wanted(weights="mine.pt"))
+    chosen = base_model.choose(Environment(tmp_path), job(weights="mine.pt"))
     assert (chosen.kind, chosen.model) == ("name", str(tmp_path / "mine.pt"))
 
 
@@ -257,7 +257,7 @@ def test_weights_that_cannot_be_had_mean_from_scratch(tmp_path: Path, monkeypatc
     monkeypatch.setattr(downloads, "attempt_download_asset", offline)
     monkeypatch.chdir(tmp_path)
     environment = Environment(tmp_path)
-    chosen = base_model.choose(environment, wanted(weights="yolo11n.pt"))
+    chosen = base_model.choose(environment, job(weights="yolo11n.pt"))
     environment.remove_scratch()
     assert (chosen.kind, chosen.model) == ("scratch", "yolo11n.yaml")
     assert chosen.detail == "yolo11n.yaml, random weights: yolo11n.pt could not be downloaded (no network)"

@@ -293,7 +293,7 @@ def request(port: int, method: str, path: str, body: bytes = b"", **headers: str
 
 
 def test_the_endpoint_answers_as_evaluated(endpoint: int, evaluated: Path) -> None:
-    """The known answers, asked over HTTP, and an image's profile."""
+    """The golden predictions over HTTP, and an image's profile."""
     answers = json.loads((evaluated / "processing" / "output" / "golden-predictions.json").read_text())["answers"]
     for known in answers:
         name = known["uri"].removeprefix("s3://bucket/labeled-data/")

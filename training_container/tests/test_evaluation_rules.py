@@ -1,4 +1,4 @@
-"""What the evaluation does with categories, baselines, known answers, and with nothing at all: with stub models."""
+"""What the evaluation does with categories, baselines, golden predictions and empty inputs: with stub models."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from skyloop_container import evaluate
 from skyloop_container.environment import Environment, JobError
 from skyloop_container.evaluate import Settings
 from skyloop_container.images import decode
-from skyloop_container.inference import Answer, Detection
+from skyloop_container.inference import Detection, Prediction
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS, image_statistics
 
 from training_container.tests.pictures import draw, write_channel
@@ -31,14 +31,14 @@ class Stub:
         self.categories, self.says, self.confidence = categories, says, confidence
         self.card = {"training_job": f"job of {says}", "dataset_id": "ds", "versions": {"torch": "1"}}
 
-    def answer(self, image: np.ndarray, confidence: float | None = None) -> Answer:
+    def predict(self, image: np.ndarray, confidence: float | None = None) -> Prediction:
         bright = image[..., 0] > 200
         detections = []
         seed = next((s for s in range(300) if np.array_equal(draw(s)[0][..., ::-1], image)), None)
         for _, x, y, w, h in draw(seed)[1] if seed is not None else []:
             box = ((x - w / 2) * 64, (y - h / 2) * 64, w * 64, h * 64)
             detections.append(Detection(self.says, self.categories.index(self.says), 0.9, *box))
-        return Answer(detections, [float(bright.mean()), 1.0])
+        return Prediction(detections, [float(bright.mean()), 1.0])
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from skyloop_container.inference import PAD, letterbox, select_boxes
+from skyloop_container.inference import PAD, Detector, letterbox, select_boxes
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,31 @@ def test_the_stand_in_for_torchvision_nms(seed: int, threshold: float) -> None:
     assert kept.dtype == torch.int64
     assert kept.tolist() == brute_force(boxes, scores, threshold)
     assert _nms(torch.zeros(0, 4), torch.zeros(0), threshold).tolist() == []
+
+
+class FixedEngine:
+    """An engine whose network says the same about every image: one box, and two pooled features."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.seen.append(images)
+        return head((32, 32, 20, 10, 0.1, 0.8))[None], np.array([[3.0, 5.0]], dtype=np.float32)
+
+
+def test_the_detector_runs_with_any_engine() -> None:
+    """What comes of the network is put into pixels of the image, named, and projected."""
+    features = {"mean": [1.0, 1.0], "components": [[0.0, 1.0]]}
+    card = {"categories": ["tree", "car"], "imgsz": 64, "confidence_default": 0.5, "features": features}
+    engine = FixedEngine()
+    detector = Detector(card, engine)
+    prediction = detector.predict(np.full((64, 128, 3), 255, dtype=np.uint8))  # fitted at half size, 16 px of border
+    (blob,) = engine.seen
+    assert blob.shape == (1, 3, 64, 64)
+    assert (blob[0, 0, 0, 0], blob[0, 0, 32, 32]) == (pytest.approx(PAD / 255), 1.0)
+    assert [detection.as_dict() for detection in prediction.detections] == [
+        {"category": "car", "category_id": 1, "confidence": 0.8, "left": 44, "top": 22, "width": 40, "height": 20}
+    ]
+    assert prediction.features == [4.0]
+    assert detector.predict(np.zeros((64, 128, 3), dtype=np.uint8), 0.9).detections == []

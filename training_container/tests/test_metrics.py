@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from skyloop_container.inference import Detection
-from skyloop_container.metrics import Judged, Truth, best_confidence, compare, iou, match, match_image, score
+from skyloop_container.metrics import ScoredImage, Truth, best_confidence, compare, iou, match, match_image, score
 from skyloop_container.report import confusion
 
 
@@ -17,11 +17,11 @@ def found(left: float, confidence: float, top: float = 0, category: str = "a") -
     return Detection(category, 0, confidence, left, top, 10, 10)
 
 
-def image(boxes: list[Truth], detections: list[Detection], name: str = "i") -> Judged:
-    return Judged(name, 100, 100, boxes, sorted(detections, key=lambda d: -d.confidence))
+def image(boxes: list[Truth], detections: list[Detection], name: str = "i") -> ScoredImage:
+    return ScoredImage(name, 100, 100, boxes, sorted(detections, key=lambda d: -d.confidence))
 
 
-def random_images(seed: int, count: int, skill: float, categories: str = "ab") -> list[Judged]:
+def random_images(seed: int, count: int, skill: float, categories: str = "ab") -> list[ScoredImage]:
     """Images whose boxes are found with probability `skill`, with some noise boxes; the truth depends on count only."""
     layout, luck = np.random.default_rng(1000 + count), np.random.default_rng(seed)
     images = []
@@ -69,15 +69,15 @@ def test_a_worked_example() -> None:
 
 def test_a_box_is_found_once() -> None:
     """The better overlap is not what counts: the more confident detection takes the box, the other is wrong."""
-    judged = image([truth(0)], [found(2, 0.9), found(0, 0.8)])
-    indices, boxes = match_image(judged, "a")
+    scored = image([truth(0)], [found(2, 0.9), found(0, 0.8)])
+    indices, boxes = match_image(scored, "a")
     assert indices.tolist() == [0, -1]
     assert boxes == 1
 
 
 def test_overlap_of_exactly_one_half_counts() -> None:
-    judged = Judged("i", 100, 100, [Truth("a", 0, 0, 10, 10)], [Detection("a", 0, 0.9, 0, 0, 10, 5)])
-    assert match_image(judged, "a")[0].tolist() == [0]
+    scored = ScoredImage("i", 100, 100, [Truth("a", 0, 0, 10, 10)], [Detection("a", 0, 0.9, 0, 0, 10, 5)])
+    assert match_image(scored, "a")[0].tolist() == [0]
 
 
 def test_categories_do_not_mix_and_empty_ones_do_not_count() -> None:
@@ -105,7 +105,7 @@ def test_a_weighted_image_is_a_repeated_image() -> None:
     """The bootstrap weighs images instead of copying them; copying must give the same average precision."""
     images = random_images(3, 25, 0.6)
     weights = np.random.default_rng(0).integers(0, 4, len(images)).astype(float)
-    copies = [judged for judged, weight in zip(images, weights, strict=True) for _ in range(int(weight))]
+    copies = [scored for scored, weight in zip(images, weights, strict=True) for _ in range(int(weight))]
     for name in ("a", "b"):
         weighted = match(images, name).average_precision(weights)
         assert weighted == pytest.approx(match(copies, name).average_precision(), abs=1e-9)
@@ -152,7 +152,7 @@ def test_a_category_absent_from_a_draw_is_left_out_of_it() -> None:
     """One box of b in thirty images: a third of the draws lack it, and must not count it as 0."""
     images = [image([truth(0)], [found(0, 0.9)]) for _ in range(29)]
     images.append(image([truth(0, category="b")], [found(0, 0.9, category="b")]))
-    worse = [Judged(j.name, 100, 100, j.truth, [d for d in j.detections if d.category == "a"]) for j in images]
+    worse = [ScoredImage(j.name, 100, 100, j.truth, [d for d in j.detections if d.category == "a"]) for j in images]
     result = compare(images, worse, ["a", "b"], resamples=200)
     assert result["map50_difference"] == 0.5
     assert result["interval"] == [0.0, 0.5]

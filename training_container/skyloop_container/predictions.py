@@ -1,40 +1,47 @@
-"""What a served model says of an image: to a caller of the endpoint, and beside the truth to whoever judges it."""
+"""What a served model says about an image: to a caller of the endpoint, and beside the labels to the evaluation."""
 
 from typing import Any
 
 from .dataset import Sample, read_image, to_pixels
 from .images import decode
 from .inference import EVALUATION_CONFIDENCE, Detector
-from .metrics import Judged, Truth
+from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
 
 
-def answer_image(detector: Detector, data: bytes, confidence: float | None) -> dict[str, Any]:
+def predict_image(detector: Detector, data: bytes, confidence: float | None) -> dict[str, Any]:
     """Everything the endpoint says about one image.
+
+    Args:
+        detector: the model.
+        data: the content of an image file.
+        confidence: in 0..1; default the one chosen at training.
 
     Raises:
         ImageError: the bytes are not a usable image.
     """
     image = decode(data)
-    answer = detector.answer(image, confidence)
+    prediction = detector.predict(image, confidence)
     height, width = image.shape[:2]
     statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
-    features = [round(value, 5) for value in answer.features]
+    features = [round(value, 5) for value in prediction.features]
     return {
         "image": {"width": width, "height": height},
-        "detections": [detection.as_dict() for detection in answer.detections],
+        "detections": [detection.as_dict() for detection in prediction.detections],
         "profile": {"version": PROFILE_VERSION, **statistics, "features": features},
         "model": {"training_job": detector.card["training_job"], "dataset_id": detector.card["dataset_id"]},
     }
 
 
-def judge(detector: Detector, sample: Sample, categories: list[str]) -> Judged:
-    """Answer one labeled image down to nearly no confidence, and set the answer beside the truth.
+def score_image(detector: Detector, sample: Sample, categories: list[str]) -> ScoredImage:
+    """Set a model's detections on one labeled image beside its labels, down to nearly no confidence.
 
     Args:
+        detector: the model.
+        sample: the labeled image.
         categories: the names of the sample's category ids (the model may have another list).
     """
     image = read_image(sample)
     height, width = image.shape[:2]
     truth = [Truth(categories[box[0]], *to_pixels(box, width, height)) for box in sample.boxes]
-    return Judged(sample.name, width, height, truth, detector.answer(image, EVALUATION_CONFIDENCE).detections)
+    return ScoredImage(sample.name, width, height, truth, detector.predict(image, EVALUATION_CONFIDENCE).detections)

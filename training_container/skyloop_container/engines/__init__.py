@@ -1,0 +1,1 @@
+"""What runs the exported network: one module for each engine, all behind `base.Engine`."""
