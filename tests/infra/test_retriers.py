@@ -55,7 +55,8 @@ DYNAMODB = {
     "MaxAttempts": 6,
     **FULL,
 }
-SAGEMAKER_JOB = {"ErrorEquals": ["SageMaker.AmazonSageMakerException", "States.Timeout"], "MaxAttempts": 5, **FULL}
+# Not after a time-out: the job may exist, or is the very thing that took too long. The catch looks for it.
+SAGEMAKER_JOB = {"ErrorEquals": ["SageMaker.AmazonSageMakerException"], "MaxAttempts": 5, **FULL}
 # A quota of instances frees itself when another job ends.
 SAGEMAKER_QUOTA = {
     "ErrorEquals": ["SageMaker.ResourceLimitExceededException"],
