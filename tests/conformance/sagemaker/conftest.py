@@ -164,7 +164,11 @@ def label(
     name = sagemaker.cloud.name("label")
     if lines is None:  # an image that the workforce has heard of: a job over unknown images alone stays open
         lines = [{"source-ref": f"s3://{sagemaker.bucket}/raw-images/none/1.jpg"}]
-        known = {"categories": [{"id": 1, "name": "tree"}], "images": [{"id": 1, "file_name": "1.jpg"}], "annotations": []}
+        known = {
+            "categories": [{"id": 1, "name": "tree"}],
+            "images": [{"id": 1, "file_name": "1.jpg"}],
+            "annotations": [],
+        }
         sagemaker.put("ground-truth-jobs/known-boxes/none.json", json.dumps(known))
     text = lines if isinstance(lines, str) else "".join(json.dumps(line) + "\n" for line in lines)
     manifest = sagemaker.put(f"ground-truth-jobs/{name}/input.manifest", text)

@@ -15,10 +15,15 @@ from cli.main import app
 from cli.reference import commands
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "training_container" / "README.md",
+]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 INVOCATION = re.compile(r"(?:^|[`(\s/])skyloop ((?:[a-z]+)(?: [^`\n|]*)?)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+NAMED_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
 
 
 def known() -> dict[str, set[str]]:
@@ -39,7 +44,7 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         if target.startswith(("https://", "mailto:")):
@@ -51,7 +56,9 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(there), f"{page.name} -> {target}; there are {sorted(anchors(there))}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "cli.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "cli.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_commands_and_their_options_exist(page: Path) -> None:
     table = known()
     for written in INVOCATION.findall(page.read_text()):
@@ -61,6 +68,17 @@ def test_commands_and_their_options_exist(page: Path) -> None:
         for word in words:
             if word.startswith("-"):
                 assert word.partition("=")[0] in table[name], f"{page.name}: skyloop {written}"
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").iterdir())], ids=lambda page: page.name
+)
+def test_files_that_are_named_exist(page: Path) -> None:
+    """By their path, or by the end of it where the sentence says in which folder one is."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in NAMED_FILE.findall(page.read_text()):
+        assert any(f"/{name}" in f"/{file}" for file in files), f"{page.name}: {name}"
 
 
 def test_make_targets_exist() -> None:
