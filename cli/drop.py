@@ -162,8 +162,8 @@ def upload_drop(cloud: Cloud, planned: Drop, coco: CocoFile | None, correlation_
 def _upload_labels(cloud: Cloud, labels: JoinedLabels, category_names: list[str], report: DropReport) -> None:
     if not labels.by_flight:
         raise CliError(
-            "The COCO file names none of the images in the drop.",
-            f"Its file_name entries look like {labels.entries_without_image[:2]}, relative to the folder.",
+            "The labels name none of the images in the drop.",
+            f"The files that they name look like {labels.entries_without_image[:2]}, relative to the folder.",
         )
     report.boxes = labels.boxes
     report.entries_without_image = labels.entries_without_image

@@ -260,7 +260,7 @@ def _detections_counted(found: list[ImageDetections]) -> RenderableType:
 def categories(names: list[str]) -> str:
     """The label categories with their class ids."""
     listed = "\n".join(f"{index:>3}  {name}" for index, name in enumerate(names))
-    return listed or "No categories yet: `skyloop drop --labels` takes them from the COCO file."
+    return listed or "No categories yet: `skyloop drop --labels` takes them from the labels."
 
 
 def timeline_line(event: TimelineEvent, started: float) -> Table:

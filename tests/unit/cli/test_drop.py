@@ -107,7 +107,7 @@ def test_labels_that_fit_no_image_drop_nothing(invoke, cloud: Cloud, tmp_path: P
     picture(tmp_path / "f" / "1.jpg", 1)
     result = invoke("drop", tmp_path / "f", "--labels", labels(tmp_path / "f", "other.jpg"))
     assert result.exit_code == 1
-    assert "names none of the images" in result.stderr
+    assert "name none of the images" in result.stderr
     assert keys(cloud, "") == []
 
 

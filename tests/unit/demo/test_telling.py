@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from rich.console import Console
+from skyloop.aws.settings import Settings
 from skyloop.documents import Decision, Detection
 
 from cli.timeline import TimelineEvent
@@ -20,6 +21,7 @@ from demo.narrator import Narrator
 from demo.pictures import Picture
 from demo.play import Outcome, Row
 from demo.subscriber import Subscriber
+from tests.support.account import ENVIRONMENT
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:skyloop-dev-alerts"
 
@@ -146,7 +148,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     ],
 )
 def test_the_gates_numbers_in_words(decision: dict[str, Any], says: str) -> None:
-    thresholds = {"min_map50": 0.2, "min_class_ap50": 0.1, "min_class_boxes": 20, "max_map50_drop": 0.02}
+    thresholds = {**Settings.from_environment(ENVIRONMENT).thresholds.plain(), "min_map50": 0.2}
     facts: dict[str, Any] = {
         "summary": "",
         "reasons": [],

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skyloop.aws.settings import Settings
 from skyloop.documents import GateVerdict, Rule, Thresholds
 from skyloop.formats.evaluation import Evaluation, EvaluationUnreadable
 from skyloop.gate.rules import apply_rules
 
+from tests.support.account import ENVIRONMENT
 from tests.support.files import REPOSITORY
 
 JOB, TEST_SET = "skyloop-dev-0123456789ab", "test-1"
-THRESHOLDS = Thresholds(min_map50=0.5, min_class_ap50=0.3, min_class_boxes=20, max_map50_drop=0.02)
+THRESHOLDS = Settings.from_environment(ENVIRONMENT).thresholds.model_copy(update={"min_class_ap50": 0.3})
 STORED = json.loads((REPOSITORY / "tests/documents/evaluation.json").read_text())
 
 
