@@ -1,4 +1,4 @@
-"""Start, stop and look at the laptop cloud: what ``skyloop up``, ``down`` and ``status`` call.
+"""Start and stop the laptop cloud, for ``skyloop up`` and ``down``, and look whether it answers.
 
 The server runs detached from the terminal until ``down``. Its folder, the home, holds ``laptop.json`` (where it
 listens and what is deployed), ``state/`` and ``s3/`` (kept over a clean stop), ``jobs/``, ``endpoints/`` and ``logs/``.
