@@ -88,7 +88,7 @@ def deployment_name(cloud: Cloud, package: Package) -> str:
     return f"{cloud.prefix}-v{package.version}"
 
 
-def wait(cloud: Cloud, execution_arn: str, timeout: float, every: float = 1.0) -> DescribeExecutionOutputTypeDef:
+def wait(cloud: Cloud, execution_arn: str, timeout: float) -> DescribeExecutionOutputTypeDef:
     """Wait for an execution to end, and describe it. Raises CliError when it takes longer than `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -97,4 +97,4 @@ def wait(cloud: Cloud, execution_arn: str, timeout: float, every: float = 1.0) -
             return execution
         if time.monotonic() > deadline:
             raise CliError(f"It still runs after {timeout:.0f} s.", "`skyloop watch` follows it.")
-        time.sleep(every)
+        time.sleep(1)

@@ -80,7 +80,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 function(out=out, **given)
         except CliError as error:
             out.error(error)
-            raise typer.Exit(error.exit_code) from error
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             sys.stderr.write("\n")
             raise typer.Exit(130) from None
