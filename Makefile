@@ -10,7 +10,7 @@ pytest := .venv/bin/python -m pytest -q
 two_at_a_time := -n 2 --dist loadgroup
 
 help: ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(ready): $(pins)
 	@scripts/setup-venv.sh
@@ -58,4 +58,5 @@ bench: $(ready_dev) ## Figures, measured again: training, inference, serving, or
 	@for name in $(benches); do echo "== $$name"; .venv/bin/python -m "$$name" || exit 1; done
 
 clean: ## Forget environments, caches and the laptop cloud's state
-	rm -rf .venv .venv-sam node_modules .aws-sam .skyloop .cache .mypy_cache .import_linter_cache skyloop.egg-info
+	rm -rf .venv .venv-sam node_modules .aws-sam .skyloop .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache skyloop.egg-info

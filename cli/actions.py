@@ -83,7 +83,12 @@ def start(cloud: Cloud, machine: str, name: str, request: str) -> Started:
     return Started(response["executionArn"], unique)
 
 
-def wait(cloud: Cloud, execution_arn: str, timeout: float, every: float = 1.0) -> DescribeExecutionOutputTypeDef:
+def deployment_name(cloud: Cloud, package: Package) -> str:
+    """The execution that deploys a package, as `statemachines/route.asl.yaml` names it."""
+    return f"{cloud.prefix}-v{package.version}"
+
+
+def wait(cloud: Cloud, execution_arn: str, timeout: float) -> DescribeExecutionOutputTypeDef:
     """Wait for an execution to end, and describe it. Raises CliError when it takes longer than `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -92,4 +97,4 @@ def wait(cloud: Cloud, execution_arn: str, timeout: float, every: float = 1.0) -
             return execution
         if time.monotonic() > deadline:
             raise CliError(f"It still runs after {timeout:.0f} s.", "`skyloop watch` follows it.")
-        time.sleep(every)
+        time.sleep(1)

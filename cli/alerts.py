@@ -61,15 +61,13 @@ def _read(storage: Storage, key: str) -> ArchivedAlert:
     return alert
 
 
-def latest(
-    cloud: Cloud, limit: int, event: str | None = None, days: int = LOOK_BACK_DAYS, today: date | None = None
-) -> list[ArchivedAlert]:
+def latest(cloud: Cloud, limit: int, event: str | None = None, days: int = LOOK_BACK_DAYS) -> list[ArchivedAlert]:
     """The newest alerts of the last `days` days, newest first; `event` selects one kind.
 
     Raises CliError when an object of the archive is not an alert.
     """
     storage = cloud.storage
-    keys = _keys(cloud, (today or datetime.now(UTC).date()) - timedelta(days=days))
+    keys = _keys(cloud, datetime.now(UTC).date() - timedelta(days=days))
     if event is None:
         keys = keys[:limit]
     with ThreadPoolExecutor(8) as pool:

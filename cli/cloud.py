@@ -23,6 +23,8 @@ from skyloop.aws.storage import Storage
 from skyloop.documents import JsonObject
 
 from cli.errors import CliError, error_code
+from laptop.account import client_settings
+from laptop.skyloop_plugin import DEFAULT_STACK_NAME
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-DEFAULT_STACK = "skyloop-dev"
-REPOSITORY = Path(__file__).resolve().parent.parent
-DEFAULT_HOME = REPOSITORY / ".skyloop"
 _making_clients = threading.Lock()
 
 
@@ -176,6 +175,10 @@ def laptop_cloud(home: Path) -> Cloud:
     url = running["endpoint_url"]
     if urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise CliError(f"{home / 'laptop.json'} points at {url}, which is not this machine.", "Run `skyloop up`.")
-    # The laptop cloud has one account; these are its root's, as laptop.account.client_settings says.
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
-    return Cloud(session, running.get("stack_name") or DEFAULT_STACK, url, home)
+    settings = client_settings(url)
+    session = boto3.Session(
+        aws_access_key_id=settings["aws_access_key_id"],
+        aws_secret_access_key=settings["aws_secret_access_key"],
+        region_name=settings["region_name"],
+    )
+    return Cloud(session, running.get("stack_name") or DEFAULT_STACK_NAME, url, home)

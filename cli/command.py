@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import boto3
 import typer
 
-from cli.cloud import DEFAULT_HOME, DEFAULT_STACK, Cloud, laptop_cloud
+from cli.cloud import Cloud, laptop_cloud
 from cli.errors import CliError, translated
 from cli.output import Output
+from laptop.skyloop_plugin import DEFAULT_HOME, DEFAULT_STACK_NAME
 
 PANEL = "Which cloud"
 Home = Annotated[
@@ -44,7 +45,7 @@ class Target:
         str | None,
         typer.Option(
             envvar="SKYLOOP_STACK",
-            help="CloudFormation stack on AWS (by default skyloop-dev).",
+            help=f"CloudFormation stack on AWS (by default {DEFAULT_STACK_NAME}).",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -54,7 +55,7 @@ class Target:
         """The cloud; nothing is called yet. Raises CliError when no laptop cloud runs from `home`."""
         if self.profile or self.region or self.stack:
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
-            return Cloud(session, self.stack or DEFAULT_STACK)
+            return Cloud(session, self.stack or DEFAULT_STACK_NAME)
         return laptop_cloud(self.home)
 
 
@@ -79,7 +80,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 function(out=out, **given)
         except CliError as error:
             out.error(error)
-            raise typer.Exit(error.exit_code) from error
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             sys.stderr.write("\n")
             raise typer.Exit(130) from None

@@ -61,9 +61,7 @@ def find_images(paths: list[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def detect_image(
-    cloud: Cloud, path: Path, confidence: float | None = None, variant: str | None = None
-) -> ImageDetections:
+def detect_image(cloud: Cloud, path: Path, confidence: float | None = None) -> ImageDetections:
     """Send a file's bytes, unchanged, to the endpoint.
 
     Raises CliError when the file is too large, when the endpoint is not in service, when it refuses the image, or when
@@ -75,8 +73,6 @@ def detect_image(
             f"{path} has {len(body) / 1e6:.0f} MB; an endpoint takes 25 MB.", "Cut it into frames, or compress it."
         )
     options: dict[str, str] = {"CustomAttributes": f"confidence={confidence}"} if confidence is not None else {}
-    if variant:
-        options["TargetVariant"] = variant
     try:
         response = cloud.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=cloud.endpoint_name,

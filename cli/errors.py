@@ -12,11 +12,10 @@ from skyloop.aws.storage import ObjectMissing
 class CliError(Exception):
     """A command cannot go on. `what` says what happened and `next_step` what to do."""
 
-    def __init__(self, what: str, next_step: str, exit_code: int = 1) -> None:
+    def __init__(self, what: str, next_step: str) -> None:
         super().__init__(what)
         self.what = what
         self.next_step = next_step
-        self.exit_code = exit_code
 
 
 _NEXT_STEPS = {

@@ -9,8 +9,9 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from cli.main import EPILOG, app
+from laptop.skyloop_plugin import DEFAULT_STACK_NAME, REPOSITORY
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+TARGET = REPOSITORY / "docs" / "cli.md"
 HEAD = f"""# Command reference
 
 Made by `python -m cli.reference` from the commands themselves. {EPILOG}
@@ -19,6 +20,7 @@ Every command takes `--json` (one JSON document on standard output, remarks and 
 and what to do next), 2 wrong usage, 130 interrupted. `skyloop` is `.venv/bin/skyloop`; `python -m cli` is the same.
 """
 SHARED = {"profile", "region", "stack", "home", "as_json", "help"}
+VALUES = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}  # what stands for an option's value, by its type
 
 
 def commands(group: TyperGroup, path: str) -> Iterator[tuple[str, TyperCommand]]:
@@ -36,9 +38,6 @@ def usage(name: str, command: TyperCommand) -> str:
     words = [item.name.upper() + ("..." if item.nargs == -1 else "") for item in arguments]
     shown = [word if item.required else f"[{word}]" for word, item in zip(words, arguments, strict=True)]
     return " ".join([name, "[OPTIONS]", *shown])
-
-
-VALUES = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
 
 
 def _value(item: TyperOption) -> str:
@@ -85,7 +84,8 @@ def reference_page() -> str:
         "## Options of every command",
         "",
         "- `--profile NAME`, `--region NAME`: talk to AWS with this profile or in this region, not to the laptop.",
-        "- `--stack NAME`: the CloudFormation stack on AWS, `skyloop-dev` by default. Environment: `SKYLOOP_STACK`.",
+        f"- `--stack NAME`: the CloudFormation stack on AWS, `{DEFAULT_STACK_NAME}` by default. "
+        "Environment: `SKYLOOP_STACK`.",
         "- `--home FOLDER`: the laptop cloud's folder, `.skyloop` in the repository by default. "
         "Environment: `SKYLOOP_HOME`.",
         "- `--json`: JSON for scripts.",

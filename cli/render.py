@@ -165,18 +165,13 @@ def status(snapshot: Snapshot) -> RenderableType:
     return Group(*parts)
 
 
-def megabytes(count: int) -> str:
-    """A number of bytes in MB."""
-    return f"{count / 1e6:.1f} MB"
-
-
 def drop_report(report: DropReport) -> RenderableType:
     """What a drop did, and what comes next."""
     flights = report.flights[:6] + ([f"and {len(report.flights) - 6} more"] if len(report.flights) > 6 else [])
     lines = [
         Text.assemble(
             ("dropped   ", "bold"),
-            f"{report.uploaded} new images ({megabytes(report.bytes)}), {report.already_there} already there",
+            f"{report.uploaded} new images ({report.bytes / 1e6:.1f} MB), {report.already_there} already there",
         ),
         Text.assemble(("flights   ", "bold"), ", ".join(flights)),
     ]

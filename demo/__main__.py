@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,7 +21,7 @@ from skyloop.aws.storage import ObjectMissing
 from skyloop.layout import ModelArtifacts
 
 from cli import render
-from cli.cloud import REPOSITORY, laptop_cloud
+from cli.cloud import laptop_cloud
 from cli.errors import CliError, translated
 from cli.start import parse_parameters, start_laptop
 from cli.timeline import Timeline
@@ -30,11 +30,11 @@ from demo.narrator import Narrator
 from demo.pictures import Picture, flight_map
 from demo.play import DemoFailed, Play, Row
 from demo.subscriber import Subscriber
+from laptop import lifecycle
+from laptop.lifecycle import Running
+from laptop.skyloop_plugin import DEFAULT_HOME, REPOSITORY
 
-if TYPE_CHECKING:
-    from laptop.lifecycle import Running
-
-HOME = REPOSITORY / ".skyloop" / "demo"
+HOME = DEFAULT_HOME / "demo"
 CACHE = REPOSITORY / ".cache"
 REPORT = REPOSITORY / "demo-report"
 ACT_ZERO = "0  A cloud on this machine"
@@ -64,8 +64,6 @@ def interrupt(*_: object) -> None:
 
 def stop_cloud(home: Path) -> None:
     """Stop the demo's cloud, in any state; a second Ctrl-C must not leave half of it running."""
-    from laptop import lifecycle
-
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         lifecycle.down(home)

@@ -27,7 +27,7 @@ DENSE_STEP, SPARSE_STEP, FAST_STEP = 40, 100, 200
 # The dense lines are flown once more for the scrambled batch, all as one flight and with a small offset. Lines
 # 3 and 5 are left out: the split by flight puts them into validation and test, and no training may see their ground.
 AGAIN_START, AGAIN_STEP, AGAIN_LINES = 21, 34, (1, 2, 4)
-SITE_FRAME, SITE_STEP = 207, 96  # nine frames per site
+SITE_STEP = 96  # nine frames per site
 CATEGORY = "tree"
 JPEG_QUALITY = 92
 
@@ -102,6 +102,6 @@ def prepare_drops(imagery: Path, target: Path, seed: int = 0) -> Drops:
         scrambled=write_drop(target / "scrambled", scrambled),
         waiting=write_drop(target / "waiting", west_east(sparse, "yell-b", FAST_STEP, 10)),
         visitors=write_drop(
-            target / "other-sites", [f for site in sites for f in frames_everywhere(site, SITE_FRAME, SITE_STEP)]
+            target / "other-sites", [f for site in sites for f in frames_everywhere(site, FRAME, SITE_STEP)]
         ),
     )

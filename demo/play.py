@@ -14,6 +14,7 @@ from skyloop.documents import Decision
 from skyloop.layout import ModelArtifacts
 
 from cli import flights, snapshot
+from cli.actions import deployment_name
 from cli.cloud import Cloud
 from cli.detect import ImageDetections, detect_image
 from cli.drop import DropReport, new_correlation_id, upload_drop
@@ -149,7 +150,7 @@ class Play:
             package = next((item for item in registered if item.training_job == job), None)
             if package is None or package.approval != "Approved":
                 return job, package, False
-            deployment = by_name.get(f"{self.cloud.prefix}-v{package.version}")
+            deployment = by_name.get(deployment_name(self.cloud, package))
             if deployment is None or deployment.status == "RUNNING":
                 return None
             return job, package, snapshot.endpoint(self.cloud).version == str(package.version)

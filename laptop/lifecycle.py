@@ -1,4 +1,4 @@
-"""Start, stop and look at the laptop cloud: what ``skyloop up``, ``down`` and ``status`` call.
+"""Start and stop the laptop cloud, for ``skyloop up`` and ``down``, and look whether it answers.
 
 The server runs detached from the terminal until ``down``. Its folder, the home, holds ``laptop.json`` (where it
 listens and what is deployed), ``state/`` and ``s3/`` (kept over a clean stop), ``jobs/``, ``endpoints/`` and ``logs/``.
@@ -297,5 +297,5 @@ def _replace(file: Path, document: Document) -> None:
     partial.replace(file)
 
 
-def _tail(log: Path, lines: int = 15) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

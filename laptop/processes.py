@@ -47,7 +47,6 @@ def spawn(
     env: Mapping[str, str],
     stdout: Stream,
     stderr: Stream,
-    stdin: Stream = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a process that cannot outlive the cloud.
 
@@ -60,7 +59,7 @@ def spawn(
         command,
         cwd=cwd,
         env=dict(env),
-        stdin=stdin,
+        stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
         pass_fds=descriptors,

@@ -3,6 +3,7 @@
 # uv does it, in half of pip's time (docs/decisions/0007-uv.md). pip does it where PIP_ARGS is set, where pip's
 # configuration says what uv has no word for, and where uv cannot be had or fails.
 set -euo pipefail
+cd "$(dirname "$0")/.." # VENV and files among the ARGUMENTS are relative to the repository's root
 python="$1/bin/python"
 shift
 # uv and pip itself come by pip, so by whatever mirror or proxy pip is configured for.

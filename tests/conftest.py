@@ -15,7 +15,7 @@ settings.load_profile("repository")
 
 @pytest.fixture(scope="session", autouse=True)
 def service_models_are_read_once() -> Iterator[None]:
-    """Parse AWS's service models once a worker, not once a session: each `skyloop` command under test opens one."""
+    """Parse AWS's service models once per worker, not once per session: each `skyloop` command under test opens one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
         yield

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from cli import render
-from cli.cloud import DEFAULT_HOME, read_laptop
+from cli.cloud import read_laptop
 from cli.command import Home, command
 from cli.errors import CliError
 from cli.output import Output
 from cli.start import parse_parameters, start_laptop
+from laptop.skyloop_plugin import DEFAULT_HOME
 
 
 @command

@@ -93,7 +93,7 @@ def deploy(cloud: Cloud, out: Output, version: Version = None, wait: Wait = True
             f"Version {package.version} is {package.approval}.", f"Approve it first: skyloop approve {package.version}"
         )
     request = json.dumps({"model_package_arn": package.arn})
-    started = actions.start(cloud, "Deploy", f"{cloud.prefix}-v{package.version}", request)
+    started = actions.start(cloud, "Deploy", actions.deployment_name(cloud, package), request)
     _finish(cloud, out, started, wait, f"deployment of version {package.version}")
 
 

@@ -20,6 +20,7 @@ from laptop.ministack_patches.patching import Original, patch
 PAYLOAD_BYTES = 262_144  # Step Functions quotas: maximum input or output of a task, state or execution
 _NAME_CHARACTERS = 80
 _STARTUP_SLEEP = 0.15
+_POLL_SECONDS = 0.05
 
 # Reentrant: an execution that starts is an event, which may start another.
 _start = threading.RLock()
@@ -313,15 +314,15 @@ def _call_lambda(original: Original, function: Any, event: Any) -> Any:
             raise SystemExit
 
 
-def wait_for(ready: Callable[[], Any], stop: Callable[[], Any], seconds: float = 0.05) -> Any:
+def wait_for(ready: Callable[[], Any], stop: Callable[[], Any]) -> Any:
     """Poll ``ready`` until it returns something; ``stop`` and leave if the execution or the task ends before."""
     execution, over = CURRENT.get(), TASK_OVER.get()
     while True:
         if (result := ready()) is not None:
             return result
-        if (execution and execution.ended.wait(seconds)) or (over and over.is_set()):
+        if (execution and execution.ended.wait(_POLL_SECONDS)) or (over and over.is_set()):
             if not _stopping.is_set():
                 stop()
             raise SystemExit
         if execution is None:
-            time.sleep(seconds)
+            time.sleep(_POLL_SECONDS)

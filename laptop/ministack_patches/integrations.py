@@ -13,6 +13,7 @@ from laptop.ministack_patches.executions import failure, wait_for
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import service as sagemaker
 from laptop.sagemaker.core import errors, validation
+from laptop.sagemaker.core.resources import TERMINAL
 from laptop.sagemaker.core.validation import service_model
 
 _OPTIMIZED = "arn:aws:states:::sagemaker:"
@@ -77,7 +78,7 @@ def _sagemaker(operation: str, arguments: Document, *, sync: bool) -> Any:
 
     def ended() -> Document | None:
         described = _call(f"Describe{job}", name)
-        return described if described[_STATUS[job]] in ("Completed", "Failed", "Stopped") else None
+        return described if described[_STATUS[job]] in TERMINAL else None
 
     described = wait_for(ended, stop=lambda: _call(f"Stop{job}", name))
     if described[_STATUS[job]] != "Completed":
@@ -112,7 +113,7 @@ def _milliseconds(shape: Any, value: Any) -> Any:
 
 
 @functools.cache
-def _modelled_errors(service: str) -> dict[str, str]:
+def _modeled_errors(service: str) -> dict[str, str]:
     """Error code on the wire -> name of the exception class that the AWS SDK for Java v2 makes of it."""
     names = {}
     for shape in service_model(service).error_shapes:
@@ -121,13 +122,13 @@ def _modelled_errors(service: str) -> dict[str, str]:
     return names
 
 
-def error_name(service: str, prefix: str, unmodelled: str, code: str) -> str:
+def error_name(service: str, prefix: str, unmodeled: str, code: str) -> str:
     """The Step Functions name of a service's error: the SDK's exception class below the service's prefix.
 
     A code that the service's model does not list (for example SageMaker's ``ValidationException``) is the base class
-    of the service's exceptions, ``unmodelled``.
+    of the service's exceptions, ``unmodeled``.
     """
-    return f"{prefix}.{_modelled_errors(service).get(code.rpartition('#')[2], unmodelled)}"
+    return f"{prefix}.{_modeled_errors(service).get(code.rpartition('#')[2], unmodeled)}"
 
 
 _BOTOCORE = {"sfn": "stepfunctions", "eventbridge": "events", "applicationautoscaling": "application-autoscaling"}

@@ -15,7 +15,7 @@ from ministack.services import cloudwatch
 
 from laptop import processes
 from laptop.documents import Document
-from laptop.ministack_patches.patching import Original, patch
+from laptop.ministack_patches.patching import MINISTACK_VERSION, Original, patch
 
 # Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
 _END_OF_LOGS = "\x00end of invocation"
@@ -46,7 +46,7 @@ def _worker_script(script: str) -> str:
     """
     for theirs, ours in zip(_WORKER_ANSWERS, _OUR_ANSWERS, strict=True):
         if script.count(theirs) != 1:
-            raise RuntimeError("MiniStack's Lambda worker is not the one this patch was written for (1.5.33)")
+            raise RuntimeError(f"The Lambda worker is not the one of MiniStack {MINISTACK_VERSION}, which is patched")
         script = script.replace(theirs, ours)
     head, separator, tail = script.rpartition(_AFTER_ANSWER)
     return head + _WRITE_ANSWER.replace("\x00", "\\x00") + separator + tail

@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 
 from laptop import lifecycle
-from laptop.account import client_settings
+from laptop.account import ACCOUNT_ID, REGION, client_settings
 
 Result = TypeVar("Result")
 
@@ -41,10 +41,10 @@ class Cloud:
 
     endpoint_url: str
     home: Path
-    account: str = "000000000000"
-    region: str = "us-east-1"
+    account: str = ACCOUNT_ID
+    region: str = REGION
 
-    @cache  # noqa: B019 (one cloud a session)
+    @cache  # noqa: B019 (one cloud per session)
     def client(self, service: str, **credentials: str) -> Any:
         """A boto3 client: as the account's root, or with the given ``aws_access_key_id`` and so on."""
         settings = {**client_settings(self.endpoint_url), **credentials}

@@ -102,7 +102,7 @@ def test_integration_exists_and_its_arguments_fit_the_service(name: str, path: s
         # One expression makes them all: test_every_expression.py evaluates it and checks what it makes.
         assert arguments.startswith("{%")
         return
-    problems = fit(arguments, shape, action, capitalised=service == "stepfunctions")
+    problems = fit(arguments, shape, action, capitalized=service == "stepfunctions")
     assert problems == []
 
 
@@ -118,15 +118,15 @@ def _called(resource: str) -> tuple[str, str]:
     return SERVICES[service], action
 
 
-def fit(value: Any, shape: Shape, where: str, *, capitalised: bool = False) -> list[str]:
+def fit(value: Any, shape: Shape, where: str, *, capitalized: bool = False) -> list[str]:
     """What in a task's arguments its service would refuse. An expression may be anything."""
     if isinstance(value, str) and (value.startswith("{%") or "${" in value):
         return []
     if isinstance(shape, StructureShape):
         if not isinstance(value, dict):
             return [f"{where}: not a structure"]
-        members = {(name[0].upper() + name[1:] if capitalised else name): item for name, item in shape.members.items()}
-        required = {(name[0].upper() + name[1:] if capitalised else name) for name in shape.required_members}
+        members = {(name[0].upper() + name[1:] if capitalized else name): item for name, item in shape.members.items()}
+        required = {(name[0].upper() + name[1:] if capitalized else name) for name in shape.required_members}
         problems = [f"{where}: unknown {name}" for name in value.keys() - members.keys()]
         problems += [f"{where}: without {name}" for name in required - value.keys()]
         for name in value.keys() & members.keys():

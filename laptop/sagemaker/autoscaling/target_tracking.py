@@ -18,6 +18,7 @@ from typing import Any
 
 from laptop.sagemaker.core import context, errors
 from laptop.sagemaker.endpoints import api as endpoints
+from laptop.sagemaker.endpoints import metrics
 from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def _metric(endpoint: str, variant: str) -> float:
         context.current()
         .client("cloudwatch")
         .get_metric_statistics(
-            Namespace="AWS/SageMaker",
+            Namespace=metrics.NAMESPACE,
             MetricName="InvocationsPerInstance",
             Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
             StartTime=now - _WINDOW_SECONDS,

@@ -10,6 +10,9 @@ from typing import Any
 from laptop.sagemaker.core import context, errors
 from laptop.sagemaker.core.store import Record, page, select
 
+# The statuses in which a job has ended.
+TERMINAL = ("Completed", "Failed", "Stopped")
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -118,6 +121,10 @@ class JobKind(Kind):
         }
         self.create(opened)
         return opened
+
+    def unfinished(self) -> list[Record]:
+        """Copies of the records of all jobs that have not ended; after a start, those that the last cloud left."""
+        return [record for record in self.all() if record[self.status] not in TERMINAL]
 
     def stop(self, request: Record, mark: Callable[[str], Any]) -> str:
         """For a Stop request: `mark(name)` the job as stopping, if it is in progress; returns its name.

@@ -98,8 +98,6 @@ def select(
     *,
     name: str,
     status: str = "",
-    created: str = "CreationTime",
-    modified: str = "LastModifiedTime",
     default_order: str = "Ascending",
 ) -> list[Record]:
     """Apply the filters that all of SageMaker's List operations share.
@@ -114,7 +112,8 @@ def select(
             continue
         if status and request.get("StatusEquals") and record.get(status) != request["StatusEquals"]:
             continue
-        at, changed = record[created], record.get(modified, record[created])
+        at = record["CreationTime"]
+        changed = record.get("LastModifiedTime", at)
         if not (request.get("CreationTimeAfter", 0) <= at <= request.get("CreationTimeBefore", float("inf"))):
             continue
         if not (
@@ -122,8 +121,7 @@ def select(
         ):
             continue
         chosen.append(record)
-    fields = {"Name": name, "Status": status, "CreationTime": created}
-    key = fields.get(request.get("SortBy", "CreationTime")) or created
+    key = {"Name": name, "Status": status}.get(request.get("SortBy", "")) or "CreationTime"
     descending = request.get("SortOrder", default_order) == "Descending"
     return sorted(chosen, key=lambda record: record[key], reverse=descending)
 

@@ -134,7 +134,7 @@ class ProcessingJob(runner.Job):
 
 def start() -> None:
     """Fail the jobs whose processes ended with an earlier cloud."""
-    for record in runner.lost(KIND):
+    for record in KIND.unfinished():
         _update(
             record["ProcessingJobName"], ProcessingJobStatus="Failed", FailureReason=runner.LOST,
             ProcessingEndTime=time.time(),

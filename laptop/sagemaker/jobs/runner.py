@@ -25,7 +25,6 @@ from typing import IO, Any
 from laptop import processes
 from laptop.sagemaker.core import context, errors, images
 from laptop.sagemaker.core.logs import LogStream
-from laptop.sagemaker.core.resources import JobKind
 from laptop.sagemaker.core.store import Record
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 _STOP_GRACE_SECONDS = 120.0  # what SageMaker gives between SIGTERM and SIGKILL
 _WATCH_SECONDS = 0.1
 _REASON_LIMIT = 1024  # characters of a FailureReason
-TERMINAL = ("Completed", "Failed", "Stopped")
 LOST = (
     "InternalServerError: We encountered an internal error. Please try again. "
     "(The cloud was stopped while the job was running.)"
@@ -301,11 +299,6 @@ def close(kind: str) -> None:
     deadline = time.monotonic() + 10.0
     while any((job.kind, job.name) in _running for job in jobs) and time.monotonic() < deadline:
         time.sleep(_WATCH_SECONDS)
-
-
-def lost(kind: JobKind) -> list[Record]:
-    """The jobs that a stopped or killed cloud left unfinished."""
-    return [record for record in kind.all() if record[kind.status] not in TERMINAL]
 
 
 def changed_files(folder: Path, seen: dict[Path, tuple[int, int]]) -> list[Path]:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from laptop.sagemaker.core import context, errors, events, roles, tags, transfer
-from laptop.sagemaker.core.resources import JobKind
+from laptop.sagemaker.core.resources import TERMINAL, JobKind
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
 
 KIND = JobKind.of("training", "TrainingJobSummaries", lambda *_: errors.validation("Requested resource not found."))
 _CHECKPOINTS = "/opt/ml/checkpoints"
+_DEFAULT_LIMIT_SECONDS = 86400
 # Checkpoints of tens of megabytes change every few seconds here, and copying them to S3 takes the cores that train: at
 # most this share of the time goes to it while the program runs.
 _SYNCHRONIZATION_SHARE = 0.05
@@ -166,7 +167,7 @@ class TrainingJob(runner.Job):
                     "TRAINING_JOB_NAME": self.name,
                     "TRAINING_JOB_ARN": self._request["TrainingJobArn"],
                 },
-                limit_seconds=self._request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400),
+                limit_seconds=self._request["StoppingCondition"].get("MaxRuntimeInSeconds", _DEFAULT_LIMIT_SECONDS),
                 on_line=self._metrics.read,
                 on_tick=self._synchronize,
             )
@@ -212,7 +213,7 @@ class TrainingJob(runner.Job):
 
 def start() -> None:
     """Fail the jobs whose processes ended with an earlier cloud."""
-    for record in runner.lost(KIND):
+    for record in KIND.unfinished():
         _advance(
             record["TrainingJobName"], "Failed", TrainingJobStatus="Failed", FailureReason=runner.LOST,
             TrainingEndTime=time.time(),
@@ -234,7 +235,7 @@ def _check(request: Record) -> None:
     _check_channels(request.get("InputDataConfig", []), request["AlgorithmSpecification"]["TrainingInputMode"])
     runner.check_machine(request["ResourceConfig"], "resourceConfig", "training")
     stopping, spot = request["StoppingCondition"], request.get("EnableManagedSpotTraining", False)
-    wait, runtime = stopping.get("MaxWaitTimeInSeconds"), stopping.get("MaxRuntimeInSeconds", 86400)
+    wait, runtime = stopping.get("MaxWaitTimeInSeconds"), stopping.get("MaxRuntimeInSeconds", _DEFAULT_LIMIT_SECONDS)
     if spot and (wait is None or wait < runtime):
         raise errors.validation(
             "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
@@ -296,7 +297,7 @@ def _advance(name: str, secondary: str, **fields: Any) -> None:
         record["LastModifiedTime"] = now
         record["SecondaryStatusTransitions"][-1].setdefault("EndTime", now)
         record["SecondaryStatusTransitions"].append(_transition(secondary, now))
-        if record["TrainingJobStatus"] in runner.TERMINAL:
+        if record["TrainingJobStatus"] in TERMINAL:
             record["SecondaryStatusTransitions"][-1]["EndTime"] = now
 
     _emit(KIND.update(name, change))

@@ -33,7 +33,6 @@ KIND = JobKind.of(
     "LabelingJobSummaryList",
     lambda _, arn: errors.resource_not_found(f"The labeling job {arn} does not exist."),
 )
-_TERMINAL = ("Completed", "Failed", "Stopped")
 _CHUNK = 64  # objects between two checks of the stop flag and two updates of the counters
 _READERS = 4
 _LOOK_AGAIN_SECONDS = 2  # between two checks whether boxes have become known for a job that no worker could do
@@ -73,9 +72,8 @@ def stop_job(request: Record) -> Record:
 
 def start() -> None:
     """Open the jobs again that were open when the cloud stopped: a workforce does not lose its tasks."""
-    for record in KIND.all():
-        if record["LabelingJobStatus"] not in _TERMINAL:
-            _open(record["LabelingJobName"], stopped=record["LabelingJobStatus"] == "Stopping")
+    for record in KIND.unfinished():
+        _open(record["LabelingJobName"], stopped=record["LabelingJobStatus"] == "Stopping")
 
 
 def _open(name: str, stopped: bool = False) -> None:

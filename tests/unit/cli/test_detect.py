@@ -160,7 +160,7 @@ def test_the_request_that_is_sent_is_one_that_sagemaker_takes(cloud: Cloud, tmp_
         stubber.add_response(
             "invoke_endpoint",
             answer(32, 24),
-            {"EndpointName": ANY, "ContentType": ANY, "Accept": ANY, "Body": ANY, "TargetVariant": "v2"},
+            {"EndpointName": ANY, "ContentType": ANY, "Accept": ANY, "Body": ANY, "CustomAttributes": "confidence=0.5"},
         )
-        found = detect.detect_image(cloud, picture(tmp_path / "1.jpg"), variant="v2")
+        found = detect.detect_image(cloud, picture(tmp_path / "1.jpg"), 0.5)
     assert (found.width, found.height, found.detections) == (32, 24, ())

@@ -17,7 +17,7 @@ from laptop import processes
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEADLINE = 120  # seconds, for what will never come: no slow machine may reach it
-# A program with a child in its own group and a daemonised grandchild in a session of its own.
+# A program with a child in its own group and a daemonized grandchild in a session of its own.
 TREE = """
 import os, subprocess, sys, time
 sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
