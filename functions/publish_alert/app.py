@@ -16,8 +16,8 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     """A PublishAlertRequest in, a PublishAlertResponse out. A repeated call publishes again: twice beats never."""
     request, settings = PublishAlertRequest.model_validate(event), Settings.from_environment()
     logger.set_correlation_id(request.correlation_id)
-    alert = shortened(requested(request, settings.stage))
+    alert = requested(request, settings.stage)
     message_id = publish(client("sns"), settings.alert_topic_arn, alert, settings.prefix)
     metrics.add_metric("AlertsPublished", MetricUnit.Count, 1)
     logger.info("alert published", message_id=message_id, event_name=alert.event, subject=alert.subject)
-    return PublishAlertResponse(message_id=message_id, why=alert.why).plain()
+    return PublishAlertResponse(message_id=message_id, why=shortened(alert).why).plain()
