@@ -1,8 +1,4 @@
-"""The StateTable edge: small named facts about the stack, plain data in and out.
-
-Items: `lock#labeling` {owner, expires_at}, `split#<group>` {split}, `endpoint#<endpoint>` {config, package_arn, …},
-`drift#<endpoint>` {state, since, report_key, config}.
-"""
+"""The StateTable edge: small named facts about the stack, plain data in and out. `skyloop.layout` has the names."""
 
 from __future__ import annotations
 
