@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from skyloop.aws.dynamodb import batch_get, condition_failed, from_attributes, to_attributes
+from skyloop.aws.dynamodb import batch_get, from_attributes, to_attributes, written
 from skyloop.documents import JsonObject
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ class StateTable:
         request = self._writing(name, item)
         request["ConditionExpression"] = "attribute_not_exists(#name)"
         request["ExpressionAttributeNames"] = {"#name": "name"}
-        return self._written(request)
+        return written(lambda: self.client.put_item(**request))
 
     def put_if(self, name: str, item: Mapping[str, object], *, attribute: str, equals: str | int | None) -> bool:
         """Write the item only while its `attribute` still equals `equals` (None: while there is no such attribute)."""
@@ -51,20 +49,10 @@ class StateTable:
         if equals is not None:
             request["ConditionExpression"] = "#attribute = :expected"
             request["ExpressionAttributeValues"] = to_attributes({":expected": equals})
-        return self._written(request)
+        return written(lambda: self.client.put_item(**request))
 
     def _writing(self, name: str, item: Mapping[str, object]) -> PutItemInputTypeDef:
         return {"TableName": self.table, "Item": to_attributes({**item, "name": name})}
-
-    def _written(self, request: PutItemInputTypeDef) -> bool:
-        """Did the condition hold? Any other error is raised."""
-        try:
-            self.client.put_item(**request)
-        except ClientError as error:
-            if condition_failed(error):
-                return False
-            raise
-        return True
 
 
 def _without_name(item: Mapping[str, AttributeValueTypeDef]) -> JsonObject:
