@@ -45,7 +45,7 @@ def in_words(error: ServiceError) -> str:
     return f"{error.error}: {sentence}" if sentence else error.error
 
 
-def requested(request: PublishAlertRequest, stage: str) -> Alert:
+def alert_from_request(request: PublishAlertRequest, stage: str) -> Alert:
     """The alert that a state machine of the stage's stack asks for: its error in words, its execution linked."""
     return Alert(
         event=request.event,
@@ -123,7 +123,7 @@ def archive_key(message_id: str, published_at: str) -> str:
     return f"{alert_day(day)}{message_id}.json"
 
 
-def archived(notification: JsonObject) -> JsonObject:
+def archive_document(notification: JsonObject) -> JsonObject:
     """What is kept of one SNS notification (the `Sns` part of a Lambda record).
 
     A program's message is the alert document; a message of another sender (a CloudWatch alarm, a person with the
