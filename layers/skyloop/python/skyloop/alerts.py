@@ -89,7 +89,8 @@ def _cut(text: str) -> str:
 def sns_message(alert: Alert, prefix: str) -> JsonObject:
     """The arguments of sns:Publish without the topic: text for mail, the document for programs, and attributes.
 
-    `prefix` names the stack (`<project>-<stage>`) in the mail's subject.
+    `prefix` names the stack (`<project>-<stage>`) in the mail's subject. Raises ValueError when the alert has so many
+    links that SNS would refuse the message.
     """
     short = shortened(alert)
     document = json.dumps(short.plain(), ensure_ascii=False, sort_keys=True)

@@ -175,7 +175,7 @@ class Catalogue:
             yield from raw.get("duplicate_keys", {}).get("SS", [])
 
     def of_job(self, job_name: str, status: ImageStatus = "LABELING") -> Iterator[CatalogueItem]:
-        """The images that `job_name` has claimed and not finished or given back; or those with another status."""
+        """The job's images with `status`: by default those that it has claimed and neither labeled nor given back."""
         return (item for item in self.by_status(status) if item.labeling_job == job_name)
 
     def _query(self, status: ImageStatus) -> QueryInputPaginateTypeDef:

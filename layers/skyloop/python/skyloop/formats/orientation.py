@@ -33,7 +33,10 @@ def upright_picture(picture: Image.Image, orientation: int) -> Image.Image:
 
 
 def upright_box(box: Rectangle, width: int, height: int, orientation: int) -> Rectangle:
-    """A box on the stored picture (of size `width` × `height`) as it lies on the upright one."""
+    """A box on the stored picture (of size `width` × `height`) as it lies on the upright one, in pixels.
+
+    Raises ValueError when `orientation` is not 1 to 8.
+    """
     from_right, from_bottom = width - box.right, height - box.bottom
     match orientation:
         case 1:
