@@ -30,10 +30,6 @@ class StateTable:
         items = batch_get(self.client, self.table, "name", sorted(set(names)))
         return {item["name"]["S"]: _without_name(item) for item in items}
 
-    def put(self, name: str, item: Mapping[str, object]) -> None:
-        """Write the item; an item that was there is replaced."""
-        self.client.put_item(**self._writing(name, item))
-
     def put_if_absent(self, name: str, item: Mapping[str, object]) -> bool:
         """Write the item unless there is one. False: another writer was first, and its item stays."""
         request = self._writing(name, item)
