@@ -18,7 +18,7 @@ LOOK_BACK_DAYS = 30
 
 
 class ArchivedAlert(TypedDict, total=False):
-    """An alert as `skyloop.alerts.Alert` writes it, and its `key` in the archive.
+    """The fields of `skyloop.documents.Alert` as the archive keeps them, and the alert's `key` there.
 
     A message of another sender (a CloudWatch alarm, a person) has only `event`, `subject`, `what`, `at` and `key`.
     """

@@ -76,7 +76,7 @@ def retrain(
         str | None, typer.Argument(help="A labeling job's name (by default the newest completed one).")
     ] = None,
 ) -> None:
-    """Retrain on a completed labeling job, for example when the cause of a failed training is fixed."""
+    """Go through the retrain of a completed labeling job again; a training that exists is used, not repeated."""
     job = actions.find_labeling_job(cloud, labeling_job)
     if any(run.machine == "retrain" for run in snapshot.running(cloud)):
         out.warn("A retrain runs already; this one runs beside it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.alerts import archive_key, archived
+from skyloop.alerts import archive_document, archive_key
 from skyloop.aws.clients import client
 from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
@@ -18,7 +18,7 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     storage = Storage(client("s3"), Settings.from_environment().data_bucket)
     uris = []
     for record in event["Records"]:
-        document = archived(record["Sns"])
+        document = archive_document(record["Sns"])
         logger.set_correlation_id(document["alert"].get("correlation_id") or document["message_id"])
         uri = storage.write_json(archive_key(document["message_id"], document["published_at"]), document)
         logger.info("alert archived", uri=uri, event_name=document["alert"].get("event"))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from skyloop.alerts import requested
+from skyloop.alerts import alert_from_request
 from skyloop.documents import Alert, PublishAlertRequest
 
 from tests.infra import wiring
@@ -51,7 +51,7 @@ def test_publish_alert_gets_a_request_that_it_takes(machine: str, why: Any) -> N
     arguments = run(
         state(machine, "PublishAlert")["Arguments"], {"alert": {**ALERT, "why": why}, "correlation_id": "f"}
     )
-    alert = requested(PublishAlertRequest.model_validate(arguments["Payload"]), "dev")
+    alert = alert_from_request(PublishAlertRequest.model_validate(arguments["Payload"]), "dev")
     assert (alert.what, alert.correlation_id, alert.stage) == (ALERT["what"], "f", "dev")
     assert alert.links == {"dataset": "s3://data/x", "execution": EXECUTION}
     result = {"Payload": {"message_id": "m-1", "why": alert.why}}

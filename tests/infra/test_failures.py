@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import typer
-from skyloop.alerts import requested
+from skyloop.alerts import alert_from_request
 from skyloop.documents import Alert, Event, PublishAlertRequest
 
 from cli.main import app
@@ -45,7 +45,7 @@ def published(machine: str, path: str, variables: wiring.JSON) -> Alert:
     """What publish_alert makes of the alert that a state assigns."""
     assigned = run(state(machine, path)["Assign"], variables)
     payload = run(state(machine, "PublishAlert")["Arguments"]["Payload"], {**variables, **assigned})
-    return requested(PublishAlertRequest.model_validate(payload), "dev")
+    return alert_from_request(PublishAlertRequest.model_validate(payload), "dev")
 
 
 FAILURES = [(name, failed) for name in wiring.MACHINES for failed in sorted(failures(name))]

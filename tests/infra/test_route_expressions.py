@@ -81,6 +81,30 @@ def test_execution_that_timed_out_without_an_error_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
+    ("machine", "name", "command"),
+    [
+        ("label", "sweep-7c1f", "`skyloop label`"),
+        ("retrain", JOB, f"`skyloop retrain {JOB}`"),
+        ("retrain", f"{JOB}-by-hand-1764150000000", f"`skyloop retrain {JOB}`"),
+        ("deploy", "skyloop-dev-v3", "`skyloop deploy 3`"),
+        ("deploy", "drone-v2-dev-v3", "`skyloop deploy 3`"),
+        ("deploy", "skyloop-dev-v12-1764150000", "`skyloop deploy 12`"),
+        ("deploy", "skyloop-dev-v3-by-hand-1764150000000", "`skyloop deploy 3`"),
+        ("rollback", "skyloop-dev-endpoint-5xx-1764150000", "`skyloop rollback`"),
+        ("sweep", "7c1f", "the sweep runs again"),
+    ],
+)
+def test_work_of_an_execution_that_ended_is_started_again_by_hand(machine: str, name: str, command: str) -> None:
+    """The sweep finds the ended execution under its name, and so does not start the work again."""
+    arn = SETTINGS["RetrainStateMachineArn"].replace("retrain", machine)
+    detail = {**EVENTS[3]["detail"], "stateMachineArn": arn, "name": name}
+    assign = routed({**EVENTS[3], "detail": detail})
+    next_step = run(state("route", "DescribeFailure")["Assign"]["alert"], assign)["next_step"]
+    assert f"`skyloop logs skyloop-dev-{machine}`" in next_step
+    assert command in next_step
+
+
+@pytest.mark.parametrize(
     ("error", "cause", "why"),
     [
         ("States.Runtime", "no such field", {"Error": "States.Runtime", "Cause": "no such field"}),

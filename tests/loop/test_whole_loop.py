@@ -162,7 +162,7 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     assert f"skyloop relabel {refused['subject']}" in refused["next_step"]
     assert loop.in_service(1)()
 
-    # -- wrong labels are set aside and drawn again; then a training that fails -------------------------------------
+    # -- wrong labels are excluded and drawn again; then a training that fails ----------------------------------------
     loop.up(MinMap50=0.05, TrainingImageUri="000000000000.dkr.ecr.us-east-1.amazonaws.com/no-such-image:1")
     corrected = write_flight(tmp_path / "line-30", FRAMES, seed=30)
     assert drop(loop, corrected)["uploaded"] == 0

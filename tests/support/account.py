@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
 import pytest
 from skyloop.aws.clients import client
+from skyloop.aws.dynamodb import to_attributes
+from skyloop.aws.state import StateTable
 
 from tests.support.files import REPOSITORY
 
@@ -99,6 +102,11 @@ def create_stack() -> None:
         )
     client("sqs").create_queue(QueueName="skyloop-dev-uploads")
     client("sns").create_topic(Name="skyloop-dev-alerts")
+
+
+def put_state(table: StateTable, name: str, item: Mapping[str, object]) -> None:
+    """Write an item and replace what was there, as the state machines do and no function may."""
+    table.client.put_item(TableName=table.table, Item=to_attributes({**item, "name": name}))
 
 
 def load_handler(function: str) -> ModuleType:

@@ -15,7 +15,7 @@ from skyloop.aws.clients import client
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 
-from tests.support.account import BUCKET, ENVIRONMENT, Context, load_handler
+from tests.support.account import BUCKET, ENVIRONMENT, Context, load_handler, put_state
 from tests.support.files import stored_event
 from tests.support.pictures import encoded, picture
 from tests.support.profiles import NAMES, draw, only
@@ -76,7 +76,7 @@ class World:
 
     def deploy(self, config: str = "skyloop-dev-v1") -> None:
         item = {"config": config, "package_arn": ARN.format(config[-1]), "deployed_at": self.time.isoformat()}
-        self.states.put(f"endpoint#{ENDPOINT}", item)
+        put_state(self.states, f"endpoint#{ENDPOINT}", item)
 
     def state(self) -> dict[str, Any]:
         return self.states.get(f"drift#{ENDPOINT}") or {}

@@ -15,6 +15,7 @@ from skyloop.documents import CatalogueItem
 from cli import alerts, render, snapshot, timeline
 from cli.cloud import Cloud
 from cli.snapshot import Endpoint, Snapshot
+from tests.support import account
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -33,7 +34,7 @@ def put_image(cloud: Cloud, image_id: str, status: str, **more: str) -> None:
 
 
 def put_state(cloud: Cloud, name: str, **more: str) -> None:
-    cloud.state_table.put(name, dict(more))
+    account.put_state(cloud.state_table, name, more)
 
 
 def put_alert(cloud: Cloud, number: int, event: str, severity: str = "error") -> None:

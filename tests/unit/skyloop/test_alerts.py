@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
-from skyloop.alerts import archive_key, archived, in_words, mail_subject, publish, sns_message, text_of
+from skyloop.alerts import archive_document, archive_key, in_words, mail_subject, publish, sns_message, text_of
 from skyloop.aws.clients import client
 from skyloop.documents import Alert, ServiceError
 
@@ -162,6 +162,8 @@ def test_a_notification_without_a_date_is_refused(time):
 
 
 def test_an_alarm_or_a_person_publishing_text_is_kept_too():
-    kept = archived({"MessageId": "m", "Timestamp": "2026-11-20T10:00:01Z", "Subject": "ALARM", "Message": "it burns"})
+    kept = archive_document(
+        {"MessageId": "m", "Timestamp": "2026-11-20T10:00:01Z", "Subject": "ALARM", "Message": "it burns"}
+    )
     assert kept["alert"] == {"what": "it burns"}
     assert kept["attributes"] == {}

@@ -13,7 +13,7 @@ from skyloop.documents import AssembleRequest, CatalogueItem, LabeledImage
 from skyloop.formats.groundtruth import label_category_config
 from skyloop.layout import LABEL_CATEGORIES, exclusion_key, queue_order
 
-from tests.support.account import BUCKET, Context, load_handler
+from tests.support.account import BUCKET, Context, load_handler, put_state
 from tests.support.labeled_images import flights, labeled
 from tests.support.pictures import encoded, picture
 
@@ -129,7 +129,7 @@ def test_somebody_else_freezes_first(stack, storage, catalogue, state, record, m
     def put_if_absent(name: str, item: dict[str, Any]) -> bool:
         if not others:
             others.append(name)
-            state.put(name, {"split": "test" if item["split"] != "test" else "train"})
+            put_state(state, name, {"split": "test" if item["split"] != "test" else "train"})
         return real(name, item)
 
     monkeypatch.setattr(state, "put_if_absent", put_if_absent)

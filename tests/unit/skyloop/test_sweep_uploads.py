@@ -12,7 +12,7 @@ from skyloop.aws.clients import client
 from skyloop.documents import CatalogueItem
 from skyloop.layout import LABELING_LOCK, quarantine_id, queue_order
 
-from tests.support.account import BUCKET, Context, load_handler
+from tests.support.account import BUCKET, Context, load_handler, put_state
 from tests.support.files import stored_event
 from tests.support.pictures import encoded, picture
 
@@ -188,9 +188,9 @@ def test_a_selection_under_way_keeps_its_claims(catalogue, state, jobs):
     catalogue.add(item(1, "about-to-be-created"))
     catalogue.add(item(2, "dead"))
     now = later()
-    state.put(LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) + 60})
+    put_state(state, LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) + 60})
     assert sweep(now)["images_requeued"] == 1
-    state.put(LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) - 1})
+    put_state(state, LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) - 1})
     assert sweep(now)["images_requeued"] == 1
 
 

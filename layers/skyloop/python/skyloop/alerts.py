@@ -45,7 +45,7 @@ def in_words(error: ServiceError) -> str:
     return f"{error.error}: {sentence}" if sentence else error.error
 
 
-def requested(request: PublishAlertRequest, stage: str) -> Alert:
+def alert_from_request(request: PublishAlertRequest, stage: str) -> Alert:
     """The alert that a state machine of the stage's stack asks for: its error in words, its execution linked."""
     return Alert(
         event=request.event,
@@ -89,7 +89,8 @@ def _cut(text: str) -> str:
 def sns_message(alert: Alert, prefix: str) -> JsonObject:
     """The arguments of sns:Publish without the topic: text for mail, the document for programs, and attributes.
 
-    `prefix` names the stack (`<project>-<stage>`) in the mail's subject.
+    `prefix` names the stack (`<project>-<stage>`) in the mail's subject. Raises ValueError when the alert has so many
+    links that SNS would refuse the message.
     """
     short = shortened(alert)
     document = json.dumps(short.plain(), ensure_ascii=False, sort_keys=True)
@@ -123,7 +124,7 @@ def archive_key(message_id: str, published_at: str) -> str:
     return f"{alert_day(day)}{message_id}.json"
 
 
-def archived(notification: JsonObject) -> JsonObject:
+def archive_document(notification: JsonObject) -> JsonObject:
     """What is kept of one SNS notification (the `Sns` part of a Lambda record).
 
     A program's message is the alert document; a message of another sender (a CloudWatch alarm, a person with the

@@ -225,6 +225,11 @@ def flight_of(key: str) -> str:
     return segments[0] if len(segments) > 1 else NO_FLIGHT
 
 
+def label_records(job_name: str) -> str:
+    """The prefix of a labeling job's records: one object per converted batch, a list of `LabeledImage`."""
+    return f"{LABELED_DATA}{job_name}/records/"
+
+
 def exclusion_key(job_name: str) -> str:
     """The key of the note that excludes a labeling job's labels from datasets."""
     return f"{LABELED_DATA}{job_name}/excluded.json"

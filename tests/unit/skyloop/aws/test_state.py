@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skyloop.aws.dynamodb import from_attributes, to_attributes
 
+from tests.support.account import put_state
+
 PLAIN = st.recursive(
     st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e6, 1e6, width=32) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=5), inner, max_size=3),
@@ -27,7 +29,7 @@ def test_whoever_is_first_stands(state):
     assert state.put_if_absent("split#a", {"split": "train"})
     assert not state.put_if_absent("split#a", {"split": "test"})
     assert state.get("split#a") == {"split": "train"}
-    state.put("split#a", {"split": "test", "widths": {"n": 3}})
+    put_state(state, "split#a", {"split": "test", "widths": {"n": 3}})
     assert state.get("split#a") == {"split": "test", "widths": {"n": 3}}
     assert state.get("split#b") is None
 
@@ -35,7 +37,7 @@ def test_whoever_is_first_stands(state):
 @pytest.mark.parametrize("count", [0, 1, 250])
 def test_many_are_read_at_once(state, count):
     for number in range(count):
-        state.put(f"split#{number}", {"number": number})
+        put_state(state, f"split#{number}", {"number": number})
     names = [f"split#{number}" for number in range(count)] * 2 + ["split#nobody"]
     assert state.get_many(names) == {f"split#{number}": {"number": number} for number in range(count)}
 

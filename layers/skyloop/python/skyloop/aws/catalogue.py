@@ -12,9 +12,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from skyloop.aws.dynamodb import condition_failed, from_attributes, to_attributes
+from skyloop.aws.dynamodb import from_attributes, to_attributes, written
 from skyloop.documents import CatalogueItem, ImageStatus
 from skyloop.layout import QUEUE_HEAD, QUEUE_REST, STATUS_INDEX
 
@@ -42,28 +40,24 @@ class Catalogue:
 
     def add(self, item: CatalogueItem) -> bool:
         """Enter a new image. False: it is there already, and stays as it is."""
-        try:
-            self.client.put_item(
+        return written(
+            lambda: self.client.put_item(
                 TableName=self.table,
                 Item=_attributes(item),
                 ConditionExpression="attribute_not_exists(image_id)",
             )
-        except ClientError as error:
-            return _lost(error)
-        return True
+        )
 
     def add_refused(self, item: CatalogueItem) -> bool:
         """Enter a refused file, or a new reason for refusing it. False: it is there for the same reason."""
-        try:
-            self.client.put_item(
+        return written(
+            lambda: self.client.put_item(
                 TableName=self.table,
                 Item=_attributes(item),
                 ConditionExpression="attribute_not_exists(image_id) OR reason <> :reason",
                 ExpressionAttributeValues=to_attributes({":reason": item.reason}),
             )
-        except ClientError as error:
-            return _lost(error)
-        return True
+        )
 
     def delete(self, image_id: str) -> None:
         """Remove an entry, if it is there."""
@@ -71,8 +65,8 @@ class Catalogue:
 
     def add_duplicate_key(self, image_id: str, key: str) -> bool:
         """Note that the same content also lies under `key`. False: that was known."""
-        try:
-            self.client.update_item(
+        return written(
+            lambda: self.client.update_item(
                 TableName=self.table,
                 Key=_key(image_id),
                 UpdateExpression="ADD duplicate_keys :keys",
@@ -80,9 +74,7 @@ class Catalogue:
                 ExpressionAttributeNames={"#key": "key"},
                 ExpressionAttributeValues={":keys": {"SS": [key]}, ":key": {"S": key}},
             )
-        except ClientError as error:
-            return _lost(error)
-        return True
+        )
 
     def claim(self, image_id: str, job_name: str) -> bool:
         """PENDING -> LABELING for `job_name`. False: another job has it, or it does not wait any more."""
@@ -183,7 +175,7 @@ class Catalogue:
             yield from raw.get("duplicate_keys", {}).get("SS", [])
 
     def of_job(self, job_name: str, status: ImageStatus = "LABELING") -> Iterator[CatalogueItem]:
-        """The images that `job_name` has claimed and not finished or given back; or those with another status."""
+        """The job's images with `status`: by default those that it has claimed and neither labeled nor given back."""
         return (item for item in self.by_status(status) if item.labeling_job == job_name)
 
     def _query(self, status: ImageStatus) -> QueryInputPaginateTypeDef:
@@ -204,8 +196,8 @@ class Catalogue:
         return map(_item, self._pages(query))
 
     def _change(self, image_id: str, update: str, condition: str, values: Mapping[str, object]) -> bool:
-        try:
-            self.client.update_item(
+        return written(
+            lambda: self.client.update_item(
                 TableName=self.table,
                 Key=_key(image_id),
                 UpdateExpression=update,
@@ -213,9 +205,7 @@ class Catalogue:
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues=to_attributes(values),
             )
-        except ClientError as error:
-            return _lost(error)
-        return True
+        )
 
 
 def _key(image_id: str) -> Attributes:
@@ -231,10 +221,3 @@ def _attributes(item: CatalogueItem) -> Attributes:
 
 def _item(attributes: Mapping[str, AttributeValueTypeDef]) -> CatalogueItem:
     return CatalogueItem.model_validate(from_attributes(attributes))
-
-
-def _lost(error: ClientError) -> bool:
-    """False for a condition that did not hold; any other error is raised."""
-    if condition_failed(error):
-        return False
-    raise error

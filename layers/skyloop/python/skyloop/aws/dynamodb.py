@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,15 @@ def from_attributes(item: Mapping[str, AttributeValueTypeDef]) -> JsonObject:
     return {name: _plain(deserializer.deserialize(value)) for name, value in item.items()}
 
 
-def condition_failed(error: ClientError) -> bool:
-    """Was the write refused because its condition did not hold (another writer was first)?"""
-    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+def written(write: Callable[[], object]) -> bool:
+    """Make a conditional write. False: its condition did not hold, so nothing changed. Raises any other ClientError."""
+    try:
+        write()
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
 
 
 def batch_get(client: DynamoDBClient, table: str, key: str, values: list[str]) -> Iterator[Attributes]:

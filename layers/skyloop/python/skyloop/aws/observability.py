@@ -39,10 +39,6 @@ def idempotency_store(settings: Settings) -> DynamoDBPersistenceLayer:
     return DynamoDBPersistenceLayer(table_name=settings.idempotency_table, boto3_client=client("dynamodb"))
 
 
-def idempotency_config(key: str, *, hours: float = 1) -> IdempotencyConfig:
-    """Remember an answer for `hours` under the JMESPath expression `key` of the event; refuse an event without it."""
-    return IdempotencyConfig(
-        event_key_jmespath=key,
-        raise_on_no_idempotency_key=True,
-        expires_after_seconds=int(hours * 3600),
-    )
+def idempotency_config(key: str) -> IdempotencyConfig:
+    """Remember an answer for an hour under the JMESPath expression `key` of the event; refuse an event without it."""
+    return IdempotencyConfig(event_key_jmespath=key, raise_on_no_idempotency_key=True, expires_after_seconds=3600)

@@ -14,9 +14,9 @@ PREFIX = "SKYLOOP_"
 
 
 class Settings(Thresholds):
-    """One field per `SKYLOOP_*` variable of the template's Globals, with the bounds of the template's parameters.
+    """One field per `SKYLOOP_*` variable of the template's Globals; the fields of `Thresholds` are the gate's.
 
-    The fields of `Thresholds` are the gate's.
+    The bounds are no narrower than those of the template's parameters, which are for people.
     """
 
     project: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")

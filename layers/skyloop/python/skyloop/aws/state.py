@@ -1,17 +1,11 @@
-"""The StateTable edge: small named facts about the stack, plain data in and out.
-
-Items: `lock#labeling` {owner, expires_at}, `split#<group>` {split}, `endpoint#<endpoint>` {config, package_arn, …},
-`drift#<endpoint>` {state, since, report_key, config}.
-"""
+"""The StateTable edge: small named facts about the stack, plain data in and out. `skyloop.layout` has the names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from skyloop.aws.dynamodb import batch_get, condition_failed, from_attributes, to_attributes
+from skyloop.aws.dynamodb import batch_get, from_attributes, to_attributes, written
 from skyloop.documents import JsonObject
 
 if TYPE_CHECKING:
@@ -36,16 +30,12 @@ class StateTable:
         items = batch_get(self.client, self.table, "name", sorted(set(names)))
         return {item["name"]["S"]: _without_name(item) for item in items}
 
-    def put(self, name: str, item: Mapping[str, object]) -> None:
-        """Write the item; an item that was there is replaced."""
-        self.client.put_item(**self._writing(name, item))
-
     def put_if_absent(self, name: str, item: Mapping[str, object]) -> bool:
         """Write the item unless there is one. False: another writer was first, and its item stays."""
         request = self._writing(name, item)
         request["ConditionExpression"] = "attribute_not_exists(#name)"
         request["ExpressionAttributeNames"] = {"#name": "name"}
-        return self._written(request)
+        return written(lambda: self.client.put_item(**request))
 
     def put_if(self, name: str, item: Mapping[str, object], *, attribute: str, equals: str | int | None) -> bool:
         """Write the item only while its `attribute` still equals `equals` (None: while there is no such attribute)."""
@@ -55,20 +45,10 @@ class StateTable:
         if equals is not None:
             request["ConditionExpression"] = "#attribute = :expected"
             request["ExpressionAttributeValues"] = to_attributes({":expected": equals})
-        return self._written(request)
+        return written(lambda: self.client.put_item(**request))
 
     def _writing(self, name: str, item: Mapping[str, object]) -> PutItemInputTypeDef:
         return {"TableName": self.table, "Item": to_attributes({**item, "name": name})}
-
-    def _written(self, request: PutItemInputTypeDef) -> bool:
-        """Did the condition hold? Any other error is raised."""
-        try:
-            self.client.put_item(**request)
-        except ClientError as error:
-            if condition_failed(error):
-                return False
-            raise
-        return True
 
 
 def _without_name(item: Mapping[str, AttributeValueTypeDef]) -> JsonObject:

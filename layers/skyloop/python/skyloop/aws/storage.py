@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 MAX_COPY_BYTES = 5 * 1024**3  # what one CopyObject takes
 CHUNK_BYTES = 1 << 20
@@ -84,16 +83,10 @@ class Storage:
             raise ValueError(f"{uri!r} is not in bucket {self.bucket!r}")
         return key
 
-    def read(self, key: str, *, at_most: int | None = None, byte_range: tuple[int, int] | None = None) -> StoredObject:
-        """Read an object, or bytes `first..last` (inclusive) of it.
-
-        Raises ObjectMissing, and ObjectTooLarge for a body of more than `at_most` bytes.
-        """
-        request: GetObjectRequestTypeDef = {"Bucket": self.bucket, "Key": key}
-        if byte_range:
-            request["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
+    def read(self, key: str, *, at_most: int | None = None) -> StoredObject:
+        """Read an object. Raises ObjectMissing, and ObjectTooLarge for a body of more than `at_most` bytes."""
         try:
-            answer = self.client.get_object(**request)
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             raise _missing(error, self.uri(key)) from error
         if at_most is not None and answer["ContentLength"] > at_most:

@@ -22,7 +22,7 @@ from skyloop.formats.groundtruth import categories_of
 PARALLEL_READS = 16
 
 _RECORD = TypeAdapter(tuple[LabeledImage, ...])
-"""One object under `labeled-data/<job>/records/`: the pictures of one converted batch."""
+"""One of a labeling job's records: the pictures of one converted batch."""
 
 
 class Assembly:
@@ -79,14 +79,14 @@ class Assembly:
     def _records(self) -> Iterator[LabeledImage]:
         """Every labeled picture of every job that is not excluded. Only the folders of records are listed."""
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            folders = list(self.storage.folders(layout.LABELED_DATA))
+            folders = self.storage.folders(layout.LABELED_DATA)
             jobs = [folder.removeprefix(layout.LABELED_DATA).rstrip("/") for folder in folders]
             exclusions = pool.map(lambda job: self.storage.read_json_if_there(layout.exclusion_key(job)), jobs)
             record_keys = [
                 summary.key
-                for folder, reason in zip(folders, exclusions, strict=True)
-                if reason is None
-                for summary in self.storage.listing(f"{folder}records/")
+                for job, exclusion in zip(jobs, exclusions, strict=True)
+                if exclusion is None
+                for summary in self.storage.listing(layout.label_records(job))
             ]
             for record in pool.map(self.storage.read_json, record_keys):
                 yield from _RECORD.validate_python(record)

@@ -44,7 +44,7 @@ class Conversion:
             except UnusableLine as error:
                 refused.append((line, str(error)))
         # Before any status: an image that counts as labeled must have its record.
-        record_key = f"{layout.LABELED_DATA}{job}/records/{layout.content_hash(request.items)}.json"
+        record_key = f"{layout.label_records(job)}{layout.content_hash(request.items)}.json"
         self.storage.write_json(record_key, [image.plain() for image in written])
         converted = {image.image_id for image in written}
         for image_id in sorted(converted):

@@ -41,8 +41,8 @@ def slice_image(
 ) -> tuple[ImageFacts, list[TrainingImage]]:
     """The picture's facts and its images: itself where it is upright and no larger than `side`, else upright slices.
 
-    A picture that need not be changed keeps its bytes. Raises UnusableLine where picture and labels do not fit each
-    other, or the picture cannot be decoded.
+    `body` is a JPEG or PNG file, `side` the largest side of a slice in pixels. A picture that need not be changed keeps
+    its bytes. Raises UnusableLine where picture and labels do not fit each other, or the picture cannot be decoded.
     """
     try:
         picture = open_picture(body)

@@ -1,6 +1,7 @@
-"""Every document that crosses a border: payloads of functions, events, JSON in S3, items in DynamoDB, as typed models.
+"""The documents that cross a border: payloads of functions, events, JSON in S3, items in DynamoDB, as typed models.
 
-JSON is snake_case unless another service owns the shape (Step Functions' ItemBatcher, EventBridge).
+JSON is snake_case unless another service owns the shape (Step Functions' ItemBatcher, EventBridge). What the container
+writes and the domain has to check as a file, evaluation.json and baseline.json, is in `skyloop.formats`.
 """
 
 from skyloop.documents.alert import Alert, Event, PublishAlertRequest, PublishAlertResponse, ServiceError, Severity

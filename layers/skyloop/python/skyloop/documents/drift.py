@@ -66,7 +66,10 @@ class ScoredRequest(Document):
 
 
 class EndpointState(Document):
-    """`endpoint#<endpoint>`, written when a config went into service."""
+    """`endpoint#<endpoint>`, written by deploy and rollback when a config went into service.
+
+    The state machines also keep there where a rollback goes (`previous_config`, `previous_package_arn`).
+    """
 
     config: str
     package_arn: str

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from skyloop.documents.base import Document, JsonObject, Request
 
 
-class Detection(BaseModel):
+class Detection(Document):
     """One detection, as the endpoint answers it. Box in pixels of the image, origin top left; confidence 0..1."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     category: str
     category_id: int | None = None
@@ -53,10 +51,8 @@ class GoldenPredictions(Document):
     training_job: str | None = None
 
 
-class EndpointResponse(BaseModel):
+class EndpointResponse(Document):
     """What the endpoint's JSON must hold at least."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     detections: tuple[Detection, ...]
     image: dict[str, int]

@@ -20,7 +20,7 @@ from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 from skyloop.documents import DriftReport, DriftState, EndpointState, Judgment, ScoredRequest
-from skyloop.drift.announcement import cleared_alert, drift_alert
+from skyloop.drift.alerts import cleared_alert, drift_alert
 from skyloop.drift.detector import CannotCompare, detect, minimum_window
 from skyloop.drift.episode import enough_is_new, next_state, window_digest
 from skyloop.drift.report import render

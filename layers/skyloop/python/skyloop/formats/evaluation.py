@@ -9,21 +9,16 @@ from __future__ import annotations
 import math
 from typing import TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from skyloop.documents import JsonObject
-
-
-class _Document(BaseModel):
-    # Evaluators add fields over time; the gate ignores those that it does not know.
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=True)
+from skyloop.documents import Document, JsonObject
 
 
 class EvaluationUnreadable(ValueError):
     """The evaluation document is not JSON or lacks what every evaluation has."""
 
 
-class ClassScores(_Document):
+class ClassScores(Document):
     """One class. `boxes` counts its ground-truth boxes in the test set; the fewer, the less its AP means."""
 
     ap50: float | None = None
@@ -31,7 +26,7 @@ class ClassScores(_Document):
     boxes: int = Field(default=0, ge=0)
 
 
-class ModelScores(_Document):
+class ModelScores(Document):
     """One model on the test set. `test_set_id` is there where it may differ from the document's."""
 
     map50: float | None
@@ -43,7 +38,7 @@ class ModelScores(_Document):
     training_job: str | None = None
 
 
-class Comparison(_Document):
+class Comparison(Document):
     """Candidate minus champion: positive is better. `interval` is the difference's bootstrap interval."""
 
     map50_difference: float | None
@@ -54,7 +49,7 @@ class Comparison(_Document):
     categories: tuple[str, ...] | None = Field(default=None, description="the classes compared; null: all")
 
 
-class Evaluation(_Document):
+class Evaluation(Document):
     """The whole document. `images` and `boxes` count the test set."""
 
     dataset_id: str

@@ -22,14 +22,9 @@ _TRANSPOSES = {
 }
 
 
-def swaps_sides(orientation: int) -> bool:
-    """Does making the picture upright exchange its width and height?"""
-    return orientation >= 5
-
-
 def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """The size of the upright picture, from the stored size."""
-    return (height, width) if swaps_sides(orientation) else (width, height)
+    """The size of the upright picture in pixels, from the stored size; 5 to 8 exchange width and height."""
+    return (height, width) if orientation >= 5 else (width, height)
 
 
 def upright_picture(picture: Image.Image, orientation: int) -> Image.Image:
@@ -38,7 +33,10 @@ def upright_picture(picture: Image.Image, orientation: int) -> Image.Image:
 
 
 def upright_box(box: Rectangle, width: int, height: int, orientation: int) -> Rectangle:
-    """A box on the stored picture (of size `width` × `height`) as it lies on the upright one."""
+    """A box on the stored picture (of size `width` × `height`) as it lies on the upright one, in pixels.
+
+    Raises ValueError when `orientation` is not 1 to 8.
+    """
     from_right, from_bottom = width - box.right, height - box.bottom
     match orientation:
         case 1:

@@ -17,7 +17,8 @@ MAX_SETTLING = 20
 class Queue:
     """The images that wait for labels. The times are None when there are none.
 
-    `full_since` is when the image arrived that made the batch full; None while it is not full.
+    `pending` counts them up to a full batch, as more make no difference to the decision. `full_since` is when the image
+    arrived that made the batch full; None while it is not full.
     """
 
     pending: int
