@@ -111,7 +111,8 @@ def rollback(
     if now.status != "InService":
         raise CliError(f"{now.name} is {now.status}.", "Wait until it is InService (`skyloop watch`), then repeat.")
     state = cloud.state_table.get(layout.endpoint_item(now.name)) or {}
-    if not state.get("previous_config"):
+    # A config in service that was never recorded goes back to the recorded one, so the record needs no earlier one.
+    if now.config == state.get("config", now.config) and not state.get("previous_config"):
         raise CliError(
             "There is no earlier config to go back to.", "`skyloop deploy VERSION` deploys a version you choose."
         )

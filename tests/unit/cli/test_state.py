@@ -262,6 +262,14 @@ def test_rollback(invoke, cloud: Cloud) -> None:
     assert started(cloud, "Rollback") == [{"endpoint_name": "skyloop-dev", "reason": "too slow"}]
 
 
+def test_rollback_of_a_config_that_was_never_recorded_needs_no_earlier_one(invoke, cloud: Cloud) -> None:
+    """A deployment that failed, and whose restoring failed too, leaves such a config; its alert names this command."""
+    put_endpoint(cloud)
+    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v0")
+    assert invoke("rollback", "--no-wait").exit_code == 0
+    assert len(started(cloud, "Rollback")) == 1
+
+
 @pytest.mark.parametrize(("arguments", "force"), [((), False), (("--now",), True)])
 def test_label_starts_the_label_machine(invoke, cloud: Cloud, arguments: tuple[str, ...], force: bool) -> None:
     assert invoke("label", *arguments).exit_code == 0
