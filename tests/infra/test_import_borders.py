@@ -100,6 +100,25 @@ def test_the_container_knows_nothing_of_the_domain() -> None:
     assert crossings(paths, {"skyloop", "functions"}) == []
 
 
+def test_the_domain_has_one_name() -> None:
+    """`layers.skyloop.python.skyloop` is the same code under a name that no contract of import-linter knows."""
+    assert crossings(python_files(), {"layers"}) == []
+
+
+def test_only_tests_import_a_function() -> None:
+    """A function is started by its path. `laptop` knows the domain by its plug-in alone, `cli` by the layer."""
+    paths = [path for path in python_files() if not path.startswith("tests/")]
+    assert crossings(paths, {"functions"}) == []
+
+
+@pytest.mark.parametrize("folder", ["layers/skyloop/python/skyloop", "laptop", "cli", "demo"])
+def test_every_room_is_a_package(folder: str) -> None:
+    """import-linter does not look into a folder without `__init__.py`, which Python imports all the same."""
+    rooms = {(ROOT / path).parent for path in python_files() if path.startswith(f"{folder}/")}
+    assert rooms
+    assert [str(room.relative_to(ROOT)) for room in sorted(rooms) if not (room / "__init__.py").exists()] == []
+
+
 @pytest.mark.parametrize("path", LICENSES)
 def test_license_texts_are_whole_and_unchanged(path: str) -> None:
     assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == LICENSES[path]
