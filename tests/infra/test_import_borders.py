@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 
@@ -40,15 +41,20 @@ def python_files() -> list[str]:
 def imports(source: str) -> dict[str, int]:
     """Top-level names of the packages that a module imports, at any depth and by name too, with the line."""
     found: dict[str, int] = {}
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    renamed = [alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    dynamic = DYNAMIC | {alias.asname for alias in renamed if alias.asname and alias.name in DYNAMIC}
+    for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module or ""]
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        elif isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            names = [node.args[0].value] if called in DYNAMIC and isinstance(node.args[0].value, str) else []
+            given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
+            constants = [value.value for value in given if isinstance(value, ast.Constant)]
+            names = [value for value in constants if isinstance(value, str)] if called in dynamic else []
         for name in names:
             found.setdefault(name.partition(".")[0], node.lineno)
     return found
@@ -69,9 +75,11 @@ def test_the_reader_sees_every_form_of_import() -> None:
 import torch.nn
 def later():
     from ultralytics.cfg import get_cfg
-    import numpy as np, onnx
+    import numpy as np, flatbuffers
     importlib.import_module("onnxruntime.capi")
-    __import__("torchvision")
+    __import__(name="torchvision")
+    from importlib import import_module as load
+    load("onnx")
     pytest.importorskip("faster_coco_eval")
 from . import skyloop_container
 print("skyloop_container")
@@ -103,6 +111,13 @@ def test_the_container_knows_nothing_of_the_domain() -> None:
 def test_the_domain_has_one_name() -> None:
     """`layers.skyloop.python.skyloop` is the same code under a name that no contract of import-linter knows."""
     assert crossings(python_files(), {"layers"}) == []
+
+
+def test_the_domain_is_imported_by_statement() -> None:
+    """import-linter sees no `import_module("skyloop...")`, so none is allowed."""
+    calls = re.compile(r"(?:import_module|__import__)\(\s*(?:name=)?[\"'](?:skyloop|laptop|cli|demo)\b")
+    paths = [path for path in python_files() if "tests/" not in path]
+    assert [path for path in paths if calls.search((ROOT / path).read_text(encoding="utf-8"))] == []
 
 
 def test_only_tests_import_a_function() -> None:

@@ -257,6 +257,17 @@ def test_what_cannot_be_made_again_outlives_the_stack() -> None:
         assert table["SSESpecification"]["SSEEnabled"] is True, name
 
 
+def test_an_alarm_rings_when_drift_cannot_be_judged() -> None:
+    """A function that judges nothing fails nowhere: without the alarm, silence would look like "no drift"."""
+    alarm = wiring.resources("AWS::CloudWatch::Alarm")["DriftNotJudgedAlarm"]
+    variables = wiring.template()["Globals"]["Function"]["Environment"]["Variables"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == (variables["POWERTOOLS_METRICS_NAMESPACE"], "DriftUnjudgeable")
+    dimensions = {entry["Name"]: entry["Value"] for entry in alarm["Dimensions"]}
+    assert set(dimensions) == {"Endpoint", "service"}
+    assert dimensions["service"] == variables["POWERTOOLS_SERVICE_NAME"]
+    assert dimensions["Endpoint"] == variables["SKYLOOP_ENDPOINT_NAME"]
+
+
 def test_rollback_alarms_act_through_sagemaker_alone() -> None:
     alarms = wiring.resources("AWS::CloudWatch::Alarm")
     for name in ("EndpointErrorAlarm", "EndpointLatencyAlarm"):

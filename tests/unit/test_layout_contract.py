@@ -48,9 +48,13 @@ FILES = {path.rpartition("/")[2] or path for path in ARTIFACTS | relative_paths(
 # Prefixes and item names are found inside of longer texts, names of metadata and indexes only as whole texts: those
 # are everyday words.
 PARTS = ITEMS | {value for value in CONSTANTS.values() if re.search(r"[/#]", value)} | FILES
-WHOLE = {value for value in CONSTANTS.values() if value not in PARTS} | {
-    DatasetFiles("").manifest("").rpartition("/")[2]
-}
+# A prefix without its slash, as `"/".join(...)` and `Path(...) / ...` take it, is a whole text.
+BARE = {value.rstrip("/") for value in CONSTANTS.values() if re.fullmatch(r"[a-z]+(-[a-z]+)+/", value)}
+WHOLE = (
+    {value for value in CONSTANTS.values() if value not in PARTS}
+    | BARE
+    | {DatasetFiles("").manifest("").rpartition("/")[2]}
+)
 INSIDE = re.compile("|".join(rf"(?<![\w.-]){re.escape(part)}(?:(?<=[/#-])|(?![\w.-]))" for part in sorted(PARTS)))
 
 
@@ -73,8 +77,10 @@ def texts(source: str) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.keyword) and node.arg in {"help", "description"}:
             prose |= set(ast.walk(node.value))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
-            yield node.lineno, node.value
+        if isinstance(node, ast.Constant) and node not in prose:
+            text = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
+            if isinstance(text, str):
+                yield node.lineno, text
 
 
 def second_spellings(source: str) -> list[tuple[int, str]]:
@@ -106,6 +112,8 @@ def test_python_code_takes_names_from_the_layout() -> None:
         ('key = f"{folder}/evaluation/golden-predictions.json"', "golden-predictions.json"),
         ('key = f"{folder}decision.json"', "decision.json"),
         ('IndexName="status-index"', "status-index"),
+        ('key = "/".join(["model-artifacts", job])', "model-artifacts"),
+        ('body.startswith(b"raw-images/")', "raw-images/"),
         ('metadata["correlation-id"]', "correlation-id"),
         ('f"{split}.manifest"', ".manifest"),
         ('def f() -> str:\n    """Docstring."""\n    return "quarantine/labels/"', "quarantine/"),

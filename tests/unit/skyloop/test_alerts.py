@@ -119,6 +119,7 @@ def test_too_many_links_are_an_error_not_a_refusal_by_sns():
         # Step Functions cuts long causes, and half a document is no document.
         ({"Error": "X", "Cause": '{"FailureReason": "AlgorithmErr'}, 'X: {"FailureReason": "AlgorithmErr'),
         ({"Error": "X", "Cause": "{not json}"}, "X: {not json}"),
+        ({"Error": "X", "Cause": "[" * 30_000}, "X: " + "[" * 30_000),
         ({"Error": "X", "Cause": '["a list"]'}, 'X: ["a list"]'),
         ({"Error": "X", "Cause": '{"FailureReason": null, "n": 1}'}, 'X: {"FailureReason": null, "n": 1}'),
         ({"Error": "States.Timeout", "Cause": ""}, "States.Timeout"),

@@ -98,7 +98,12 @@ def test_too_few_shared_statistics_are_said_counted_and_not_retried(world, capsy
     world.written = without(*NAMES[2:])
     assert world.tell(world.serve(WINDOW, DARK)) == {"batchItemFailures": []}
     assert "share 2 statistics (brightness, contrast), 3 are needed" in world.tick()["outcome"]
-    assert written_metrics(capsys.readouterr().out)["DriftUnjudgeable"]["DriftUnjudgeable"] in (1, [1])
+    written = written_metrics(capsys.readouterr().out)["DriftUnjudgeable"]
+    assert written["DriftUnjudgeable"] in (1, [1])
+    assert written["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Skyloop"
+    # What DriftNotJudgedAlarm watches: the dimensions must be these and no others.
+    assert set(written["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) == {"Endpoint", "service"}
+    assert (written["Endpoint"], written["service"]) == ("skyloop-dev", "skyloop")
     assert world.keys("monitoring/drift/") == []
 
 

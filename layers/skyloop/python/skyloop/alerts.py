@@ -38,7 +38,7 @@ def in_words(error: ServiceError) -> str:
     cause = error.cause.strip()
     try:
         document = json.loads(cause)
-    except ValueError:  # Step Functions cuts long causes, and half a document is no document
+    except (ValueError, RecursionError):  # Step Functions cuts long causes, and half a document is no document
         document = None
     found = [document.get(name) for name in SENTENCES] if isinstance(document, dict) else []
     sentence = next((text for text in found if isinstance(text, str) and text), cause)

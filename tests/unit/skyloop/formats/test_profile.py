@@ -76,7 +76,10 @@ def test_an_answer_without_any_profile_is_told_apart(answer):
         ({"profile": {**VALUES, "features": "none"}}, "features are no list"),
         ({"profile": {**VALUES, "version": 2}}, "version 2, and only versions up to 1"),
         ({"profile": {**VALUES, "version": "new"}}, "'new', which is none"),
+        ({"profile": {**VALUES, "p95": True}}, "no number: True"),
+        ({"profile": {**VALUES, "p95": 10**400}}, "not finite"),
         ({"profile": {**VALUES, "version": 0}}, "0, which is none"),
+        ({"profile": {**VALUES, "version": True}}, "True, which is none"),
     ],
 )
 def test_half_a_profile_is_none(answer, said):

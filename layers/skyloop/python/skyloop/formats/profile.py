@@ -152,7 +152,7 @@ class Baseline(Document):
 
 
 def _check_version(version: object, what: str) -> None:
-    if not isinstance(version, int) or version < 1:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ProfileUnusable(f"{what} has the version {version!r}, which is none")
     if version > PROFILE_VERSION:
         raise ProfileUnusable(f"{what} has version {version}, and only versions up to {PROFILE_VERSION} are known here")
@@ -163,11 +163,15 @@ def _finite(values: object, what: str) -> tuple[float, ...]:
         raise ProfileUnusable(f"{what} are no list")
     numbers = []
     for value in values:
-        if not isinstance(value, int | float):
+        if not isinstance(value, int | float) or isinstance(value, bool):
             raise ProfileUnusable(f"{what} holds something that is no number: {value!r}")
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:  # JSON has integers of any length
+            number = math.inf
+        if not math.isfinite(number):
             raise ProfileUnusable(f"{what} holds a number that is not finite")
-        numbers.append(float(value))
+        numbers.append(number)
     return tuple(numbers)
 
 
