@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from botocore.exceptions import ClientError
 from skyloop import layout
-from skyloop.documents import ImageStatus, JsonObject
+from skyloop.documents import ImageStatus, JsonObject, PackageMetadata
 
 from cli import alerts
 from cli.alerts import ArchivedAlert
@@ -201,17 +201,17 @@ def packages(cloud: Cloud, limit: int) -> list[Package]:
     found = []
     for item in response["ModelPackageSummaryList"]:
         detail = sagemaker.describe_model_package(ModelPackageName=item["ModelPackageArn"])
-        facts = detail.get("CustomerMetadataProperties", {})
+        metadata = PackageMetadata.model_validate(detail.get("CustomerMetadataProperties", {}))
         found.append(
             Package(
                 version=item["ModelPackageVersion"],
                 arn=item["ModelPackageArn"],
                 approval=item["ModelApprovalStatus"],
-                map50=float(facts["map50"]) if facts.get("map50") else None,
+                map50=metadata.score,
                 created=item["CreationTime"],
-                dataset_id=facts.get("dataset_id", ""),
-                training_job=facts.get("training_job", ""),
-                correlation_id=facts.get("correlation_id", ""),
+                dataset_id=metadata.dataset_id,
+                training_job=metadata.training_job,
+                correlation_id=metadata.correlation_id,
             )
         )
     return found
