@@ -155,7 +155,8 @@ def other_sites(play: Play) -> None:
 
     alert = play.follow(alerted, "the drift alert to reach its subscriber", DRIFT_SECONDS)
     play.narrator.say(f"the subscriber received: {alert['what']} {alert['why']}", "good", "alert")
-    report = str(snapshot.drift(play.cloud).get("report_key", ""))
+    drift = snapshot.drift(play.cloud)
+    report = (drift.report_key or "") if drift else ""
     play.artifacts["What drifted, with pictures"] = report.removesuffix(".json") + ".html"
     play.row("traffic from other sites", "drift; the SNS alert reached its subscriber over HTTP", report)
 
