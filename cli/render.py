@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cli.logs import Line
     from cli.snapshot import Endpoint, Execution, LabelingJob, Package, Snapshot
     from cli.timeline import TimelineEvent
-    from laptop.lifecycle import Running
+    from laptop.running import Running
 
 WHY_LENGTH = 240  # characters of a reason in a table; `alerts` gives it whole
 STYLES = {

@@ -31,7 +31,7 @@ from demo.pictures import Picture, flight_map
 from demo.play import DemoFailed, Play, Row
 from demo.subscriber import Subscriber
 from laptop import lifecycle
-from laptop.lifecycle import Running
+from laptop.running import Running
 from laptop.skyloop_plugin import DEFAULT_HOME, REPOSITORY
 
 HOME = DEFAULT_HOME / "demo"

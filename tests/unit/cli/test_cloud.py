@@ -72,6 +72,15 @@ def test_a_laptop_that_is_not_there(tmp_path: Path, content: str | None, says: s
     assert "skyloop up" in refused.value.next_step
 
 
+def test_a_broken_record_gets_one_advice_from_every_command(tmp_path: Path) -> None:
+    (tmp_path / "laptop.json").write_text("{")
+    said = {run(command, "--home", tmp_path, "--json") for command in ("status", "up", "down")}
+    assert len(said) == 1
+    code, out, err = said.pop()
+    assert (code, out) == (1, "")
+    assert "remove the file, then run `skyloop up`" in json.loads(err)["next_step"]
+
+
 @pytest.mark.parametrize("command", [("status",), ("drop", "."), ("watch",), ("alerts",), ("rollback",), ("label",)])
 def test_every_command_says_that_nothing_runs(tmp_path: Path, command: tuple[str, ...]) -> None:
     code, out, err = run(*command, "--home", tmp_path / "none")
