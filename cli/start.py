@@ -81,7 +81,17 @@ def start_laptop(
             return lifecycle.up(home, values, settings, port=port, auth=auth, progress=progress)
         except RecordBroken as error:
             raise CliError(error.what, error.next_step) from error
-        except (lifecycle.LaptopError, deploy.DeployError, preflight.Refused) as error:
+        except preflight.Refused as error:
+            raise CliError(
+                str(error), "Nothing was deployed. Change the template as said above, then run `skyloop up` again."
+            ) from error
+        except deploy.DeployError as error:
+            raise CliError(
+                str(error),
+                "Correct what is named above, in template.yaml, samconfig.toml or --parameter, then run `skyloop up` "
+                "again.",
+            ) from error
+        except lifecycle.LaptopError as error:
             raise CliError(str(error), f"The log is {home / 'logs' / 'server.log'}.") from error
 
     running = deploy_with(parameters)

@@ -24,10 +24,9 @@ from typing import Any
 
 from laptop import deploy, preflight
 from laptop.documents import Document
-from laptop.running import FILE, Running, read
+from laptop.running import DEFAULT_PORT, FILE, Running, read
 from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 
-DEFAULT_PORT = 4566
 READY_SECONDS = 180
 STOP_SECONDS = 90
 

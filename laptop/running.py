@@ -9,6 +9,7 @@ from pathlib import Path
 from laptop.skyloop_plugin import COMMAND
 
 FILE = "laptop.json"
+DEFAULT_PORT = 4566
 
 
 class RecordBroken(Exception):

@@ -22,7 +22,7 @@ import pytest
 
 from laptop import deploy, lifecycle, preflight
 from laptop.account import client_settings
-from laptop.running import Running
+from laptop.running import DEFAULT_PORT, Running
 from tests.conformance.conftest import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -141,7 +141,7 @@ def test_state_survives_a_stop_and_a_change_of_port(home: Path, up: Any) -> None
     assert stopped.outputs == first.outputs
     assert lifecycle.down(home) is False, "stopping twice is no error"
     second = up(port=0)
-    assert second.port not in (first.port, lifecycle.DEFAULT_PORT)
+    assert second.port not in (first.port, DEFAULT_PORT)
     assert second.outputs == first.outputs
     assert len(client(second, "s3").get_object(Bucket=second.outputs["Bucket"], Key="kept")["Body"].read()) == 100_000
     [message] = client(second, "sqs").receive_message(QueueUrl=second.outputs["Queue"])["Messages"]

@@ -17,6 +17,7 @@ from cli.command import Target
 from cli.errors import CliError, translated
 from cli.main import app
 from cli.start import local_weights, parse_parameters
+from laptop import deploy, lifecycle, preflight
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +185,26 @@ def test_parameters() -> None:
         "Epochs": "20",
         "AlertHttpsUrl": "https://a?b=c",
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (preflight.Refused("no"), "Change the template"),
+        (deploy.DeployError("no"), "Correct what is named above"),
+        (lifecycle.LaptopError("no"), "server.log"),
+    ],
+)
+def test_an_up_that_fails_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def up(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(lifecycle, "up", up)
+    code, _, err = run("up", "--home", tmp_path, "--json")
+    assert code == 1
+    assert says in json.loads(err)["next_step"]
 
 
 def test_base_weights(tmp_path: Path) -> None:
