@@ -6,7 +6,6 @@ buckets, tables and machines come from the stack's outputs.
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +19,10 @@ from botocore.exceptions import ClientError
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
-from skyloop.documents import JsonObject
 
 from cli.errors import CliError, error_code
 from laptop.account import client_settings
+from laptop.running import RecordBroken, Running, read
 from laptop.skyloop_plugin import DEFAULT_STACK_NAME
 
 if TYPE_CHECKING:
@@ -149,17 +148,12 @@ class Cloud:
         return f"on AWS ({self.session.region_name or 'no region'})"
 
 
-def read_laptop(home: Path) -> JsonObject | None:
+def read_laptop(home: Path) -> Running | None:
     """laptop.json of a running or stopped laptop cloud, None when there is none. Raises CliError when it is broken."""
     try:
-        running: JsonObject = json.loads((home / "laptop.json").read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise CliError(
-            f"{home / 'laptop.json'} cannot be read: {error}", "Run `skyloop up`: it writes the file again."
-        ) from error
-    return running
+        return read(home)
+    except RecordBroken as error:
+        raise CliError(error.what, error.next_step) from error
 
 
 def laptop_cloud(home: Path) -> Cloud:
@@ -170,9 +164,9 @@ def laptop_cloud(home: Path) -> Cloud:
             f"No laptop cloud is running from {home}.",
             "Start it with `skyloop up`, or name a stack on AWS with --profile, --region or --stack.",
         )
-    if running.get("pid") is None:
+    if running.pid is None:
         raise CliError(f"The laptop cloud in {home} is stopped.", "Start it again with `skyloop up`.")
-    url = running["endpoint_url"]
+    url = running.endpoint_url
     if urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise CliError(f"{home / 'laptop.json'} points at {url}, which is not this machine.", "Run `skyloop up`.")
     settings = client_settings(url)
@@ -181,4 +175,4 @@ def laptop_cloud(home: Path) -> Cloud:
         aws_secret_access_key=settings["aws_secret_access_key"],
         region_name=settings["region_name"],
     )
-    return Cloud(session, running.get("stack_name") or DEFAULT_STACK_NAME, url, home)
+    return Cloud(session, running.stack_name or DEFAULT_STACK_NAME, url, home)

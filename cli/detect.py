@@ -104,7 +104,9 @@ def _refusal(cloud: Cloud, path: Path, error: ClientError) -> CliError:
     code, message = error_code(error), error.response.get("Error", {}).get("Message", "")
     if code == "ModelError":
         reason = error.response.get("OriginalMessage", message)
-        return CliError(f"The model refuses {path}: {reason}", "Is it an image? `skyloop detect` sends JPEG and PNG.")
+        return CliError(
+            f"The model refuses {path}: {reason}", "Is it an image? The model reads JPEG, PNG, WebP, BMP and TIFF."
+        )
     if code in {"ValidationError", "ValidationException"} and "not found" in message.lower():
         return CliError(
             f"There is no endpoint {cloud.endpoint_name} yet.",

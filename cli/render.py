@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from skyloop.documents import JsonObject
+    from skyloop.documents import DriftState
 
     from cli.alerts import ArchivedAlert
     from cli.detect import ImageDetections
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cli.logs import Line
     from cli.snapshot import Endpoint, Execution, LabelingJob, Package, Snapshot
     from cli.timeline import TimelineEvent
-    from laptop.lifecycle import Running
+    from laptop.running import Running
 
 WHY_LENGTH = 240  # characters of a reason in a table; `alerts` gives it whole
 STYLES = {
@@ -76,7 +76,7 @@ def images_line(counts: dict[str, int], queued: int) -> Text:
     return line
 
 
-def endpoint_line(endpoint: Endpoint, drift: JsonObject) -> Text:
+def endpoint_line(endpoint: Endpoint, drift: DriftState | None) -> Text:
     """What serves, and whether the images that it gets have drifted."""
     line = Text("endpoint  ", style="bold") + Text(f"{endpoint.name} ") + styled(endpoint.status)
     if endpoint.config:
@@ -85,10 +85,10 @@ def endpoint_line(endpoint: Endpoint, drift: JsonObject) -> Text:
         line += Text(f" since {at(endpoint.deployed_at)}" if endpoint.deployed_at else "")
     if endpoint.failure:
         line += Text(f"\n          {endpoint.failure}", style="red")
-    if state := drift.get("state"):
-        line += Text("\ndrift     ", style="bold") + styled(str(state))
-        line += Text(f" since {at(str(drift.get('since', '')))}" if drift.get("since") else "")
-        line += Text(f", report {drift['report_key']}" if drift.get("report_key") else "")
+    if drift:
+        line += Text("\ndrift     ", style="bold") + styled(drift.state)
+        line += Text(f" since {at(drift.since)}" if drift.since else "")
+        line += Text(f", report {drift.report_key}" if drift.report_key else "")
     return line
 
 

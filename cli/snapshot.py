@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from botocore.exceptions import ClientError
 from skyloop import layout
-from skyloop.documents import ImageStatus, JsonObject
+from skyloop.documents import DriftState, EndpointState, ImageStatus, PackageMetadata
 
 from cli import alerts
 from cli.alerts import ArchivedAlert
@@ -98,12 +98,13 @@ class Snapshot:
     running: list[Execution]
     packages: list[Package]
     endpoint: Endpoint
-    drift: JsonObject
+    drift: DriftState | None
     alerts: list[ArchivedAlert] = field(default_factory=list)
 
     def as_document(self) -> dict[str, object]:
-        """The members, ready for JSON."""
-        return asdict(self)
+        """The members, ready for JSON; of the drift what the state table has, {} before the first judgment."""
+        drift = self.drift.model_dump(mode="json", exclude_unset=True) if self.drift else {}
+        return asdict(self) | {"drift": drift}
 
     @property
     def idle(self) -> bool:
@@ -201,17 +202,17 @@ def packages(cloud: Cloud, limit: int) -> list[Package]:
     found = []
     for item in response["ModelPackageSummaryList"]:
         detail = sagemaker.describe_model_package(ModelPackageName=item["ModelPackageArn"])
-        facts = detail.get("CustomerMetadataProperties", {})
+        metadata = PackageMetadata.model_validate(detail.get("CustomerMetadataProperties", {}))
         found.append(
             Package(
                 version=item["ModelPackageVersion"],
                 arn=item["ModelPackageArn"],
                 approval=item["ModelApprovalStatus"],
-                map50=float(facts["map50"]) if facts.get("map50") else None,
+                map50=metadata.score,
                 created=item["CreationTime"],
-                dataset_id=facts.get("dataset_id", ""),
-                training_job=facts.get("training_job", ""),
-                correlation_id=facts.get("correlation_id", ""),
+                dataset_id=metadata.dataset_id,
+                training_job=metadata.training_job,
+                correlation_id=metadata.correlation_id,
             )
         )
     return found
@@ -226,20 +227,27 @@ def endpoint(cloud: Cloud) -> Endpoint:
         if "Could not find" in str(error) or error_code(error) in {"ResourceNotFound", "ResourceNotFoundException"}:
             return Endpoint(name, "NotDeployed")
         raise
-    state = cloud.state_table.get(layout.endpoint_item(name)) or {}
+    state = endpoint_state(cloud)
     return Endpoint(
         name,
         found["EndpointStatus"],
         found["EndpointConfigName"],
-        str(state.get("package_arn", "")) if state.get("config") == found["EndpointConfigName"] else "",
-        str(state.get("deployed_at", "")),
+        state.package_arn if state and state.config == found["EndpointConfigName"] else "",
+        state.plain()["deployed_at"] if state else "",
         found.get("FailureReason", ""),
     )
 
 
-def drift(cloud: Cloud) -> JsonObject:
-    """What the state table says of the endpoint's drift, {} before the first judgment."""
-    return cloud.state_table.get(layout.drift_item(cloud.endpoint_name)) or {}
+def endpoint_state(cloud: Cloud) -> EndpointState | None:
+    """What the state table says of the endpoint, None before the first deployment."""
+    item = cloud.state_table.get(layout.endpoint_item(cloud.endpoint_name))
+    return None if item is None else EndpointState.model_validate(item)
+
+
+def drift(cloud: Cloud) -> DriftState | None:
+    """What the state table says of the endpoint's drift, None before the first judgment."""
+    item = cloud.state_table.get(layout.drift_item(cloud.endpoint_name))
+    return None if item is None else DriftState.model_validate(item)
 
 
 def take(cloud: Cloud, limit: int = 10) -> Snapshot:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from skyloop import layout
 
 from cli.cloud import laptop_cloud
 from cli.errors import CliError
-
-if TYPE_CHECKING:
-    from laptop.lifecycle import Running
+from laptop.running import RecordBroken, Running
 
 
 def parse_parameters(pairs: list[str]) -> dict[str, str]:
@@ -82,7 +79,19 @@ def start_laptop(
     def deploy_with(values: dict[str, str]) -> Running:
         try:
             return lifecycle.up(home, values, settings, port=port, auth=auth, progress=progress)
-        except (lifecycle.LaptopError, deploy.DeployError, preflight.Refused) as error:
+        except RecordBroken as error:
+            raise CliError(error.what, error.next_step) from error
+        except preflight.Refused as error:
+            raise CliError(
+                str(error), "Nothing was deployed. Change the template as said above, then run `skyloop up` again."
+            ) from error
+        except deploy.DeployError as error:
+            raise CliError(
+                str(error),
+                "Correct what is named above, in template.yaml, samconfig.toml or --parameter, then run `skyloop up` "
+                "again.",
+            ) from error
+        except lifecycle.LaptopError as error:
             raise CliError(str(error), f"The log is {home / 'logs' / 'server.log'}.") from error
 
     running = deploy_with(parameters)

@@ -31,7 +31,7 @@ from demo.pictures import Picture, flight_map
 from demo.play import DemoFailed, Play, Row
 from demo.subscriber import Subscriber
 from laptop import lifecycle
-from laptop.lifecycle import Running
+from laptop.running import Running
 from laptop.skyloop_plugin import DEFAULT_HOME, REPOSITORY
 
 HOME = DEFAULT_HOME / "demo"
@@ -170,7 +170,7 @@ def main(
         narrator.say(
             f"a subscriber listens at {subscriber.subscribe()}, its SNS subscription confirmed", "good", "alert"
         )
-        play = Play(cloud, narrator, subscriber, dropped, Timeline(cloud))
+        play = Play(cloud, narrator, subscriber, dropped, Timeline(cloud), report_folder / "index.html")
         with (
             Live(render.activity_line(None), console=console, refresh_per_second=4, transient=True) as live,
             translated(),
@@ -185,7 +185,7 @@ def main(
     finally:
         narrator.live = None
         if play is not None:
-            finish(play, pictures, report_folder, failure)
+            finish(play, pictures, failure)
             play.subscriber.close()
         stop_cloud(home)
     if failure:
@@ -193,9 +193,9 @@ def main(
     raise typer.Exit(code)
 
 
-def finish(play: Play, pictures: list[Picture], folder: Path, failure: str | None) -> None:
+def finish(play: Play, pictures: list[Picture], failure: str | None) -> None:
     """Print the table of what happened and write the page; as far as possible when the story stopped early."""
-    console = play.narrator.console
+    console, folder = play.narrator.console, play.page.parent
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with suppress(CliError):
@@ -210,10 +210,10 @@ def finish(play: Play, pictures: list[Picture], folder: Path, failure: str | Non
             failure=failure,
             made_at=datetime.now(),
         )
-        (folder / "index.html").write_text(page)
+        play.page.write_text(page)
     console.print()
     console.print(summary(play.rows))
-    console.print(f"{play.narrator.elapsed:.0f} s. Pictures and documents: {folder / 'index.html'}")
+    console.print(f"{play.narrator.elapsed:.0f} s. Pictures and documents: {play.page}")
     console.print(
         f"The cloud's state stays in {play.cloud.home}; `skyloop up --home {play.cloud.home}` brings it back."
     )

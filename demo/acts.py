@@ -18,7 +18,7 @@ from cli.labels import read_labels
 from cli.snapshot import Snapshot
 from demo.imagery import sha256_of
 from demo.pictures import Picture, boxed, compared, contact_sheet, trees_found
-from demo.play import DemoFailed, Outcome, Play
+from demo.play import DemoFailed, Outcome, Play, shown
 
 RETRAIN_SECONDS = 900.0  # a machine that also does other work is slow
 DRIFT_SECONDS = 180.0
@@ -89,7 +89,7 @@ def look(play: Play, act: str, version: str, paths: list[Path]) -> None:
     play.narrator.say(text, "good", "detect")
     caption = f"{text}. Yellow: detections. White: boxes drawn by people."
     play.pictures.append(Picture(act, caption, contact_sheet(_compared(detected, boxes), 2)))
-    play.row(f"{version} on unseen ground", f"{hits} of {trees} trees found, {count} boxes", "demo-report/index.html")
+    play.row(f"{version} on unseen ground", f"{hits} of {trees} trees found, {count} boxes", shown(play.page))
 
 
 def more_flights(play: Play) -> Outcome:
@@ -155,7 +155,8 @@ def other_sites(play: Play) -> None:
 
     alert = play.follow(alerted, "the drift alert to reach its subscriber", DRIFT_SECONDS)
     play.narrator.say(f"the subscriber received: {alert['what']} {alert['why']}", "good", "alert")
-    report = str(snapshot.drift(play.cloud).get("report_key", ""))
+    drift = snapshot.drift(play.cloud)
+    report = (drift.report_key or "") if drift else ""
     play.artifacts["What drifted, with pictures"] = report.removesuffix(".json") + ".html"
     play.row("traffic from other sites", "drift; the SNS alert reached its subscriber over HTTP", report)
 

@@ -84,6 +84,7 @@ class Play:
     subscriber: Subscriber
     drops: Drops
     timeline: Timeline
+    page: Path  # the report, written at the end
     base: str = "not trained"  # what the first model was trained from
     rows: list[Row] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
@@ -175,6 +176,12 @@ class Play:
     def row(self, what: str, outcome: str, where: str) -> None:
         """Add to the table at the end."""
         self.rows.append(Row(what, outcome, where))
+
+
+def shown(path: Path) -> str:
+    """A path as a person types it here: relative to the current folder when it is in it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _named_by_flight(planned: flights.Drop) -> flights.Drop:

@@ -18,15 +18,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from laptop import deploy, preflight
 from laptop.documents import Document
+from laptop.running import DEFAULT_PORT, FILE, Running, read
 from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 
-DEFAULT_PORT = 4566
 READY_SECONDS = 180
 STOP_SECONDS = 90
 
@@ -35,26 +35,6 @@ Progress = Callable[[str], None]
 
 class LaptopError(Exception):
     """The cloud cannot be started or stopped; the message says why and what to do next."""
-
-
-@dataclass
-class Running:
-    """A cloud as ``laptop.json`` records it. ``pid`` is None once it is stopped.
-
-    ``parameters`` are all the stack's parameters, ``given`` those that a person gave over the ones in samconfig.toml.
-    """
-
-    endpoint_url: str
-    pid: int | None
-    stack_name: str = ""
-    outputs: dict[str, str] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
-    given: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1."""
-        return int(self.endpoint_url.rpartition(":")[2])
 
 
 def up(
@@ -73,15 +53,15 @@ def up(
     ``parameters`` override samconfig's section ``[laptop]``, in later calls too. ``settings`` maps the
     name of a settings file of the home (``workforce``, ``sagemaker``, ``images``) to members to change in it. ``auth``
     says whether role policies are enforced; a cloud that runs already keeps what it was started with.
-    Raises LaptopError, preflight.Refused or deploy.DeployError. A server that this call started ends when the call
-    fails or is interrupted.
+    Raises LaptopError, RecordBroken, preflight.Refused or deploy.DeployError. A server that this call started ends when
+    the call fails or is interrupted.
     """
     application = deploy.load(template)
     preflight.check(application)
     home = home.resolve()
     fresh = not home.exists()
     with _locked(home):
-        previous = _read(home)
+        previous = read(home)
         given = {
             **(previous.given if previous else {}),
             **{name: str(value) for name, value in (parameters or {}).items()},
@@ -113,13 +93,13 @@ def up(
 def down(home: Path = DEFAULT_HOME) -> bool:
     """Stop the cloud, keeping its state for the next ``up``. False when it was not running.
 
-    Raises LaptopError when it had to be killed: what changed since it started may be lost.
+    Raises LaptopError when it had to be killed: what changed since it started may be lost. Raises RecordBroken.
     """
     home = home.resolve()
     if not home.exists():
         return False
     with _locked(home):
-        running = _read(home)
+        running = read(home)
         if running is None or running.pid is None or not _is_server(running.pid, home):
             if running and running.pid:
                 _write(home, Running(**{**asdict(running), "pid": None}))
@@ -135,8 +115,11 @@ def down(home: Path = DEFAULT_HOME) -> bool:
 
 
 def status(home: Path = DEFAULT_HOME) -> Running | None:
-    """What ``laptop.json`` says, with ``pid`` None unless the server answers; None when there never was a cloud."""
-    running = _read(home.resolve())
+    """What ``laptop.json`` says, with ``pid`` None unless the server answers; None when there never was a cloud.
+
+    Raises RecordBroken.
+    """
+    running = read(home.resolve())
     if running and not _answers(running, home.resolve()):
         running.pid = None
     return running
@@ -273,17 +256,8 @@ def _locked(home: Path) -> Iterator[None]:
         yield
 
 
-def _read(home: Path) -> Running | None:
-    try:
-        return Running(**json.loads((home / "laptop.json").read_text()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise LaptopError(f"{home / 'laptop.json'} cannot be read ({error}). Remove it, then try again.") from error
-
-
 def _write(home: Path, running: Running) -> None:
-    _replace(home / "laptop.json", asdict(running))
+    _replace(home / FILE, asdict(running))
 
 
 def _change_settings(file: Path, members: Mapping[str, Any]) -> None:

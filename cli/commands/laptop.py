@@ -13,6 +13,7 @@ from cli.command import Home, command
 from cli.errors import CliError
 from cli.output import Output
 from cli.start import parse_parameters, start_laptop
+from laptop.running import DEFAULT_PORT
 from laptop.skyloop_plugin import DEFAULT_HOME
 
 
@@ -38,7 +39,15 @@ def up(
     auth: Annotated[
         bool, typer.Option("--auth/--no-auth", help="Enforce the template's role policies, as AWS does.")
     ] = True,
-    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            help=f"Port on 127.0.0.1; by default the last one, {DEFAULT_PORT} on a first start. If taken, a free one.",
+        ),
+    ] = None,
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Start the laptop cloud and deploy template.yaml to it. Repeated, it deploys what changed."""

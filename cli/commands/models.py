@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from skyloop import layout
 
 from cli import actions, detect, render, snapshot
 from cli.actions import Started
@@ -60,7 +59,7 @@ def _finish(cloud: Cloud, out: Output, started: Started, wait: bool, what: str) 
     ended = actions.wait(cloud, started.execution_arn, DEPLOYMENT_SECONDS)
     now = snapshot.endpoint(cloud)
     document = {**started.as_document(), "status": ended["status"], "output": json.loads(ended.get("output") or "null")}
-    out.result(document, lambda: render.endpoint_line(now, {}))
+    out.result(document, lambda: render.endpoint_line(now, None))
     if ended["status"] != "SUCCEEDED":
         raise CliError(
             f"{what} {ended['status'].lower()}: {ended.get('error', '')} {ended.get('cause', '')}".strip(),
@@ -110,9 +109,9 @@ def rollback(
         raise CliError(f"There is no endpoint {now.name}.", "`skyloop status` shows what there is.")
     if now.status != "InService":
         raise CliError(f"{now.name} is {now.status}.", "Wait until it is InService (`skyloop watch`), then repeat.")
-    state = cloud.state_table.get(layout.endpoint_item(now.name)) or {}
+    state = snapshot.endpoint_state(cloud)
     # A config in service that was never recorded goes back to the recorded one, so the record needs no earlier one.
-    if now.config == state.get("config", now.config) and not state.get("previous_config"):
+    if state is None or (state.config == now.config and not state.previous_config):
         raise CliError(
             "There is no earlier config to go back to.", "`skyloop deploy VERSION` deploys a version you choose."
         )

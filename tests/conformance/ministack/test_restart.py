@@ -22,6 +22,7 @@ import pytest
 
 from laptop import deploy, lifecycle, preflight
 from laptop.account import client_settings
+from laptop.running import DEFAULT_PORT, Running
 from tests.conformance.conftest import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -115,15 +116,15 @@ def ended(pid: int) -> bool:
 
 
 @pytest.fixture
-def up(home: Path, template: Path) -> Callable[..., lifecycle.Running]:
-    def start(parameters: dict[str, object] | None = None, **options: Any) -> lifecycle.Running:
+def up(home: Path, template: Path) -> Callable[..., Running]:
+    def start(parameters: dict[str, object] | None = None, **options: Any) -> Running:
         settings = {"template": template, "samconfig": template.parent / "samconfig.toml", "port": 0}
         return lifecycle.up(home, parameters, **{**settings, **options})
 
     return start
 
 
-def client(running: lifecycle.Running, service: str) -> Any:
+def client(running: Running, service: str) -> Any:
     return boto3.client(service, **client_settings(running.endpoint_url))
 
 
@@ -140,7 +141,7 @@ def test_state_survives_a_stop_and_a_change_of_port(home: Path, up: Any) -> None
     assert stopped.outputs == first.outputs
     assert lifecycle.down(home) is False, "stopping twice is no error"
     second = up(port=0)
-    assert second.port not in (first.port, lifecycle.DEFAULT_PORT)
+    assert second.port not in (first.port, DEFAULT_PORT)
     assert second.outputs == first.outputs
     assert len(client(second, "s3").get_object(Bucket=second.outputs["Bucket"], Key="kept")["Body"].read()) == 100_000
     [message] = client(second, "sqs").receive_message(QueueUrl=second.outputs["Queue"])["Messages"]
@@ -154,7 +155,7 @@ def test_up_on_a_running_cloud_updates_its_stack_and_settings(home: Path, up: An
     assert json.loads((home / "workforce.json").read_text()) == {"error_rate": 0.1, "jitter": 2}
     assert (second.pid, second.outputs) == (first.pid, first.outputs)
 
-    def days(running: lifecycle.Running) -> int:
+    def days(running: Running) -> int:
         groups = client(running, "logs").describe_log_groups(logGroupNamePrefix=running.outputs["Logs"])["logGroups"]
         return groups[0]["retentionInDays"]
 
@@ -171,7 +172,7 @@ def test_an_execution_goes_on_after_a_clean_stop(home: Path, up: Any) -> None:
     waiting = states.start_execution(stateMachineArn=arn, name="waiting", input='{"seconds": 2, "name": "a"}')
     working = states.start_execution(stateMachineArn=arn, name="work", input='{"seconds": 0, "name": "b", "sleep": 3}')
 
-    def keys(running: lifecycle.Running) -> list[str]:
+    def keys(running: Running) -> list[str]:
         listed = client(running, "s3").list_objects_v2(Bucket=running.outputs["Bucket"])
         return [one["Key"] for one in listed.get("Contents", [])]
 

@@ -17,6 +17,7 @@ from cli.command import Target
 from cli.errors import CliError, translated
 from cli.main import app
 from cli.start import local_weights, parse_parameters
+from laptop import deploy, lifecycle, preflight
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,15 @@ def test_a_laptop_that_is_not_there(tmp_path: Path, content: str | None, says: s
     with pytest.raises(CliError, match=says) as refused:
         laptop_cloud(tmp_path)
     assert "skyloop up" in refused.value.next_step
+
+
+def test_a_broken_record_gets_one_advice_from_every_command(tmp_path: Path) -> None:
+    (tmp_path / "laptop.json").write_text("{")
+    said = {run(command, "--home", tmp_path, "--json") for command in ("status", "up", "down")}
+    assert len(said) == 1
+    code, out, err = said.pop()
+    assert (code, out) == (1, "")
+    assert "remove the file, then run `skyloop up`" in json.loads(err)["next_step"]
 
 
 @pytest.mark.parametrize("command", [("status",), ("drop", "."), ("watch",), ("alerts",), ("rollback",), ("label",)])
@@ -175,6 +185,26 @@ def test_parameters() -> None:
         "Epochs": "20",
         "AlertHttpsUrl": "https://a?b=c",
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (preflight.Refused("no"), "Change the template"),
+        (deploy.DeployError("no"), "Correct what is named above"),
+        (lifecycle.LaptopError("no"), "server.log"),
+    ],
+)
+def test_an_up_that_fails_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def up(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(lifecycle, "up", up)
+    code, _, err = run("up", "--home", tmp_path, "--json")
+    assert code == 1
+    assert says in json.loads(err)["next_step"]
 
 
 def test_base_weights(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ def put_state(cloud: Cloud, name: str, **more: str) -> None:
     account.put_state(cloud.state_table, name, more)
 
 
+def put_endpoint_state(cloud: Cloud, config: str, package_arn: str = "arn:x/skyloop-dev/1", **more: str) -> None:
+    facts = {"config": config, "package_arn": package_arn, "deployed_at": NOW.isoformat()}
+    put_state(cloud, "endpoint#skyloop-dev", **facts, **more)
+
+
 def put_alert(cloud: Cloud, number: int, event: str, severity: str = "error") -> None:
     at = NOW + timedelta(minutes=number)
     document = {
@@ -120,6 +125,8 @@ def test_an_empty_stack_says_what_to_do(invoke) -> None:
     assert result.exit_code == 0, result.stderr
     assert "Nothing was dropped yet: skyloop drop FOLDER" in result.stdout
     assert "NotDeployed" in result.stdout
+    document = json.loads(invoke("status", "--json").stdout)
+    assert (document["drift"], document["endpoint"]["deployed_at"]) == ({}, "")
 
 
 def test_status_shows_where_everything_stands(invoke, cloud: Cloud) -> None:
@@ -129,7 +136,7 @@ def test_status_shows_where_everything_stands(invoke, cloud: Cloud) -> None:
     put_image(cloud, "c", "QUARANTINED", key="raw-images/f/[odd] text.jpg", reason="it is text")
     arn = put_package(cloud, "Approved")
     put_endpoint(cloud)
-    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v1", package_arn=arn, deployed_at=NOW.isoformat())
+    put_endpoint_state(cloud, "skyloop-dev-v1", arn)
     put_state(cloud, "drift#skyloop-dev", state="DRIFT", since=NOW.isoformat(), report_key="monitoring/drift/r.json")
     result = invoke("status")
     assert result.exit_code == 0, result.stderr
@@ -140,6 +147,8 @@ def test_status_shows_where_everything_stands(invoke, cloud: Cloud) -> None:
     document = json.loads(invoke("status", "--json").stdout)
     assert document["images"] == {"PENDING": 3, "LABELING": 0, "LABELED": 1, "QUARANTINED": 1}
     assert document["packages"][0]["version"] == 1
+    facts = {"state": "DRIFT", "since": "2026-03-01T12:00:00Z", "report_key": "monitoring/drift/r.json"}
+    assert (document["drift"], document["endpoint"]["deployed_at"]) == (facts, facts["since"])
 
 
 def test_statuses_are_counted_against_the_way_of_an_image(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +161,7 @@ def test_statuses_are_counted_against_the_way_of_an_image(cloud: Cloud, monkeypa
 
 def test_only_the_config_in_service_names_its_version(invoke, cloud: Cloud) -> None:
     put_endpoint(cloud, "skyloop-dev-v1")
-    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v2", package_arn="arn:x/skyloop-dev/2")
+    put_endpoint_state(cloud, "skyloop-dev-v2", "arn:x/skyloop-dev/2")
     assert snapshot.endpoint(cloud).version == ""
 
 
@@ -225,7 +234,7 @@ def test_nothing_to_approve(invoke, cloud: Cloud, arguments: tuple[str, ...], sa
 def test_rejecting_what_serves_warns(invoke, cloud: Cloud) -> None:
     arn = put_package(cloud, "Approved")
     put_endpoint(cloud)
-    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v1", package_arn=arn)
+    put_endpoint_state(cloud, "skyloop-dev-v1", arn)
     result = invoke("reject", "1")
     assert "in service and stays so" in result.stdout
     assert cloud.client("sagemaker").describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] == "Rejected"
@@ -257,7 +266,9 @@ def test_rollback(invoke, cloud: Cloud) -> None:
     assert "no endpoint" in invoke("rollback").stderr
     put_endpoint(cloud)
     assert "no earlier config" in invoke("rollback").stderr
-    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v1", previous_config="skyloop-dev-v0")
+    put_endpoint_state(cloud, "skyloop-dev-v1")
+    assert "no earlier config" in invoke("rollback").stderr
+    put_endpoint_state(cloud, "skyloop-dev-v1", previous_config="skyloop-dev-v0")
     assert invoke("rollback", "--reason", "too slow", "--no-wait").exit_code == 0
     assert started(cloud, "Rollback") == [{"endpoint_name": "skyloop-dev", "reason": "too slow"}]
 
@@ -265,7 +276,7 @@ def test_rollback(invoke, cloud: Cloud) -> None:
 def test_rollback_of_a_config_that_was_never_recorded_needs_no_earlier_one(invoke, cloud: Cloud) -> None:
     """A deployment that failed, and whose restoring failed too, leaves such a config; its alert names this command."""
     put_endpoint(cloud)
-    put_state(cloud, "endpoint#skyloop-dev", config="skyloop-dev-v0")
+    put_endpoint_state(cloud, "skyloop-dev-v0")
     assert invoke("rollback", "--no-wait").exit_code == 0
     assert len(started(cloud, "Rollback")) == 1
 
@@ -338,7 +349,7 @@ def snap(**changes: Any) -> Snapshot:
         "running": [],
         "packages": [],
         "endpoint": Endpoint("e", "NotDeployed"),
-        "drift": {},
+        "drift": None,
         "alerts": [],
     }
     return Snapshot(**{**values, **changes})

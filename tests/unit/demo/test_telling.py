@@ -7,6 +7,7 @@ import re
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from cli.timeline import TimelineEvent
 from demo import pictures, report
 from demo.narrator import Narrator
 from demo.pictures import Picture
-from demo.play import Outcome, Row
+from demo.play import Outcome, Row, shown
 from demo.subscriber import Subscriber
 from tests.support.account import ENVIRONMENT
 
@@ -160,3 +161,10 @@ def test_the_gates_numbers_in_words(decision: dict[str, Any], says: str) -> None
         **dict.fromkeys(("evaluator", "correlation_id"), "x"),
     }
     assert Outcome("job", Decision.model_validate(facts | decision), None, False).numbers == says
+
+
+def test_the_table_names_the_page_where_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown(tmp_path / "demo-report" / "index.html") == "demo-report/index.html"
+    assert shown(Path("mine/index.html")) == "mine/index.html"
+    assert shown(tmp_path.parent / "index.html") == str(tmp_path.parent / "index.html")

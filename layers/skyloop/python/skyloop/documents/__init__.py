@@ -39,6 +39,7 @@ from skyloop.documents.labeling import (
     SelectRequest,
     SelectWait,
 )
+from skyloop.documents.package import PackageMetadata
 from skyloop.documents.smoke import (
     Detection,
     EndpointResponse,
@@ -81,6 +82,7 @@ __all__ = [
     "Judgment",
     "LabeledImage",
     "NoveltyEvidence",
+    "PackageMetadata",
     "PublishAlertRequest",
     "PublishAlertResponse",
     "QuarantineRecord",

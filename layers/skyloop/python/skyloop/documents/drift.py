@@ -68,12 +68,16 @@ class ScoredRequest(Document):
 class EndpointState(Document):
     """`endpoint#<endpoint>`, written by deploy and rollback when a config went into service.
 
-    The state machines also keep there where a rollback goes (`previous_config`, `previous_package_arn`).
+    A rollback goes to `previous_config`. There is none after a first deployment, nor after a rollback, which records
+    in `rolled_back_from` what it left.
     """
 
     config: str
     package_arn: str
     deployed_at: AwareDatetime
+    previous_config: str | None = None
+    previous_package_arn: str | None = None
+    rolled_back_from: str | None = None
 
 
 class DriftState(Document):

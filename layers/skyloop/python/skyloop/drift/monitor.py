@@ -19,7 +19,7 @@ from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
-from skyloop.documents import DriftReport, DriftState, EndpointState, Judgment, ScoredRequest
+from skyloop.documents import DriftReport, DriftState, EndpointState, Judgment, PackageMetadata, ScoredRequest
 from skyloop.drift.alerts import cleared_alert, drift_alert
 from skyloop.drift.detector import CannotCompare, detect, minimum_window
 from skyloop.drift.episode import enough_is_new, next_state, window_digest
@@ -176,14 +176,14 @@ class DriftMonitor:
 
     def _service(self, endpoint: str, serving: EndpointState) -> _Service:
         package = self.sagemaker.describe_model_package(ModelPackageName=serving.package_arn)
-        metadata = package.get("CustomerMetadataProperties", {})
+        metadata = PackageMetadata.model_validate(package.get("CustomerMetadataProperties", {}))
         return _Service(
             endpoint=endpoint,
             config=serving.config,
             package_arn=serving.package_arn,
             deployed_at=serving.deployed_at,
-            training_job=metadata.get("training_job"),
-            baseline_uri=metadata.get("baseline_uri", ""),
+            training_job=metadata.training_job or None,
+            baseline_uri=metadata.baseline_uri,
         )
 
     def _baseline(self, service: _Service) -> Baseline:

@@ -1,0 +1,55 @@
+"""What ``laptop.json`` records of a laptop cloud. Imports little: every command that talks to the cloud reads it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from laptop.skyloop_plugin import COMMAND
+
+FILE = "laptop.json"
+DEFAULT_PORT = 4566
+
+
+class RecordBroken(Exception):
+    """``laptop.json`` cannot be read; ``what`` says why, ``next_step`` what to do."""
+
+    def __init__(self, file: Path, reason: Exception) -> None:
+        self.what = f"{file} cannot be read: {reason}"
+        self.next_step = (
+            f"End the cloud's server if it still runs (`pgrep -fl laptop.server` shows its process), remove the file, "
+            f"then run `{COMMAND} up`. The cloud's state stays; give --parameter again where you gave it before."
+        )
+        super().__init__(f"{self.what}. {self.next_step}")
+
+
+@dataclass
+class Running:
+    """A cloud as ``laptop.json`` records it. ``pid`` is None once it is stopped.
+
+    ``parameters`` are all the stack's parameters, ``given`` those that a person gave over the ones in samconfig.toml.
+    """
+
+    endpoint_url: str
+    pid: int | None
+    stack_name: str = ""
+    outputs: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return int(self.endpoint_url.rpartition(":")[2])
+
+
+def read(home: Path) -> Running | None:
+    """The record of a home's cloud, running or stopped; None when there is none. Raises RecordBroken."""
+    file = home / FILE
+    try:
+        return Running(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise RecordBroken(file, error) from error
