@@ -48,7 +48,7 @@ def run(environment: Environment) -> None:
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    files = [environment.model_dir / name for name in ("model.onnx", "model.json", "model.pt")]
+    files = sorted(environment.model_dir.iterdir())
     tracker.finish(files, {"confidence_default": card["confidence_default"]})
     sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in files)
     print(f"done: {sizes}; confidence_default={card['confidence_default']}", flush=True)

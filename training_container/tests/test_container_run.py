@@ -16,6 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from skyloop_container.inference import Detector
+from skyloop_container.predictions import predict_image
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS
 
 from training_container.tests.pictures import draw, write_channel
@@ -317,6 +319,18 @@ def test_the_endpoint_answers_as_evaluated(endpoint: int, evaluated: Path) -> No
     assert len(everything) >= len(answer["detections"])
     assert {"category", "category_id", "confidence", "left", "top", "width", "height"} == set(everything[0])
     assert all(d["left"] >= 0 and d["left"] + d["width"] <= 64.01 for d in everything)
+
+
+def test_the_endpoint_detects_what_the_model_detects(trained: tuple[Path, str], endpoint: int) -> None:
+    """At nearly no confidence: a network of two epochs is sure of nothing, and two empty lists are always equal."""
+    body = cv2.imencode(".png", draw(3)[0])[1].tobytes()
+    attributes = {"Content_Type": "image/png", "X_Amzn_SageMaker_Custom_Attributes": "confidence=0.001"}
+    served = request(endpoint, "POST", "/invocations", body, **attributes)[1]["detections"]
+    expected = predict_image(Detector.load(trained[0] / "model", threads=1), body, 0.001)["detections"]
+    assert served
+    for numbers in ("confidence", "left", "top", "width", "height"):
+        listed = [sorted(detection[numbers] for detection in found) for found in (served, expected)]
+        assert listed[0] == pytest.approx(listed[1], abs=1e-2), numbers
 
 
 def test_the_endpoint_says_what_is_wrong(endpoint: int) -> None:

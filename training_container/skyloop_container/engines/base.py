@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Engine(Protocol):
-    """A loaded network. Several threads may run it at once."""
+    """A loaded network that computes in float32. Several threads may run it at once."""
 
     def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Run the network on a batch of one.
