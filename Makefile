@@ -37,10 +37,11 @@ test-conformance: $(ready_dev) ## Whether the laptop cloud does as AWS does
 	$(pytest) $(two_at_a_time) tests/conformance
 
 # An exported PYTHONPATH may hold training_container/: import-linter would take its `tests` and `bench` for ours.
+lint: export PYTHONPATH =
 lint: $(ready_dev) ## Style, who imports whom, and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	env -u PYTHONPATH .venv/bin/lint-imports
+	.venv/bin/lint-imports
 	.venv/bin/mypy
 
 types: $(ready_dev) ## Types alone
