@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 from skyloop.aws.clients import client
@@ -14,6 +15,9 @@ from skyloop.aws.dynamodb import to_attributes
 from skyloop.aws.state import StateTable
 
 from tests.support.files import REPOSITORY
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 REGION = "us-east-1"
 BUCKET = "skyloop-dev-data"
@@ -71,15 +75,13 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
         monkeypatch.setenv(name, value)
 
 
-def create_stack() -> None:
-    """The bucket, tables, queue and topic that the environment names, as the template makes them (for moto)."""
-    client("s3").create_bucket(Bucket=BUCKET)
-    dynamodb = client("dynamodb")
+def create_catalogue_table(dynamodb: DynamoDBClient, name: str) -> None:
+    """The table of images with its index, as the template makes it."""
     dynamodb.create_table(
-        TableName=ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"],
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("image_id", "status", "queue_order")
+            {"AttributeName": key, "AttributeType": "S"} for key in ("image_id", "status", "queue_order")
         ],
         KeySchema=[{"AttributeName": "image_id", "KeyType": "HASH"}],
         GlobalSecondaryIndexes=[
@@ -93,6 +95,13 @@ def create_stack() -> None:
             }
         ],
     )
+
+
+def create_stack() -> None:
+    """The bucket, tables, queue and topic that the environment names, as the template makes them (for moto)."""
+    client("s3").create_bucket(Bucket=BUCKET)
+    dynamodb = client("dynamodb")
+    create_catalogue_table(dynamodb, ENVIRONMENT["SKYLOOP_CATALOGUE_TABLE"])
     for variable, key in (("SKYLOOP_STATE_TABLE", "name"), ("SKYLOOP_IDEMPOTENCY_TABLE", "id")):
         dynamodb.create_table(
             TableName=ENVIRONMENT[variable],

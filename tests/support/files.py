@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def repository_files(*patterns: str) -> list[str]:
+    """Paths of all files that git tracks, or that are new and not ignored, with slashes and relative to the root."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [path for path in listed if (REPOSITORY / path).exists()]
 
 
 def stored_event(name: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,9 @@ import pytest
 from skyloop import layout
 from skyloop.layout import DatasetFiles, ModelArtifacts
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.files import REPOSITORY as ROOT
+from tests.support.files import repository_files
+
 LAYOUT = "layers/skyloop/python/skyloop/layout.py"
 DEFINITIONS = sorted([ROOT / "template.yaml", *(ROOT / "statemachines").glob("*.yaml")])
 
@@ -59,11 +60,9 @@ INSIDE = re.compile("|".join(rf"(?<![\w.-]){re.escape(part)}(?:(?<=[/#-])|(?![\w
 
 
 def python_files() -> list[str]:
-    """Every Python file that is tracked, or new and not ignored, except for tests and for the container's."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    """Every Python file except for tests and for the container's."""
     skipped = ("tests/", "training_container/", LAYOUT)
-    return [path for path in listed if not path.startswith(skipped) and (ROOT / path).exists()]
+    return [path for path in repository_files("*.py") if not path.startswith(skipped)]
 
 
 def texts(source: str) -> Iterator[tuple[int, str]]:

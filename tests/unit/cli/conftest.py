@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from cli.cloud import Cloud, Outputs
 from cli.main import app
+from tests.support.account import create_catalogue_table
 
 REGION = "eu-central-1"
 PREFIX = "skyloop-dev"
@@ -25,24 +26,7 @@ Invoke = Callable[..., Result]
 
 
 def tables(dynamodb: Any) -> None:
-    dynamodb.create_table(
-        TableName="skyloop-catalogue",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "image_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("image_id", "status", "queue_order")
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "status-index",
-                "KeySchema": [
-                    {"AttributeName": "status", "KeyType": "HASH"},
-                    {"AttributeName": "queue_order", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-    )
+    create_catalogue_table(dynamodb, "skyloop-catalogue")
     dynamodb.create_table(
         TableName="skyloop-state",
         BillingMode="PAY_PER_REQUEST",

@@ -13,6 +13,7 @@ import typer
 
 from cli.main import app
 from cli.reference import commands
+from tests.support.files import repository_files
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [
@@ -75,8 +76,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 )
 def test_files_that_are_named_exist(page: Path) -> None:
     """By their path, or by the end of it where the sentence says in which folder one is."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    files = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    files = repository_files()
     for name in NAMED_FILE.findall(page.read_text()):
         assert any(f"/{name}" in f"/{file}" for file in files), f"{page.name}: {name}"
 
