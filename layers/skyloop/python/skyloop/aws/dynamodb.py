@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,9 @@ from botocore.exceptions import ClientError
 from skyloop.documents import JsonObject
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     Attributes = dict[str, AttributeValueTypeDef]
-
-BATCH_GET_LIMIT = 100  # keys a BatchGetItem may name
 
 
 def to_attributes(item: Mapping[str, object]) -> Attributes:
@@ -41,20 +38,6 @@ def written(write: Callable[[], object]) -> bool:
             return False
         raise
     return True
-
-
-def batch_get(client: DynamoDBClient, table: str, key: str, values: list[str]) -> Iterator[Attributes]:
-    """The items whose string attribute `key`, the table's only key, is one of `values`; read consistently, in no order.
-
-    DynamoDB answers what fits in 16 MB or in the capacity that is left; the rest is asked for again.
-    """
-    wanted = values
-    while wanted:
-        keys, wanted = [{key: {"S": value}} for value in wanted[:BATCH_GET_LIMIT]], wanted[BATCH_GET_LIMIT:]
-        answer = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
-        yield from answer["Responses"].get(table, [])
-        left = answer.get("UnprocessedKeys", {}).get(table)
-        wanted = wanted + [each[key]["S"] for each in left["Keys"]] if left else wanted
 
 
 def _exact(value: object) -> object:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from skyloop.aws.dynamodb import batch_get, from_attributes, to_attributes, written
+from skyloop.aws.dynamodb import from_attributes, to_attributes, written
 from skyloop.documents import JsonObject
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, PutItemInputTypeDef
+
+BATCH_GET_LIMIT = 100  # keys a BatchGetItem may name
 
 
 class StateTable:
@@ -26,9 +28,19 @@ class StateTable:
         return _without_name(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, names: Iterable[str]) -> dict[str, JsonObject]:
-        """Those of `names` that exist, read consistently, by name."""
-        items = batch_get(self.client, self.table, "name", sorted(set(names)))
-        return {item["name"]["S"]: _without_name(item) for item in items}
+        """Those of `names` that exist, read consistently, by name.
+
+        DynamoDB answers what fits in 16 MB or in the capacity that is left; the rest is asked for again.
+        """
+        wanted = sorted(set(names))
+        found: dict[str, JsonObject] = {}
+        while wanted:
+            keys, wanted = [{"name": {"S": name}} for name in wanted[:BATCH_GET_LIMIT]], wanted[BATCH_GET_LIMIT:]
+            answer = self.client.batch_get_item(RequestItems={self.table: {"Keys": keys, "ConsistentRead": True}})
+            found |= {item["name"]["S"]: _without_name(item) for item in answer["Responses"].get(self.table, [])}
+            left = answer.get("UnprocessedKeys", {}).get(self.table)
+            wanted = wanted + [key["name"]["S"] for key in left["Keys"]] if left else wanted
+        return found
 
     def put_if_absent(self, name: str, item: Mapping[str, object]) -> bool:
         """Write the item unless there is one. False: another writer was first, and its item stays."""
