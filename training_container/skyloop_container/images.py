@@ -48,6 +48,15 @@ def decode(data: bytes) -> np.ndarray:
         raise ImageError(f"The image is damaged or cut short: {error}.") from error
 
 
+def count_pixels(data: bytes) -> int:
+    """How many pixels an image file claims to have, by its header alone; 0 where `decode` will refuse it."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.width * image.height
+    except Exception:
+        return 0
+
+
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):  # Pillow would clip 16-bit gray (thermal cameras) instead of scaling it
         gray = (np.asarray(image) >> 8).astype(np.uint8)

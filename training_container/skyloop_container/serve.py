@@ -5,6 +5,7 @@ of an image. Contract: "Custom Inference Code with Hosting Services" in the Sage
 """
 
 import asyncio
+import functools
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +13,25 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .admission import Bodies, Overloaded, TooLarge, TooSlow, Workers, memory_limit
+from .connections import BoundedProtocol
 from .environment import Environment, JobError
-from .images import ImageError
+from .images import ImageError, count_pixels
 from .inference import Detector
 from .predictions import predict_image
 
 MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
+BODY_SECONDS = 20.0  # in which a body must arrive; SageMaker's router has all of it before it calls the container
+QUEUE_SECONDS = 20.0  # that a request may wait for a thread: with its body and its work less than SageMaker's 60 s
+STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says that it is ill; SageMaker waits no longer
+QUEUE_PER_WORKER = 8
+# Of the memory, bodies may hold an eighth and pictures a half; the model and the runtime need the rest.
+BODIES_SHARE, PIXELS_SHARE = 1 / 8, 1 / 2
+BYTES_PER_PIXEL = 10  # that decoding a picture and its statistics need at most
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 
 
@@ -29,28 +39,51 @@ class RequestError(ValueError):
     """A request that cannot be answered. The text tells the caller why."""
 
 
-def create_app(detector: Detector, workers: int) -> Starlette:
+# How an answer that is no prediction is given: a caller's mistake is 4xx, and never counts against the model.
+STATUS: dict[type[Exception], int] = {RequestError: 400, ImageError: 400, TooSlow: 408, TooLarge: 413, Overloaded: 503}
+RETRY = {503: {"Retry-After": "1"}}
+
+
+def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
     """The endpoint's application around a loaded model.
 
     Args:
         detector: the model.
-        workers: how many images are processed at once; the others wait.
+        workers: how many images are processed at once; a few others wait, and the rest is refused with 503.
+        memory: bytes that the process may use.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="detect")
+    bodies = Bodies(max(round(memory * BODIES_SHARE), 2 * MAX_BODY), BODY_SECONDS)
+    pictures = Workers(
+        workers, round(memory * PIXELS_SHARE / BYTES_PER_PIXEL), workers * QUEUE_PER_WORKER, QUEUE_SECONDS
+    )
+    headers = ThreadPoolExecutor(1, thread_name_prefix="header")
 
     async def ping(_: Request) -> JSONResponse:
+        if pictures.longest() > STUCK_SECONDS:
+            return JSONResponse({"status": "stuck"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    async def invocations(request: Request) -> JSONResponse:
+    async def answer(request: Request, confidence: float | None) -> Response:
+        body = await bodies.receive(request.stream(), MAX_BODY)
+        try:
+            pixels = await asyncio.get_running_loop().run_in_executor(headers, count_pixels, body)
+            prediction = await pictures.run(pixels, functools.partial(predict_image, detector, body, confidence))
+        finally:
+            bodies.release(len(body))
+        return JSONResponse(prediction)
+
+    async def invocations(request: Request) -> Response:
         try:
             _check_content_type(request.headers.get("content-type", ""))
             confidence = parse_confidence(request.headers.get(CUSTOM_ATTRIBUTES, ""))
-            body = await _read_body(request)
-            loop = asyncio.get_running_loop()
-            prediction = await loop.run_in_executor(pool, predict_image, detector, body, confidence)
-        except (RequestError, ImageError) as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
-        return JSONResponse(prediction)
+            if pictures.full:
+                raise Overloaded("The endpoint has as many requests as it can answer; try again later.")
+            return await answer(request, confidence)
+        except tuple(STATUS) as error:
+            status = STATUS[type(error)]
+            return JSONResponse({"error": str(error)}, status, RETRY.get(status))
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
 
     return Starlette(routes=[Route("/ping", ping), Route("/invocations", invocations, methods=["POST"])])
 
@@ -92,7 +125,8 @@ def run(environment: Environment) -> None:
     detector = Detector.load(environment.model_dir, threads)
     print(json.dumps({"serving": detector.card["training_job"], "threads": threads, "workers": workers}), flush=True)
     uvicorn.run(
-        create_app(detector, workers),
+        create_app(detector, workers, memory_limit()),
+        http=BoundedProtocol,
         host=os.environ.get("SKYLOOP_BIND_HOST", "0.0.0.0"),
         port=_setting("SAGEMAKER_BIND_TO_PORT", 8080),
         log_level="warning",
@@ -113,13 +147,3 @@ def _check_content_type(content_type: str) -> None:
     # SageMaker sends application/octet-stream when the caller names no type.
     if kind and not kind.startswith("image/") and kind != "application/octet-stream":
         raise RequestError(f"Send an image (Content-Type image/jpeg or image/png), not {kind}.")
-
-
-async def _read_body(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY:
-            raise RequestError(f"The body is larger than {MAX_BODY // 2**20} MB.")
-        parts.append(part)
-    return b"".join(parts)

@@ -1,0 +1,219 @@
+"""What the endpoint takes on at once, so that no mix of requests exhausts its memory or lets callers wait in vain.
+
+Two budgets, both shared by all requests: the bytes of bodies that are held, and the pixels that are decoded. A request
+that finds neither room nor a short queue is refused at once (:class:`Overloaded`, HTTP 503), which tells SageMaker's
+callers to try again, and costs nothing.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+class Overloaded(Exception):
+    """There is no room for this request now. The text tells the caller why; the same request may succeed later."""
+
+
+class TooSlow(Exception):
+    """The body did not arrive in time."""
+
+
+class TooLarge(Exception):
+    """The body has more bytes than a request may have."""
+
+
+def memory_limit() -> int:
+    """Bytes that this process may use: its container's limit (cgroup v2 or v1), else the machine's memory."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in CGROUP_LIMITS:
+        try:
+            return min(int(file.read_text()), physical)
+        except (OSError, ValueError):  # no such cgroup, or "max"
+            continue
+    return physical
+
+
+@dataclass(eq=False)
+class _Receiving:
+    """A body on its way."""
+
+    size: int
+    last: float  # when its latest bytes came, by the event loop's clock
+    timeout: asyncio.Timeout
+
+
+class Bodies:
+    """The bodies of all requests, within one budget of bytes.
+
+    A sender that stalls must not keep others out: where the budget is used up, the body that has waited longest for
+    its next bytes gives way.
+    """
+
+    def __init__(self, budget: int, seconds: float, stalled: float = 1.0) -> None:
+        """Start without bodies.
+
+        Args:
+            budget: bytes that all bodies may hold together, those of waiting requests included.
+            seconds: in which a body must have arrived.
+            stalled: seconds without bytes after which a body gives way to others.
+        """
+        self._free = budget
+        self._seconds = seconds
+        self._stalled = stalled
+        self._receiving: set[_Receiving] = set()
+
+    async def receive(self, stream: AsyncIterable[bytes], limit: int) -> bytes:
+        """Read a whole body. It counts against the budget until `release(len(body))`.
+
+        Raises:
+            Overloaded: all bodies together are too large, and none of them has stalled.
+            TooSlow: it did not arrive in time, or stalled while others needed the room.
+            TooLarge: it has more than `limit` bytes.
+        """
+        loop = asyncio.get_running_loop()
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(self._seconds) as timeout:
+                body = _Receiving(0, loop.time(), timeout)
+                self._receiving.add(body)
+                try:
+                    async for part in stream:
+                        if body.size + len(part) > limit:
+                            raise TooLarge(f"The body is larger than {limit // 2**20} MB.")
+                        body.last = loop.time()
+                        self._make_room(len(part), body.last)
+                        self._free -= len(part)
+                        body.size += len(part)
+                        parts.append(part)
+                    whole = b"".join(parts)
+                except BaseException:
+                    self._free += body.size
+                    raise
+                finally:
+                    self._receiving.discard(body)
+        except TimeoutError as error:
+            raise TooSlow("The body did not arrive in time.") from error
+        return whole
+
+    def release(self, size: int) -> None:
+        """Give back what a received body held."""
+        self._free += size
+
+    def _make_room(self, size: int, now: float) -> None:
+        while size > self._free:
+            slowest = min(self._receiving, key=lambda body: body.last)
+            if now - slowest.last < self._stalled:
+                raise Overloaded("The endpoint holds as many bytes as it can; try again later.")
+            self._receiving.discard(slowest)
+            self._free += slowest.size
+            slowest.size = 0
+            slowest.timeout.reschedule(now)
+
+
+class Workers:
+    """Threads that decode and detect, with a short queue before them, in the order in which requests came.
+
+    A picture takes one thread and as much of a budget as it has pixels; the largest waits until it has the budget for
+    itself, and those behind it wait with it, so that it is not overtaken for ever.
+    """
+
+    def __init__(self, threads: int, pixels: int, queue: int, seconds: float) -> None:
+        """Start idle.
+
+        Args:
+            threads: pictures that are worked on at once.
+            pixels: that are decoded at once, over all threads. A picture with more runs alone.
+            queue: requests that may wait.
+            seconds: that a request may wait.
+        """
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detect")
+        self._free_threads = threads
+        self._pixels = self._free_pixels = pixels
+        self._queue = queue
+        self._seconds = seconds
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._since: dict[object, float] = {}  # when each picture that is worked on began, by the loop's clock
+
+    @property
+    def full(self) -> bool:
+        """Whether one more request would be refused."""
+        return len(self._waiting) >= self._queue
+
+    def longest(self) -> float:
+        """Seconds for which the oldest picture has been worked on; 0 when idle."""
+        now = asyncio.get_running_loop().time()
+        return max((now - began for began in self._since.values()), default=0.0)
+
+    async def run(self, pixels: int, work: Callable[[], T]) -> T:
+        """Work on a picture in a thread as soon as there is room.
+
+        Args:
+            pixels: that the picture has.
+            work: what the thread does; what it raises is raised here.
+
+        Raises:
+            Overloaded: the queue is full, or the request waited too long.
+        """
+        pixels = min(pixels, self._pixels)
+        if self._waiting or not self._fits(pixels):
+            await self._turn(pixels)
+        else:
+            self._take(pixels)
+        loop = asyncio.get_running_loop()
+        mark = object()
+        self._since[mark] = loop.time()
+
+        def end(done: asyncio.Future[T]) -> None:
+            del self._since[mark]
+            self._give_back(pixels)
+            if not done.cancelled():
+                done.exception()  # looked at here for a caller that left meanwhile
+
+        done = loop.run_in_executor(self._pool, work)
+        done.add_done_callback(end)
+        return await asyncio.shield(done)  # a thread cannot be stopped: its room is free when it ends, not before
+
+    async def _turn(self, pixels: int) -> None:
+        if self.full:
+            raise Overloaded("The endpoint has as many requests as it can answer; try again later.")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((turn, pixels))
+        try:
+            async with asyncio.timeout(self._seconds):
+                await turn
+        except TimeoutError as error:
+            raise Overloaded("The endpoint is busy with other requests; try again later.") from error
+        finally:
+            if turn.cancelled():
+                self._waiting.remove((turn, pixels))
+                self._admit()  # those behind it may be smaller
+
+    def _fits(self, pixels: int) -> bool:
+        return self._free_threads > 0 and pixels <= self._free_pixels
+
+    def _take(self, pixels: int) -> None:
+        self._free_threads -= 1
+        self._free_pixels -= pixels
+
+    def _give_back(self, pixels: int) -> None:
+        self._free_threads += 1
+        self._free_pixels += pixels
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._fits(self._waiting[0][1]):
+            turn, pixels = self._waiting[0]
+            if turn.cancelled():
+                break  # it is about to leave the queue, and admits the next then
+            self._waiting.popleft()
+            self._take(pixels)
+            turn.set_result(None)

@@ -1,0 +1,62 @@
+"""Connections that do not hold the endpoint up: uvicorn's HTTP protocol, with a time for headers and a limit of number.
+
+uvicorn closes a connection that is idle after an answer, but waits for ever for the headers of a request, and for the
+rest of a body that the application did not want.
+"""
+
+import asyncio
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEADER_SECONDS = 10.0  # in which a connection must have sent the headers of a request
+MAX_CONNECTIONS = 256
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. The oldest that waits for a request gives way where there are too many."""
+
+    _opened = 0.0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._opened = self.loop.time()
+        self._set_deadline()
+        if len(self.connections) > MAX_CONNECTIONS:
+            others = [each for each in self.connections if isinstance(each, BoundedProtocol) and each.waits]
+            min(others, key=lambda each: each._opened).transport.abort()
+
+    @property
+    def waits(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; those that begin a request must soon be its whole headers."""
+        super().data_received(data)
+        if self.waits:
+            self._set_deadline()
+        else:
+            self._forget_deadline()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or for the rest of one that was answered before it had come."""
+        super().on_response_complete()
+        if self.waits and self.conn.their_state is h11.SEND_BODY:
+            self._set_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _set_deadline(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

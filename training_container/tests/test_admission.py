@@ -1,0 +1,189 @@
+"""The budgets that keep the endpoint alive: bodies that stall, pictures that are large, and more requests than room."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+from skyloop_container.admission import Bodies, Overloaded, TooLarge, TooSlow, Workers
+
+
+async def parts(*values: bytes, then: Callable[[], Awaitable[Any]] | None = None) -> AsyncIterator[bytes]:
+    for value in values:
+        yield value
+    if then:
+        await then()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def run(scene: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scene)
+
+
+class Work:
+    """Work in a thread that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.began, self.go = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.began.set()
+        assert self.go.wait(10)
+        return "done"
+
+
+def test_a_body_is_received_whole() -> None:
+    async def scene() -> None:
+        assert await Bodies(10, 5).receive(parts(b"ab", b"c"), 3) == b"abc"
+
+    run(scene())
+
+
+def test_a_body_over_the_limit_is_refused_and_holds_nothing() -> None:
+    async def scene() -> None:
+        bodies = Bodies(4, 5)
+        with pytest.raises(TooLarge):
+            await bodies.receive(parts(b"ab", b"cd"), 3)
+        assert await bodies.receive(parts(b"abcd"), 4) == b"abcd"
+
+    run(scene())
+
+
+def test_a_sender_that_takes_too_long_is_refused_and_holds_nothing() -> None:
+    async def scene() -> None:
+        bodies = Bodies(4, 0.01)
+        with pytest.raises(TooSlow):
+            await bodies.receive(parts(b"ab", then=asyncio.Event().wait), 4)
+        assert await bodies.receive(parts(b"abcd"), 4) == b"abcd"
+
+    run(scene())
+
+
+def test_a_stalled_body_gives_way_to_one_that_arrives() -> None:
+    async def scene() -> None:
+        bodies = Bodies(4, 60, stalled=0)
+        stalled = asyncio.create_task(bodies.receive(parts(b"abc", then=asyncio.Event().wait), 4))
+        await asyncio.sleep(0)
+        assert await bodies.receive(parts(b"abcd"), 4) == b"abcd"
+        with pytest.raises(TooSlow):
+            await stalled
+        bodies.release(4)
+        assert await bodies.receive(parts(b"abcd"), 4) == b"abcd"
+
+    run(scene())
+
+
+def test_a_body_without_room_is_refused_while_the_others_move() -> None:
+    async def scene() -> None:
+        bodies = Bodies(4, 60, stalled=60)
+        held = await bodies.receive(parts(b"abc"), 4)
+        with pytest.raises(Overloaded):
+            await bodies.receive(parts(b"ab"), 4)
+        bodies.release(len(held))
+        assert await bodies.receive(parts(b"abcd"), 4) == b"abcd"
+
+    run(scene())
+
+
+def test_a_sender_that_leaves_holds_nothing() -> None:
+    async def gone() -> None:
+        raise ConnectionError
+
+    async def scene() -> None:
+        bodies = Bodies(4, 60)
+        with pytest.raises(ConnectionError):
+            await bodies.receive(parts(b"abc", then=gone), 4)
+        assert await bodies.receive(parts(b"abcd"), 4) == b"abcd"
+
+    run(scene())
+
+
+def test_requests_beyond_the_queue_are_refused_at_once() -> None:
+    async def scene() -> None:
+        workers, first, second = Workers(1, 100, 1, 60), Work(), Work()
+        working = asyncio.create_task(workers.run(1, first))
+        await until(first.began.is_set)
+        waiting = asyncio.create_task(workers.run(1, second))
+        await until(lambda: workers.full)
+        with pytest.raises(Overloaded):
+            await workers.run(1, Work())
+        first.go.set()
+        second.go.set()
+        assert [await working, await waiting] == ["done", "done"]
+        assert workers.longest() == 0
+
+    run(scene())
+
+
+def test_a_large_picture_waits_for_its_pixels_and_is_not_overtaken() -> None:
+    async def scene() -> None:
+        workers, small, large, late = Workers(2, 100, 2, 60), Work(), Work(), Work()
+        for work in (small, large, late):
+            work.go.set()
+        small.go.clear()
+        order = [asyncio.create_task(workers.run(10, small))]
+        await until(small.began.is_set)
+        order += [asyncio.create_task(workers.run(1000, large)), asyncio.create_task(workers.run(10, late))]
+        await until(lambda: workers.full)
+        assert not large.began.is_set()
+        assert not late.began.is_set()
+        small.go.set()
+        assert await asyncio.gather(*order) == ["done"] * 3
+
+    run(scene())
+
+
+def test_a_request_that_waited_too_long_is_refused_and_the_next_is_answered() -> None:
+    async def scene() -> None:
+        workers, hangs, next_one = Workers(1, 100, 1, 0.01), Work(), Work()
+        working = asyncio.create_task(workers.run(1, hangs))
+        await until(hangs.began.is_set)
+        with pytest.raises(Overloaded):
+            await workers.run(1, Work())
+        assert workers.longest() > 0
+        hangs.go.set()
+        next_one.go.set()
+        assert [await working, await workers.run(1, next_one)] == ["done", "done"]
+
+    run(scene())
+
+
+def test_a_caller_that_leaves_gives_its_place_free() -> None:
+    async def scene() -> None:
+        workers, first, second = Workers(1, 100, 1, 60), Work(), Work()
+        working = asyncio.create_task(workers.run(1, first))
+        await until(first.began.is_set)
+        leaves = asyncio.create_task(workers.run(100, Work()))
+        await until(lambda: workers.full)
+        leaves.cancel()
+        await asyncio.wait([leaves])
+        assert not workers.full
+        # A caller that leaves while its picture is worked on frees the thread when that has ended.
+        working.cancel()
+        await asyncio.wait([working])
+        waits = asyncio.create_task(workers.run(1, second))
+        await until(lambda: workers.full)
+        first.go.set()
+        second.go.set()
+        assert await waits == "done"
+
+    run(scene())
+
+
+def test_an_error_of_the_work_reaches_its_caller_and_frees_the_room() -> None:
+    def fails() -> None:
+        raise KeyError("bad")
+
+    async def scene() -> None:
+        workers = Workers(1, 100, 0, 60)
+        for _ in range(2):
+            with pytest.raises(KeyError):
+                await workers.run(1, fails)
+
+    run(scene())

@@ -1,0 +1,100 @@
+"""Connections that send nothing, or too slowly, do not keep others out."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from skyloop_container import connections
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+OK = b"HTTP/1.1 200 OK"
+
+
+async def refuse(_: Request) -> PlainTextResponse:
+    return PlainTextResponse("no")  # without reading the body
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server whose connections have half a second for their headers, and of which there may be three."""
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+    app = Starlette(routes=[Route("/", refuse, methods=["GET", "POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, http=connections.BoundedProtocol, log_level="warning"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def connect(port: int, sent: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.sendall(sent)
+    return connection
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the server ends the connection, without a word or with a reset, before the socket's own time-out."""
+    try:
+        return connection.recv(100) == b""
+    except ConnectionError:
+        return True
+
+
+def answer(connection: socket.socket, request: bytes = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") -> bytes:
+    """The status line of the whole answer to a request."""
+    connection.sendall(request)
+    received = b""
+    while not received.endswith(b"no"):
+        received += connection.recv(4096) or b"no"
+    return received.partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_headers_that_do_not_come_end_the_connection(port: int, sent: bytes) -> None:
+    assert closed(connect(port, sent))
+
+
+def test_bytes_that_drip_do_not_prolong_it(port: int) -> None:
+    connection = connect(port, b"GET / HTTP/1.1\r\nX-Drip: ")
+    connection.settimeout(0.1)  # the pace: well below the time for headers
+
+    def drip_until_closed() -> None:
+        for _ in range(200):
+            connection.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                if connection.recv(100) == b"":
+                    raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        drip_until_closed()
+
+
+def test_a_body_that_nobody_wants_ends_the_connection(port: int) -> None:
+    connection = connect(port)
+    assert answer(connection, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegun") == OK
+    assert closed(connection)
+
+
+def test_a_connection_serves_several_requests(port: int) -> None:
+    connection = connect(port)
+    whole = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nwhole"
+    assert [answer(connection), answer(connection), answer(connection, whole), answer(connection)] == [OK] * 4
+
+
+def test_the_oldest_idle_connection_gives_way(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 60)
+    held = [connect(port) for _ in range(3)]
+    assert answer(held[2]) == OK
+    assert answer(connect(port)) == OK
+    assert closed(held[0])
+    assert answer(held[1]) == OK
