@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from laptop import lifecycle
-from laptop.account import client_settings
+from laptop.account import client_settings, read_keys
 
 ECHO = """
 import asyncio, os
@@ -91,7 +91,9 @@ class Bench:
     def client(self, service: str) -> Any:
         """A client with connections for all clients of the measurement."""
         config = Config(max_pool_connections=32)
-        return boto3.session.Session().client(service, config=config, **client_settings(self._url))
+        return boto3.session.Session().client(
+            service, config=config, **client_settings(self._url, read_keys(self._home))
+        )
 
     def container_port(self) -> int:
         """The port of the serving process, found by the folder it was given."""

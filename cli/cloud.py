@@ -21,7 +21,7 @@ from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 
 from cli.errors import CliError, error_code
-from laptop.account import client_settings
+from laptop.account import KeysBroken, client_settings, read_keys
 from laptop.running import RecordBroken, Running, read
 from laptop.skyloop_plugin import DEFAULT_STACK_NAME
 
@@ -169,7 +169,12 @@ def laptop_cloud(home: Path) -> Cloud:
     url = running.endpoint_url
     if urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise CliError(f"{home / 'laptop.json'} points at {url}, which is not this machine.", "Run `skyloop up`.")
-    settings = client_settings(url)
+    try:
+        settings = client_settings(url, read_keys(home))
+    except (OSError, KeysBroken) as error:
+        raise CliError(
+            f"The laptop cloud's keys cannot be read: {error}", "Run `skyloop down`, then `skyloop up`."
+        ) from error
     session = boto3.Session(
         aws_access_key_id=settings["aws_access_key_id"],
         aws_secret_access_key=settings["aws_secret_access_key"],

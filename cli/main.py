@@ -45,6 +45,7 @@ def skyloop(
 
 app.command(rich_help_panel=LAPTOP)(laptop.up)
 app.command(rich_help_panel=LAPTOP)(laptop.down)
+app.command(rich_help_panel=LAPTOP)(laptop.credentials)
 app.command(rich_help_panel=IMAGES)(images.drop)
 app.command(rich_help_panel=IMAGES)(images.label)
 app.command(rich_help_panel=IMAGES)(images.relabel)

@@ -22,9 +22,10 @@ from ministack import app
 from ministack.core import lambda_runtime
 
 from laptop import faults
-from laptop.account import ACCOUNT_ID, REGION
+from laptop.account import ACCOUNT_ID, REGION, read_keys
 from laptop.documents import Document
-from laptop.ministack_patches import authorization, events, executions, installation
+from laptop.door.door import HEALTH, Door
+from laptop.ministack_patches import authorization, browsers, events, executions, installation
 from laptop.sagemaker import service
 
 Scope = MutableMapping[str, Any]
@@ -40,6 +41,7 @@ class Cloud:
     def __init__(self, home: Path, port: int) -> None:
         installation.install()
         self._ministack = app.app
+        self._door = Door(self._route, read_keys(home), port, authorization.session_secret, browsers.cors)
         self._home = home
         self._port = port
         self._status = "starting"
@@ -49,7 +51,11 @@ class Cloud:
         """Answer one request, or one message of the server's life."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"].startswith("/_skyloop/"):
+        else:
+            await self._door(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith("/_skyloop/"):
             await self._admin(scope, receive, send)
         else:
             await self._ministack(scope, receive, send)
@@ -107,7 +113,7 @@ class Cloud:
         status = 404
         answer: Document = {"error": f"no such path: {scope['path']}"}
         match scope["method"], scope["path"]:
-            case "GET", "/_skyloop/health":
+            case "GET", path if path == HEALTH:
                 status, answer = 200, {"status": self._status, "pid": os.getpid(), "home": str(self._home)}
             case "GET", "/_skyloop/faults":
                 status, answer = 200, faults.current()

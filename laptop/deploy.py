@@ -27,7 +27,7 @@ import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from laptop.account import client_settings
+from laptop.account import Keys, client_settings
 from laptop.documents import Document
 from laptop.skyloop_plugin import ARTIFACT_BUCKET, DEFAULT_STACK_NAME
 
@@ -173,6 +173,7 @@ def _key(content: bytes, suffix: str) -> str:
 
 def deploy(
     endpoint_url: str,
+    keys: Keys,
     application: Application,
     configuration: Configuration,
     *,
@@ -180,7 +181,7 @@ def deploy(
 ) -> dict[str, str]:
     """Package and create or update the stack; returns its outputs. Raises DeployError."""
     new_client: Callable[..., Any] = boto3.session.Session().client
-    options = {**client_settings(endpoint_url), "config": Config(retries={"mode": "standard"})}
+    options = {**client_settings(endpoint_url, keys), "config": Config(retries={"mode": "standard"})}
     s3: S3Client = new_client("s3", **options)
     _make_bucket(s3)
 

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from laptop import deploy, preflight
+from laptop.account import read_keys
 from laptop.documents import Document
+from laptop.door.door import HEALTH
 from laptop.running import DEFAULT_PORT, FILE, Running, read
 from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 
@@ -76,7 +78,9 @@ def up(
                 _refuse_if_hung(previous, home)
                 running, started = start(home, previous.port if port is None and previous else port, auth=auth)
                 progress(f"The laptop cloud listens on {running.endpoint_url}")
-            outputs = deploy.deploy(running.endpoint_url, application, configuration, progress=progress)
+            outputs = deploy.deploy(
+                running.endpoint_url, read_keys(home), application, configuration, progress=progress
+            )
             running = Running(
                 running.endpoint_url, running.pid, configuration.stack_name, outputs, configuration.parameters, given
             )
@@ -172,7 +176,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def _health(url: str) -> Document:
     try:
-        with urllib.request.urlopen(f"{url}/_skyloop/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}{HEALTH}", timeout=5) as answer:
             health: Document = json.load(answer)
             return health
     except (OSError, ValueError):

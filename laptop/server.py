@@ -16,7 +16,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from laptop.account import ACCOUNT_ID, REGION
+from laptop.account import ACCOUNT_ID, REGION, make_keys
 
 
 def prepare_environment(home: Path, port: int, *, auth: bool) -> None:
@@ -34,6 +34,7 @@ def prepare_environment(home: Path, port: int, *, auth: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(
         {
+            **make_keys(home).environment(),  # MiniStack's root; functions and jobs get those of their roles instead
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(port),

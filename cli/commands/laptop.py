@@ -1,18 +1,20 @@
-"""`up` and `down`: the laptop cloud."""
+"""`up`, `down` and `credentials`: the laptop cloud."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from cli import render
-from cli.cloud import read_laptop
+from cli.cloud import laptop_cloud, read_laptop
 from cli.command import Home, command
 from cli.errors import CliError
 from cli.output import Output
 from cli.start import parse_parameters, start_laptop
+from laptop.account import REGION, Keys
 from laptop.running import DEFAULT_PORT
 from laptop.skyloop_plugin import DEFAULT_HOME
 
@@ -71,3 +73,18 @@ def down(out: Output, home: Home = DEFAULT_HOME) -> None:
         raise CliError(str(error), "`skyloop up` starts it again.") from error
     text = "Down. Its state stays for the next `skyloop up`." if stopped else "It was not running."
     out.result({"stopped": stopped}, lambda: text)
+
+
+@command
+def credentials(out: Output, home: Home = DEFAULT_HOME) -> None:
+    """Keys for AWS's own tools on the laptop cloud: `eval "$(skyloop credentials)"`, then `aws s3 ls`.
+
+    With --json they come as a `credential_process` prints them, for a profile in ~/.aws/config.
+    """
+    cloud = laptop_cloud(home)
+    found = cloud.session.get_credentials()
+    assert found is not None  # a session with given keys has them
+    keys = Keys(str(found.access_key), str(found.secret_key))
+    variables = {**keys.environment(), "AWS_ENDPOINT_URL": str(cloud.endpoint_url), "AWS_REGION": REGION}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    out.result(keys.document(), lambda: "\n".join([*lines, "unset AWS_PROFILE AWS_SESSION_TOKEN"]))

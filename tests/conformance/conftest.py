@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 
 from laptop import lifecycle
-from laptop.account import ACCOUNT_ID, REGION, client_settings
+from laptop.account import ACCOUNT_ID, REGION, client_settings, read_keys
 
 Result = TypeVar("Result")
 
@@ -47,7 +47,7 @@ class Cloud:
     @cache  # noqa: B019 (one cloud per session)
     def client(self, service: str, **credentials: str) -> Any:
         """A boto3 client: as the account's root, or with the given ``aws_access_key_id`` and so on."""
-        settings = {**client_settings(self.endpoint_url), **credentials}
+        settings = {**client_settings(self.endpoint_url, read_keys(self.home)), **credentials}
         return boto3.session.Session().client(service, config=Config(retries={"total_max_attempts": 1}), **settings)
 
     def name(self, stem: str) -> str:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +18,8 @@ from skyloop.documents import CatalogueItem, ImageStatus
 from cli import alerts, snapshot
 from cli.alerts import ArchivedAlert
 from cli.cloud import Cloud, laptop_cloud
+from laptop.account import read_keys
+from tests.support.signed import SignedRequest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 900  # seconds, for what will never come: a slow machine must not reach it
@@ -57,15 +58,17 @@ class Loop:
 
     def faults(self, **settings: object) -> Any:
         """Set the faults of event delivery; see laptop/faults.py."""
-        url = f"{self.cloud.endpoint_url}/_skyloop/faults"
-        request = urllib.request.Request(url, json.dumps(settings).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        return self._admin("POST", json.dumps(settings).encode())
 
     def lost(self) -> list[str]:
         """Detail-types of the events dropped so far."""
-        with urllib.request.urlopen(f"{self.cloud.endpoint_url}/_skyloop/faults", timeout=10) as answer:
-            return [event["detail-type"] for event in json.load(answer)["lost"]]
+        return [event["detail-type"] for event in self._admin("GET")["lost"]]
+
+    def _admin(self, method: str, body: bytes = b"") -> Any:
+        request = SignedRequest(str(self.cloud.endpoint_url), method, "/_skyloop/faults", body)
+        answer = request.sign(read_keys(self.home)).send()
+        assert answer.status == 200, answer.body
+        return json.loads(answer.body)
 
     def wait(self, what: str, condition: Callable[[], Result]) -> Result:
         """The first true value of `condition()`. Raises Overdue with a picture of the cloud after PATIENCE."""

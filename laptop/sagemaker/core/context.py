@@ -91,10 +91,7 @@ class Context:
     def _credentials(self, role_arn: str | None) -> dict[str, str]:
         if role_arn is not None:
             return self._role_credentials(role_arn)
-        return {
-            "AWS_ACCESS_KEY_ID": self.account_id,
-            "AWS_SECRET_ACCESS_KEY": os.environ.get("AWS_SECRET_ACCESS_KEY", "test"),
-        }
+        return {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
 
     def _boto3_client(self, service: str, role_arn: str | None) -> Any:
         keys = self._credentials(role_arn)

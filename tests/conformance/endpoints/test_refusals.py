@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from laptop.account import client_settings
+from laptop.account import client_settings, read_keys
 from tests.conformance.endpoints.conftest import IMAGE
 
 ANY = "ValidationException"
@@ -257,7 +257,9 @@ def test_refused(ground: Ground, operation: str, request_of: Any, code: str, wor
 def _unchecked(cloud: Any) -> Any:
     """A client that sends what it is given: the service has to find the mistake."""
     settings = Config(parameter_validation=False, retries={"total_max_attempts": 1})
-    return boto3.session.Session().client("sagemaker", config=settings, **client_settings(cloud.endpoint_url))
+    return boto3.session.Session().client(
+        "sagemaker", config=settings, **client_settings(cloud.endpoint_url, read_keys(cloud.home))
+    )
 
 
 def test_a_config_that_was_deleted_under_its_endpoint_blocks_updates(hosting: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from laptop import deploy
+from laptop.account import read_keys
 from tests.conformance.conftest import Cloud, wait_until
 from tests.conformance.sagemaker.conftest import (  # noqa: F401 (fixtures)
     labeling_request,
@@ -128,7 +129,9 @@ def stack(cloud: Cloud, tmp_path: Path) -> Iterator[Callable[..., dict[str, str]
     def up(template: str, tags: dict[str, str] | None = None, **parameters: str) -> dict[str, str]:
         (tmp_path / "template.yaml").write_text(textwrap.dedent(template))
         application = deploy.load(tmp_path / "template.yaml")
-        return deploy.deploy(cloud.endpoint_url, application, deploy.Configuration(name, parameters, tags or {}))
+        return deploy.deploy(
+            cloud.endpoint_url, read_keys(cloud.home), application, deploy.Configuration(name, parameters, tags or {})
+        )
 
     yield up
     cloud.client("cloudformation").delete_stack(StackName=name)

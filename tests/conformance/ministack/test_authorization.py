@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -248,12 +249,53 @@ def test_a_wildcard_covers_every_key(cloud: Cloud, caller: Any, key: str) -> Non
 
 
 def test_a_cloud_may_be_started_without_role_policies(tmp_path: Path, cloud: Cloud, caller: Any) -> None:
-    keys = caller(("sqs:GetQueueUrl", "*"))
     with pytest.raises(ClientError, match=DENIED.format("sqs:ListQueues")):
-        cloud.client("sqs", **keys).list_queues()
+        cloud.client("sqs", **caller(("sqs:GetQueueUrl", "*"))).list_queues()
     running, process = lifecycle.start(tmp_path / "home", port=0, auth=False)
     try:
         open_cloud = Cloud(running.endpoint_url, tmp_path / "home")
-        assert not open_cloud.client("sqs", **keys).list_queues().get("QueueUrls")
+        open_cloud.client("iam").create_user(UserName="anybody")
+        key = open_cloud.client("iam").create_access_key(UserName="anybody")["AccessKey"]
+        known = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        assert not open_cloud.client("sqs", **known).list_queues().get("QueueUrls")
+        # Who somebody is, is asked all the same.
+        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+            open_cloud.client("sqs", **{**known, "aws_secret_access_key": "guessed"}).list_queues()
     finally:
         lifecycle.stop(process)
+
+
+def test_the_keys_of_a_function_cannot_be_guessed(cloud: Cloud, function: Any) -> None:
+    code = """
+    import json, os
+
+    def handler(event, context):
+        return {name: value for name, value in os.environ.items() if "TOKEN" in name or "KEY" in name}
+    """
+    arn = function(code, ("sqs:ListQueues", "*"))
+    payload = cloud.client("lambda").invoke(FunctionName=arn)["Payload"].read()
+    keys = json.loads(payload)
+    granted = {
+        "aws_access_key_id": keys["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": keys["AWS_SECRET_ACCESS_KEY"],
+        "aws_session_token": keys["AWS_SESSION_TOKEN"],
+    }
+    cloud.client("sqs", **granted).list_queues()
+    role = cloud.client("lambda").get_function_configuration(FunctionName=arn)["Role"]
+    # MiniStack's own recipe, which anyone can follow.
+    digest = hashlib.sha256(f"{arn}:{role}".encode()).hexdigest()
+    guesses = [
+        {
+            "aws_access_key_id": key,
+            "aws_secret_access_key": hashlib.sha256(f"secret:{digest}".encode()).hexdigest(),
+            "aws_session_token": hashlib.sha256(f"token:{digest}".encode()).hexdigest(),
+        }
+        for key in (f"ASIA{digest[:16].upper()}", keys["AWS_ACCESS_KEY_ID"])
+    ]
+    for guess in [
+        *guesses,
+        {**granted, "aws_session_token": "guessed"},
+        {**granted, "aws_secret_access_key": "guessed"},
+    ]:
+        with pytest.raises(ClientError, match=r"InvalidClientTokenId|InvalidToken|SignatureDoesNotMatch|Unrecognized"):
+            cloud.client("sqs", **guess).list_queues()

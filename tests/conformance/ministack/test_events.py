@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from laptop.account import read_keys
 from tests.conformance.conftest import Cloud, wait_until
+from tests.support.signed import SignedRequest
 
 
 @pytest.fixture
 def faults(cloud: Cloud) -> Iterator[Callable[..., None]]:
     def set_to(**settings: Any) -> None:
-        body = json.dumps(settings).encode()
-        urllib.request.urlopen(f"{cloud.endpoint_url}/_skyloop/faults", data=body).close()
+        request = SignedRequest(cloud.endpoint_url, "POST", "/_skyloop/faults", json.dumps(settings).encode())
+        assert request.sign(read_keys(cloud.home)).send().status == 200
 
     yield set_to
     set_to()

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from laptop import deploy, lifecycle, preflight
-from laptop.account import client_settings
+from laptop.account import client_settings, read_keys
 from laptop.running import DEFAULT_PORT, Running
 from tests.conformance.conftest import wait_until
 
@@ -124,15 +124,15 @@ def up(home: Path, template: Path) -> Callable[..., Running]:
     return start
 
 
-def client(running: Running, service: str) -> Any:
-    return boto3.client(service, **client_settings(running.endpoint_url))
+def client(home: Path, running: Running, service: str) -> Any:
+    return boto3.client(service, **client_settings(running.endpoint_url, read_keys(home)))
 
 
 def test_state_survives_a_stop_and_a_change_of_port(home: Path, up: Any) -> None:
     first = up()
     assert first.stack_name == "mine"
-    client(first, "s3").put_object(Bucket=first.outputs["Bucket"], Key="kept", Body=b"1" * 100_000)
-    client(first, "sqs").send_message(QueueUrl=first.outputs["Queue"], MessageBody="kept")
+    client(home, first, "s3").put_object(Bucket=first.outputs["Bucket"], Key="kept", Body=b"1" * 100_000)
+    client(home, first, "sqs").send_message(QueueUrl=first.outputs["Queue"], MessageBody="kept")
     assert json.loads((home / "laptop.json").read_text())["pid"] == first.pid
     assert lifecycle.down(home)
     assert ended(first.pid)
@@ -143,8 +143,11 @@ def test_state_survives_a_stop_and_a_change_of_port(home: Path, up: Any) -> None
     second = up(port=0)
     assert second.port not in (first.port, DEFAULT_PORT)
     assert second.outputs == first.outputs
-    assert len(client(second, "s3").get_object(Bucket=second.outputs["Bucket"], Key="kept")["Body"].read()) == 100_000
-    [message] = client(second, "sqs").receive_message(QueueUrl=second.outputs["Queue"])["Messages"]
+    assert (
+        len(client(home, second, "s3").get_object(Bucket=second.outputs["Bucket"], Key="kept")["Body"].read())
+        == 100_000
+    )
+    [message] = client(home, second, "sqs").receive_message(QueueUrl=second.outputs["Queue"])["Messages"]
     assert message["Body"] == "kept"
 
 
@@ -156,7 +159,9 @@ def test_up_on_a_running_cloud_updates_its_stack_and_settings(home: Path, up: An
     assert (second.pid, second.outputs) == (first.pid, first.outputs)
 
     def days(running: Running) -> int:
-        groups = client(running, "logs").describe_log_groups(logGroupNamePrefix=running.outputs["Logs"])["logGroups"]
+        groups = client(home, running, "logs").describe_log_groups(logGroupNamePrefix=running.outputs["Logs"])[
+            "logGroups"
+        ]
         return groups[0]["retentionInDays"]
 
     assert days(second) == 7
@@ -167,19 +172,19 @@ def test_up_on_a_running_cloud_updates_its_stack_and_settings(home: Path, up: An
 
 def test_an_execution_goes_on_after_a_clean_stop(home: Path, up: Any) -> None:
     first = up()
-    states = client(first, "stepfunctions")
+    states = client(home, first, "stepfunctions")
     arn = first.outputs["Machine"]
     waiting = states.start_execution(stateMachineArn=arn, name="waiting", input='{"seconds": 2, "name": "a"}')
     working = states.start_execution(stateMachineArn=arn, name="work", input='{"seconds": 0, "name": "b", "sleep": 3}')
 
     def keys(running: Running) -> list[str]:
-        listed = client(running, "s3").list_objects_v2(Bucket=running.outputs["Bucket"])
+        listed = client(home, running, "s3").list_objects_v2(Bucket=running.outputs["Bucket"])
         return [one["Key"] for one in listed.get("Contents", [])]
 
     wait_until(lambda: "b-begun" in keys(first))
     lifecycle.down(home)
     second = up()
-    states = client(second, "stepfunctions")
+    states = client(home, second, "stepfunctions")
 
     def described(execution: Any) -> dict[str, Any] | None:
         found = states.describe_execution(executionArn=execution["executionArn"])
@@ -193,7 +198,9 @@ def test_an_execution_goes_on_after_a_clean_stop(home: Path, up: Any) -> None:
 def test_nothing_survives_a_cloud_that_is_killed(home: Path, up: Any) -> None:
     running = up()
     payload = json.dumps({"name": "x", "sleep": 60}).encode()
-    client(running, "lambda").invoke(FunctionName=running.outputs["Store"], Payload=payload, InvocationType="Event")
+    client(home, running, "lambda").invoke(
+        FunctionName=running.outputs["Store"], Payload=payload, InvocationType="Event"
+    )
 
     def children() -> list[psutil.Process]:
         found = psutil.Process(running.pid).children(recursive=True)

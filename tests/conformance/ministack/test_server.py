@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from typing import Any
 
 import psutil
 import pytest
 
-
-def request(cloud: Any, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
-    call = urllib.request.Request(f"{cloud.endpoint_url}{path}", data=body, method=method)
-    try:
-        with urllib.request.urlopen(call) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+from laptop.account import read_keys
+from tests.conformance.conftest import Cloud
+from tests.support.signed import SignedRequest
 
 
-def test_health_names_the_process_and_its_home(cloud: Any) -> None:
+def request(cloud: Cloud, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+    answer = SignedRequest(cloud.endpoint_url, method, path, body).sign(read_keys(cloud.home)).send()
+    return answer.status, json.loads(answer.body)
+
+
+def test_health_names_the_process_and_its_home(cloud: Cloud) -> None:
     status, health = request(cloud, "GET", "/_skyloop/health")
     assert status == 200
     assert health["status"] == "ready"
@@ -28,7 +26,7 @@ def test_health_names_the_process_and_its_home(cloud: Any) -> None:
     assert "laptop.server" in " ".join(psutil.Process(health["pid"]).cmdline())
 
 
-def test_it_listens_on_one_port_of_the_loopback_interface_only(cloud: Any) -> None:
+def test_it_listens_on_one_port_of_the_loopback_interface_only(cloud: Cloud) -> None:
     _, health = request(cloud, "GET", "/_skyloop/health")
     listening = [
         c.laddr for c in psutil.Process(health["pid"]).net_connections("inet") if c.status == psutil.CONN_LISTEN
@@ -39,11 +37,11 @@ def test_it_listens_on_one_port_of_the_loopback_interface_only(cloud: Any) -> No
 @pytest.mark.parametrize(
     "settings", [{"duplicates": True}, {"duplicate": "yes"}, {"lose": "Object Created"}, {"lose": [1]}, []]
 )
-def test_faults_that_do_not_exist_are_refused(cloud: Any, settings: Any) -> None:
+def test_faults_that_do_not_exist_are_refused(cloud: Cloud, settings: Any) -> None:
     status, answer = request(cloud, "POST", "/_skyloop/faults", json.dumps(settings).encode())
     assert status == 400
     assert answer["error"]
 
 
-def test_an_admin_path_that_does_not_exist_is_not_found(cloud: Any) -> None:
+def test_an_admin_path_that_does_not_exist_is_not_found(cloud: Cloud) -> None:
     assert request(cloud, "GET", "/_skyloop/nothing")[0] == 404

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
+from laptop.account import read_keys
 from tests.conformance.conftest import event_queue, settings_file, take
+from tests.support.signed import SignedRequest
 
 CONTAINERS = Path(__file__).parent / "containers"
 WORKER = "000000000000.dkr.ecr.us-east-1.amazonaws.com/conformance-worker:1"
@@ -59,14 +56,12 @@ class SageMaker:
         """One request as it is, past boto3's own checks: (HTTP status, answer)."""
         body = request if isinstance(request, bytes) else json.dumps(request).encode()
         headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
-        signed = AWSRequest("POST", f"{self.cloud.endpoint_url}/", headers=headers, data=body)
-        SigV4Auth(Credentials("test", "test"), "sagemaker", self.cloud.region).add_auth(signed)
-        call = urllib.request.Request(signed.url, data=body, headers=dict(signed.headers), method="POST")
-        try:
-            with urllib.request.urlopen(call) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+        answer = (
+            SignedRequest(self.cloud.endpoint_url, "POST", "/", body, headers)
+            .sign(read_keys(self.cloud.home), "sagemaker")
+            .send()
+        )
+        return answer.status, json.loads(answer.body)
 
     def put(self, key: str, body: str | bytes) -> str:
         """An object in the bucket; its URI."""

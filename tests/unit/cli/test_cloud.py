@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cli.errors import CliError, translated
 from cli.main import app
 from cli.start import local_weights, parse_parameters
 from laptop import deploy, lifecycle, preflight
+from laptop.account import make_keys, read_keys
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,31 @@ def laptop(home: Path, **changes: object) -> Path:
     home.mkdir(exist_ok=True)
     running = {"endpoint_url": "http://127.0.0.1:4599", "pid": 1, "stack_name": "skyloop-dev", **changes}
     (home / "laptop.json").write_text(json.dumps(running))
+    make_keys(home)
     return home
+
+
+def test_the_keys_for_the_tools_of_aws(tmp_path: Path) -> None:
+    home = laptop(tmp_path / "home")
+    code, out, _ = run("credentials", "--home", home)
+    assert code == 0
+    script = f'{out}\nprintf "%s %s %s" "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" "$AWS_ENDPOINT_URL"'
+    shell = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    keys = read_keys(home)
+    assert shell.stdout == f"{keys.access_key_id} {keys.secret_access_key} http://127.0.0.1:4599"
+    # The AWS CLI reads a credential_process's document.
+    document = json.loads(run("credentials", "--home", home, "--json")[1])
+    assert document == {"Version": 1, "AccessKeyId": keys.access_key_id, "SecretAccessKey": keys.secret_access_key}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, '{"AccessKeyId": "a"}'])
+def test_damaged_keys_are_two_lines(tmp_path: Path, content: str) -> None:
+    home = laptop(tmp_path / "home")
+    (home / "credentials.json").write_text(content)
+    code, _, err = run("status", "--home", home)
+    assert code == 1
+    assert "credentials.json" in err
+    assert "skyloop up" in err
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
