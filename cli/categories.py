@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 
 from botocore.exceptions import ClientError
+from skyloop.documents import parse_json
 from skyloop.formats.groundtruth import MAX_CATEGORIES, categories_of, label_category_config
 from skyloop.layout import LABEL_CATEGORIES
 
@@ -22,7 +23,7 @@ ATTEMPTS = 8
 def parse_categories(body: bytes) -> list[str]:
     """Category names in order of their class ids. Raises CliError when the document is not what it should be."""
     try:
-        return list(categories_of(json.loads(body)))
+        return list(categories_of(parse_json(body)))
     except ValueError as error:
         raise CliError(
             f"s3 object {LABEL_CATEGORIES} is not a label category configuration: {error}",

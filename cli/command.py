@@ -14,7 +14,7 @@ import boto3
 import typer
 
 from cli.cloud import Cloud, laptop_cloud
-from cli.errors import CliError, translated
+from cli.errors import CliError, of_this_machine, translated
 from cli.output import Output
 from laptop.skyloop_plugin import DEFAULT_HOME, DEFAULT_STACK_NAME
 
@@ -74,7 +74,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def wrapper(as_json: bool, **given: Any) -> None:
         out = Output(as_json)
         try:
-            with translated():
+            with of_this_machine(), translated():
                 if target:
                     given["cloud"] = Target(**{name: given.pop(name) for name in target}).connect()
                 function(out=out, **given)

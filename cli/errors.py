@@ -63,6 +63,20 @@ def translated() -> Iterator[None]:
         raise CliError(f"{error.operation_name} was refused ({code}): {message}", step) from error
 
 
+@contextmanager
+def of_this_machine() -> Iterator[None]:
+    """Raise as CliError what no command could foresee: a full disk, a file too deep or too large to be read."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        raise
+    except OSError as error:
+        raise CliError(f"This machine says: {error}", "Make room, or see to the right to use it; repeat.") from error
+    except (RecursionError, MemoryError) as error:
+        kind = "is nested too deeply" if isinstance(error, RecursionError) else "is too large for this machine's memory"
+        raise CliError(f"Something that was read {kind}.", "Check the files that were given; then repeat.") from error
+
+
 def error_code(error: aws.ClientError) -> str:
     """The service's error code, e.g. `ResourceNotFound`."""
     return str(error.response.get("Error", {}).get("Code", ""))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from skyloop.documents import JsonObject
+from skyloop.documents import JsonObject, parse_json
 
 from cli.cloud import Cloud
 from cli.errors import CliError, error_code
@@ -40,7 +40,7 @@ JOB_GROUPS = frozenset({"/aws/sagemaker/TrainingJobs", "/aws/sagemaker/Processin
 def parse_event(at: datetime, group: str, text: str) -> Line:
     """A log event as a Line: structured when it is JSON with a `message`, else the text as it is."""
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
     except ValueError:
         fields = None
     if not isinstance(fields, dict) or "message" not in fields:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from cli.errors import CliError
@@ -16,25 +18,52 @@ from cli.errors import CliError
 Item = TypeVar("Item")
 
 
+# What moves a terminal's cursor, sets its title or turns writing around, in a name that somebody chose.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class Terminal(Console):
+    """A console that shows control characters instead of obeying them. Rich's own are apart from the text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The segments of a renderable, with what is printable in place of what is not."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and _CONTROLS.search(segment.text):
+                segment = Segment(_CONTROLS.sub(_shown, segment.text), segment.style)
+            yield segment
+
+
+def _shown(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    if number < 0x20:
+        return chr(0x2400 + number)  # Unicode's picture of it
+    return "\u2421" if number == 0x7F else "\ufffd"
+
+
+def _json(document: object, indent: int | None = None) -> str:
+    """JSON in which every control character is escaped; JSON itself asks for those below 32 only."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False, default=str)
+    return re.sub(f"(?!\n){_CONTROLS.pattern}", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 class Output:
     """One command's output. With `as_json`, standard output gets JSON and nothing else."""
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(stderr=as_json, highlight=False)
+        self.console = Terminal(stderr=as_json, highlight=False)
 
     def result(self, document: object, render: Callable[[], RenderableType]) -> None:
         """The answer: `document` for scripts, or what `render` makes for people."""
         if self.as_json:
-            json.dump(document, sys.stdout, indent=2, ensure_ascii=False, default=str)
-            sys.stdout.write("\n")
+            sys.stdout.write(_json(document, indent=2) + "\n")
         else:
             self.console.print(render())
 
     def line(self, document: object, rendered: RenderableType) -> None:
         """One element of a stream: a JSON document per line, or a line for people."""
         if self.as_json:
-            sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+            sys.stdout.write(_json(document) + "\n")
             sys.stdout.flush()
         else:
             self.console.print(rendered)
@@ -50,9 +79,9 @@ class Output:
     def error(self, error: CliError) -> None:
         """What went wrong and what to do next, on standard error."""
         if self.as_json:
-            sys.stderr.write(json.dumps({"error": error.what, "next_step": error.next_step}, ensure_ascii=False) + "\n")
+            sys.stderr.write(_json({"error": error.what, "next_step": error.next_step}) + "\n")
             return
-        console = Console(stderr=True, highlight=False)
+        console = Terminal(stderr=True, highlight=False)
         console.print(Text.assemble(("error ", "bold red"), error.what))
         console.print(Text.assemble(("next  ", "bold"), error.next_step))
 

@@ -26,6 +26,7 @@ from laptop.account import ACCOUNT_ID, REGION, read_keys
 from laptop.documents import Document
 from laptop.door.door import HEALTH, Door
 from laptop.ministack_patches import authorization, browsers, events, executions, installation
+from laptop.ministack_patches.durability import KEEPER
 from laptop.sagemaker import service
 
 Scope = MutableMapping[str, Any]
@@ -38,12 +39,13 @@ log = logging.getLogger(__name__)
 class Cloud:
     """The ASGI application: the admin paths under ``/_skyloop/``, and the patched MiniStack for the rest."""
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, home: Path, port: int, found: list[str]) -> None:
         installation.install()
         self._ministack = app.app
         self._door = Door(self._route, read_keys(home), port, authorization.session_secret, browsers.cors)
         self._home = home
         self._port = port
+        self._found = found
         self._status = "starting"
         self._starting: asyncio.Task[None] | None = None
 
@@ -58,7 +60,7 @@ class Cloud:
         if scope["path"].startswith("/_skyloop/"):
             await self._admin(scope, receive, send)
         else:
-            await self._ministack(scope, receive, send)
+            await self._ministack(scope, receive, KEEPER.guard(scope, send))
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the local SageMaker once the port answers: restored endpoints fetch their models from it."""
@@ -90,7 +92,10 @@ class Cloud:
             self._status = f"failed: {error}"
         else:
             self._status = "ready"
+            for sentence in [*self._found, *KEEPER.found]:
+                log.warning("%s", sentence)
             executions.resume()
+            KEEPER.start()
 
     async def stop(self) -> None:
         """End every process. Call it while the port still answers: they flush logs and captures through it."""
@@ -103,6 +108,15 @@ class Cloud:
             log.exception("The local SageMaker could not stop in order")
         await asyncio.to_thread(lambda_runtime.reset)
 
+    def _health(self) -> Document:
+        return {
+            "status": self._status,
+            "pid": os.getpid(),
+            "home": str(self._home),
+            "found": [*self._found, *KEEPER.found],
+            "jobs": service.running_jobs(),
+        }
+
     async def _admin(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
         while True:
@@ -114,7 +128,7 @@ class Cloud:
         answer: Document = {"error": f"no such path: {scope['path']}"}
         match scope["method"], scope["path"]:
             case "GET", path if path == HEALTH:
-                status, answer = 200, {"status": self._status, "pid": os.getpid(), "home": str(self._home)}
+                status, answer = 200, self._health()
             case "GET", "/_skyloop/faults":
                 status, answer = 200, faults.current()
             case "POST", "/_skyloop/faults":
@@ -131,8 +145,8 @@ def _role_credentials(role_arn: str) -> dict[str, str]:
     return authorization.session_credentials(role_arn, REGION, ACCOUNT_ID, "SageMaker")
 
 
-async def serve(home: Path, descriptor: int, port: int) -> None:
-    """Serve the cloud on a listening socket until SIGTERM or SIGINT."""
+async def serve(home: Path, descriptor: int, port: int, found: list[str]) -> None:
+    """Serve the cloud on a listening socket until SIGTERM or SIGINT; `found` is what had to be put right before."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -142,7 +156,7 @@ async def serve(home: Path, descriptor: int, port: int) -> None:
     config.graceful_timeout = 1
     config.shutdown_timeout = 60
     config.loglevel = "WARNING"
-    cloud = Cloud(home, port)
+    cloud = Cloud(home, port, found)
 
     async def stopped() -> None:
         await stop.wait()

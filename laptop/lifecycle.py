@@ -78,6 +78,8 @@ def up(
                 _refuse_if_hung(previous, home)
                 running, started = start(home, previous.port if port is None and previous else port, auth=auth)
                 progress(f"The laptop cloud listens on {running.endpoint_url}")
+                for sentence in _health(running.endpoint_url).get("found", []):
+                    progress(sentence)
             outputs = deploy.deploy(
                 running.endpoint_url, read_keys(home), application, configuration, progress=progress
             )
@@ -94,10 +96,10 @@ def up(
             raise
 
 
-def down(home: Path = DEFAULT_HOME) -> bool:
+def down(home: Path = DEFAULT_HOME, *, progress: Progress = lambda line: None) -> bool:
     """Stop the cloud, keeping its state for the next ``up``. False when it was not running.
 
-    Raises LaptopError when it had to be killed: what changed since it started may be lost. Raises RecordBroken.
+    Raises LaptopError when it had to be killed, or the home cannot be written to. Raises RecordBroken.
     """
     home = home.resolve()
     if not home.exists():
@@ -108,12 +110,14 @@ def down(home: Path = DEFAULT_HOME) -> bool:
             if running and running.pid:
                 _write(home, Running(**{**asdict(running), "pid": None}))
             return False
+        for job in _health(running.endpoint_url).get("jobs", []):
+            progress(f"{job} is under way; it goes on after `{COMMAND} up`, from its last checkpoint where it has one.")
         clean = _stop_process(running.pid)
         _write(home, Running(**{**asdict(running), "pid": None}))
     if not clean:
         raise LaptopError(
-            f"The laptop cloud (pid {running.pid}) did not stop within {STOP_SECONDS} s and was killed. What changed "
-            f"since it started may be lost; see {home / 'logs' / 'server.log'}."
+            f"The laptop cloud (pid {running.pid}) did not stop within {STOP_SECONDS} s and was killed. What it "
+            f"acknowledged is kept; see {home / 'logs' / 'server.log'}."
         )
     return True
 
@@ -249,8 +253,15 @@ def _listen(preferred: int) -> socket.socket:
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """One `up` or `down` at a time: a second one is refused, so that it does not race the first."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lifecycle.lock").open("w") as file:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = (home / "lifecycle.lock").open("w")
+    except OSError as error:
+        raise LaptopError(
+            f"{home} cannot be written to: {error.strerror}. Make room or give yourself the right to write there, or "
+            "name another folder with --home."
+        ) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -265,7 +276,10 @@ def _write(home: Path, running: Running) -> None:
 
 
 def _change_settings(file: Path, members: Mapping[str, Any]) -> None:
-    current = json.loads(file.read_text()) if file.exists() else {}
+    try:
+        current = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except (ValueError, RecursionError) as error:
+        raise LaptopError(f"{file} is not JSON: {error}. Correct it, or remove it.") from error
     _replace(file, {**current, **members})
 
 

@@ -51,5 +51,5 @@ def read(home: Path) -> Running | None:
         return Running(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RecordBroken(file, error) from error

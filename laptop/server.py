@@ -1,9 +1,9 @@
 """The laptop cloud as one process on one port of 127.0.0.1.
 
 ``python -m laptop.server --home DIR --socket FD [--no-auth]``; FD is an inherited socket that listens, and --no-auth
-turns the enforcement of role policies off. State lives under DIR and survives a clean stop (SIGTERM or SIGINT); child
-processes live under :mod:`laptop.processes` and do not survive the server, however it ends. :mod:`laptop.lifecycle`
-starts and stops it for people; :mod:`laptop.cloud` is what it serves.
+turns the enforcement of role policies off. State lives under DIR and survives the server, however it ends; child
+processes live under :mod:`laptop.processes` and do not. :mod:`laptop.lifecycle` starts and stops it for people;
+:mod:`laptop.cloud` is what it serves.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import argparse
 import asyncio
 import logging
 import os
-import shutil
 import socket
+import sys
 from pathlib import Path
 
 from laptop.account import ACCOUNT_ID, REGION, make_keys
+from laptop.repair import repair
 
 
 def prepare_environment(home: Path, port: int, *, auth: bool) -> None:
@@ -29,7 +30,6 @@ def prepare_environment(home: Path, port: int, *, auth: bool) -> None:
     ]:
         del os.environ[name]
     scratch = home / "tmp"
-    shutil.rmtree(scratch, ignore_errors=True)  # unpacked functions of a server that was killed
     for folder in (home / "state", home / "s3", scratch):
         folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(
@@ -73,11 +73,15 @@ def main() -> None:
     home.mkdir(parents=True, exist_ok=True)
     listener = socket.socket(fileno=arguments.socket)
     port = listener.getsockname()[1]
-    prepare_environment(home, port, auth=arguments.auth)
+    try:
+        found = repair(home)
+        prepare_environment(home, port, auth=arguments.auth)
+    except OSError as error:
+        sys.exit(f"{home} cannot be written to: {error}. Make room, or give yourself the right to write there.")
     # Not at the top: this imports MiniStack, which reads its settings from the environment when it is imported.
     from laptop import cloud
 
-    asyncio.new_event_loop().run_until_complete(cloud.serve(home, listener.detach(), port))
+    asyncio.new_event_loop().run_until_complete(cloud.serve(home, listener.detach(), port, found))
     # The state is saved. Threads that still wait in MiniStack must not keep this process alive.
     logging.shutdown()
     os._exit(0)

@@ -68,7 +68,7 @@ def down(out: Output, home: Home = DEFAULT_HOME) -> None:
     if read_laptop(home) is None:
         raise CliError(f"No laptop cloud was ever started in {home}.", "`skyloop up` starts one.")
     try:
-        stopped = lifecycle.down(home)
+        stopped = lifecycle.down(home, progress=out.note)
     except lifecycle.LaptopError as error:
         raise CliError(str(error), "`skyloop up` starts it again.") from error
     text = "Down. Its state stays for the next `skyloop up`." if stopped else "It was not running."

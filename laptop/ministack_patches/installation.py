@@ -5,6 +5,7 @@ from __future__ import annotations
 from laptop.ministack_patches import (
     alarms,
     authorization,
+    durability,
     events,
     executions,
     integrations,
@@ -15,7 +16,7 @@ from laptop.ministack_patches import (
     templates,
 )
 
-_SUBJECTS = (services, lambdas, events, alarms, executions, maps, integrations, authorization, templates)
+_SUBJECTS = (services, lambdas, events, alarms, executions, maps, integrations, authorization, templates, durability)
 
 
 def install() -> None:

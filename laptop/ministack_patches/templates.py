@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import Any
 
+from ministack.services import cloudformation
 from ministack.services.cloudformation import provisioners
 
 from laptop.documents import Document
@@ -13,6 +15,8 @@ from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import service as sagemaker
 from laptop.sagemaker.core import errors
 
+log = logging.getLogger(__name__)
+_STARTED = time.time()
 _GROUP = "AWS::SageMaker::ModelPackageGroup"
 _OURS = (_GROUP,)
 
@@ -99,9 +103,26 @@ def _create_group(logical_id: str, properties: Document, stack_name: str) -> tup
     }
     # CloudFormation's own tags begin with `aws:`, which clients of SageMaker may not use.
     request["Tags"] = [tag for tag in request.get("Tags", []) if not tag["Key"].startswith("aws:")]
-    arn = _call("CreateModelPackageGroup", {"ModelPackageGroupName": name, **request})["ModelPackageGroupArn"]
+    try:
+        arn = _call("CreateModelPackageGroup", {"ModelPackageGroupName": name, **request})["ModelPackageGroupArn"]
+    except ValueError:
+        if not _left_behind(name):
+            raise
+        arn = _attributes(name)["ModelPackageGroupArn"]
+        log.warning("The model package group %s, which a killed deployment left, belongs to %s now", name, stack_name)
     _put_policy(name, properties)
     return arn, _attributes(name)
+
+
+def _left_behind(name: str) -> bool:
+    """Whether a group is of a deployment that was killed: CloudFormation then forgot it, SageMaker's books did not."""
+    owned = {
+        resource.get("PhysicalResourceId")
+        for stack in cloudformation._stacks._data.values()
+        for resource in stack.get("_resources", {}).values()
+    }
+    group = _call("DescribeModelPackageGroup", {"ModelPackageGroupName": name})
+    return group["CreationTime"] < _STARTED and group["ModelPackageGroupArn"] not in owned
 
 
 def _attributes(name: str) -> Document:

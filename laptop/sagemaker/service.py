@@ -24,7 +24,7 @@ from laptop.sagemaker.autoscaling import api as autoscaling
 from laptop.sagemaker.core import context, errors, tags, validation
 from laptop.sagemaker.endpoints import api as endpoints
 from laptop.sagemaker.endpoints import invocations, models
-from laptop.sagemaker.jobs import processing, training
+from laptop.sagemaker.jobs import processing, runner, training
 from laptop.sagemaker.labeling import api as labeling
 from laptop.sagemaker.registry import api as registry
 
@@ -56,8 +56,8 @@ def start(
 ) -> None:
     """Open the service over a cloud's home; call once the cloud answers at `endpoint_url`.
 
-    Picks up where a stopped or killed cloud left off: each module's `start()` fails the jobs that lost their process
-    and brings endpoints back. `role_credentials` and `put_event` are those of `Context`.
+    Picks up where a stopped or killed cloud left off: each module's `start()` runs the jobs again that lost their
+    process and brings endpoints back. `role_credentials` and `put_event` are those of `Context`.
     """
     current = context.Context(home, endpoint_url, role_credentials=role_credentials, put_event=put_event)
     current.on_endpoint_deleted.append(autoscaling.forget)
@@ -78,6 +78,11 @@ def stop() -> None:
                 module.stop()
             except Exception:
                 log.exception("%s could not stop", module.__name__)
+
+
+def running_jobs() -> list[str]:
+    """The training and processing jobs that run or wait for their turn, as the last part of their ARNs."""
+    return runner.running()
 
 
 def call(operation: str, request: Document, service: str = "sagemaker") -> Document:

@@ -160,8 +160,7 @@ def _checkpoint_to_resume(folder: Path, hyperparameters: Hyperparameters) -> tup
 
     fingerprint = hashlib.sha256(hyperparameters.model_dump_json(exclude={"correlation_id"}).encode()).hexdigest()
     marker, last = folder / "job.json", folder / "last.pt"
-    known = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else {}
-    if last.exists() and known.get("hyperparameters_sha256") == fingerprint:
+    if last.exists() and _read_marker(marker) == fingerprint:
         try:
             return last, int(torch_safe_load(last)[0]["epoch"]) + 1
         except Exception as error:  # unpickling a damaged file may raise anything
@@ -173,6 +172,15 @@ def _checkpoint_to_resume(folder: Path, hyperparameters: Hyperparameters) -> tup
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps({"hyperparameters_sha256": fingerprint}), encoding="utf-8")
     return None, 0
+
+
+def _read_marker(marker: Path) -> str | None:
+    """The fingerprint in job.json; None where there is none, or the file was cut off as its machine went away."""
+    try:
+        known = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return known.get("hyperparameters_sha256") if isinstance(known, dict) else None
 
 
 def _best(checkpoint_dir: Path) -> Path:

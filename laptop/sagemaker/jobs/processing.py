@@ -133,12 +133,13 @@ class ProcessingJob(runner.Job):
 
 
 def start() -> None:
-    """Fail the jobs whose processes ended with an earlier cloud."""
+    """Run the jobs again whose machine went away with an earlier cloud: inputs and outputs are in S3, none is half."""
     for record in KIND.unfinished():
-        _update(
-            record["ProcessingJobName"], ProcessingJobStatus="Failed", FailureReason=runner.LOST,
-            ProcessingEndTime=time.time(),
-        )  # fmt: skip
+        name = record["ProcessingJobName"]
+        if record["ProcessingJobStatus"] == "Stopping":
+            _update(name, ProcessingJobStatus="Stopped", ProcessingEndTime=time.time())
+        else:
+            runner.submit(ProcessingJob(name))
 
 
 def stop() -> None:

@@ -32,10 +32,6 @@ log = logging.getLogger(__name__)
 _STOP_GRACE_SECONDS = 120.0  # what SageMaker gives between SIGTERM and SIGKILL
 _WATCH_SECONDS = 0.1
 _REASON_LIMIT = 1024  # characters of a FailureReason
-LOST = (
-    "InternalServerError: We encountered an internal error. Please try again. "
-    "(The cloud was stopped while the job was running.)"
-)
 
 
 class JobFailed(Exception):
@@ -51,7 +47,7 @@ class TimedOut(Exception):
 
 
 class _Closing(Exception):
-    """The cloud is stopping: the record stays as it is, and the next start of the cloud fails the job."""
+    """The cloud is stopping: the record stays as it is, and the next start of the cloud runs the job again."""
 
 
 class Job(ABC):
@@ -289,6 +285,11 @@ def request_stop(kind: str, name: str) -> None:
     """Ask a job to stop; nothing happens when it has ended."""
     if job := _running.get((kind, name)):
         job.stop_requested.set()
+
+
+def running() -> list[str]:
+    """The jobs that run or wait for their turn, as `training-job/NAME`."""
+    return sorted(f"{kind}/{name}" for kind, name in list(_running))
 
 
 def close(kind: str) -> None:

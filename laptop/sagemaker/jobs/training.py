@@ -37,6 +37,8 @@ _MESSAGES = {
     "Completed": "Training job completed",
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
+    "Interrupted": "The laptop cloud was stopped while the job was running",
+    "Restarting": "Restarting the training job",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
 }
 
@@ -212,12 +214,18 @@ class TrainingJob(runner.Job):
 
 
 def start() -> None:
-    """Fail the jobs whose processes ended with an earlier cloud."""
+    """Run the jobs again whose machine went away with an earlier cloud, as SageMaker does with an interrupted spot job.
+
+    A job goes on from its checkpoint, where it keeps any, and begins again where not. Its time begins anew too.
+    """
     for record in KIND.unfinished():
-        _advance(
-            record["TrainingJobName"], "Failed", TrainingJobStatus="Failed", FailureReason=runner.LOST,
-            TrainingEndTime=time.time(),
-        )  # fmt: skip
+        name = record["TrainingJobName"]
+        if record["TrainingJobStatus"] == "Stopping":
+            _advance(name, "Stopped", TrainingJobStatus="Stopped", TrainingEndTime=time.time())
+            continue
+        _advance(name, "Interrupted")
+        _advance(name, "Restarting")
+        runner.submit(TrainingJob(name))
 
 
 def stop() -> None:

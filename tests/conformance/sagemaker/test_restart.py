@@ -1,8 +1,11 @@
-"""What a stopped or killed cloud leaves: its records, no processes, and jobs that say what became of them."""
+"""What a stopped or killed cloud leaves: its records, no processes, and jobs that run again."""
 
 from __future__ import annotations
 
+import io
+import json
 import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import psutil
 import pytest
 
 from laptop import lifecycle
-from tests.conformance.conftest import Cloud, event_queue, settings_file, take, wait_until
+from tests.conformance.conftest import Cloud, settings_file, wait_until
 from tests.conformance.sagemaker.conftest import CONTAINERS, WORKER, SageMaker, label, make_role
 
 
@@ -23,6 +26,7 @@ def training(role: str) -> dict[str, Any]:
         "OutputDataConfig": {"S3OutputPath": "s3://data/models/"},
         "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        "CheckpointConfig": {"S3Uri": "s3://data/checkpoints/"},
     }
 
 
@@ -42,44 +46,51 @@ def wait_for_the_end_of(pids: tuple[int, int]) -> None:
         wait_until(lambda pid=pid: not psutil.pid_exists(pid), what=f"the end of process {pid}")
 
 
-def test_a_stopped_cloud_keeps_its_records_and_says_which_jobs_it_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_job_runs_again_after_a_restart(tmp_path: Path, end: str) -> None:
     running, process = lifecycle.start(tmp_path, port=0)
     cloud = Cloud(running.endpoint_url, tmp_path)
-    queue = event_queue(cloud, {"source": ["aws.sagemaker"], "detail": {"TrainingJobStatus": ["Failed"]}})
     pids = start_a_job(cloud)
     tags = [{"Key": "Stage", "Value": "dev"}]
     cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName="kept", Tags=tags)
-    lifecycle.stop(process)
+    # What the job saved so far; the one that hangs saves nothing by itself.
+    cloud.client("s3").put_object(Bucket="data", Key="checkpoints/earlier.txt", Body=b"epoch 7")
+    lifecycle.stop(process) if end == "stop" else process.kill()
+    process.wait()
     wait_for_the_end_of(pids)
 
+    program = (CONTAINERS / "worker" / "program.py").read_text()
+    again = tmp_path / "worker"
+    again.mkdir()
+    (again / "program.py").write_text(program.replace('case "deaf":', 'case "no more":'))
+    (again / "Dockerfile").write_text((CONTAINERS / "worker" / "Dockerfile").read_text())
+    settings_file(cloud, "images", {"conformance-worker": str(again)})
     running, process = lifecycle.start(tmp_path, port=0)
     try:
         cloud = Cloud(running.endpoint_url, tmp_path)
         api = cloud.client("sagemaker")
-        job = api.describe_training_job(TrainingJobName="lost")
-        assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
-        assert job["FailureReason"].startswith("InternalServerError: ")
+        ended = {"Completed", "Failed", "Stopped"}
+        job = wait_until(
+            lambda: (
+                job
+                if (job := api.describe_training_job(TrainingJobName="lost"))["TrainingJobStatus"] in ended
+                else None
+            )
+        )
+        assert (job["TrainingJobStatus"], job.get("FailureReason")) == ("Completed", None)
+        passed = [each["Status"] for each in job["SecondaryStatusTransitions"]]
+        assert passed[passed.index("Interrupted") :] == [
+            "Interrupted", "Restarting", "Downloading", "Training", "Uploading", "Completed",
+        ]  # fmt: skip
+        archive = cloud.client("s3").get_object(Bucket="data", Key="models/lost/output/model.tar.gz")["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(archive)) as model:
+            report = model.extractfile("report.json")
+            assert report is not None
+            assert json.load(report)["checkpoints"]["earlier.txt"] == "epoch 7"
         group = api.describe_model_package_group(ModelPackageGroupName="kept")
         assert api.list_tags(ResourceArn=group["ModelPackageGroupArn"])["Tags"] == tags
         with pytest.raises(api.exceptions.ResourceInUse):
             api.create_training_job(**training(job["RoleArn"]))
-        (event,) = wait_until(lambda: take(cloud, queue))
-        assert event["detail"]["FailureReason"] == job["FailureReason"]
-    finally:
-        lifecycle.stop(process)
-
-
-def test_a_killed_cloud_leaves_no_process_and_no_job_in_progress(tmp_path: Path) -> None:
-    running, process = lifecycle.start(tmp_path, port=0)
-    pids = start_a_job(Cloud(running.endpoint_url, tmp_path))
-    process.kill()
-    wait_for_the_end_of(pids)
-
-    running, process = lifecycle.start(tmp_path, port=0)
-    try:
-        api = Cloud(running.endpoint_url, tmp_path).client("sagemaker")
-        assert api.describe_training_job(TrainingJobName="lost")["TrainingJobStatus"] == "Failed"
-        assert api.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"] == []
     finally:
         lifecycle.stop(process)
 

@@ -11,7 +11,7 @@ import unicodedata
 from datetime import date
 from typing import TYPE_CHECKING
 
-from skyloop.documents import Alert, JsonObject, PublishAlertRequest, ServiceError
+from skyloop.documents import Alert, JsonObject, PublishAlertRequest, ServiceError, parse_json
 from skyloop.layout import alert_day
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def in_words(error: ServiceError) -> str:
     """`<name>: <sentence>`. A cause that is no whole JSON object, or has no sentence in it, is given as it is."""
     cause = error.cause.strip()
     try:
-        document = json.loads(cause)
-    except (ValueError, RecursionError):  # Step Functions cuts long causes, and half a document is no document
+        document = parse_json(cause)
+    except ValueError:  # Step Functions cuts long causes, and half a document is no document
         document = None
     found = [document.get(name) for name in SENTENCES] if isinstance(document, dict) else []
     sentence = next((text for text in found if isinstance(text, str) and text), cause)
@@ -131,7 +131,7 @@ def archive_document(notification: JsonObject) -> JsonObject:
     console) is kept as text under `what`, so that nothing that was alerted is missing from the archive.
     """
     try:
-        document = json.loads(notification["Message"])
+        document = parse_json(notification["Message"])
     except ValueError:
         document = None
     if not isinstance(document, dict):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from skyloop.documents import parse_json
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -111,7 +113,7 @@ class Storage:
         """Read and parse a JSON object. Raises ObjectMissing, or ValueError naming the object when it is not JSON."""
         body = self.read(key).body
         try:
-            document: object = json.loads(body)
+            document = parse_json(body)
         except ValueError as error:
             raise ValueError(f"{self.uri(key)} is not JSON: {error}") from error
         return document

@@ -5,7 +5,7 @@ writes and the domain has to check as a file, evaluation.json and baseline.json,
 """
 
 from skyloop.documents.alert import Alert, Event, PublishAlertRequest, PublishAlertResponse, ServiceError, Severity
-from skyloop.documents.base import Document, JsonObject, Request
+from skyloop.documents.base import Document, JsonObject, Request, parse_json
 from skyloop.documents.dataset import (
     SPLITS,
     AssembleRequest,
@@ -105,4 +105,5 @@ __all__ = [
     "SweepRequest",
     "SweepResponse",
     "Thresholds",
+    "parse_json",
 ]

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object whose fields are not known yet, or do not matter: parse it into a model before reading any of them."""
+
+
+def parse_json(text: str | bytes) -> object:
+    """Parse JSON of any origin. Raises ValueError for whatever is wrong with it, being nested too deeply included."""
+    try:
+        document: object = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return document
 
 
 class Document(BaseModel):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from skyloop.documents import parse_json
 from skyloop.layout import CAPTURES
 
 _KEY = re.compile(
@@ -62,7 +63,7 @@ class Part:
         if not isinstance(self.data, str):
             return self.data
         try:
-            return json.loads(self.body())
+            return parse_json(self.body())
         except ValueError as error:
             raise CaptureUnreadable(f"the captured data is not JSON: {error}") from error
 
@@ -104,7 +105,7 @@ def parse_capture(lines: Iterable[bytes]) -> Iterator[CaptureRecord | Problem]:
         if not line.strip():
             continue
         try:
-            yield _record(json.loads(line))
+            yield _record(parse_json(line))
         except CaptureUnreadable as error:
             yield Problem(number, str(error))
         except ValueError as error:

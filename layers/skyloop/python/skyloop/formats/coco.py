@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from skyloop.documents import parse_json
 from skyloop.formats.groundtruth import MAX_CATEGORIES
 
 SHOWN_MISTAKES = 5
@@ -87,7 +88,7 @@ class CocoFile(_Entry):
 def read_coco(body: bytes) -> CocoFile:
     """Read and check a file. Raises CocoRefused, which names the first mistakes and where they are."""
     try:
-        document = json.loads(body.decode("utf-8-sig"))
+        document = parse_json(body.decode("utf-8-sig"))
     except ValueError as error:
         raise CocoRefused(f"cannot be read as JSON: {error}", "Give a COCO detection file.") from error
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from skyloop.documents import JsonObject
+from skyloop.documents import JsonObject, parse_json
 from skyloop.layout import notification_key
 
 
@@ -27,7 +26,7 @@ def uploads_in(body: str) -> list[Upload]:
     keys), in case a bucket sends to the queue directly. S3's test message names none. Raises ValueError for anything
     else.
     """
-    message = json.loads(body)
+    message = parse_json(body)
     if not isinstance(message, dict):
         raise ValueError("an upload message is a JSON object")
     try:

@@ -1,0 +1,477 @@
+"""What the cloud acknowledged is kept, however its process ends.
+
+MiniStack saves its state at a clean stop only. Here it is written down as it changes (:mod:`laptop.journal`):
+
+- a write to a table before it is done, and an execution's history event by event;
+- what was set up (stacks, functions, roles, queues, rules, alarms, …) before the request that did it is answered,
+  except while a stack is being made or changed: its parts belong together, and after a kill the deployment begins
+  again;
+- messages that the cloud itself puts into queues a second later: one that is lost is one that the sweep makes up for;
+- metrics and logs ten seconds later.
+
+S3 writes objects to files itself; here its errors are passed on instead of being logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ministack import app
+from ministack.core import persistence, responses
+from ministack.services import cloudformation, cloudwatch, dynamodb, s3, stepfunctions
+
+from laptop.documents import Document
+from laptop.journal import Journal, JournalBroken, LoggedRequest, NotStored
+from laptop.ministack_patches.patching import Original, patch
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+FILE = "cloud.sqlite"
+_COMPACT = 5000  # requests that are logged before a snapshot of the tables takes their place
+_SECONDS = 1.0  # between snapshots of what may be written a moment later
+_READS = ("Describe", "List", "Get", "BatchGet", "Query", "Scan", "Receive", "Test", "Lookup", "Filter", "Validate")
+# What has a journal of its own, or may be lost with the last second.
+_LATER = {"dynamodb", "logs", "sagemaker", "sts"}
+_LATER_OPERATIONS = {
+    "StartExecution",
+    "StopExecution",
+    "PutEvents",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "PutMetricData",
+}
+_TELEMETRY = {"cloudwatch:metrics", "cloudwatch_logs"}
+_TELEMETRY_SECONDS = 10.0
+
+
+class Keeper:
+    """Writes the emulator's state to a journal, and brings it back."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        """What the last start found to put right, in sentences."""
+        self._journal: Journal | None = None
+        self._written: dict[str, str] = {}  # digest of each snapshot
+        self._changed = threading.Event()
+        self._stopping = threading.Event()
+        self._writing = threading.Lock()
+        self._tables = threading.RLock()  # requests to tables are logged in the order in which they are done
+        self._inside = threading.local()
+        self._logged = 0
+        self._since_snapshot = 0
+        self._histories: dict[str, int] = {}  # events of each execution that are written down
+        self._histories_lock = threading.Lock()
+        self._replaying = False
+        self._known_tables: frozenset[object] = frozenset()
+        self._telemetry_written = 0.0
+
+    @property
+    def journal(self) -> Journal:
+        """Opened at the first use, in the folder that MiniStack keeps its state in."""
+        if self._journal is None:
+            self._journal = Journal(Path(persistence.STATE_DIR) / FILE)
+        return self._journal
+
+    def _set_aside(self, reason: JournalBroken) -> None:
+        """Begin with an empty journal; the one that cannot be read stays for who wants to look into it."""
+        file = Path(persistence.STATE_DIR) / FILE
+        broken = file.with_name(f"{FILE}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+        if self._journal is not None:
+            self._journal.close()
+        for end in ("-wal", "-shm"):
+            file.with_name(f"{FILE}{end}").unlink(missing_ok=True)
+        file.replace(broken)
+        self._journal = None
+        self.found.append(f"{reason}. It was set aside as {broken.name}, and the cloud begins without what was in it.")
+
+    # ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def touch(self) -> None:
+        """Something changed that may be written down a moment later."""
+        self._changed.set()
+
+    def guard(self, scope: Message, send: Send) -> Send:
+        """A `send` that answers a request once what it changed is written down, and else that it failed."""
+        if not _writes(scope):
+            return send
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._changed.set()
+                if _at_once(scope):
+                    try:
+                        await asyncio.to_thread(self.write_snapshots)
+                    except OSError as error:
+                        log.error("A change could not be written down: %s", error)
+                        message = {**message, "status": 500}
+            await send(message)
+
+        return sending
+
+    def write_snapshots(self, *, everything: bool = False) -> None:
+        """Write down what changed; nothing while a stack is in progress. Raises OSError: then all is as it was."""
+        with self._writing:
+            if _deploying():
+                return
+            self._changed.clear()
+            try:
+                self._write(everything=everything)
+            except BaseException:
+                self._changed.set()
+                raise
+
+    def _write(self, *, everything: bool) -> None:
+        tables_changed = self._table_names() != self._known_tables  # by a stack, which is no request to a table
+        everything = everything or tables_changed
+        now = time.monotonic()
+        telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
+        states = {
+            name: _serialized(get_state) for name, get_state in _states().items() if name not in _TELEMETRY or telemetry
+        }
+        with self._tables:
+            covered = None
+            if everything or self._since_snapshot >= _COMPACT:
+                states["dynamodb"] = _serialized(dynamodb.get_state)
+                covered = self._logged
+            digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in states.items()}
+            new = {name: states[name] for name, digest in digests.items() if self._written.get(name) != digest}
+            if new or covered is not None:
+                self.journal.put_snapshots(new, covered)
+            if covered is not None:
+                self._since_snapshot = 0
+            self._written |= digests
+            self._known_tables = self._table_names()
+        if telemetry:
+            self._telemetry_written = now
+
+    @staticmethod
+    def _table_names() -> frozenset[object]:
+        return frozenset(dynamodb._tables._data)
+
+    def start(self) -> None:
+        """Begin to write down a moment later what changes by itself."""
+        threading.Thread(target=self._write_later, name="journal", daemon=True).start()
+
+    def _write_later(self) -> None:
+        while not self._stopping.wait(_SECONDS):
+            if self._changed.is_set():
+                try:
+                    self.write_snapshots()
+                except OSError as error:
+                    log.error("The state could not be written down: %s", error)
+                except Exception:
+                    log.exception("The state could not be written down")
+
+    def stop(self) -> None:
+        """Write down everything and close. Raises OSError where that fails; the journal is as it was then."""
+        self._stopping.set()
+        try:
+            self.write_snapshots(everything=True)
+        finally:
+            self.journal.close()
+
+    # ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def change_table(self, operation: str, original: Original, request: Document) -> Any:
+        """Log a write to a table, then do it. One that cannot be logged is not done."""
+        if self._replaying or getattr(self._inside, "logged", False):  # part of a request that is logged
+            return original(request)
+        with self._tables:
+            context = {"account": responses.get_account_id(), "region": responses.get_region()}
+            try:
+                self._logged = self.journal.log(operation, {**context, "request": request})
+            except NotStored as error:
+                log.error("A write to a table was refused: %s", error)
+                return responses.error_response_json("InternalServerError", "The write could not be stored.", 500)
+            self._since_snapshot += 1
+            if self._since_snapshot >= _COMPACT:
+                self._changed.set()
+            self._inside.logged = True
+            try:
+                return original(request)
+            finally:
+                self._inside.logged = False
+
+    def _replay(self, logged: LoggedRequest) -> None:
+        responses.set_request_account_id(logged.request["account"])
+        responses.set_request_region(logged.request["region"])
+        getattr(dynamodb, logged.operation)(logged.request["request"])
+        self._logged = logged.number
+        self._since_snapshot += 1
+
+    # ── Executions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep_execution(self, record: Document) -> None:
+        """Write down an execution's record and the events that are new in its history."""
+        arn = record.get("executionArn")
+        if not arn or self._replaying:
+            return
+        with self._histories_lock:
+            known = self._histories.get(arn, 0)
+            events = list(record["events"])
+            header = {name: value for name, value in record.items() if name != "events"}
+            try:
+                self.journal.put_execution(
+                    arn, _plain(header), {n: _plain(events[n]) for n in range(known, len(events))}
+                )
+            except NotStored as error:
+                log.error("An execution's history could not be written down: %s", error)  # it is with its next event
+                return
+            self._histories[arn] = len(events)
+
+    # ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def load(self) -> None:
+        """Bring back what was written down; a journal that cannot be read is set aside. Raises NotStored."""
+        try:
+            self._bring_back()
+        except JournalBroken as reason:
+            self._set_aside(reason)
+            self._bring_back()
+
+    def _bring_back(self) -> None:
+        snapshots = self.journal.snapshots()
+        states = {name: json.loads(text, object_hook=persistence._json_object_hook) for name, text in snapshots.items()}
+        executions = self.journal.executions()
+        states.setdefault("cloudwatch", {}).update(states.pop("cloudwatch:metrics", {}))
+        kept = {arn: len(record["events"]) for arn, record in executions.items()}
+        self._replaying = True
+        try:
+            for name, module in app._state_map.items():
+                state = states.get(name)
+                if name == "stepfunctions" and (state or executions):
+                    state = {**(state or {}), "executions": executions}
+                if state:
+                    self._load(name, module, state)
+            requests = list(self.journal.requests())
+            for logged in requests:
+                self._replay(logged)
+        finally:
+            self._replaying = False
+        for arn, record in executions.items():
+            self._histories[arn] = len(record["events"])
+            if len(record["events"]) < kept[arn]:  # it begins again
+                self.journal.forget_events(arn, len(record["events"]))
+        self._written = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in snapshots.items()}
+        self._known_tables = self._table_names()
+        if requests:
+            self.found.append(f"{len(requests)} writes to tables since the last snapshot were done again.")
+
+    def _load(self, name: str, module: str, state: Document) -> None:
+        try:
+            app._get_module(module).load_persisted_state(state)
+        except Exception:
+            log.exception("The state of %s could not be restored", name)
+            self.found.append(f"The state of {name} could not be restored; it begins empty. The log has the reason.")
+
+
+KEEPER = Keeper()
+
+
+def _plain(document: Document) -> Document:
+    plain: Document = json.loads(json.dumps(document, default=persistence._json_default))
+    return plain
+
+
+def _serialized(get_state: Callable[[], Any]) -> str:
+    """A service's state as text. Other threads may change it meanwhile: then it is read again."""
+    for _ in range(100):
+        try:
+            return json.dumps(get_state(), default=persistence._json_default, ensure_ascii=False)
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
+    raise RuntimeError("a service's state changes too fast to be written down")
+
+
+def _states() -> dict[str, Callable[[], Any]]:
+    """What makes each service's state; without tables and executions, which are written down one by one."""
+    states = {name: make for name, make in app._build_persistence_save_dict().items() if name != "dynamodb"}
+    states["stepfunctions"] = lambda: {
+        "state_machines": stepfunctions._state_machines,
+        "tags": stepfunctions._tags,
+        "activities": stepfunctions._activities,
+        "state_machine_versions": stepfunctions._state_machine_versions,
+        "state_machine_aliases": stepfunctions._state_machine_aliases,
+        "map_runs": stepfunctions._map_runs,
+    }
+    states["cloudwatch"] = lambda: {
+        "alarms": cloudwatch._alarms,
+        "composite_alarms": cloudwatch._composite_alarms,
+        "composite_triggers": cloudwatch._composite_triggers,
+        "dashboards": cloudwatch._dashboards,
+        "resource_tags": cloudwatch._resource_tags,
+    }
+    states["cloudwatch:metrics"] = lambda: {
+        "metrics": cloudwatch._metrics,
+        "alarm_history": cloudwatch._alarm_history,
+    }
+    return states
+
+
+def _deploying() -> bool:
+    return any(
+        str(stack["StackStatus"]).endswith("IN_PROGRESS") for stack in list(cloudformation._stacks._data.values())
+    )
+
+
+def _writes(scope: Message) -> bool:
+    return str(scope["method"]) not in ("GET", "HEAD", "OPTIONS")
+
+
+def _at_once(scope: Message) -> bool:
+    """Whether an answer has to wait for a snapshot."""
+    headers = dict(scope["headers"])
+    service = _service(headers.get(b"authorization", b""))
+    # The target of the JSON protocols, or the end of the path of RPC v2 and REST.
+    target = headers.get(b"x-amz-target", b"").rpartition(b".")[2].decode("latin-1")
+    operation = target or str(scope["path"]).rpartition("/")[2]
+    if service in _LATER or operation in _LATER_OPERATIONS or operation.startswith(_READS):
+        return False
+    if service == "s3":  # objects are files; what is set on a bucket is not
+        return "/" not in str(scope["path"]).strip("/")
+    return operation != "invocations"
+
+
+def _service(authorization: bytes) -> str:
+    scope = authorization.partition(b"Credential=")[2].partition(b",")[0].split(b"/")
+    return scope[3].decode("latin-1") if len(scope) == 5 else ""
+
+
+_TABLE_WRITES = (
+    "_create_table",
+    "_delete_table",
+    "_update_table",
+    "_put_item",
+    "_delete_item",
+    "_update_item",
+    "_batch_write_item",
+    "_transact_write_items",
+    "_execute_statement",
+    "_batch_execute_statement",
+    "_execute_transaction",
+    "_update_ttl",
+    "_update_continuous_backups",
+    "_tag_resource",
+    "_untag_resource",
+    "_put_resource_policy",
+    "_delete_resource_policy",
+)
+
+
+def _log_writes(operation: str) -> None:
+    @patch(
+        f"services.dynamodb:{operation}",
+        because="in MiniStack a write to a table is gone when the process is killed",
+        proof="test_kills.py::test_what_was_acknowledged_survives_a_kill",
+    )
+    def _change(original: Original, request: Document) -> Any:
+        return KEEPER.change_table(operation, original, request)
+
+
+for _operation in _TABLE_WRITES:
+    _log_writes(_operation)
+
+
+@patch(
+    "services.stepfunctions:_add_event",
+    because="in MiniStack an execution is gone when the process is killed",
+    proof="test_kills.py::test_an_execution_that_was_started_survives_a_kill",
+)
+def _keep_event(original: Original, execution: Document, *rest: Any) -> Any:
+    event = original(execution, *rest)
+    KEEPER.keep_execution(execution)
+    KEEPER.touch()
+    return event
+
+
+@patch(
+    "services.stepfunctions:_emit_execution_status_event",
+    because="in MiniStack an execution is gone when the process is killed",
+    proof="test_kills.py::test_an_execution_that_was_started_survives_a_kill",
+)
+def _keep_status(original: Original, execution: Document) -> None:
+    KEEPER.keep_execution(execution)
+    original(execution)
+
+
+@patch(
+    "app:_load_persisted_state",
+    because="MiniStack reads what it saved at the last clean stop",
+    proof="test_kills.py::test_what_was_acknowledged_survives_a_kill",
+)
+def _load_state(original: Original) -> None:
+    KEEPER.load()
+
+
+@patch(
+    "app:save_all",
+    because="MiniStack writes what it has at a clean stop, over what was there, and goes on when that fails",
+    proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
+)
+def _save_all(original: Original, services: Document) -> None:
+    KEEPER.stop()
+
+
+_not_written: contextvars.ContextVar[list[OSError] | None] = contextvars.ContextVar("not_written", default=None)
+
+
+@patch(
+    "services.s3:_atomic_write",
+    because="MiniStack logs that an object could not be written to disk, and goes on",
+    proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
+)
+def _atomic_write(original: Original, path: str, data: Any, **named: Any) -> None:
+    try:
+        original(path, data, **named)
+    except OSError as error:
+        if (errors := _not_written.get()) is not None:
+            errors.append(error)
+        raise
+
+
+@patch(
+    "services.s3:handle_request",
+    because="MiniStack answers 200 for an object that it could not write to disk",
+    proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
+)
+async def _handle_s3(
+    original: Original, method: str, path: str, headers: Document, body: bytes, query: Document
+) -> Any:
+    errors: list[OSError] = []
+    token = _not_written.set(errors)
+    bucket_name, _, key = path.lstrip("/").partition("/")
+    bucket = s3._buckets.get(bucket_name) or {"objects": {}}
+    object_before = bucket["objects"].get(key)
+    versions_before = list(s3._object_versions.get((bucket_name, key)) or [])
+    try:
+        answer = await original(method, path, headers, body, query)
+    except OSError as error:
+        errors.append(error)
+    finally:
+        _not_written.reset(token)
+    if not errors:
+        return answer
+    log.error("%s %s could not be stored: %s", method, path, errors[0])
+    if object_before is None:
+        bucket["objects"].pop(key, None)
+    else:
+        bucket["objects"][key] = object_before
+    if versions_before:
+        s3._object_versions[(bucket_name, key)] = versions_before
+    else:
+        s3._object_versions.pop((bucket_name, key), None)
+    message = "<Error><Code>ServiceUnavailable</Code><Message>The object could not be stored.</Message></Error>"
+    return 503, {"Content-Type": "application/xml"}, message.encode()

@@ -1,0 +1,324 @@
+"""What was acknowledged is there after SIGKILL, and a disk that takes nothing loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from laptop import lifecycle
+from laptop.account import client_settings, read_keys
+from laptop.running import Running
+from tests.conformance.conftest import wait_until
+
+pytestmark = pytest.mark.xdist_group("kills")
+
+
+class Home:
+    """A cloud without a stack that is killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.running: Running | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.running, self._process = lifecycle.start(self.folder, port=0)
+
+    def client(self, service: str, attempts: int = 1) -> Any:
+        assert self.running
+        settings = client_settings(self.running.endpoint_url, read_keys(self.folder))
+        return boto3.client(service, config=Config(retries={"total_max_attempts": attempts}), **settings)
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def kill(self) -> None:
+        assert self._process
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def again(self) -> None:
+        self.kill()
+        self.start()
+
+    def stop(self) -> None:
+        assert self._process
+        lifecycle.stop(self._process)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path / "home")
+    home.start()
+    yield home
+    home.stop()
+
+
+def make_table(home: Home) -> None:
+    home.client("dynamodb").create_table(
+        TableName="table",
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def key(name: str) -> dict[str, Any]:
+    return {"TableName": "table", "Key": {"name": {"S": name}}}
+
+
+def test_what_was_acknowledged_survives_a_kill(home: Home) -> None:
+    make_table(home)
+    table, s3, sqs = home.client("dynamodb"), home.client("s3"), home.client("sqs")
+    table.put_item(TableName="table", Item={"name": {"S": "a"}, "n": {"N": "1"}})
+    table.update_item(**key("a"), UpdateExpression="ADD n :n", ExpressionAttributeValues={":n": {"N": "2"}})
+    with suppress(ClientError):
+        table.put_item(
+            TableName="table",
+            Item={"name": {"S": "a"}},
+            ConditionExpression="attribute_not_exists(#n)",
+            ExpressionAttributeNames={"#n": "name"},
+        )
+    table.put_item(TableName="table", Item={"name": {"S": "gone"}})
+    table.delete_item(**key("gone"))
+    s3.create_bucket(Bucket="bucket")
+    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    versions = [
+        s3.put_object(Bucket="bucket", Key="k", Body=body, Metadata={"of": body.decode()})["VersionId"]
+        for body in (b"first", b"second")
+    ]
+    s3.put_object(Bucket="bucket", Key="removed", Body=b"x")
+    s3.delete_object(Bucket="bucket", Key="removed")
+    url = sqs.create_queue(QueueName="queue")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="kept")
+    arn = home.client("sns").create_topic(Name="topic")["TopicArn"]
+    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    home.client("ssm").put_parameter(Name="/a", Value="b", Type="String")
+    home.client("cloudwatch").put_metric_alarm(
+        AlarmName="alarm",
+        Namespace="N",
+        MetricName="M",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+        Statistic="Sum",
+    )
+    for _ in range(2):
+        home.again()
+        assert home.client("dynamodb").get_item(**key("a"))["Item"] == {"name": {"S": "a"}, "n": {"N": "3"}}
+        assert "Item" not in home.client("dynamodb").get_item(**key("gone"))
+        s3 = home.client("s3")
+        current = s3.get_object(Bucket="bucket", Key="k")
+        assert (current["Body"].read(), current["Metadata"]) == (b"second", {"of": "second"})
+        assert s3.get_object(Bucket="bucket", Key="k", VersionId=versions[0])["Body"].read() == b"first"
+        assert [each["Key"] for each in s3.list_objects_v2(Bucket="bucket")["Contents"]] == ["k"]
+        assert s3.get_bucket_versioning(Bucket="bucket")["Status"] == "Enabled"
+        attributes = home.client("sqs").get_queue_attributes(
+            QueueUrl=home.client("sqs").get_queue_url(QueueName="queue")["QueueUrl"], AttributeNames=["All"]
+        )
+        assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "1"
+        assert [topic["TopicArn"] for topic in home.client("sns").list_topics()["Topics"]] == [arn]
+        assert home.client("iam").get_role(RoleName="role")["Role"]["Arn"] == role
+        assert home.client("ssm").get_parameter(Name="/a")["Parameter"]["Value"] == "b"
+        assert home.client("cloudwatch").describe_alarms()["MetricAlarms"][0]["AlarmName"] == "alarm"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_acknowledged_is_lost_at_any_moment(home: Home, seed: int) -> None:
+    """Writers go on until the process is killed under them; what they were told is done must be there."""
+    chance = random.Random(seed)
+    make_table(home)
+    home.client("s3").create_bucket(Bucket="bucket")
+    acknowledged: dict[str, set[str]] = {"item": set(), "object": set(), "count": set()}
+
+    def write(worker: int) -> None:
+        table, s3 = home.client("dynamodb"), home.client("s3")
+        for number in range(100_000):
+            name = f"{worker}-{number}"
+            try:
+                table.put_item(TableName="table", Item={"name": {"S": name}, "body": {"S": "x" * 200}})
+                acknowledged["item"].add(name)
+                s3.put_object(Bucket="bucket", Key=name, Body=name.encode() * 50)
+                acknowledged["object"].add(name)
+                table.update_item(
+                    **key(f"counter-{worker}"),
+                    UpdateExpression="ADD n :n",
+                    ExpressionAttributeValues={":n": {"N": "1"}},
+                )
+                acknowledged["count"].add(name)
+            except (ClientError, BotoCoreError, OSError):
+                return
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write, worker) for worker in range(4)]
+        enough = chance.randint(20, 200)
+        wait_until(lambda: len(acknowledged["count"]) >= enough)
+        home.kill()
+        for writer in writers:
+            writer.result()
+    home.start()
+    table, s3 = home.client("dynamodb"), home.client("s3")
+    found = {
+        item["name"]["S"] for page in table.get_paginator("scan").paginate(TableName="table") for item in page["Items"]
+    }
+    assert acknowledged["item"] <= found
+    for worker in range(4):
+        done = sum(name.startswith(f"{worker}-") for name in acknowledged["count"])
+        counted = int(table.get_item(**key(f"counter-{worker}")).get("Item", {"n": {"N": "0"}})["n"]["N"])
+        assert done <= counted <= done + 1  # the one under way when the process ended
+    for name in acknowledged["object"]:
+        assert s3.get_object(Bucket="bucket", Key=name)["Body"].read() == name.encode() * 50
+
+
+MACHINE = {
+    "QueryLanguage": "JSONata",
+    "StartAt": "Wait",
+    "States": {"Wait": {"Type": "Wait", "Seconds": 1, "Next": "Done"}, "Done": {"Type": "Succeed"}},
+}
+
+
+def test_an_execution_that_was_started_survives_a_kill(home: Home) -> None:
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+    states = home.client("stepfunctions")
+    machine = states.create_state_machine(name="machine", definition=json.dumps(MACHINE), roleArn=role)
+    arn = machine["stateMachineArn"]
+    first = states.start_execution(stateMachineArn=arn, name="first", input='{"a": 1}')["executionArn"]
+    wait_until(lambda: states.describe_execution(executionArn=first)["status"] == "SUCCEEDED")
+    second = states.start_execution(stateMachineArn=arn, name="second", input='{"b": 2}')["executionArn"]
+    for _ in range(2):
+        home.again()
+        states = home.client("stepfunctions")
+        assert states.describe_execution(executionArn=first)["status"] == "SUCCEEDED"
+        kept = states.describe_execution(executionArn=second)
+        assert kept["input"] == '{"b": 2}'
+    wait_until(lambda: states.describe_execution(executionArn=second)["status"] == "SUCCEEDED")
+    history = states.get_execution_history(executionArn=second)["events"]
+    assert [event["type"] for event in history].count("ExecutionStarted") == 1
+    assert [event["id"] for event in history] == list(range(1, len(history) + 1))
+
+
+@pytest.fixture
+def full_disk(home: Home) -> Iterator[Callable[[bool], None]]:
+    """`full_disk(True)`: no file of the cloud's process may grow, as on a full disk. Undone at the end."""
+
+    def limit(full: bool) -> None:
+        largest = 0 if full else resource.RLIM_INFINITY
+        resource.prlimit(home.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+
+    yield limit
+    limit(False)
+
+
+def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable[[bool], None]) -> None:
+    make_table(home)
+    table, s3 = home.client("dynamodb"), home.client("s3")
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="old", Body=b"old")
+    table.put_item(TableName="table", Item={"name": {"S": "old"}})
+    full_disk(True)
+    for ask in (
+        lambda: s3.put_object(Bucket="bucket", Key="new", Body=b"new"),
+        lambda: s3.put_object(Bucket="bucket", Key="old", Body=b"changed"),
+        lambda: table.put_item(TableName="table", Item={"name": {"S": "new"}}),
+        lambda: table.delete_item(**key("old")),
+        lambda: home.client("sqs").create_queue(QueueName="queue"),
+    ):
+        with pytest.raises(ClientError) as refused:
+            ask()
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+    assert s3.get_object(Bucket="bucket", Key="old")["Body"].read() == b"old"
+    assert "Item" in table.get_item(**key("old"))
+    assert "Item" not in table.get_item(**key("new"))
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket="bucket")["Contents"]] == ["old"]
+    full_disk(False)
+    # There is room again, and nobody has to start anything anew.
+    s3.put_object(Bucket="bucket", Key="new", Body=b"new")
+    table.put_item(TableName="table", Item={"name": {"S": "new"}})
+    home.client("sqs").create_queue(QueueName="queue")
+    home.again()
+    table, s3 = home.client("dynamodb"), home.client("s3")
+    assert s3.get_object(Bucket="bucket", Key="old")["Body"].read() == b"old"
+    assert s3.get_object(Bucket="bucket", Key="new")["Body"].read() == b"new"
+    assert {"Item"} <= table.get_item(**key("new")).keys() & table.get_item(**key("old")).keys()
+    assert home.client("sqs").get_queue_url(QueueName="queue")
+
+
+TEMPLATE = textwrap.dedent(
+    """
+    AWSTemplateFormatVersion: "2010-09-09"
+    Resources:
+      Bucket: {Type: AWS::S3::Bucket, Properties: {BucketName: killed-data}}
+      Table:
+        Type: AWS::DynamoDB::Table
+        Properties:
+          BillingMode: PAY_PER_REQUEST
+          AttributeDefinitions: [{AttributeName: name, AttributeType: S}]
+          KeySchema: [{AttributeName: name, KeyType: HASH}]
+      Group: {Type: AWS::SageMaker::ModelPackageGroup, Properties: {ModelPackageGroupName: killed}}
+    Outputs:
+      Bucket: {Value: !Ref Bucket}
+      Table: {Value: !Ref Table}
+    """
+)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_first_start_may_be_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    (tmp_path / "samconfig.toml").write_text('version = 0.1\n[laptop.deploy.parameters]\nstack_name = "killed"\n')
+    home = tmp_path / "home"
+    where = {"template": tmp_path / "template.yaml", "samconfig": tmp_path / "samconfig.toml", "port": 0}
+    chance = random.Random(seed)
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            lines: list[str] = []
+            upping = pool.submit(lifecycle.up, home, progress=lines.append, **where)
+            wait_until(lambda: lines or upping.done())  # noqa: B023 (it is over within this turn)
+            time.sleep(chance.uniform(0, 0.3))  # a moment of the deployment
+            for server in _servers(home):
+                os.kill(server, signal.SIGKILL)
+            with suppress(Exception):
+                upping.result()
+    running = lifecycle.up(home, **where)
+    try:
+        assert running.outputs["Bucket"] == "killed-data"
+        client = boto3.client("dynamodb", **client_settings(running.endpoint_url, read_keys(home)))
+        client.put_item(TableName=running.outputs["Table"], Item={"name": {"S": "a"}})
+        assert running.pid
+        os.kill(running.pid, signal.SIGKILL)
+        wait_until(lambda: not _servers(home))
+        running = lifecycle.up(home, **where)
+        client = boto3.client("dynamodb", **client_settings(running.endpoint_url, read_keys(home)))
+        assert "Item" in client.get_item(TableName=running.outputs["Table"], Key={"name": {"S": "a"}})
+    finally:
+        lifecycle.down(home)
+
+
+def _servers(home: Path) -> list[int]:
+    listed = subprocess.run(["ps", "-eww", "-o", "pid=,stat=,command="], capture_output=True, text=True, check=True)
+    return [
+        int(line.split()[0])
+        for line in listed.stdout.splitlines()
+        if "laptop.server" in line and str(home) in line and not line.split()[1].startswith("Z")
+    ]
