@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 
 from botocore.exceptions import ClientError
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 from skyloop.documents import Detection, EndpointResponse, JsonObject
-from skyloop.formats.images import media_type
+from skyloop.formats.pictures import READABLE, ImageRefused, media_type, open_picture
 
 from cli.cloud import Cloud
 from cli.errors import CliError, error_code
@@ -121,9 +120,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def upright(body: bytes) -> Image.Image:
-    """The image as people see it: EXIF orientation applied, RGB. Detections are given in its pixels."""
-    with Image.open(BytesIO(body)) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+    """The image as the model saw it. Detections are given in its pixels. Raises ImageRefused."""
+    return open_picture(body, READABLE).decode()
 
 
 def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Image.Image:
@@ -150,7 +148,7 @@ def save_picture(found: ImageDetections, target: Path) -> None:
         picture = draw_detections(upright(found.path.read_bytes()), found.detections)
         target.parent.mkdir(parents=True, exist_ok=True)
         picture.save(target, quality=92, subsampling=0)  # thin lines keep their color
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+    except (ImageRefused, OSError, ValueError) as error:
         raise CliError(
             f"{found.path} cannot be drawn: {error}", "Use --json for the boxes without a picture."
         ) from error

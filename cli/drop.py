@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import uuid
-import warnings
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from botocore.exceptions import ClientError
-from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
 from skyloop import layout
 from skyloop.aws.storage import MISSING_CODES, ObjectMissing, Storage
 from skyloop.formats.coco import CocoFile, CocoRefused, merge_coco, read_coco
+from skyloop.formats.pictures import ImageRefused, open_picture
 
 from cli.categories import add_categories
 from cli.cloud import Cloud
@@ -71,20 +69,12 @@ def new_correlation_id() -> str:
 
 
 def why_unusable(image: Image) -> str | None:
-    """Why a file looks unusable; None when its header can be read. It is uploaded anyway: the pipeline decides."""
+    """Why the pipeline will not use a file, by its header; None when that is good. It is uploaded all the same."""
     try:
-        if image.path.stat().st_size == 0:
-            return "is empty"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(image.path):
-                return None
-    except UnidentifiedImageError:
-        return "is not an image that Pillow knows"
-    except PillowImage.DecompressionBombError:
-        return "claims far more pixels than a photograph has"
-    except Exception as error:  # Pillow's readers raise many kinds of errors at a malformed header
-        return f"cannot be opened ({error})"
+        open_picture(image.path.read_bytes())
+    except ImageRefused as refused:
+        return refused.reason
+    return None
 
 
 def _is_there(s3: S3Client, bucket: str, key: str, md5: str) -> bool | None:

@@ -62,7 +62,7 @@ def drop(
 
 def _warn(out: Output, report: DropReport, labels: Path | None) -> None:
     for name, why in report.suspicious.items():
-        out.warn(f"{name} {why}; uploaded all the same, the pipeline will quarantine it with the reason")
+        out.warn(f"{name}: {why}; uploaded all the same, the pipeline will quarantine it with the reason")
     if missing := report.entries_without_image:
         out.warn(f"{len(missing)} entries of {labels} name no image here (or one of several), such as {missing[0]}")
     if report.images_without_entry:

@@ -65,18 +65,22 @@ def test_later_training_starts_from_the_champion_whatever_the_base_weights(weigh
     assert "weights" not in arguments["HyperParameters"]
 
 
-def test_on_demand_training_asks_for_nothing_of_spot() -> None:
+def test_on_demand_training_does_not_wait_for_spot() -> None:
     arguments = train({})
     assert arguments["EnableManagedSpotTraining"] is False
     assert arguments["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
-    assert "CheckpointConfig" not in arguments
 
 
-def test_spot_training_waits_as_long_again_and_resumes_from_its_checkpoints() -> None:
+def test_spot_training_waits_as_long_again() -> None:
     arguments = train({}, UseSpot="true")
     assert arguments["EnableManagedSpotTraining"] is True
     assert arguments["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200}
-    assert arguments["CheckpointConfig"] == {
+
+
+@pytest.mark.parametrize("spot", ["true", "false"])
+def test_training_keeps_its_checkpoints(spot: str) -> None:
+    """Without spot instances too: a machine may be lost, and a training may be stopped at its time limit."""
+    assert train({}, UseSpot=spot)["CheckpointConfig"] == {
         "S3Uri": f"s3://data/model-artifacts/{JOB}/checkpoints/",
         "LocalPath": "/opt/ml/checkpoints",
     }

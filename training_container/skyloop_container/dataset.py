@@ -1,16 +1,22 @@
-"""Read a channel: images with their YOLO labels, each line checked before any is used."""
+"""Read a channel: images with their YOLO labels, each checked before any is used; what cannot be used is left out."""
 
 import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
 
 from .environment import JobError
-from .images import ImageError, decode
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
+
+MOST_DROPPED = 0.5
+"""Of a channel's images: where more cannot be used, the channel itself is wrong, and a result would mean little."""
 
 Box = tuple[int, float, float, float, float]  # category id; center x, center y, width, height as fractions of the image
 
@@ -27,7 +33,19 @@ class Sample:
     boxes: tuple[Box, ...]
 
 
-def read_channel(folder: Path, categories: int) -> list[Sample]:
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An image that was left out, by its name as in Sample, and why."""
+
+    name: str
+    reason: str
+
+    def as_dict(self) -> dict[str, str]:
+        """As the documents of a job list it."""
+        return {"name": self.name, "reason": self.reason}
+
+
+def read_channel(folder: Path, categories: int) -> tuple[list[Sample], list[Dropped]]:
     """Find every `…/images/<name>.<ext>` below a folder and read its `…/labels/<name>.txt`.
 
     Args:
@@ -35,22 +53,41 @@ def read_channel(folder: Path, categories: int) -> list[Sample]:
         categories: the number of categories; ids run from 0.
 
     Returns:
-        Samples sorted by name. An empty label file is a true negative; so is a missing one.
+        Samples sorted by name, and what was left out because image or labels cannot be used: one bad item must not end
+        the job, nor every later one with the same test set. An empty label file is a true negative; so is a missing
+        one.
 
     Raises:
-        JobError: there is no image, or a label file is malformed or names a category that does not exist.
+        JobError: there is no image, or more than half of the images cannot be used; the text names the first.
     """
     images = sorted(p for p in folder.rglob("*") if p.parent.name == "images" and p.suffix.lower() in SUFFIXES)
     if not images:
         raise JobError(f"The channel '{folder.name}' holds no images (looked for */images/*.jpg and the like).")
-    return [
-        Sample(
-            path.relative_to(folder).as_posix(),
-            path,
-            _read_labels(path.parent.parent / "labels" / f"{path.stem}.txt", categories),
+
+    def read(path: Path) -> Sample | Dropped:
+        name = path.relative_to(folder).as_posix()
+        try:
+            boxes = _read_labels(path.parent.parent / "labels" / f"{path.stem}.txt", categories)
+            open_picture(path.read_bytes(), READABLE).decode()
+        except (JobError, ImageRefused, OSError, UnicodeError) as error:
+            return Dropped(name, str(error))
+        return Sample(name, path, boxes)
+
+    with ThreadPoolExecutor(max(len(os.sched_getaffinity(0)), 1)) as pool:
+        items = list(pool.map(read, images))
+    dropped = [item for item in items if isinstance(item, Dropped)]
+    if len(dropped) > MOST_DROPPED * len(items):
+        raise JobError(
+            f"{len(dropped)} of the {len(items)} images of the channel '{folder.name}' cannot be used; the first is "
+            f"{dropped[0].name}: {dropped[0].reason}"
         )
-        for path in images
-    ]
+    return [item for item in items if isinstance(item, Sample)], dropped
+
+
+def report_dropped(channel: str, dropped: list[Dropped], say: Callable[[str], None] = print) -> None:
+    """A line for each image that was left out."""
+    for item in dropped:
+        say(f"left out of {channel}: {item.name}: {item.reason}")
 
 
 def _read_labels(path: Path, categories: int) -> tuple[Box, ...]:
@@ -75,15 +112,13 @@ def _read_labels(path: Path, categories: int) -> tuple[Box, ...]:
 
 
 def read_image(sample: Sample) -> np.ndarray:
-    """The sample's image as (height, width, 3) uint8 RGB.
+    """The sample's image as (height, width, 3) uint8 RGB, upright."""
+    return decode(sample.path.read_bytes())
 
-    Raises:
-        JobError: the file is no usable image; the text names it.
-    """
-    try:
-        return decode(sample.path.read_bytes())
-    except ImageError as error:
-        raise JobError(f"The image {sample.name} cannot be used: {error}") from error
+
+def decode(data: bytes) -> np.ndarray:
+    """An image file as (height, width, 3) uint8 RGB, upright. Raises ImageRefused."""
+    return np.asarray(open_picture(data, READABLE).decode())
 
 
 def to_pixels(box: Box, width: int, height: int) -> tuple[float, float, float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import Sample, read_channel, read_image
+from .dataset import Sample, read_channel, read_image, report_dropped
 from .environment import Environment, JobError, unpack_model
 from .inference import Detector
 from .metrics import EVALUATOR, ScoredImage, compare, score
@@ -62,8 +62,10 @@ def run(environment: Environment) -> str:
     if missing := [name for name in settings.categories if name not in candidate.categories]:
         raise JobError(f"Category mismatch: the candidate does not know {', '.join(missing)}.")
     champion = _load(environment, "champion") if _holds_files(inputs / "champion") else None
-    test = read_channel(inputs / "test", len(settings.categories))
-    reference = read_channel(inputs / "reference", len(settings.categories))
+    test, dropped = read_channel(inputs / "test", len(settings.categories))
+    report_dropped("test", dropped)
+    reference, without = read_channel(inputs / "reference", len(settings.categories))
+    report_dropped("reference", without)
     boxes = sum(len(sample.boxes) for sample in test)
     if not boxes:
         raise JobError(f"None of the {len(test)} test images has a box: nothing can be measured.")
@@ -80,7 +82,8 @@ def run(environment: Environment) -> str:
         "candidate": _scores(candidate, ours, settings.categories),
         "champion": None,
         "comparison": None,
-        "notes": [],
+        "dropped": [item.as_dict() for item in dropped],
+        "notes": [f"{item.name} was left out for both models: {item.reason}" for item in dropped],
         "versions": candidate.card["versions"],
         "evaluator": EVALUATOR,
     }

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from .dataset import Sample, read_image, to_pixels
-from .images import decode
+from .dataset import Sample, decode, read_image, to_pixels
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
@@ -18,7 +17,7 @@ def predict_image(detector: Detector, data: bytes, confidence: float | None) -> 
         confidence: in 0..1; default the one chosen at training.
 
     Raises:
-        ImageError: the bytes are not a usable image.
+        ImageRefused: the bytes are not a usable image.
     """
     image = decode(data)
     prediction = detector.predict(image, confidence)

@@ -32,7 +32,8 @@ def image_statistics(image: np.ndarray) -> dict[str, float]:
     """
     scale = LONG_SIDE / max(image.shape[:2])
     if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        height, width = (max(round(side * scale), 1) for side in image.shape[:2])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     saturation = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1]
     frequency = np.bincount(gray.reshape(-1), minlength=256) / gray.size

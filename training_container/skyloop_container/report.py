@@ -208,7 +208,8 @@ def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], images: Seq
 def _picture(sample: Sample, image: ScoredImage, confidence: float) -> str:
     pixels = read_image(sample)
     scale = min(PICTURE_SIDE / max(pixels.shape[:2]), 1.0)
-    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    height, width = (max(round(side * scale), 1) for side in pixels.shape[:2])
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA) if scale < 1 else pixels
     _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
     boxes = [_rectangle(truth, TRUTH, "6 3") for truth in image.truth]
     right = {name: match_image(image, name)[0] for name in {d.category for d in image.detections}}

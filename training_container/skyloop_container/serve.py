@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import uvicorn
+from skyloop.formats.pictures import BYTES_PER_PIXEL, READABLE, ImageRefused, open_picture
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -20,7 +21,6 @@ from starlette.routing import Route
 from .admission import Bodies, Overloaded, TooLarge, TooSlow, Workers, memory_limit
 from .connections import BoundedProtocol
 from .environment import Environment, JobError
-from .images import ImageError, count_pixels
 from .inference import Detector
 from .predictions import predict_image
 
@@ -31,7 +31,6 @@ STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says th
 QUEUE_PER_WORKER = 8
 # Of the memory, bodies may hold an eighth and pictures a half; the model and the runtime need the rest.
 BODIES_SHARE, PIXELS_SHARE = 1 / 8, 1 / 2
-BYTES_PER_PIXEL = 10  # that decoding a picture and its statistics need at most
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 
 
@@ -40,7 +39,13 @@ class RequestError(ValueError):
 
 
 # How an answer that is no prediction is given: a caller's mistake is 4xx, and never counts against the model.
-STATUS: dict[type[Exception], int] = {RequestError: 400, ImageError: 400, TooSlow: 408, TooLarge: 413, Overloaded: 503}
+STATUS: dict[type[Exception], int] = {
+    RequestError: 400,
+    ImageRefused: 400,
+    TooSlow: 408,
+    TooLarge: 413,
+    Overloaded: 503,
+}
 RETRY = {503: {"Retry-After": "1"}}
 
 
@@ -66,7 +71,7 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
     async def answer(request: Request, confidence: float | None) -> Response:
         body = await bodies.receive(request.stream(), MAX_BODY)
         try:
-            pixels = await asyncio.get_running_loop().run_in_executor(headers, count_pixels, body)
+            pixels = await asyncio.get_running_loop().run_in_executor(headers, _count_pixels, body)
             prediction = await pictures.run(pixels, functools.partial(predict_image, detector, body, confidence))
         finally:
             bodies.release(len(body))
@@ -74,40 +79,52 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
 
     async def invocations(request: Request) -> Response:
         try:
-            _check_content_type(request.headers.get("content-type", ""))
             confidence = parse_confidence(request.headers.get(CUSTOM_ATTRIBUTES, ""))
             if pictures.full:
                 raise Overloaded("The endpoint has as many requests as it can answer; try again later.")
             return await answer(request, confidence)
         except tuple(STATUS) as error:
             status = STATUS[type(error)]
-            return JSONResponse({"error": str(error)}, status, RETRY.get(status))
+            return JSONResponse({"error": _sentence(error)}, status, RETRY.get(status))
         except ClientDisconnect:
             return Response(status_code=400)  # to nobody
 
     return Starlette(routes=[Route("/ping", ping), Route("/invocations", invocations, methods=["POST"])])
 
 
+def _sentence(error: Exception) -> str:
+    """What a caller is told; a refused picture has a code for programs too."""
+    return f"The body cannot be used ({error.code}): {error}" if isinstance(error, ImageRefused) else str(error)
+
+
+def _count_pixels(body: bytes) -> int:
+    return open_picture(body, READABLE).pixels
+
+
 def parse_confidence(attributes: str) -> float | None:
     """The confidence in CustomAttributes, "confidence=0.3" among comma-separated pairs; None where it is not given.
 
-    Other attributes belong to the caller and are ignored.
+    Other attributes belong to the caller and are ignored. A decimal comma ("confidence=0,3") would be read as 0 and a
+    stray 3, which nobody means: it is refused.
 
     Raises:
-        RequestError: it is not a number in 0..1.
+        RequestError: it is not a number in 0..1, or is given twice.
     """
-    for pair in attributes.split(","):
-        name, _, value = pair.partition("=")
-        if name.strip() != "confidence":
-            continue
-        try:
-            confidence = float(value)
-        except ValueError as error:
-            raise RequestError(f"The attribute confidence is not a number: {value!r}.") from error
-        if not 0 <= confidence <= 1:
-            raise RequestError(f"The attribute confidence must be in 0..1, not {confidence}.")
-        return confidence
-    return None
+    pairs = [part.partition("=") for part in attributes.split(",")]
+    given = [number for number, (name, _, _) in enumerate(pairs) if name.strip() == "confidence"]
+    if not given:
+        return None
+    value = pairs[given[0]][2]
+    after = pairs[given[0] + 1] if given[0] + 1 < len(pairs) else ("", "=", "")
+    if len(given) > 1 or (not after[1] and after[0].strip().isdigit()):
+        raise RequestError(f"The attribute confidence must be given once, with a point: {attributes!r}.")
+    try:
+        confidence = float(value)
+    except ValueError as error:
+        raise RequestError(f"The attribute confidence is not a number: {value!r}.") from error
+    if not 0 <= confidence <= 1:
+        raise RequestError(f"The attribute confidence must be in 0..1, not {confidence}.")
+    return confidence
 
 
 def run(environment: Environment) -> None:
@@ -140,10 +157,3 @@ def _setting(name: str, default: int) -> int:
     if value and not (value.isdigit() and int(value) > 0):
         raise JobError(f"{name} must be a positive whole number, not {value!r}.")
     return int(value) if value else default
-
-
-def _check_content_type(content_type: str) -> None:
-    kind = content_type.partition(";")[0].strip().lower()
-    # SageMaker sends application/octet-stream when the caller names no type.
-    if kind and not kind.startswith("image/") and kind != "application/octet-stream":
-        raise RequestError(f"Send an image (Content-Type image/jpeg or image/png), not {kind}.")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from . import base_model
-from .dataset import Sample, link_for_ultralytics, read_channel
+from .dataset import Sample, link_for_ultralytics, read_channel, report_dropped
 from .environment import Environment, JobError
 from .hyperparameters import Hyperparameters, parse_hyperparameters
 from .tracking import Tracker
@@ -35,7 +35,7 @@ def run(environment: Environment) -> None:
     base_model.check_loadable(base)
     print(f"base={base.kind} ({base.detail})", flush=True)
     print(f"images: train={len(train)} validation={len(validation)}; threads={torch.get_num_threads()}", flush=True)
-    resume = _checkpoint_to_resume(environment.checkpoint_dir, hyperparameters)
+    resume = checkpoint_to_resume(environment.checkpoint_dir, hyperparameters)
     tracker = Tracker(
         environment.training_job_name(),
         {"dataset_id": hyperparameters.dataset_id, "correlation_id": hyperparameters.correlation_id, "base": base.kind},
@@ -58,7 +58,9 @@ def _read(environment: Environment, channel: str, hyperparameters: Hyperparamete
     folder = environment.channel(channel)
     if folder is None:
         raise JobError(f"The channel '{channel}' is missing or empty.")
-    return read_channel(folder, len(hyperparameters.categories))
+    samples, dropped = read_channel(folder, len(hyperparameters.categories))
+    report_dropped(channel, dropped, lambda line: print(line, flush=True))
+    return samples
 
 
 def _fit(
@@ -150,7 +152,7 @@ def champion_arguments(categories: int, epochs: int) -> dict[str, Any]:
     return {"optimizer": "AdamW", "lr0": round(rate * share, 6), "momentum": 0.9, "warmup_bias_lr": 0.0}
 
 
-def _checkpoint_to_resume(folder: Path, hyperparameters: Hyperparameters) -> tuple[Path | None, int]:
+def checkpoint_to_resume(folder: Path, hyperparameters: Hyperparameters) -> tuple[Path | None, int]:
     """last.pt of an interrupted run of the same job, and its number of finished epochs; (None, 0) without one.
 
     Checkpoints of another job, or damaged ones, are removed: SageMaker restores everything under the job's checkpoint

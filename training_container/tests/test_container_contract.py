@@ -1,5 +1,6 @@
 """The edges of the container: paths, hyperparameters, channels, base models, the image, and clear failures."""
 
+import ast
 import io
 import json
 import os
@@ -9,11 +10,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from skyloop_container import base_model
 from skyloop_container.dataset import link_for_ultralytics, read_channel, to_pixels
 from skyloop_container.environment import Environment, JobError, unpack_model
 from skyloop_container.hyperparameters import Hyperparameters, parse_hyperparameters, table
-from skyloop_container.train import champion_arguments
+from skyloop_container.train import champion_arguments, checkpoint_to_resume
 
 CONTAINER = Path(__file__).parents[1]
 
@@ -121,14 +123,14 @@ def test_the_readme_lists_every_hyperparameter() -> None:
 def channel(folder: Path, labels: str | None) -> Path:
     (folder / "job" / "images").mkdir(parents=True)
     (folder / "job" / "labels").mkdir()
-    (folder / "job" / "images" / "a.JPG").touch()
+    Image.new("RGB", (20, 20)).save(folder / "job" / "images" / "a.JPG")
     if labels is not None:
         (folder / "job" / "labels" / "a.txt").write_text(labels)
     return folder
 
 
 def test_a_channel_is_read(tmp_path: Path) -> None:
-    (sample,) = read_channel(channel(tmp_path / "c", "1 0.5 0.5 0.2 0.1\n\n0 0.1 0.2 0.05 0.05\n"), 2)
+    ((sample,), _) = read_channel(channel(tmp_path / "c", "1 0.5 0.5 0.2 0.1\n\n0 0.1 0.2 0.05 0.05\n"), 2)
     assert sample.name == "job/images/a.JPG"
     assert sample.boxes == ((1, 0.5, 0.5, 0.2, 0.1), (0, 0.1, 0.2, 0.05, 0.05))
     assert to_pixels(sample.boxes[0], 100, 200) == pytest.approx((40, 90, 20, 20))
@@ -136,7 +138,7 @@ def test_a_channel_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", ["", "\n", None])
 def test_a_true_negative_has_no_boxes(tmp_path: Path, labels: str | None) -> None:
-    assert read_channel(channel(tmp_path / "c", labels), 1)[0].boxes == ()
+    assert read_channel(channel(tmp_path / "c", labels), 1)[0][0].boxes == ()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,34 @@ def test_a_bad_label_is_refused(tmp_path: Path, line: str, reason: str) -> None:
         read_channel(channel(tmp_path / "c", line), 2)
 
 
+def test_one_bad_item_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "test"
+    for name in ("a", "b", "c", "d", "e", "f"):
+        channel(folder / name, "0 0.5 0.5 0.2 0.1\n")
+    Image.new("RGB", (300, 1)).save(folder / "b" / "job" / "images" / "a.JPG")
+    (folder / "c" / "job" / "labels" / "a.txt").write_text("0 0.5 0.5 nan 0.1\n")
+    (folder / "d" / "job" / "labels" / "a.txt").write_bytes(b"\xff\xfe")
+    samples, dropped = read_channel(folder, 1)
+    assert [sample.name[0] for sample in samples] == ["a", "e", "f"]
+    reasons = {item.name[0]: item.reason for item in dropped}
+    assert "300 × 1 pixels" in reasons["b"]
+    assert "0..1" in reasons["c"]
+    assert reasons.keys() == {"b", "c", "d"}
+    (folder / "e" / "job" / "images" / "a.JPG").write_bytes(b"")
+    with pytest.raises(JobError, match="4 of the 6 images of the channel 'test' cannot be used; the first is b/job"):
+        read_channel(folder, 1)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"hyperparameters_sha256": ', "[" * 100_000])
+def test_a_damaged_resume_marker_is_no_checkpoint(tmp_path: Path, content: str) -> None:
+    """What a machine leaves that went away in the middle of a write: the job begins again."""
+    (tmp_path / "job.json").write_text(content)
+    (tmp_path / "last.pt").write_bytes(b"half a checkpoint")
+    assert checkpoint_to_resume(tmp_path, job()) == (None, 0)
+    assert not (tmp_path / "last.pt").exists()
+    assert checkpoint_to_resume(tmp_path, job()) == (None, 0)
+
+
 def test_a_channel_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train" / "job" / "labels").mkdir(parents=True)
     with pytest.raises(JobError, match="channel 'train' holds no images"):
@@ -166,7 +196,7 @@ def test_a_channel_without_images_is_refused(tmp_path: Path) -> None:
 def test_equal_names_of_two_jobs_do_not_collide(tmp_path: Path) -> None:
     for name, line in (("one", "0 0.5 0.5 0.1 0.1"), ("two", "0 0.2 0.2 0.3 0.3")):
         channel(tmp_path / "train" / name, line)
-    samples = read_channel(tmp_path / "train", 1)
+    samples, _ = read_channel(tmp_path / "train", 1)
     data = link_for_ultralytics({"train": samples, "val": samples[:1]}, ["a"], tmp_path / "scratch")
     document = json.loads(data.read_text())
     assert document["names"] == {"0": "a"}
@@ -329,7 +359,26 @@ def test_entrypoint_and_working_folder() -> None:
     assert instructions[0] == ["ARG", "BASE_IMAGE=python:3.11-slim-bookworm"]
     assert instructions[1] == ["FROM", "${BASE_IMAGE}"]
     order = [rest.split()[0] for name, rest in instructions if name == "COPY"]
-    assert order == ["requirements.txt", "LICENSE", "skyloop_container"]  # a change of code does not install again
+    assert order == [  # a change of code does not install again
+        "training_container/requirements.txt",
+        "training_container/LICENSE",
+        "training_container/skyloop_container",
+        "layers/skyloop/python/skyloop/formats/pictures.py",
+    ]
+
+
+def test_the_image_carries_what_its_code_imports_of_the_domain() -> None:
+    """Every module of the domain that the container's code reaches is copied, and may be sent to the builder."""
+    dockerfile = (CONTAINER / "Dockerfile").read_text(encoding="utf-8")
+    context = (CONTAINER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    code = "import sys, skyloop_container.serve; print([n for n in sys.modules if n.startswith('skyloop.')])"
+    reached = set(ast.literal_eval(run_python(code))) - {"skyloop.formats"}
+    assert reached == {"skyloop.formats.pictures", "skyloop.formats.exif"}
+    for module in reached:
+        path = f"layers/skyloop/python/{module.replace('.', '/')}.py"
+        assert f" {path}" in dockerfile
+        assert f"!{path}" in context
+        assert (CONTAINER.parent / path).is_file()
 
 
 def test_serve_does_not_import_torch_or_ultralytics() -> None:

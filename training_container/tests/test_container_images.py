@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from skyloop_container.images import ImageError, decode
+from skyloop.formats.pictures import ImageRefused
+from skyloop_container.dataset import decode
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -52,10 +53,10 @@ def test_orientation_is_applied(orientation: int, turns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"), [(b"", "empty"), (b"hello, I am text" * 9, "not an image"), (b"\xff\xd8\xff", "image")]
+    ("body", "reason"), [(b"", "0 bytes"), (b"hello, I am text" * 9, "text"), (b"\xff\xd8\xff", "end marker")]
 )
 def test_what_is_no_image_is_refused(body: bytes, reason: str) -> None:
-    with pytest.raises(ImageError, match=reason):
+    with pytest.raises(ImageRefused, match=reason):
         decode(body)
 
 
@@ -63,7 +64,7 @@ def test_what_is_no_image_is_refused(body: bytes, reason: str) -> None:
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
 def test_a_truncated_file_is_refused(photo: Image.Image, kind: str, part: float) -> None:
     data = encode(photo, kind)
-    with pytest.raises(ImageError):
+    with pytest.raises(ImageRefused):
         decode(data[: int(len(data) * part)])
 
 
@@ -81,7 +82,7 @@ def claim(width: int, height: int) -> bytes:
 def test_a_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(ImageError, match="100 megapixels"):
+        with pytest.raises(ImageRefused, match="100 megapixels"):
             decode(claim(*size))
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from skyloop_container import evaluate
+from skyloop_container.dataset import decode
 from skyloop_container.environment import Environment, JobError
 from skyloop_container.evaluate import Settings
-from skyloop_container.images import decode
 from skyloop_container.inference import Detection, Prediction
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS, image_statistics
 
@@ -123,12 +124,20 @@ def test_a_test_set_without_boxes_is_refused(base: Path, monkeypatch: pytest.Mon
         run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"), champion=Stub(["square"], "square"))
 
 
-def test_a_damaged_test_image_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = next((base / "processing" / "input" / "test").rglob("*.png"))
-    image.write_bytes(image.read_bytes()[:200])
+def test_a_test_image_that_cannot_be_used_is_left_out_for_both_models(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged, thin, *_ = sorted((base / "processing" / "input" / "test").rglob("*.png"))
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    cv2.imwrite(str(thin), np.zeros((1, 1300, 3), dtype=np.uint8))
     candidate = Stub(["square", "disc"], "square")
-    with pytest.raises(JobError, match=f"{image.name} cannot be used: The image is damaged"):
-        run(base, monkeypatch, candidate=candidate, champion=candidate)
+    run(base, monkeypatch, candidate=candidate, champion=candidate)
+    evaluation = json.loads((base / "processing" / "output" / "evaluation.json").read_text())
+    assert evaluation["images"] == 5
+    assert {item["name"].rpartition("/")[2] for item in evaluation["dropped"]} == {damaged.name, thin.name}
+    assert any("1300 × 1 pixels" in note for note in evaluation["notes"])
+    assert evaluation["champion"]["map50"] == evaluation["candidate"]["map50"]
+    assert thin.name in (base / "processing" / "output" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("value", ["", "square", '{"square": 0}', "[]", "[1]"])

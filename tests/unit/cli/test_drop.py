@@ -87,8 +87,8 @@ def test_unusable_files_are_uploaded_with_a_warning(invoke, cloud: Cloud, tmp_pa
     assert result.exit_code == 0, result.output
     assert len(keys(cloud)) == 4
     said = " ".join(result.stdout.split())
-    assert "empty.jpg is empty" in said
-    assert "text.jpg is not an image that Pillow knows" in said
+    assert "empty.jpg: the file has 0 bytes" in said
+    assert "text.jpg: it is text" in said
     assert "good.jpg" not in said
 
 

@@ -86,7 +86,7 @@ def test_sixteen_bit_pictures_are_cut_into_eight_bit_slices():
     body = encoded(Image.new("I;16", (300, 100), 40_000), "PNG")
     _, images = slice_image(body, line(), CATEGORIES, 256)
     first = Image.open(BytesIO(images[0].body))
-    assert (first.mode, first.getpixel((0, 0))) == ("L", 156)
+    assert (first.mode, first.getpixel((0, 0))) == ("RGB", (156, 156, 156))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from skyloop.aws.storage import ObjectMissing, ObjectTooLarge, Storage
 from skyloop.dataset.slices import TrainingImage, slice_image
 from skyloop.documents import ConvertRequest, ConvertResponse, LabeledImage
 from skyloop.formats.groundtruth import LabeledLine, UnlabeledLine, UnusableLine, categories_of, read_line
-from skyloop.formats.images import MAX_BYTES
+from skyloop.formats.pictures import MAX_BYTES
 from skyloop.formats.yolo import write_labels
 
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png"}

@@ -13,7 +13,7 @@ from io import BytesIO
 from skyloop.dataset.charts import COLORS, histogram, legend, stacked_bars
 from skyloop.dataset.dataset import Dataset
 from skyloop.documents import SPLITS, DatasetDocument, Finding, LabeledImage, Split
-from skyloop.formats.images import eight_bit, open_picture
+from skyloop.formats.pictures import open_picture
 from skyloop.layout import RAW_IMAGES
 
 THUMBNAIL = 400
@@ -59,8 +59,8 @@ class Example:
 
     @classmethod
     def of(cls, split: Split, picture: LabeledImage, body: bytes) -> Example:
-        """Shrink the picture file `body`. Raises ImageRefused or OSError when it cannot be decoded."""
-        small = eight_bit(open_picture(body))
+        """Shrink the picture file `body`. Raises ImageRefused."""
+        small = open_picture(body).decode()
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         buffer = BytesIO()
         small.save(buffer, "JPEG", quality=80)

@@ -12,8 +12,9 @@ from PIL import Image
 from skyloop.documents import Box, ImageFacts
 from skyloop.formats.geometry import Rectangle
 from skyloop.formats.groundtruth import LabeledLine, UnusableLine, boxes_on
-from skyloop.formats.images import ImageRefused, eight_bit, open_picture, read_facts
-from skyloop.formats.orientation import upright_box, upright_picture, upright_size
+from skyloop.formats.images import read_facts
+from skyloop.formats.orientation import upright_box, upright_size
+from skyloop.formats.pictures import ImageRefused, open_picture
 from skyloop.formats.slicing import boxes_on_slices, plan_slices
 
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
@@ -50,7 +51,7 @@ def slice_image(
         boxes = upright_boxes(line, facts, categories)
         slices = plan_slices(*upright_size(facts.width, facts.height, facts.orientation), side)
         unchanged = len(slices) == 1 and facts.orientation == 1
-        upright = None if unchanged else upright_picture(eight_bit(picture), facts.orientation)
+        upright = None if unchanged else picture.decode()
         images = [
             TrainingImage(
                 name=facts.image_id[:16] + (f"_{place.left:.0f}_{place.top:.0f}" if len(slices) > 1 else ""),
@@ -64,8 +65,6 @@ def slice_image(
         ]
     except ImageRefused as error:
         raise UnusableLine(f"the picture cannot be used: {error.reason}") from error
-    except (OSError, SyntaxError) as error:
-        raise UnusableLine(f"the picture cannot be decoded: {error}") from error
     return facts, images
 
 

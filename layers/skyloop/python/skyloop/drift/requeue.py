@@ -14,7 +14,7 @@ from skyloop.aws.storage import ObjectMissing, Storage
 from skyloop.documents import ScoredRequest
 from skyloop.drift.window import captured
 from skyloop.formats.capture import CaptureRecord, CaptureUnreadable
-from skyloop.formats.images import media_type
+from skyloop.formats.pictures import media_type
 from skyloop.layout import CORRELATION_METADATA, DRIFT_PRIORITY, PRIORITY_METADATA, RAW_IMAGES
 
 MAX_IMAGES = 100  # images that one episode of drift puts in front of people

@@ -49,6 +49,13 @@ class Comparison(Document):
     categories: tuple[str, ...] | None = Field(default=None, description="the classes compared; null: all")
 
 
+class DroppedImage(Document):
+    """An image of the test set that could not be used. `name` is its path below `labeled-data/`."""
+
+    name: str
+    reason: str
+
+
 class Evaluation(Document):
     """The whole document. `images` and `boxes` count the test set."""
 
@@ -60,6 +67,7 @@ class Evaluation(Document):
     candidate: ModelScores
     champion: ModelScores | None = None
     comparison: Comparison | None = None
+    dropped: tuple[DroppedImage, ...] = Field(default=(), description="of the test set, left out for both models")
     evaluator: str = "unknown"
     notes: tuple[str, ...] = ()
     versions: JsonObject = Field(default_factory=dict)

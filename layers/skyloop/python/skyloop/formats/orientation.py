@@ -1,4 +1,4 @@
-"""Apply the EXIF orientation to pixels and boxes, so that no later reader has to know the tag.
+"""Apply the EXIF orientation to boxes, as `pictures` does to pixels, so that no later reader has to know the tag.
 
 Workers see and label the stored pixels, while OpenCV and Ultralytics turn the picture as the tag says: unless it is
 applied to both, labels and pictures disagree. Orientation values: Exif 2.32, tag 274 (0x0112).
@@ -6,30 +6,12 @@ applied to both, labels and pictures disagree. Orientation values: Exif 2.32, ta
 
 from __future__ import annotations
 
-from PIL import Image
-
 from skyloop.formats.geometry import Rectangle
-
-# What turns the stored pixels upright.
-_TRANSPOSES = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
     """The size of the upright picture in pixels, from the stored size; 5 to 8 exchange width and height."""
     return (height, width) if orientation >= 5 else (width, height)
-
-
-def upright_picture(picture: Image.Image, orientation: int) -> Image.Image:
-    """The picture turned as `orientation` (1…8) says."""
-    return picture if orientation == 1 else picture.transpose(_TRANSPOSES[orientation])
 
 
 def upright_box(box: Rectangle, width: int, height: int, orientation: int) -> Rectangle:

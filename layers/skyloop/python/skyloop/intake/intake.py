@@ -11,7 +11,8 @@ from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.storage import MAX_COPY_BYTES, ObjectMissing, ObjectTooLarge, Storage, StoredObject
 from skyloop.documents import CatalogueItem, ImageFacts, QuarantineRecord
-from skyloop.formats.images import MAX_BYTES, ImageRefused, check_image, too_large
+from skyloop.formats.images import check_image
+from skyloop.formats.pictures import MAX_BYTES, ImageRefused, too_large
 from skyloop.intake.uploads import Upload, uploads_in
 
 Outcome = Literal["new", "known", "duplicate", "quarantined", "missing", "ignored"]

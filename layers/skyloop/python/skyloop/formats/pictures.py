@@ -1,0 +1,387 @@
+"""What is a picture, and how do its pixels become upright RGB? The one answer, for every reader.
+
+Intake, conversion, training, evaluation, the endpoint and the command line all ask here: a picture that one of them
+accepts is one for all, and they see the same pixels. The container carries this file and `exif.py` of the same folder,
+and nothing else of the domain.
+
+Whatever the bytes are, the outcome is a picture or :class:`ImageRefused`. Before a decoder sees them:
+
+- the size is read from the header: at most 100 megapixels and 40 MB (Ground Truth's limits), at least 10 pixels on each
+  side (Ultralytics trains on no smaller ones) and no longer than 64 times its width, or the network would see nothing;
+- a JPEG's segments and a PNG's chunks are walked to the end marker, for decoders paint a missing tail gray. Only what
+  decides about pixels is handed on: no EXIF, profile, comment or preview reaches a parser, so none can fail a picture;
+- what makes decoders slow is counted: scans of a progressive JPEG, segments, chunks, entries of a TIFF.
+
+Decoding 100 megapixels takes at most `BYTES_PER_PIXEL` bytes for each of its pixels, and a copy of the file.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from skyloop.formats.exif import Exif, read_exif
+
+Format = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
+
+MAX_BYTES = 40_000_000  # "40 MB", read strictly: docs.aws.amazon.com/sagemaker/latest/dg/input-data-limits.html
+MAX_PIXELS = 100_000_000
+MIN_SIDE = 10  # pixels: ultralytics.data.utils.verify_image
+MAX_ASPECT = 64
+BYTES_PER_PIXEL = 10
+
+LABELABLE: frozenset[Format] = frozenset({"JPEG", "PNG"})
+"""What Ground Truth shows to people: docs.aws.amazon.com/sagemaker/latest/dg/sms-supported-data-formats.html."""
+READABLE: frozenset[Format] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
+"""What the endpoint answers for."""
+
+_DEPTHS = (8, 10, 12, 14, 16)
+_MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
+_MAX_SEGMENTS = 5_000  # of a JPEG; a profile has at most 255, extended XMP some hundreds
+_MAX_FILL = 100_000  # bytes between segments
+_MAX_CHUNKS = 100_000  # of a PNG
+_MAX_ENTRIES = 1_000  # of a TIFF's directory
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8\xff"
+_OTHER_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"II*\x00", "a TIFF"),
+    (0, b"MM\x00*", "a TIFF"),
+    (0, b"II+\x00", "a BigTIFF"),
+    (0, b"MM\x00+", "a BigTIFF"),
+    (0, b"GIF8", "a GIF"),
+    (8, b"WEBP", "a WebP"),
+    (0, b"BM", "a BMP"),
+    (4, b"ftyp", "an HEIC, AVIF or video"),
+    (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"PK\x03\x04", "a zip"),
+    (0, b"\x1f\x8b", "a gzip"),
+)
+# The formats' readers are called directly: `Image.open` would try every format that Pillow knows (more to attack).
+_READERS: dict[Format, Callable[[BytesIO], ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+# Markers of a JPEG that stand alone, without a length: TEM and the restart markers (ITU-T T.81, table B.1).
+_STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD8)}
+_END_OF_IMAGE, _START_OF_SCAN, _ADOBE, _EXIF_SEGMENT = 0xD9, 0xDA, 0xEE, 0xE1
+_METADATA_MARKERS = {*range(0xE1, 0xF0), 0xFE} - {_ADOBE}  # application segments and comments; Adobe's says the colors
+_PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+# What turns the stored pixels upright, by EXIF orientation (Exif 2.32, tag 274).
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageRefused(ValueError):
+    """This file cannot be used. `code` is for programs; the message says why, for a person."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture whose header was read and whose pixels were not decoded yet.
+
+    width, height: of the stored pixels, before the orientation is applied.
+    """
+
+    format: Format
+    width: int
+    height: int
+    exif: Exif
+    _opened: ImageFile.ImageFile
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels decoding makes."""
+        return self.width * self.height
+
+    def decode(self) -> Image.Image:
+        """Every pixel, upright, as mode RGB. To be called once. Raises ImageRefused with code `truncated` or `broken`.
+
+        Grays of sixteen bits: thermal cameras write 10, 12 or 14 bits into them and do not say so. The smallest of these
+        depths that holds the largest value is taken, and its high byte kept, so that no picture is black that is not.
+        Transparency is dropped; CMYK, palettes and bits are converted as Pillow does, without a color profile. Of
+        several frames, the first is taken.
+        """
+        try:
+            self._opened.load()
+            image = _eight_bit(self._opened)
+            turn = _TRANSPOSES.get(self.exif.orientation)
+            return image if turn is None else image.transpose(turn)
+        except ImageRefused:
+            raise
+        except Exception as error:  # decoders raise anything for what they cannot read; it is never our caller's fault
+            code = "truncated" if "truncated" in str(error) else "broken"
+            raise ImageRefused(code, f"its pixels cannot be decoded: {_sentence(error)}") from error
+
+
+def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture:
+    """Read a file's header and walk it to its end, without decoding a pixel.
+
+    Raises ImageRefused with code `empty`, `too-large`, `not-an-image`, `unsupported-format`, `too-many-pixels`,
+    `too-thin`, `too-complex`, `truncated` or `broken`.
+    """
+    if not body:
+        raise ImageRefused("empty", "the file has 0 bytes")
+    if len(body) > MAX_BYTES:
+        raise too_large(len(body))
+    kind = _format(body)
+    if kind is None or kind not in formats:
+        raise _unreadable(body, formats)
+    try:
+        stripped, exif = _STRIP[kind](body)
+        opened = _READERS[kind](BytesIO(stripped))
+    except ImageRefused:
+        raise
+    except Exception as error:  # readers raise anything for a header that they cannot read
+        raise ImageRefused("broken", f"its header cannot be read: {_sentence(error)}") from error
+    _check_size(*opened.size)
+    if opened.mode in ("I", "F"):
+        raise ImageRefused(
+            "unsupported-format",
+            "its values have 32 bits, and nothing says what is black and white: save it with 8 or 16",
+        )
+    return Picture(kind, *opened.size, exif, opened)
+
+
+def media_type(body: bytes) -> Literal["image/jpeg", "image/png"] | None:
+    """What the first bytes say that a file is; None when it is neither a JPEG nor a PNG."""
+    if body.startswith(_JPEG_START):
+        return "image/jpeg"
+    return "image/png" if body.startswith(_PNG_SIGNATURE) else None
+
+
+def too_large(size: int) -> ImageRefused:
+    """The refusal of a file of `size` bytes, more than MAX_BYTES: its content need not be read."""
+    return ImageRefused("too-large", f"{size / 1e6:.1f} MB; Ground Truth takes at most {MAX_BYTES / 1e6:.0f} MB")
+
+
+def _eight_bit(opened: Image.Image) -> Image.Image:
+    if opened.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
+        wide = opened.convert("I")
+        _, largest = wide.getextrema()
+        scale = 2 ** (min(depth for depth in _DEPTHS if largest < 2**depth) - 8)
+        opened = wide.point(lambda value: value / scale).convert("L")
+    return opened if opened.mode == "RGB" else opened.convert("RGB")
+
+
+def _format(body: bytes) -> Format | None:
+    if body.startswith(_JPEG_START):
+        return "JPEG"
+    if body.startswith(_PNG_SIGNATURE):
+        return "PNG"
+    if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
+        return "WEBP"
+    if body.startswith((b"II*\x00", b"MM\x00*")):
+        return "TIFF"
+    return "BMP" if body.startswith(b"BM") else None
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageRefused(
+            "too-many-pixels",
+            f"{width} × {height} pixels by its header; Ground Truth takes at most {MAX_PIXELS / 1e6:.0f} megapixels:"
+            " cut it into smaller pictures and use those",
+        )
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageRefused(
+            "too-thin",
+            f"{width} × {height} pixels; a detector needs at least {MIN_SIDE} on each side, and no side more than"
+            f" {MAX_ASPECT} times the other",
+        )
+
+
+def _unreadable(body: bytes, formats: frozenset[Format]) -> ImageRefused:
+    for offset, signature, what in _OTHER_SIGNATURES:
+        if body[offset : offset + len(signature)] == signature:
+            *names, last = sorted(formats)
+            return ImageRefused("unsupported-format", f"it is {what} file; {', '.join(names)} and {last} only")
+    head = body[:64]
+    if head.strip(b"\x00") == b"":
+        return ImageRefused("not-an-image", "it is filled with zero bytes")
+    printable = sum(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head)
+    if printable == len(head):
+        return ImageRefused("not-an-image", f"it is text, beginning {head[:40].decode('ascii')!r}")
+    return ImageRefused("not-an-image", f"it begins with {head[:8].hex(' ')}, which is no picture that can be read")
+
+
+def _too_complex(what: str) -> ImageRefused:
+    return ImageRefused("too-complex", f"it has {what}, which no camera writes and decoding takes too long for")
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+# ── JPEG ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _strip_jpeg(body: bytes) -> tuple[bytes, Exif]:
+    """The file without metadata, and its first Exif segment."""
+    kept = [body[:2]]
+    exif: bytes | None = None
+    scans = 0
+    start = 2
+    for marker, at, end in _jpeg_segments(body):
+        if marker == _START_OF_SCAN:
+            scans += 1
+            if scans > _MAX_SCANS:
+                raise _too_complex(f"more than {_MAX_SCANS} scans")
+        elif marker in _METADATA_MARKERS and scans == 0:
+            if exif is None and marker == _EXIF_SEGMENT and body[at + 4 : at + 10] == b"Exif\x00\x00":
+                exif = body[at + 10 : end]
+            kept.append(body[start:at])
+            start = end
+    kept.append(body[start:])
+    return b"".join(kept), read_exif(exif or b"")
+
+
+def _jpeg_segments(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, begin and end of each segment up to the end-of-image marker (ITU-T T.81, annex B).
+
+    An embedded preview has an end marker of its own, and cameras append data after the real one: hence the walk. Raises
+    ImageRefused where the file ends before its end marker.
+    """
+    at, number, fill = 2, 0, 0
+    while (at := body.find(b"\xff", at)) >= 0:
+        begin = at
+        while at < len(body) and body[at] == 0xFF:  # any number of fill bytes may precede a marker
+            at += 1
+        fill += at - begin - 1
+        if fill > _MAX_FILL:
+            raise _too_complex(f"more than {_MAX_FILL} bytes between its segments")
+        if at >= len(body):
+            break
+        marker = body[at]
+        at += 1
+        if marker == _END_OF_IMAGE:
+            return
+        if marker == 0x00 or marker in _STANDALONE_MARKERS:  # FF 00 is a data byte within a scan
+            continue
+        number += 1
+        if number > _MAX_SEGMENTS:
+            raise _too_complex(f"more than {_MAX_SEGMENTS} segments")
+        if at + 2 > len(body):
+            break
+        # The entropy-coded data after a scan's header is passed over by the search for the next marker.
+        end = at + int.from_bytes(body[at : at + 2], "big")
+        if end > len(body):
+            break
+        yield marker, at - 2, end
+        at = end
+    raise ImageRefused("truncated", "the JPEG ends before its end marker: an interrupted upload?")
+
+
+# ── PNG ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _strip_png(body: bytes) -> tuple[bytes, Exif]:
+    """The file with the chunks that decide about pixels, its data in one piece, and what its eXIf chunk holds."""
+    kept = [_PNG_SIGNATURE]
+    data: list[bytes] = []
+    exif = b""
+    for kind, content in _png_chunks(body):
+        if kind == b"IDAT":
+            data.append(content)
+        elif kind == b"eXIf":
+            exif = content
+        elif kind == b"IEND":
+            kept.append(_png_chunk(b"IDAT", b"".join(data)))
+            kept.append(_png_chunk(kind, b""))
+        elif kind in _PIXEL_CHUNKS:
+            kept.append(_png_chunk(kind, content))
+    return b"".join(kept), read_exif(exif.removeprefix(b"Exif\x00\x00"))
+
+
+def _png_chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and content of each chunk up to IEND (PNG specification, section 5). Raises ImageRefused."""
+    at = len(_PNG_SIGNATURE)
+    for _ in range(_MAX_CHUNKS):
+        if at + 12 > len(body):
+            break
+        length, kind = struct.unpack_from(">I4s", body, at)
+        end = at + 12 + length
+        if end > len(body):
+            break
+        content = body[at + 8 : end - 4]
+        checksum = int.from_bytes(body[end - 4 : end], "big")
+        if kind in _PIXEL_CHUNKS and zlib.crc32(content, zlib.crc32(kind)) != checksum:
+            raise ImageRefused("broken", f"the checksum of its {kind.decode('ascii')} is wrong")
+        yield kind, content
+        if kind == b"IEND":
+            return
+        at = end
+    else:
+        raise _too_complex(f"more than {_MAX_CHUNKS} chunks")
+    raise ImageRefused("truncated", "the PNG ends before its end marker: an interrupted upload?")
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+
+
+# ── The endpoint's other formats ─────────────────────────────────────────────────────────────────────────────────────
+
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+
+def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
+    """The file, where its first directory claims no more than it holds. Pillow turns TIFFs upright itself."""
+    order = "<" if body.startswith(b"II") else ">"
+    (offset,) = struct.unpack_from(f"{order}I", body, 4)
+    (count,) = struct.unpack_from(f"{order}H", body, offset)
+    claimed = 0
+    for number in range(count):
+        _, kind, values = struct.unpack_from(f"{order}HHI", body, offset + 2 + 12 * number)
+        claimed += _TIFF_SIZES.get(kind, 0) * values
+    if count > _MAX_ENTRIES or claimed > len(body):
+        raise _too_complex("a directory that claims more than the file holds")
+    return body, Exif()
+
+
+def _as_it_is(body: bytes) -> tuple[bytes, Exif]:
+    return body, Exif()
+
+
+def _check_webp(body: bytes) -> tuple[bytes, Exif]:
+    """The file as it is, and its EXIF chunk (WebP container specification, "Metadata")."""
+    at = 12
+    for _ in range(_MAX_ENTRIES):
+        if at + 8 > len(body):
+            return body, Exif()
+        kind, size = struct.unpack_from("<4sI", body, at)
+        if kind == b"EXIF":
+            return body, read_exif(body[at + 8 : at + 8 + size].removeprefix(b"Exif\x00\x00"))
+        at += 8 + size + size % 2
+    raise _too_complex(f"more than {_MAX_ENTRIES} chunks")
+
+
+_STRIP: dict[Format, Callable[[bytes], tuple[bytes, Exif]]] = {
+    "JPEG": _strip_jpeg,
+    "PNG": _strip_png,
+    "WEBP": _check_webp,
+    "BMP": _as_it_is,
+    "TIFF": _check_tiff,
+}
