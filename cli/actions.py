@@ -63,6 +63,16 @@ def find_labeling_job(cloud: Cloud, name: str | None) -> str:
     return name or completed[0]
 
 
+def running_training(cloud: Cloud, labeling_job: str) -> str | None:
+    """The name of a training on a labeling job's labels that is under way, or its evaluation; None without one."""
+    sagemaker = cloud.client("sagemaker")
+    trainings = sagemaker.list_training_jobs(NameContains=labeling_job[:53], StatusEquals="InProgress")
+    evaluations = sagemaker.list_processing_jobs(NameContains=labeling_job[:53], StatusEquals="InProgress")
+    names = [job["TrainingJobName"] for job in trainings["TrainingJobSummaries"]]
+    names += [job["ProcessingJobName"] for job in evaluations["ProcessingJobSummaries"]]
+    return names[0] if names else None
+
+
 def set_approval(cloud: Cloud, package: Package, approval: ModelApprovalStatusType, comment: str | None) -> None:
     """Approve or reject a package. Approving raises the event that deploys it."""
     client = cloud.client("sagemaker")

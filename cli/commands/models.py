@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from skyloop.documents import RetrainRequest, TrainingOptions
 
 from cli import actions, detect, render, snapshot
 from cli.actions import Started
@@ -22,6 +24,13 @@ Version = Annotated[str | None, typer.Argument(help="Version number or ARN of a 
 Comment = Annotated[str | None, typer.Option("--comment", help="Why; kept with the package.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")]
 DEPLOYMENT_SECONDS = 3600.0
+
+
+class StartFrom(StrEnum):
+    """What a training begins with."""
+
+    champion = "champion"
+    weights = "weights"
 
 
 @command
@@ -74,12 +83,31 @@ def retrain(
     labeling_job: Annotated[
         str | None, typer.Argument(help="A labeling job's name (by default the newest completed one).")
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, max=1000, help="Instead of the stack's parameter.")
+    ] = None,
+    start_from: Annotated[
+        StartFrom | None,
+        typer.Option(
+            "--from",
+            metavar="champion|weights",
+            help="The model in service (where there is one, the default), or weights.",
+        ),
+    ] = None,
+    base_weights: Annotated[
+        str | None,
+        typer.Option("--base-weights", help="A name (yolo11n.pt) or an s3:// URI; with --from weights."),
+    ] = None,
 ) -> None:
-    """Go through the retrain of a completed labeling job again; a training that exists is used, not repeated."""
+    """Train once more on the labels up to a labeling job. A training that broke off goes on from its checkpoint."""
     job = actions.find_labeling_job(cloud, labeling_job)
-    if any(run.machine == "retrain" for run in snapshot.running(cloud)):
-        out.warn("A retrain runs already; this one runs beside it.")
-    started = actions.start(cloud, "Retrain", job, json.dumps({"labeling_job_name": job}))
+    if running := actions.running_training(cloud, job):
+        raise CliError(f"The training {running} runs already.", "`skyloop watch` follows it; wait for its end.")
+    if base_weights:
+        start_from = StartFrom.weights
+    options = TrainingOptions(epochs=epochs, start_from=start_from and start_from.value, base_weights=base_weights)
+    request = RetrainRequest(labeling_job_name=job, training=options)
+    started = actions.start(cloud, "Retrain", job, request.as_input())
     out.result(started.as_document(), lambda: f"Started {started.name}. `skyloop watch` follows it.")
 
 

@@ -96,6 +96,10 @@ VARIABLES: dict[str, wiring.JSON] = {
     "retrain": {
         **COMMON,
         "labeling_job": JOB,
+        "training_job": JOB,
+        "asked": {},
+        "again": False,
+        "lost": 0,
         "artifacts": {
             "root": "s3://data/model-artifacts/",
             "checkpoints": f"{ARTIFACTS}/checkpoints/",
@@ -264,6 +268,8 @@ RESULTS: dict[str, Any] = {
         "LabelingJobOutput": {"OutputDatasetS3Uri": "s3://data/ground-truth-jobs/j/output.manifest"},
         "Tags": [{"Key": "Project", "Value": "x"}, {"Key": "CorrelationId", "Value": "f"}],
     },
+    "retrain.ReadAttempt": {"Item": {"name": {"S": f"training#{JOB}"}, "attempt": {"N": "3"}}},
+    "retrain.CountAttempt": {},
     "retrain.RequeueImages": {"Payload": {"requeued": 3}},
     "retrain.ConvertLabels": [[5, 40, 1, 2], [3, 9, 0, 0]],
     "retrain.ConvertLabels/ConvertBatch": {"Payload": {"converted": 5, "boxes": 40, "quarantined": 1, "unlabeled": 2}},

@@ -138,7 +138,8 @@ def test_labels_of_a_failed_job_have_a_reason_and_no_place() -> None:
 
 
 def test_artifacts_lie_where_the_layout_says() -> None:
-    artifacts = run(state("retrain", "Begin")["Assign"], input={"labeling_job_name": JOB})["artifacts"]
+    variables = {"labeling_job": JOB, "training_job": JOB}
+    artifacts = run(state("retrain", "PlaceArtifacts")["Assign"]["artifacts"], variables)
     layout = ModelArtifacts(JOB)
     keys = {
         "root": MODEL_ARTIFACTS,
@@ -155,7 +156,7 @@ def test_artifacts_lie_where_the_layout_says() -> None:
 
 def test_paths_of_artifacts_are_spelled_once() -> None:
     texts = [text for text in wiring.strings(wiring.machine("retrain")) if "model-artifacts" in text]
-    assert texts == [wiring.machine("retrain")["States"]["Begin"]["Assign"]["artifacts"]]
+    assert texts == [wiring.machine("retrain")["States"]["PlaceArtifacts"]["Assign"]["artifacts"]]
     assert texts[0].count("model-artifacts") == 1
 
 
@@ -183,3 +184,47 @@ def test_an_evaluations_own_words_come_first(job: wiring.JSON, why: str) -> None
     rule = state("retrain", "CheckEvaluation")["Choices"][-1]
     assert run(rule["Condition"], {"job": job}) is True
     assert run(rule["Assign"]["error"], {"job": job}) == {"Error": "EvaluationFailed", "Cause": why}
+
+
+def attempt(number: str | None, job: str = JOB) -> str:
+    """The name of the training job."""
+    item = {"Item": {"name": {"S": "x"}, "attempt": {"N": number}}} if number else {}
+    name: str = run(state("retrain", "ReadAttempt")["Assign"]["training_job"], {"labeling_job": job}, result=item)
+    return name
+
+
+def test_every_attempt_has_a_name_of_its_own() -> None:
+    assert attempt(None) == attempt("1") == JOB
+    assert attempt("2") == f"{JOB}-2"
+    for number in ("2", "999"):
+        longest = attempt(number, "j" * 63)
+        accepted("sagemaker", "DescribeProcessingJob", {"ProcessingJobName": f"{longest}-eval"})
+        assert longest.endswith(f"-{number}")
+
+
+def test_only_who_asks_gets_another_attempt() -> None:
+    begin = state("retrain", "Begin")["Assign"]
+    variables = {**VARIABLES["retrain"], "dataset": {**DATASET, "decision": "train"}}
+    for given, following in (({}, "ReadAttempt"), ({"training": {}}, "CountAttempt")):
+        again = run(begin["again"], input={"labeling_job_name": JOB, **given})
+        assert which("retrain", "CheckDataset", {**variables, "again": again}) == following
+
+
+def test_an_attempt_is_as_it_was_asked_for() -> None:
+    asked = {"epochs": 7, "start_from": "weights", "base_weights": "s3://elsewhere/base.pt"}
+    variables = {**VARIABLES["retrain"], "champion": CHAMPION, "asked": asked}
+    training = run(state("retrain", "PlanTraining")["Assign"]["training"], variables)
+    assert training["hyperparameters"]["epochs"] == "7"
+    assert [channel["ChannelName"] for channel in training["channels"]] == ["train", "validation", "weights"]
+    assert training["base_model"] == "s3://elsewhere/base.pt"
+
+
+def test_a_training_that_sagemaker_lost_is_tried_once_more() -> None:
+    def following(reason: str, lost: int) -> str:
+        job = {"TrainingJobStatus": "Failed", "FailureReason": reason}
+        return which("retrain", "CheckTraining", {**VARIABLES["retrain"], "job": job, "lost": lost})
+
+    assert following("InternalServerError: We encountered an internal error.", 0) == "CountAttempt"
+    assert following("CapacityError: no capacity", 0) == "CountAttempt"
+    assert following("InternalServerError: We encountered an internal error.", 1) == "DescribeFailure"
+    assert following("AlgorithmError: the labels are wrong", 0) == "DescribeFailure"

@@ -4,8 +4,6 @@ Where no BackoffRate, IntervalSeconds and MaxDelaySeconds are given, Amazon Stat
 4, 8, ... seconds, of which full jitter takes half on average. Sources of the errors' names:
 
 - Lambda: https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html lists the service's own.
-  A process that died is `Lambda.Unknown` there; newer runtimes report a time-out as `Sandbox.Timedout` and an exit (out
-  of memory, for one) as `Runtime.ExitError`: https://repost.aws/knowledge-center/lambda-runtime-error
 - AWS SDK integrations: https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html:
   `<Service>.<Error>Exception`, the suffix also where the API reference has none. An error that the service's model does
   not list (SageMaker's and Step Functions' ThrottlingException and ValidationException) is the SDK's base class,
@@ -37,12 +35,9 @@ LAMBDA = {
     "MaxAttempts": 6,
     **FULL,
 }
-# Once: what killed the process may be the input, and 900 seconds are long.
-LAMBDA_DIED = {
-    "ErrorEquals": ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout", "States.Timeout"],
-    "MaxAttempts": 1,
-    **FULL,
-}
+# Whatever a function threw, or died of: a throttled call, a connection that broke, memory. Every function tolerates
+# being run twice, and an error that comes again costs three seconds; a list of names would miss one.
+LAMBDA_FAILED = {"ErrorEquals": ["States.ALL"], "MaxAttempts": 2, **FULL}
 DYNAMODB = {
     "ErrorEquals": [
         "DynamoDB.AmazonDynamoDBException",
@@ -82,7 +77,7 @@ def sdk(service: str, *more: str) -> wiring.JSON:
 
 
 RETRIERS: dict[str, list[wiring.JSON]] = {
-    "lambda:invoke": [LAMBDA, LAMBDA_DIED],
+    "lambda:invoke": [LAMBDA, LAMBDA_FAILED],
     **{f"dynamodb:{verb}Item": [DYNAMODB] for verb in ("get", "put", "update", "delete")},
     "sagemaker:createLabelingJob": [SAGEMAKER_JOB],
     "sagemaker:createTrainingJob.sync": [SAGEMAKER_JOB, SAGEMAKER_QUOTA],
@@ -118,7 +113,7 @@ def test_only_a_distributed_map_is_tried_again_as_a_whole() -> None:
 # Base classes of the SDKs' exceptions and errors of the SDK or of Lambda's runtime, none of them in a service's model.
 UNMODELLED = {
     *(f"{name}.SdkClientException" for name in ("Lambda", "SageMaker", "Sfn", "CloudWatch", "ApplicationAutoScaling")),
-    *("Lambda.AWSLambdaException", "Lambda.ClientExecutionTimeoutException", "Lambda.Unknown"),
+    *("Lambda.AWSLambdaException", "Lambda.ClientExecutionTimeoutException"),
     *("DynamoDB.AmazonDynamoDBException", "SageMaker.AmazonSageMakerException"),
     *("SageMaker.SageMakerException", "Sfn.SfnException", "CloudWatch.CloudWatchException"),
     "ApplicationAutoScaling.ApplicationAutoScalingException",

@@ -18,6 +18,9 @@ from .ultralytics_setup import available_cores, prepare
 WHOLE_RATE_EPOCHS = 16  # a run from a champion that is at least as long may learn as fast as one from scratch
 CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most
 
+MARKER = "job.json"
+"""Beside the checkpoints: what was asked of the training that they are of."""
+
 
 def run(environment: Environment) -> None:
     """Train with what lies in /opt/ml/input.
@@ -48,6 +51,7 @@ def run(environment: Environment) -> None:
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
+    (environment.checkpoint_dir / MARKER).write_text(json.dumps({"finished": True}), encoding="utf-8")
     files = sorted(environment.model_dir.iterdir())
     tracker.finish(files, {"confidence_default": card["confidence_default"]})
     sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in files)
@@ -161,7 +165,7 @@ def checkpoint_to_resume(folder: Path, hyperparameters: Hyperparameters) -> tupl
     from ultralytics.nn.tasks import torch_safe_load
 
     fingerprint = hashlib.sha256(hyperparameters.model_dump_json(exclude={"correlation_id"}).encode()).hexdigest()
-    marker, last = folder / "job.json", folder / "last.pt"
+    marker, last = folder / MARKER, folder / "last.pt"
     if last.exists() and _read_marker(marker) == fingerprint:
         try:
             return last, int(torch_safe_load(last)[0]["epoch"]) + 1
@@ -169,7 +173,7 @@ def checkpoint_to_resume(folder: Path, hyperparameters: Hyperparameters) -> tupl
             print(f"checkpoint discarded: {type(error).__name__}: {error}", flush=True)
     if folder.exists():
         for path in folder.iterdir():
-            if path.suffix in {".pt", ".part"} or path.name in {"job.json", "mlflow-run-id"}:
+            if path.suffix in {".pt", ".part"} or path.name in {MARKER, "mlflow-run-id"}:
                 path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps({"hyperparameters_sha256": fingerprint}), encoding="utf-8")
@@ -177,12 +181,13 @@ def checkpoint_to_resume(folder: Path, hyperparameters: Hyperparameters) -> tupl
 
 
 def _read_marker(marker: Path) -> str | None:
-    """The fingerprint in job.json; None where there is none, or the file was cut off as its machine went away."""
+    """The fingerprint in the marker; None where there is none, or the file was cut off as its machine went away."""
     try:
         known = json.loads(marker.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return known.get("hyperparameters_sha256") if isinstance(known, dict) else None
+    # Those of a training that came to its end are of no use to the next, which shall train and not repeat it.
+    return known.get("hyperparameters_sha256") if isinstance(known, dict) and not known.get("finished") else None
 
 
 def _best(checkpoint_dir: Path) -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -56,15 +58,26 @@ def download_if_any(s3: S3Client, uri: str, target: Path) -> None:
 
 
 def upload_folder(s3: S3Client, folder: Path, uri: str, only: Iterable[Path] | None = None) -> int:
-    """Put the files below a folder (or `only` these of them) under a prefix; returns how many."""
+    """Put the files below a folder (or `only` these of them) under a prefix; returns how many.
+
+    A program may be at work in the folder: a file that it replaces meanwhile is put as it was, and one that it removes
+    is left out.
+    """
     bucket, prefix = split(uri)
     files = sorted(only if only is not None else (path for path in folder.rglob("*") if path.is_file()))
-    with _explained(uri):
-        for file in files:
+    put = 0
+    with _explained(uri), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".upload-") as held:
+        for number, file in enumerate(files):
+            link = Path(held) / str(number)
+            try:
+                os.link(file, link)  # the file itself, whatever its name stands for a moment later
+            except FileNotFoundError:
+                continue
             relative = file.relative_to(folder).as_posix()
             key = f"{prefix.rstrip('/')}/{relative}" if prefix.strip("/") else relative
-            s3.upload_file(str(file), bucket, key)
-    return len(files)
+            s3.upload_file(str(link), bucket, key)
+            put += 1
+    return put
 
 
 def upload_archive(s3: S3Client, folder: Path, archive: Path, uri: str) -> bool:

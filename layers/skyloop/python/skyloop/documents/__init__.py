@@ -49,6 +49,7 @@ from skyloop.documents.smoke import (
     SmokeResponse,
 )
 from skyloop.documents.sweep import SweepRequest, SweepResponse
+from skyloop.documents.training import RetrainRequest, TrainingOptions
 
 __all__ = [
     "SPLITS",
@@ -89,6 +90,7 @@ __all__ = [
     "Request",
     "RequeueRequest",
     "RequeueResponse",
+    "RetrainRequest",
     "Rule",
     "ScoredRequest",
     "SelectIdle",
@@ -105,5 +107,6 @@ __all__ = [
     "SweepRequest",
     "SweepResponse",
     "Thresholds",
+    "TrainingOptions",
     "parse_json",
 ]

@@ -119,8 +119,8 @@ class Picture:
     def decode(self) -> Image.Image:
         """Every pixel, upright, as mode RGB. To be called once. Raises ImageRefused with code `truncated` or `broken`.
 
-        Grays of sixteen bits: thermal cameras write 10, 12 or 14 bits into them and do not say so. The smallest of these
-        depths that holds the largest value is taken, and its high byte kept, so that no picture is black that is not.
+        Grays of sixteen bits: thermal cameras write 10, 12 or 14 bits into them and do not say so. The smallest of
+        these depths that holds the largest value is taken, and its high byte kept: no picture is black that is not.
         Transparency is dropped; CMYK, palettes and bits are converted as Pillow does, without a color profile. Of
         several frames, the first is taken.
         """
