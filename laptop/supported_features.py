@@ -261,6 +261,8 @@ INTEGRATIONS = {
     "aws-sdk:sfn:listExecutions": "test_integrations.py::test_executions_are_listed",
     "aws-sdk:dynamodb:getItem": _ERRORS,
     "aws-sdk:cloudwatch:describeAlarms": "test_integrations.py::test_alarms_are_described",
+    "aws-sdk:cloudwatch:putMetricAlarm": "test_integrations.py::test_an_alarm_is_pointed_at_something_else",
+    "aws-sdk:cloudwatch:setAlarmState": "test_integrations.py::test_an_alarm_is_pointed_at_something_else",
     "aws-sdk:applicationautoscaling:registerScalableTarget": _TASKS + "test_autoscaling_is_set_from_a_state_machine",
     "aws-sdk:applicationautoscaling:putScalingPolicy": _TASKS + "test_autoscaling_is_set_from_a_state_machine",
 }

@@ -74,6 +74,9 @@ def _finish(cloud: Cloud, out: Output, started: Started, wait: bool, what: str) 
             f"{what} {ended['status'].lower()}: {ended.get('error', '')} {ended.get('cause', '')}".strip(),
             "`skyloop alerts` says why and what was kept.",
         )
+    outcome = str((document["output"] or {}).get("outcome", ""))
+    if outcome.startswith(("not deployed", "nothing to roll back", "overtaken")):
+        raise CliError(f"The {what} did nothing: {outcome}.", "`skyloop status` shows what serves.")
 
 
 @command
@@ -131,15 +134,17 @@ def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the alert.")] = "by hand",
     wait: Wait = True,
 ) -> None:
-    """Go back to the last good endpoint config."""
+    """Go back to the last good endpoint config; an update that is under way is stopped."""
     now = snapshot.endpoint(cloud)
     if now.status == "NotDeployed":
         raise CliError(f"There is no endpoint {now.name}.", "`skyloop status` shows what there is.")
-    if now.status != "InService":
+    if now.status == "Updating":
+        out.note("An update is under way: it is stopped, and what served before goes on.")
+    elif now.status != "InService":
         raise CliError(f"{now.name} is {now.status}.", "Wait until it is InService (`skyloop watch`), then repeat.")
     state = snapshot.endpoint_state(cloud)
     # A config in service that was never recorded goes back to the recorded one, so the record needs no earlier one.
-    if state is None or (state.config == now.config and not state.previous_config):
+    if now.status == "InService" and (state is None or (state.config == now.config and not state.previous_config)):
         raise CliError(
             "There is no earlier config to go back to.", "`skyloop deploy VERSION` deploys a version you choose."
         )

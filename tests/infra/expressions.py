@@ -50,6 +50,7 @@ SETTINGS = {
     "CanaryPercent": "25",
     "ErrorAlarmName": "skyloop-dev-endpoint-5xx",
     "LatencyAlarmName": "skyloop-dev-endpoint-latency",
+    "RollbackWindowHours": "24",
     **{
         f"{name}StateMachineArn": f"arn:aws:states:us-east-1:123456789012:stateMachine:skyloop-dev-{name.lower()}"
         for name in ("Label", "Retrain", "Deploy", "Rollback")

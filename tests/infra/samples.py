@@ -71,6 +71,32 @@ SELECTION = {
 }
 
 # What each machine's states assign, by machine; a test holds the names against the definitions.
+ALARMS: list[wiring.JSON] = [
+    {
+        "AlarmName": SETTINGS[f"{kind}AlarmName"],
+        "AlarmArn": f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{SETTINGS[f'{kind}AlarmName']}",
+        "AlarmDescription": "The version in service misbehaves.",
+        "ActionsEnabled": False,
+        "Namespace": "AWS/SageMaker",
+        "MetricName": metric,
+        "Period": 60,
+        "EvaluationPeriods": 3,
+        "Threshold": 2000.5,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+        "Dimensions": [
+            {"Name": "EndpointName", "Value": "skyloop-dev"},
+            {"Name": "VariantName", "Value": "primary"},
+            {"Name": "EndpointConfigName", "Value": "skyloop-dev-v1"},
+        ],
+        "StateValue": "OK",
+        **more,
+    }
+    for kind, metric, more in (
+        ("Error", "Invocation5XXErrors", {"Statistic": "Sum"}),
+        ("Latency", "ModelLatency", {"ExtendedStatistic": "p99", "DatapointsToAlarm": 2}),
+    )
+]
 VARIABLES: dict[str, wiring.JSON] = {
     "route": {
         **{name: value for name, value in COMMON.items() if name != "outcome"},
@@ -164,12 +190,19 @@ VARIABLES: dict[str, wiring.JSON] = {
         "trouble": ERROR,
         "restored": False,
         "smoke": {"passed": False, "summary": "2 of 5 answers differ"},
+        "guarded": "skyloop-dev-v2",
+        "unguarded": {},
+        "alarms": ALARMS,
     },
     "rollback": {
         **COMMON,
         "reason": "by hand",
         "since": 0,
-        "waited": False,
+        "judged": "skyloop-dev-v2",
+        "before_update": "",
+        "deployed_at": 1763892000000,
+        "guarded": "skyloop-dev-v1",
+        "alarms": ALARMS,
         "last_good": RECORD,
         "endpoint": ENDPOINT,
         "bad": "skyloop-dev-v2",
@@ -231,7 +264,9 @@ MISSED = {"machine": SETTINGS["RetrainStateMachineArn"], "name": JOB, "input": {
 INPUTS: dict[str, Any] = {
     "retrain.Begin": {"labeling_job_name": JOB},
     "deploy.Begin": {"model_package_arn": f"{PACKAGES}/2"},
-    "rollback.Begin": {"reason": "by hand", "since": "2026-11-23T10:00:00Z"},
+    "rollback.Begin": {"reason": "by hand", "since": "2026-11-23T10:00:00Z", "config": "skyloop-dev-v2"},
+    **dict.fromkeys(("deploy.PointAlarms/PointAlarm", "rollback.PointAlarms/PointAlarm"), ALARMS[1]),
+    **dict.fromkeys(("deploy.PointAlarms/ResetAlarm", "rollback.PointAlarms/ResetAlarm"), ALARMS[1]["AlarmName"]),
     "retrain.ConvertLabels/ConvertBatch": {
         "Items": [{"source-ref": "s3://data/a.jpg"}],
         "BatchInput": {"job_name": JOB},
@@ -240,6 +275,7 @@ INPUTS: dict[str, Any] = {
     "sweep.StartMissedWork/StartExecution": MISSED,
 }
 RESULTS: dict[str, Any] = {
+    **{name: {"MetricAlarms": ALARMS} for name in ("deploy.ReadAlarms", "rollback.ReadAlarms")},
     **dict.fromkeys(
         ("deploy.DescribeEndpoint", "deploy.WatchEndpoint", "deploy.WatchRestore", "deploy.ConfirmEndpoint"), ENDPOINT
     ),
@@ -292,6 +328,7 @@ RESULTS: dict[str, Any] = {
                 "AlarmName": SETTINGS["ErrorAlarmName"],
                 "StateUpdatedTimestamp": "2026-11-23T10:00:07.871Z",
                 "StateReason": "3 datapoints",
+                "Dimensions": ALARMS[0]["Dimensions"],
             }
         ]
     },

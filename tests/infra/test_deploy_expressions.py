@@ -9,7 +9,7 @@ import pytest
 
 from tests.infra import wiring
 from tests.infra.expressions import SETTINGS, accepted, run, state, which
-from tests.infra.samples import ERROR, RECORD, RECORDED, VARIABLES
+from tests.infra.samples import ALARMS, ERROR, RECORD, RECORDED, VARIABLES
 
 
 def fleet(instances: int) -> wiring.JSON:
@@ -130,8 +130,8 @@ def test_how_a_deployment_ends(status: str, config: str, previous: str, goes: st
     assert which("deploy", "CheckEndpoint", variables) == goes
     if goes == "RejectPackage":
         # What SageMaker would not even begin is not the package's fault.
-        assert which("deploy", "CheckEndpoint", {**variables, "refused": ERROR}) == "DescribeFailure"
-        assert which("deploy", "CheckPrevious", variables) == "DescribeFailure"
+        assert which("deploy", "CheckEndpoint", {**variables, "refused": ERROR}) == "GuardPrevious"
+        assert which("deploy", "CheckPrevious", variables) == "GuardPrevious"
 
 
 @pytest.mark.parametrize(("previous", "goes"), [("", "DeleteFirstEndpoint"), ("skyloop-dev-v1", "RestorePrevious")])
@@ -254,3 +254,28 @@ def test_an_alert_does_not_claim_a_restore_that_failed(previous: str, trouble: w
 def test_a_rollback_during_the_smoke_test_wins(status: str, config: str, goes: str) -> None:
     variables = {"config": "skyloop-dev-v2", "endpoint": {"EndpointStatus": status, "EndpointConfigName": config}}
     assert which("deploy", "CheckStillDeployed", variables) == goes
+
+
+@pytest.mark.parametrize("machine", ["deploy", "rollback"])
+@pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm["MetricName"])
+def test_alarms_judge_one_config_by_what_the_template_says(machine: str, alarm: wiring.JSON) -> None:
+    point = state(machine, "PointAlarms")["ItemProcessor"]["States"]["PointAlarm"]
+    arguments = run(point["Arguments"], {"guarded": "skyloop-dev-v7"}, input=alarm)
+    accepted("cloudwatch", "PutMetricAlarm", arguments)
+    dimensions = {pair["Name"]: pair["Value"] for pair in arguments.pop("Dimensions")}
+    assert dimensions == {
+        "EndpointName": "skyloop-dev", "VariantName": "primary", "EndpointConfigName": "skyloop-dev-v7",
+    }  # fmt: skip
+    assert arguments == {key: value for key, value in alarm.items() if key in arguments}
+    assert {"Threshold", "Period", "EvaluationPeriods", "TreatMissingData"} <= arguments.keys()
+
+
+def test_nothing_goes_into_service_without_alarms() -> None:
+    variables = {"config": "skyloop-dev-v2", "guarded": "skyloop-dev-v2"}
+    assert which("deploy", "CheckGuarded", variables) == "CheckCreateOrUpdate"
+    assert which("deploy", "CheckGuarded", {**variables, "guarded": "skyloop-dev-v1"}) == "DescribeFailure"
+
+
+def test_a_smoke_test_that_could_not_be_made_rejects_nothing() -> None:
+    (catcher,) = state("deploy", "SmokeTest")["Catch"]
+    assert (catcher["Next"], catcher["Assign"]["failed"]) == ("CheckPrevious", "SmokeTestNotMade")

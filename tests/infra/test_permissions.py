@@ -21,6 +21,7 @@ STAND_INS = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountI
 ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::{}",
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/{}",
+    "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:{}",
     "AWS::SQS::Queue": "arn:aws:sqs:us-east-1:123456789012:{}",
     "AWS::SNS::Topic": "arn:aws:sns:us-east-1:123456789012:{}",
     "AWS::Serverless::Function": "arn:aws:lambda:us-east-1:123456789012:function:{}",

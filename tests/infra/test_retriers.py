@@ -107,7 +107,7 @@ def test_only_a_distributed_map_is_tried_again_as_a_whole() -> None:
         for path, state in wiring.states(wiring.machine(name))
         if state["Type"] == "Map"
     }
-    assert maps == {"ConvertLabels": [MAP], "StartMissedWork": None}
+    assert maps == {"ConvertLabels": [MAP], "StartMissedWork": None, "PointAlarms": None}
 
 
 # Base classes of the SDKs' exceptions and errors of the SDK or of Lambda's runtime, none of them in a service's model.

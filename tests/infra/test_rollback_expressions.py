@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.infra.expressions import run, state, which
+from tests.infra.expressions import accepted, run, state, which
+from tests.infra.samples import VARIABLES
 
 
 @pytest.mark.parametrize(
@@ -35,28 +38,63 @@ def test_where_a_rollback_goes(serving: str, recorded: str, before: str, target:
     assert bool(assign["bad_package_arn"]) == bool(package)
 
 
+V1, V2 = "skyloop-dev-v1", "skyloop-dev-v2"
+DEPLOYED = 1_763_892_000_000
+HOUR = 3_600_000
+
+
+def owner(**changes: Any) -> str:
+    """Where a rollback goes from the endpoint's state: by a person, on v2 in service, unless changed."""
+    variables = {
+        **VARIABLES["rollback"],
+        "since": 0,
+        "judged": "",
+        "before_update": "",
+        "deployed_at": DEPLOYED,
+        "last_good": {"config": V2},
+        **changes,
+        "endpoint": {"EndpointStatus": "InService", "EndpointConfigName": V2, **changes.get("endpoint", {})},
+    }
+    return which("rollback", "CheckDeploymentOwner", variables)
+
+
+def test_a_person_rolls_back_what_serves() -> None:
+    assert owner() == "ChooseTarget"
+    assert owner(endpoint={"EndpointStatus": "RollingBack"}) == "WaitForDeployment"
+
+
+def test_a_person_stops_an_update_under_way() -> None:
+    coming = {"EndpointStatus": "Updating", "EndpointConfigName": V1, "PendingDeploymentSummary": {}}
+    assert owner(endpoint=coming) == "StopUpdate"
+    assert owner(endpoint=coming, before_update=V1) == "WaitForDeployment"
+    assert owner(endpoint={"EndpointConfigName": V1}, before_update=V1) == "UpdateStopped"
+    # It was through before it could be stopped.
+    assert owner(endpoint={"EndpointConfigName": V2}, before_update=V1) == "ChooseTarget"
+    arguments = run(state("rollback", "StopUpdate")["Arguments"], {"reason": "boxes everywhere " * 100})
+    accepted("cloudwatch", "SetAlarmState", arguments)
+
+
+def test_a_change_of_instances_is_no_deployment() -> None:
+    """SageMaker is Updating then too, for a rollback that must not be given up."""
+    scaling = {"EndpointStatus": "Updating"}
+    assert owner(endpoint=scaling) == owner(endpoint=scaling, since=DEPLOYED + 1, judged=V2) == "WaitForDeployment"
+    assert owner(since=DEPLOYED + 1, judged=V2) == "ChooseTarget"
+
+
 @pytest.mark.parametrize(
-    ("status", "waited", "since", "goes"),
+    ("rang", "judged", "recorded", "goes"),
     [
-        ("Updating", False, 0, "WaitForDeployment"),
-        ("RollingBack", False, 5, "WaitForDeployment"),
-        # SageMaker's own rollback was in charge.
-        ("InService", True, 5, "AlreadySettled"),
-        # The endpoint changed after the alarm.
-        ("InService", False, 5, "AlreadySettled"),
-        ("InService", False, 50, "ChooseTarget"),
-        ("InService", False, 0, "ChooseTarget"),
+        (1, V2, {"config": V2}, "ChooseTarget"),
+        # Before its record was written: the smoke test was not through yet.
+        (-1, V2, {"config": V1}, "ChooseTarget"),
+        # For a version that has left by now.
+        (1, V1, {"config": V2}, "AlreadySettled"),
+        # On what the version did before it left and came back.
+        (1, V2, {"config": V2, "rolled_back_from": "skyloop-dev-v3"}, "AlreadySettled"),
+        (HOUR, V2, {"config": V2, "rolled_back_from": "skyloop-dev-v3"}, "ChooseTarget"),
+        (24 * HOUR - 1, V2, {"config": V2}, "ChooseTarget"),
+        (24 * HOUR + 1, V2, {"config": V2}, "TellAlarm"),
     ],
 )
-def test_rollback_leaves_sagemaker_to_finish(status: str, waited: bool, since: int, goes: str) -> None:
-    variables = {
-        "endpoint": {
-            "EndpointStatus": status,
-            "EndpointConfigName": "skyloop-dev-v1",
-            "LastModifiedTime": "1970-01-01T00:00:00.010Z",
-        },
-        "last_good": {"config": "skyloop-dev-v1"},
-        "waited": waited,
-        "since": since,
-    }
-    assert which("rollback", "CheckDeploymentOwner", variables) == goes
+def test_an_alarm_counts_for_the_version_that_it_judges(rang: int, judged: str, recorded: dict, goes: str) -> None:
+    assert owner(since=DEPLOYED + rang, judged=judged, last_good=recorded) == goes

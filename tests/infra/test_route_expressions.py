@@ -46,13 +46,23 @@ def test_alarm_and_sweep_name_the_rollback_alike() -> None:
     event = {
         "detail-type": "CloudWatch Alarm State Change",
         "time": "2026-11-23T10:00:07Z",
-        "detail": {"alarmName": alarm, "state": {"value": "ALARM", "reason": "3 datapoints"}},
+        "detail": {
+            "alarmName": alarm,
+            "state": {"value": "ALARM", "reason": "3 datapoints"},
+            "configuration": {"metrics": [{"metricStat": {"metric": {"dimensions": {"EndpointConfigName": "v7"}}}}]},
+        },
     }
     assign = routed(event)
     assert assign["request"]["endpoint_name"] == "skyloop-dev"
-    listed = {"AlarmName": alarm, "StateUpdatedTimestamp": "2026-11-23T10:00:07.871Z", "StateReason": "3 datapoints"}
+    listed = {
+        "AlarmName": alarm,
+        "StateUpdatedTimestamp": "2026-11-23T10:00:07.871Z",
+        "StateReason": "3 datapoints",
+        "Dimensions": [{"Name": "VariantName", "Value": "v"}, {"Name": "EndpointConfigName", "Value": "v7"}],
+    }
     swept = run(state("sweep", "ListRingingAlarms")["Assign"]["ringing"], result={"MetricAlarms": [listed]})
     assert [item["name"] for item in swept] == [assign["name"]]
+    assert [item["input"]["config"] for item in swept] == [assign["request"]["config"]] == ["v7"]
     assert len(assign["name"]) <= 80
 
 

@@ -123,13 +123,13 @@ def invoke(endpoint: str, headers: Mapping[str, str], body: bytes) -> Reply:
     fleet, variant = traffic.choose(headers.get(_TARGET_VARIANT))
     instance = variant.pick(traffic.chance)
     if instance is None:
-        _measure(traffic, variant, 0, 0.0, began)
+        _measure(traffic, fleet, variant, 0, 0.0, began)
         return _error(503, "ServiceUnavailable", f"No instance of production variant {variant.name} is available.")
 
     model_began = time.perf_counter()
     answer = _forward(instance, headers, body)
     model_seconds = time.perf_counter() - model_began
-    _measure(traffic, variant, answer.status, model_seconds, began)
+    _measure(traffic, fleet, variant, answer.status, model_seconds, began)
     if not 200 <= answer.status < 300 or answer.problem:
         return _model_error(endpoint, answer)
     traffic.capture.record(
@@ -258,11 +258,13 @@ def _connection(instance: Instance) -> tuple[http.client.HTTPConnection, bool]:
     return http.client.HTTPConnection("127.0.0.1", instance.port, timeout=TIMEOUT_SECONDS), False
 
 
-def _measure(traffic: Traffic, variant: VariantFleet, status: int, model_seconds: float, began: float) -> None:
+def _measure(
+    traffic: Traffic, fleet: Fleet, variant: VariantFleet, status: int, model_seconds: float, began: float
+) -> None:
     if _metrics is not None:
         overhead = time.perf_counter() - began - model_seconds
         values = metrics.of_request(status, model_seconds, overhead, len(variant.instances))
-        _metrics.record(traffic.name, variant.name, values)
+        _metrics.record(traffic.name, variant.name, fleet.config["EndpointConfigName"], values)
 
 
 def _model_error(endpoint: str, answer: _ContainerResponse) -> Reply:

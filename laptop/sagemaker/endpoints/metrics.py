@@ -1,9 +1,10 @@
 """The CloudWatch metrics that SageMaker publishes for endpoints, in namespace `AWS/SageMaker`.
 
 Source: "Monitor Amazon SageMaker AI with Amazon CloudWatch", endpoint invocation metrics: dimensions EndpointName and
-VariantName; latencies in microseconds; Invocation4XXErrors, Invocation5XXErrors and InvocationModelErrors are 0 or 1
-for each request, so that their average is a rate; InvocationsPerInstance is 1 / instances for each request, so that
-its sum is invocations per instance.
+VariantName, and a second time with EndpointConfigName beside them (developer guide, "Auto-rollback configuration", the
+example that monitors the new fleet only); latencies in microseconds; Invocation4XXErrors, Invocation5XXErrors and
+InvocationModelErrors are 0 or 1 for each request, so that their average is a rate; InvocationsPerInstance is
+1 / instances for each request, so that its sum is invocations per instance.
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ class Metrics:
     def __init__(self, publish: Callable[[str, list[Datum]], None], clock: Callable[[], float] = time.time) -> None:
         self._publish = publish
         self._clock = clock
-        self._values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._values: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._lock = threading.Lock()
 
-    def record(self, endpoint: str, variant: str, values: dict[str, float]) -> None:
-        """Add the values of one request."""
+    def record(self, endpoint: str, variant: str, config: str, values: dict[str, float]) -> None:
+        """Add the values of one request, which an instance of that endpoint config answered."""
         with self._lock:
-            collected = self._values[endpoint, variant]
+            collected = self._values[endpoint, variant, config]
             for name, value in values.items():
                 collected[name].append(value)
 
@@ -67,15 +68,16 @@ class Metrics:
         data = [
             {
                 "MetricName": name,
-                "Dimensions": [
-                    {"Name": "EndpointName", "Value": endpoint},
-                    {"Name": "VariantName", "Value": variant},
-                ],
+                "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
                 "Timestamp": at,
                 "Unit": _UNITS.get(name, "None"),
                 **condensed,
             }
-            for (endpoint, variant), metrics in taken.items()
+            for (endpoint, variant, config), metrics in taken.items()
+            for dimensions in (
+                {"EndpointName": endpoint, "VariantName": variant},
+                {"EndpointName": endpoint, "VariantName": variant, "EndpointConfigName": config},
+            )
             for name, values in metrics.items()
             for condensed in _condensed(name, values)
         ]

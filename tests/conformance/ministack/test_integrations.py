@@ -170,6 +170,26 @@ def test_executions_are_listed(cloud: Cloud, run: Any, machine: Any) -> None:
     assert [one["Name"] for one in output["Executions"]] == ["one"]
 
 
+def test_an_alarm_is_pointed_at_something_else(cloud: Cloud, run: Any) -> None:
+    name, arn = cloud.name("alarm"), cloud.arn("cloudwatch", "alarm:*")
+    alarm = {
+        "AlarmName": name, "Namespace": "N", "MetricName": "M", "Statistic": "Sum", "Period": 60,
+        "EvaluationPeriods": 1, "Threshold": 1.5, "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching", "ActionsEnabled": False,
+    }  # fmt: skip
+    for config in ("one", "two"):
+        given = {**alarm, "Dimensions": [{"Name": "EndpointConfigName", "Value": config}]}
+        run(task("aws-sdk:cloudwatch:putMetricAlarm", given), ("cloudwatch:PutMetricAlarm", arn))
+        (found,) = cloud.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        assert {key: found[key] for key in given} == given
+    state = {"AlarmName": name, "StateValue": "OK", "StateReason": "another version is judged from now on"}
+    run(task("aws-sdk:cloudwatch:setAlarmState", state), ("cloudwatch:SetAlarmState", arn))
+    (found,) = cloud.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    assert found["StateValue"] == "OK"
+    refused = run(task("aws-sdk:cloudwatch:setAlarmState", state), ("cloudwatch:DescribeAlarms", "*"))
+    assert refused["status"] == "FAILED"
+
+
 def test_alarms_are_described(cloud: Cloud, run: Any) -> None:
     names = [cloud.name("alarm") for _ in range(2)]
     for name in names:

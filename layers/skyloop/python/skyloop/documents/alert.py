@@ -20,6 +20,7 @@ Event = Literal[
     "deployment-failed",
     "rolled-back",
     "rollback-failed",
+    "endpoint-alarm",
     "drift",
     "drift-cleared",
     "images-quarantined",

@@ -166,6 +166,8 @@ def _box(annotation: object, class_map: JsonObject, attribute: str) -> LabeledBo
     if width < 0 or height < 0:
         raise UnusableLine(f"a box of {attribute} has a negative size: {width} × {height}")
     class_id = annotation.get("class_id")
+    if isinstance(class_id, float) and class_id.is_integer():  # 0.0 is 0; JSON has one kind of number
+        class_id = int(class_id)
     # The map's keys are strings and need not begin at 0; the id is a number, in some imported manifests a string.
     name = class_map.get(str(class_id)) if isinstance(class_id, int | str) and not isinstance(class_id, bool) else None
     if not isinstance(name, str) or not name.strip():
@@ -193,7 +195,9 @@ def _stated_size(value: object) -> tuple[int, int] | None:
     if not isinstance(stated, dict):
         return None
     width, height = stated.get("width"), stated.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    sides = [side for side in (width, height) if isinstance(side, int | float) and not isinstance(side, bool)]
+    whole = [int(side) for side in sides if math.isfinite(side) and side == int(side)]
+    return (whole[0], whole[1]) if len(whole) == 2 else None
 
 
 def _moment(value: object) -> str:
@@ -205,9 +209,9 @@ def _moment(value: object) -> str:
         return ""
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # a year that its offset moves out of the calendar
         return ""
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return moment.isoformat(timespec="microseconds")
 
 

@@ -83,7 +83,7 @@ def endpoint(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     def make(*ports: int, strategy: str = "RANDOM") -> tuple[VariantFleet, Callable[[], dict[str, Any]]]:
         instances = [instance(tmp_path, port, f"i-{index}") for index, port in enumerate(ports)]
         variant = VariantFleet("v", lambda index: instances[index], 1.0, strategy, instances)
-        config = {"ProductionVariants": [{"VariantName": "v", "InitialVariantWeight": 1.0}]}
+        config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "InitialVariantWeight": 1.0}]}
         fleet = Fleet(config, tmp_path, {"v": variant})
         kept = capture.Capture("e", lambda *_: None)
         invocations.open_to(invocations.Traffic("e", fleet, invocations.weights(config), kept, chance=random.Random(1)))

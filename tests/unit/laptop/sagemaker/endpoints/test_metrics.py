@@ -28,9 +28,12 @@ def test_metrics_are_published_together() -> None:
     published: list[dict[str, Any]] = []
     collector = metrics.Metrics(lambda namespace, data: published.extend(data), clock=lambda: AT)
     for status in (200, 500):
-        collector.record("end", "v", metrics.of_request(status, 0.1, 0.0, 1))
-    assert collector.flush() == len(published) == 7
-    by_name = {datum["MetricName"]: datum for datum in published}
+        collector.record("end", "v", "c", metrics.of_request(status, 0.1, 0.0, 1))
+    assert collector.flush() == len(published) == 14
+    by_name = {datum["MetricName"]: datum for datum in published if len(datum["Dimensions"]) == 2}
+    of_the_config = {datum["MetricName"]: datum for datum in published if len(datum["Dimensions"]) == 3}
+    assert of_the_config["Invocations"]["Dimensions"][2] == {"Name": "EndpointConfigName", "Value": "c"}
+    assert of_the_config["Invocations"]["StatisticValues"] == by_name["Invocations"]["StatisticValues"]
     assert by_name["Invocation5XXErrors"]["StatisticValues"] == {
         "SampleCount": 2.0, "Sum": 1.0, "Minimum": 0.0, "Maximum": 1.0
     }  # fmt: skip
@@ -47,6 +50,6 @@ def test_many_latencies_are_cut_to_what_cloudwatch_takes() -> None:
     published: list[dict[str, Any]] = []
     collector = metrics.Metrics(lambda namespace, data: published.extend(data))
     for _ in range(301):
-        collector.record("end", "v", {"ModelLatency": 1.0})
+        collector.record("end", "v", "c", {"ModelLatency": 1.0})
     collector.flush()
-    assert [len(datum["Values"]) for datum in published] == [150, 150, 1]
+    assert [len(datum["Values"]) for datum in published] == [150, 150, 1] * 2
