@@ -15,6 +15,7 @@ from skyloop.aws.storage import Storage
 from skyloop.documents import JsonObject
 from skyloop.intake.announcement import announce_images
 from skyloop.intake.intake import Intake, IntakeResult
+from skyloop.intake.uploads import uploads_in
 
 
 @observed
@@ -29,7 +30,15 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     @tracer.capture_method(capture_response=False)
     def take(record: SQSRecord) -> None:
         try:
-            results = intake.take_message(record.body)
+            uploads = uploads_in(record.body)
+        except ValueError as error:
+            # It would come back four times, and hold up the sweep's look at what else is missing meanwhile.
+            key = intake.put_aside(record.body, str(error))
+            logger.error("a message names no upload", message_id=record.message_id, reason=str(error), key=key)
+            metrics.add_metric("MessagesUnreadable", MetricUnit.Count, 1)
+            return
+        try:
+            results = [intake.take(upload) for upload in uploads]
         except Exception:
             # The batch processor keeps it for a second try and says nothing; the reason would be lost.
             logger.exception("upload not taken", message_id=record.message_id, body=record.body)

@@ -170,13 +170,17 @@ def test_what_is_gone_or_not_ours_is_no_failure(catalogue):
         assert list(catalogue.by_status(status)) == []
 
 
-def test_a_message_that_says_nothing_fails_alone_and_is_logged(catalogue, caplog):
+@pytest.mark.parametrize("body", ["not json", "{}", "[" * 100_000, '"\\ud800"', "null", '{"Records": [1]}'])
+def test_a_message_that_names_no_upload_is_put_aside(catalogue, storage, caplog, body):
+    """At once: it will never name one, and while it came back the sweep would wait for it."""
     put("raw-images/a/1.jpg", encoded(picture()))
     event = created("raw-images/a/1.jpg", "raw-images/a/1.jpg")
-    event["Records"][1]["body"] = "not json"
-    assert invoke(event) == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
-    (logged,) = [record for record in caplog.records if record.exc_info]
-    assert (logged.message_id, logged.body) == ("message-1", "not json")
+    event["Records"][1]["body"] = body
+    assert invoke(event) == {"batchItemFailures": []}
+    (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    kept = storage.read_json(logged.key)
+    assert kept["message"] == body
+    assert kept["reason"] == logged.reason
     assert len(list(catalogue.by_status("PENDING"))) == 1
 
 

@@ -34,7 +34,8 @@ def jobs(stack) -> Iterator[dict[str, str]]:
         name = json.loads(params["body"])["LabelingJobName"]
         response = type("Response", (), {"status_code": 200 if name in known else 400, "headers": {}})
         if name in known:
-            return response, {"LabelingJobStatus": known[name], "ResponseMetadata": {"HTTPStatusCode": 200}}
+            job = {"LabelingJobStatus": known[name], "LastModifiedTime": datetime.now(UTC)}
+            return response, {**job, "ResponseMetadata": {"HTTPStatusCode": 200}}
         error = {"Code": "ResourceNotFound", "Message": "no such job"}
         return response, {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
 
@@ -49,6 +50,8 @@ def queued(stack) -> Callable[[], list[dict[str, Any]]]:
         sqs, messages = client("sqs"), []
         while batch := sqs.receive_message(QueueUrl=stack.uploads_queue_url, MaxNumberOfMessages=10).get("Messages"):
             messages += [json.loads(message["Body"]) for message in batch]
+            for message in batch:
+                sqs.delete_message(QueueUrl=stack.uploads_queue_url, ReceiptHandle=message["ReceiptHandle"])
         return messages
 
     return read
@@ -120,6 +123,25 @@ def test_a_forgotten_upload_is_queued_and_then_catalogued(storage, catalogue, qu
     assert sweep(later()) == counts(uploads_examined=1)
 
 
+def test_an_overwritten_key_whose_event_was_lost_is_found(storage, catalogue, queued):
+    """The key is known; what lies under it now is not."""
+    storage.write(ODD, encoded(picture(seed=1)))
+    storage.write("raw-images/f/bad.jpg", b"text")
+    for expected, seed in ((2, 2), (1, 2)):
+        assert sweep(later())["uploads_requeued"] == expected
+        records = [
+            {**stored_event("sqs_batch")["Records"][0], "messageId": str(number), "body": json.dumps(message)}
+            for number, message in enumerate(queued())
+        ]
+        load_handler("catalogue_images").handler({"Records": records}, Context())
+        storage.write(ODD, encoded(picture(seed=seed)))
+    assert sweep(later())["uploads_requeued"] == 0
+    assert {entry.key for entry in catalogue.by_status("PENDING")} == {ODD}
+    assert len(list(catalogue.by_status("PENDING"))) == 2
+    storage.write("raw-images/f/bad.jpg", encoded(picture(seed=3)))
+    assert sweep(later())["uploads_requeued"] == 1
+
+
 def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
     body = encoded(picture())
     for key in ("raw-images/a/1.jpg", "raw-images/b/2.jpg"):
@@ -181,6 +203,15 @@ def test_images_of_dead_jobs_are_requeued(catalogue, jobs, status, requeued):
     assert sweep(later())["images_requeued"] == requeued
     assert len(list(catalogue.by_status("PENDING"))) == requeued
     assert catalogue.get(f"{3:064x}").status == "LABELED"
+
+
+@pytest.mark.parametrize(("hours", "requeued"), [(1, 0), (7, 1)])
+def test_no_image_stays_with_a_job_that_is_over(catalogue, jobs, hours, requeued):
+    """Its labels were converted long ago, and this image was not among them."""
+    now = datetime.now(UTC) + timedelta(hours=hours)
+    jobs["done"] = "Completed"
+    catalogue.add(item(1, "done"))
+    assert sweep(now)["images_requeued"] == requeued
 
 
 def test_a_selection_under_way_keeps_its_claims(catalogue, state, jobs):

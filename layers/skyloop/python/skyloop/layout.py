@@ -26,6 +26,9 @@ ALERTS = "monitoring/alerts/"
 BASE_WEIGHTS = MODEL_ARTIFACTS + "base-weights/"
 """Weights that a user uploaded to start trainings from."""
 
+UNUSABLE_MESSAGES = QUARANTINE + "messages/"
+"""Messages of the uploads queue that name no upload, with the reason."""
+
 UNUSABLE_LABELS = QUARANTINE + "labels/"
 """Lines of output manifests that cannot be used, with the reason: one folder per labeling job."""
 
@@ -192,7 +195,9 @@ def queue_order(priority: bool, catalogued_at: datetime, image_id: str) -> str:
 
 def content_hash(document: object) -> str:
     """12 hex digits of the SHA-256 of a JSON document; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
+    return hashlib.sha256(
+        json.dumps(document, sort_keys=True, ensure_ascii=False).encode(errors="backslashreplace")
+    ).hexdigest()[:12]
 
 
 def notification_key(encoded: str) -> str:

@@ -34,6 +34,8 @@ BACKLOG_SECONDS = 7200
 # What DescribeLabelingJob answers for a name that it does not know.
 _UNKNOWN_JOB = {"ResourceNotFound", "ResourceNotFoundException"}
 _DEAD_JOB = {"Failed", "Stopped"}
+CLAIM_SECONDS = 6 * 3600
+"""For so long after its end a completed job may hold images; its labels are converted within minutes."""
 
 
 class Sweep:
@@ -59,7 +61,7 @@ class Sweep:
         self.settings = settings
 
     def sweep(self, request: SweepRequest) -> SweepResponse:
-        """Queue forgotten uploads again, requeue images of labeling jobs that are gone, alert quarantined files."""
+        """Queue forgotten uploads again, requeue images whose labeling job is over, alert quarantined files."""
         examined, uploads_requeued = self._uploads(request.now)
         images_requeued = self._labeling(request.now)
         alerted = alert_quarantined(self.storage, self.catalogue, self.sns, self.settings, request.now)
@@ -84,8 +86,12 @@ class Sweep:
         candidates = [summary for summary in uploads if summary.modified <= settled]
         if not candidates:
             return len(uploads), 0
-        known = {key for status in get_args(ImageStatus) for key in self.catalogue.known_keys(status)}
-        forgotten = [summary for summary in candidates if summary.key not in known]
+        known: dict[str, set[str | None]] = defaultdict(set)
+        for status in get_args(ImageStatus):
+            for key, etag in self.catalogue.known_objects(status):
+                known[key].add(etag)
+        # One whose content was replaced without an event is as forgotten as one that nobody knows.
+        forgotten = [each for each in candidates if not known[each.key] & {None, each.etag}]
         for start in range(0, len(forgotten), QUEUE_BATCH):
             self._queue_again(forgotten[start : start + QUEUE_BATCH])
         return len(uploads), len(forgotten)
@@ -127,16 +133,18 @@ class Sweep:
         selecting = lock is not None and float(lock.get("expires_at", 0)) > now.timestamp()
         requeued = 0
         for job_name, image_ids in held.items():
-            status = self._job_status(job_name)
-            if status in _DEAD_JOB or (status is None and not selecting):
+            status, ended = self._job_status(job_name)
+            over = status == "Completed" and now.timestamp() - ended > CLAIM_SECONDS
+            if status in _DEAD_JOB or over or (status is None and not selecting):
                 requeued += sum(self.catalogue.requeue(image_id, job_name) for image_id in image_ids)
         return requeued
 
-    def _job_status(self, job_name: str) -> str | None:
-        """The job's status, or None where there is no such job."""
+    def _job_status(self, job_name: str) -> tuple[str | None, float]:
+        """The job's status, None where there is no such job, and when it last changed, in seconds since the epoch."""
         try:
-            return self.sagemaker.describe_labeling_job(LabelingJobName=job_name)["LabelingJobStatus"]
+            job = self.sagemaker.describe_labeling_job(LabelingJobName=job_name)
         except ClientError as error:
             if error.response["Error"]["Code"] in _UNKNOWN_JOB:
-                return None
+                return None, 0.0
             raise
+        return job["LabelingJobStatus"], job["LastModifiedTime"].timestamp()

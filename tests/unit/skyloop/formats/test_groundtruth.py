@@ -181,3 +181,22 @@ def test_categories_round_trip(names):
 def test_categories_are_checked(config):
     with pytest.raises(ValueError, match=r"categor"):
         categories_of(config)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9999", "0000-00-00", "🙂"])
+def test_a_date_outside_the_calendar_is_no_date(text):
+    line = {"source-ref": "s3://b/1.jpg", "boxes": {"annotations": []}, "boxes-metadata": {"creation-date": text}}
+    assert read_line(line, "boxes").labeled_at == ""
+
+
+def test_numbers_are_what_they_mean():
+    """Tools that write every number with a point mean the same."""
+    box = {"class_id": 0.0, "left": 1.0, "top": 2, "width": 3.0, "height": 4}
+    line = {
+        "source-ref": "s3://b/1.jpg",
+        "boxes": {"annotations": [box], "image_size": [{"width": 100.0, "height": 50.0}]},
+        "boxes-metadata": {"class-map": {"0": "tree"}},
+    }
+    read = read_line(line, "boxes")
+    assert [labeled.category for labeled in read.boxes] == ["tree"]
+    assert read.stated_size == (100, 50)

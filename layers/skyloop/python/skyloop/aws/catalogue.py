@@ -165,14 +165,17 @@ class Catalogue:
             {":now": now.isoformat(), ":quarantined": "QUARANTINED"},
         )
 
-    def known_keys(self, status: ImageStatus) -> Iterator[str]:
-        """Every S3 key that entries with `status` account for, duplicates included, read page by page."""
+    def known_objects(self, status: ImageStatus) -> Iterator[tuple[str, str | None]]:
+        """(key, ETag) of every object that entries with `status` account for, duplicates included, page by page.
+
+        None: of which content is not known; entries of duplicates and of older versions do not say.
+        """
         query = self._query(status)
-        query["ProjectionExpression"] = "#key, duplicate_keys"
+        query["ProjectionExpression"] = "#key, etag, duplicate_keys"
         query["ExpressionAttributeNames"] = {"#status": "status", "#key": "key"}
         for raw in self._pages(query):
-            yield raw["key"]["S"]
-            yield from raw.get("duplicate_keys", {}).get("SS", [])
+            yield raw["key"]["S"], raw.get("etag", {}).get("S")
+            yield from ((key, None) for key in raw.get("duplicate_keys", {}).get("SS", []))
 
     def of_job(self, job_name: str, status: ImageStatus = "LABELING") -> Iterator[CatalogueItem]:
         """The job's images with `status`: by default those that it has claimed and neither labeled nor given back."""

@@ -39,15 +39,17 @@ class StoredObject:
     body: bytes
     content_type: str = "application/octet-stream"
     metadata: dict[str, str] = field(default_factory=dict)
+    etag: str = ""
 
 
 @dataclass(frozen=True)
 class ObjectSummary:
-    """One line of a listing. `modified` is seconds since the epoch."""
+    """One line of a listing. `modified` is seconds since the epoch; `etag` changes with the content."""
 
     key: str
     size: int
     modified: float
+    etag: str = ""
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -99,6 +101,7 @@ class Storage:
             body=answer["Body"].read(),
             content_type=answer.get("ContentType", "application/octet-stream"),
             metadata=answer.get("Metadata", {}),
+            etag=answer.get("ETag", ""),
         )
 
     def lines(self, key: str) -> Iterator[bytes]:
@@ -147,8 +150,12 @@ class Storage:
         return self.uri(key)
 
     def write_json(self, key: str, document: object) -> str:
-        """Write `document` as UTF-8 JSON with sorted keys, so that equal documents are equal objects."""
-        body = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode()
+        """Write `document` as UTF-8 JSON with sorted keys, so that equal documents are equal objects.
+
+        Half a surrogate pair, which JSON can name and UTF-8 cannot, stays the escape that it was.
+        """
+        text = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True)
+        body = text.encode(errors="backslashreplace")
         return self.write(key, body, content_type="application/json")
 
     def copy(self, source: str, target: str) -> None:
@@ -163,7 +170,9 @@ class Storage:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         for page in pages:
             for item in page.get("Contents", []):
-                yield ObjectSummary(item["Key"], int(item["Size"]), item["LastModified"].timestamp())
+                yield ObjectSummary(
+                    item["Key"], int(item["Size"]), item["LastModified"].timestamp(), item.get("ETag", "")
+                )
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The "folders" directly under `prefix`: key prefixes up to and with the next `/`."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.observability import logger
 from skyloop.aws.storage import ObjectMissing, ObjectTooLarge, Storage
 from skyloop.dataset.slices import TrainingImage, slice_image
 from skyloop.documents import ConvertRequest, ConvertResponse, LabeledImage
@@ -43,6 +46,11 @@ class Conversion:
                     written += self._convert_line(read, job, categories)
             except UnusableLine as error:
                 refused.append((line, str(error)))
+            except (ClientError, BotoCoreError):
+                raise  # the cloud's trouble, not the line's: the batch is tried again
+            except Exception as error:  # whatever a line holds, it is its own affair
+                logger.exception("a line of the manifest could not be converted")
+                refused.append((line, f"it could not be read: {type(error).__name__}: {error}"))
         # Before any status: an image that counts as labeled must have its record.
         record_key = f"{layout.label_records(job)}{layout.content_hash(request.items)}.json"
         self.storage.write_json(record_key, [image.plain() for image in written])

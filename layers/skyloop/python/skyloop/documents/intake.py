@@ -47,6 +47,7 @@ class CatalogueItem(Document):
     longitude: float | None = None
     labeling_job: str | None = None
     reason: str | None = None
+    etag: str | None = Field(default=None, description="of the object under `key` from which the entry was made")
     alerted_at: AwareDatetime | None = Field(default=None, description="when an alert named it as quarantined")
     duplicate_keys: frozenset[str] = frozenset()
 

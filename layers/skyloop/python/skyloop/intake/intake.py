@@ -13,7 +13,7 @@ from skyloop.aws.storage import MAX_COPY_BYTES, ObjectMissing, ObjectTooLarge, S
 from skyloop.documents import CatalogueItem, ImageFacts, QuarantineRecord
 from skyloop.formats.images import check_image
 from skyloop.formats.pictures import MAX_BYTES, ImageRefused, too_large
-from skyloop.intake.uploads import Upload, uploads_in
+from skyloop.intake.uploads import Upload
 
 Outcome = Literal["new", "known", "duplicate", "quarantined", "missing", "ignored"]
 
@@ -40,9 +40,11 @@ class Intake:
         self.catalogue = catalogue
         self.clock = clock
 
-    def take_message(self, body: str) -> list[IntakeResult]:
-        """Catalogue every upload that a queue message names. Raises ValueError for a message that names none."""
-        return [self.take(upload) for upload in uploads_in(body)]
+    def put_aside(self, body: str, reason: str) -> str:
+        """Keep a message that names no upload, with the reason; returns the key. It will never name one."""
+        key = f"{layout.UNUSABLE_MESSAGES}{layout.content_hash(body)}.json"
+        self.storage.write_json(key, {"reason": reason, "message": body})
+        return key
 
     def take(self, upload: Upload) -> IntakeResult:
         """Catalogue one upload. Taking it again, or at the same time elsewhere, changes nothing."""
@@ -80,6 +82,7 @@ class Intake:
             flight=layout.flight_of(stored.key),
             correlation_id=correlation_id,
             catalogued_at=now,
+            etag=stored.etag,
         )
         # A good file under the key of a refused one replaces it.
         self.catalogue.delete(layout.quarantine_id(stored.key))
@@ -116,6 +119,7 @@ class Intake:
             catalogued_at=now,
             bytes=size,
             reason=refusal.reason,
+            etag=stored.etag if stored else None,
         )
         first_time = self.catalogue.add_refused(item)
         return IntakeResult("quarantined" if first_time else "known", key, correlation_id, reason=refusal.reason)
