@@ -1,6 +1,6 @@
 # Two commands: `make demo` plays a day in the life, `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-conformance lint format types bench clean
+.PHONY: help setup demo test test-fast test-conformance fuzz lint format types bench clean
 
 ready := .venv/.ready
 ready_dev := .venv/.ready-dev
@@ -35,6 +35,12 @@ test-fast: $(ready_dev) ## The unit tests alone
 
 test-conformance: $(ready_dev) ## Whether the laptop cloud does as AWS does
 	$(pytest) $(two_at_a_time) tests/conformance
+
+SECONDS := 300
+fuzz: export PYTHONPATH = $(CURDIR):$(CURDIR)/layers/skyloop/python:$(CURDIR)/training_container
+fuzz: $(ready_dev) ## Mutated input through every reader: SECONDS=300 for each part, SEED=N for the same again
+	.venv/bin/python -m tests.fuzz.campaign --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m training_container.tests.fuzz_requests --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 # An exported PYTHONPATH may hold training_container/: import-linter would take its `tests` and `bench` for ours.
 lint: export PYTHONPATH =

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 from skyloop.documents import JsonObject
 from skyloop.formats.geometry import Rectangle
@@ -166,7 +167,7 @@ def _box(annotation: object, class_map: JsonObject, attribute: str) -> LabeledBo
     if width < 0 or height < 0:
         raise UnusableLine(f"a box of {attribute} has a negative size: {width} × {height}")
     class_id = annotation.get("class_id")
-    if isinstance(class_id, float) and class_id.is_integer():  # 0.0 is 0; JSON has one kind of number
+    if isinstance(class_id, float) and _is_whole(class_id):  # 0.0 is 0; JSON has one kind of number
         class_id = int(class_id)
     # The map's keys are strings and need not begin at 0; the id is a number, in some imported manifests a string.
     name = class_map.get(str(class_id)) if isinstance(class_id, int | str) and not isinstance(class_id, bool) else None
@@ -195,9 +196,13 @@ def _stated_size(value: object) -> tuple[int, int] | None:
     if not isinstance(stated, dict):
         return None
     width, height = stated.get("width"), stated.get("height")
-    sides = [side for side in (width, height) if isinstance(side, int | float) and not isinstance(side, bool)]
-    whole = [int(side) for side in sides if math.isfinite(side) and side == int(side)]
+    whole = [int(side) for side in (width, height) if _is_whole(side)]
     return (whole[0], whole[1]) if len(whole) == 2 else None
+
+
+def _is_whole(value: object) -> TypeGuard[int | float]:
+    """Is this a whole number, written with a point or without?"""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
 
 
 def _moment(value: object) -> str:

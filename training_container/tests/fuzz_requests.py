@@ -1,0 +1,72 @@
+"""Requests to the endpoint, for `make fuzz`: whatever is sent, only the server's own fault is 5xx.
+
+python -m training_container.tests.fuzz_requests [--seed N] [--inputs N | --seconds S]
+"""
+
+import asyncio
+from collections.abc import Mapping
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from skyloop_container.inference import Detector, Prediction, letterbox
+from skyloop_container.serve import create_app
+
+from tests.fuzz import campaign
+from tests.fuzz.targets import Target, pictures
+
+
+def request(body: bytes) -> str:
+    """The first line is a request's attributes, the rest its body."""
+    attributes, _, picture = body.partition(b"\n")
+    status = asyncio.run(_ask(picture, attributes))
+    if status >= 500:
+        raise AssertionError(f"HTTP {status}")
+    return str(status)
+
+
+async def _ask(body: bytes, attributes: bytes) -> int:
+    statuses: list[int] = []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/invocations",
+        "raw_path": b"/invocations",
+        "query_string": b"",
+        "headers": [(b"content-type", b"image/jpeg"), (b"x-amzn-sagemaker-custom-attributes", attributes)],
+    }
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(sent: Mapping[str, Any]) -> None:
+        if sent["type"] == "http.response.start":
+            statuses.append(sent["status"])
+
+    await create_app(_detector(), 1, 2**32)(scope, receive, send)
+    return statuses[0]
+
+
+def _detector() -> Detector:
+    """A model that finds nothing, in a picture that was prepared for it."""
+
+    def predict(image: np.ndarray, confidence: float | None) -> Prediction:
+        letterbox(image, 64)
+        return Prediction([], [])
+
+    card = {"training_job": "job", "dataset_id": "ds"}
+    return cast(Detector, SimpleNamespace(card=card, predict=predict))
+
+
+@cache
+def targets() -> dict[str, Target]:
+    """One."""
+    heads = (b"", b"confidence=0.3", b"trace=7, confidence=0.5")
+    return {"request": Target(request, tuple(head + b"\n" + body for head in heads for body in pictures()))}
+
+
+if __name__ == "__main__":
+    campaign.main(targets)
