@@ -1,6 +1,6 @@
 # Two commands: `make demo` plays a day in the life, `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-conformance fuzz lint format types bench clean
+.PHONY: help setup demo test test-fast test-conformance test-faults fuzz lint format types bench clean
 
 ready := .venv/.ready
 ready_dev := .venv/.ready-dev
@@ -27,7 +27,7 @@ demo: $(ready) ## A day in the life on real airborne images, on the laptop cloud
 	@.venv/bin/python -m demo $(DEMO_ARGS)
 
 test: lint ## Everything: style, types and borders, unit, infra, conformance, then the whole loop
-	$(pytest) $(two_at_a_time) -m "not loop"
+	$(pytest) $(two_at_a_time) -m "not loop and not faults"
 	$(pytest) -m loop
 
 test-fast: $(ready_dev) ## The unit tests alone
@@ -35,6 +35,9 @@ test-fast: $(ready_dev) ## The unit tests alone
 
 test-conformance: $(ready_dev) ## Whether the laptop cloud does as AWS does
 	$(pytest) $(two_at_a_time) tests/conformance
+
+test-faults: $(ready_dev) ## The cloud and its processes killed at every moment of the loop; half an hour
+	$(pytest) -m faults
 
 SECONDS := 300
 fuzz: export PYTHONPATH = $(CURDIR):$(CURDIR)/layers/skyloop/python:$(CURDIR)/training_container

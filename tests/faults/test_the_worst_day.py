@@ -1,0 +1,147 @@
+"""The cloud, or one of its processes, is killed in the middle of the loop: nothing is lost, and it ends by itself.
+
+Each moment has a cloud of its own and one turn of the loop with a real, tiny training. `make test-faults` goes through
+all of them; one is among the tests that always run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.loop.driver import Loop
+from tests.support.flights import write_flight
+
+FLIGHTS, FRAMES = 3, 8
+IMAGES = FLIGHTS * FRAMES
+PARAMETERS = {
+    "Epochs": 4,
+    "ImageSize": 64,
+    "BatchSize": 4,
+    "MinTrainImages": 4,
+    "MinMap50": 0,
+    "MinClassAp50": 0,
+    "MinClassBoxes": 100000,
+    "LabelingBatchSize": IMAGES,
+    "LabelingQuietSeconds": 1,
+    "SweepRate": "rate(1 minute)",
+    "DriftRate": "rate(1 day)",
+}
+ERRORS = {"labeling-failed", "training-failed", "evaluation-failed", "pipeline-failed", "deployment-failed"}
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Loop]:
+    """A cloud whose pictures are dropped."""
+    loop = Loop(tmp_path / "home")
+    loop.up(**PARAMETERS)
+    for number in range(FLIGHTS):
+        flight = write_flight(tmp_path / f"line-{number}", FRAMES, seed=number)
+        loop.command("drop", flight.folder, "--labels", flight.annotations)
+    yield loop
+    loop.command("down")
+
+
+def in_progress(operation: str, status: str) -> Callable[[Loop], bool]:
+    return lambda loop: any(job[status] == "InProgress" for job in loop.jobs(operation))
+
+
+MOMENTS: dict[str, Callable[[Loop], bool]] = {
+    "dropped": lambda loop: True,
+    "catalogued": lambda loop: bool(loop.images("PENDING")),
+    "labeling": lambda loop: bool(loop.jobs("list_labeling_jobs")),
+    "converting": lambda loop: bool(loop.executions("Retrain")),
+    "training": in_progress("list_training_jobs", "TrainingJobStatus"),
+    "evaluating": in_progress("list_processing_jobs", "ProcessingJobStatus"),
+    "judged": lambda loop: bool(loop.jobs("list_processing_jobs")) and bool(loop.packages()),
+    "deploying": lambda loop: bool(loop.executions("Deploy")),
+    "creating the endpoint": lambda loop: loop.endpoint().status == "Creating",
+    "in service": lambda loop: loop.in_service(1)(),
+}
+
+
+def end_well(loop: Loop) -> None:
+    """Everything that was dropped is labeled, trained on and served, once, without anybody's doing."""
+    loop.wait("version 1 in service", loop.in_service(1))
+    loop.wait("all images labeled", lambda: len(loop.images("LABELED")) == IMAGES)
+    machines = ("Label", "Retrain", "Deploy", "Rollback")
+    loop.wait("every execution to end", lambda: not any(loop.executions(name, "RUNNING") for name in machines))
+    assert len(loop.jobs("list_labeling_jobs")) == 1
+    assert len(loop.jobs("list_training_jobs")) == 1
+    assert len(loop.packages()) == 1
+    assert [alert["event"] for alert in loop.alerts() if alert["event"] in ERRORS] == []
+    assert len(loop.wait("the alert", lambda: loop.alerts("deployed"))) == 1
+
+
+def server(loop: Loop) -> int:
+    pid = loop.command("up")["pid"]
+    assert isinstance(pid, int)
+    return pid
+
+
+def after_a_kill(loop: Loop, moment: str, number: signal.Signals) -> None:
+    pid = server(loop)
+    loop.wait(moment, lambda: MOMENTS[moment](loop))
+    os.kill(pid, number)
+    loop.wait("the end of the server", lambda: not psutil.pid_exists(pid))
+    loop.up()
+    end_well(loop)
+
+
+@pytest.mark.loop
+@pytest.mark.timeout(3600)
+def test_the_cloud_is_killed_while_it_trains(loop: Loop) -> None:
+    after_a_kill(loop, "training", signal.SIGKILL)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+@pytest.mark.parametrize("moment", list(MOMENTS))
+def test_the_cloud_ends_at_a_moment_of_the_loop(loop: Loop, moment: str, number: signal.Signals) -> None:
+    after_a_kill(loop, moment, number)
+
+
+def process_of(loop: Loop, folder: str) -> psutil.Process:
+    """The process that works in a folder of the home: a job's or an endpoint's."""
+
+    def find() -> psutil.Process | None:
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("SAGEMAKER_BASE_DIR", "").startswith(str(loop.home / folder)):
+                    return process
+            except psutil.Error:
+                continue
+        return None
+
+    return loop.wait(f"a process in {folder}", find)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("folder", "event"), [("jobs/training-job", "training-failed"), ("jobs/processing-job", "evaluation-failed")]
+)
+def test_a_job_is_killed_and_trained_again_when_asked(loop: Loop, folder: str, event: str) -> None:
+    process_of(loop, folder).kill()
+    (alert,) = loop.wait(event, lambda: loop.alerts(event))
+    job = loop.jobs("list_labeling_jobs")[0]["LabelingJobName"]
+    assert f"skyloop retrain {job}" in alert["next_step"]
+    loop.command("retrain", job)
+    loop.wait("version 1 in service", loop.in_service(1))
+    assert len(loop.jobs("list_training_jobs")) == 2
+    assert len(loop.packages()) == 1
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_an_instance_is_killed_and_replaced(loop: Loop) -> None:
+    end_well(loop)
+    process_of(loop, "endpoints").kill()
+    loop.wait("the endpoint to answer again", lambda: loop.endpoint().status == "InService")
+    process_of(loop, "endpoints")
