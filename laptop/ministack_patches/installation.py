@@ -10,13 +10,26 @@ from laptop.ministack_patches import (
     executions,
     integrations,
     lambdas,
+    leading_keys,
     maps,
     patching,
     services,
     templates,
 )
 
-_SUBJECTS = (services, lambdas, events, alarms, executions, maps, integrations, authorization, templates, durability)
+_SUBJECTS = (
+    services,
+    lambdas,
+    events,
+    alarms,
+    executions,
+    maps,
+    integrations,
+    authorization,
+    leading_keys,
+    templates,
+    durability,
+)
 
 
 def install() -> None:
