@@ -42,7 +42,9 @@ class Cloud:
     def __init__(self, home: Path, port: int, found: list[str]) -> None:
         installation.install()
         self._ministack = app.app
-        self._door = Door(self._route, read_keys(home), port, authorization.session_secret, browsers.cors)
+        self._door = Door(
+            self._route, read_keys(home), port, authorization.session_secret, authorization.caller, browsers.cors
+        )
         self._home = home
         self._port = port
         self._found = found
