@@ -5,6 +5,7 @@ from __future__ import annotations
 from laptop.ministack_patches import (
     alarms,
     authorization,
+    call_faults,
     durability,
     events,
     executions,
@@ -16,7 +17,19 @@ from laptop.ministack_patches import (
     templates,
 )
 
-_SUBJECTS = (services, lambdas, events, alarms, executions, maps, integrations, authorization, templates, durability)
+_SUBJECTS = (
+    services,
+    lambdas,
+    events,
+    alarms,
+    executions,
+    maps,
+    integrations,
+    authorization,
+    templates,
+    durability,
+    call_faults,
+)
 
 
 def install() -> None:
