@@ -274,17 +274,17 @@ class LiveEndpoint:
         def environment() -> dict[str, str]:
             return {**program.environment(), **current.environment(role), **container["Environment"]}
 
-        launch = Launch(program.command(["serve"]), program.folder, environment)
+        configured = current.settings().get("container_startup_seconds")
+        seconds = float(configured or variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _STARTUP_SECONDS))
+        launch = Launch(program.command(["serve"]), program.folder, environment, seconds)
 
         def make(index: int) -> Instance:
             identity = f"i-{secrets.token_hex(8)}{index:x}"
             output = self._log_stream(f"{variant['VariantName']}/{identity}")
             return Instance(identity, folder / identity, model, launch, output)
 
-        configured = current.settings().get("container_startup_seconds")
-        seconds = configured or variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _STARTUP_SECONDS)
         strategy = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
-        return VariantFleet(variant["VariantName"], make, float(seconds), strategy)
+        return VariantFleet(variant["VariantName"], make, seconds, strategy)
 
     def _log_stream(self, stream: str) -> LogStream:
         current = context.current()
