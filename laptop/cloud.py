@@ -93,6 +93,7 @@ class Cloud:
             self._status = f"failed: {error}"
         else:
             self._status = "ready"
+            self._found.extend(service.found())
             for sentence in [*self._found, *KEEPER.found]:
                 log.warning("%s", sentence)
             executions.resume()
