@@ -43,7 +43,8 @@ class Cloud:
         installation.install()
         self._ministack = app.app
         inside = call_faults.failing_calls(self._route)
-        self._door = Door(inside, read_keys(home), port, authorization.session_secret, browsers.cors)
+        secret_and_caller = (authorization.session_secret, authorization.caller)
+        self._door = Door(inside, read_keys(home), port, *secret_and_caller, browsers.cors)
         self._home = home
         self._port = port
         self._found = found

@@ -1,4 +1,4 @@
-"""Every call that the loop makes fails once: nothing is stuck, nothing is done twice. See tests/faults/call_sites.py."""
+"""Every call of the loop fails once: nothing is stuck, nothing is done twice. See tests/faults/call_sites.py."""
 
 from __future__ import annotations
 

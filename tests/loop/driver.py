@@ -57,7 +57,7 @@ class Loop:
         return self._cloud
 
     def faults(self, **settings: object) -> Any:
-        """Set the faults, see laptop/faults.py. Returns those in force and, as `before`, what came of the former ones."""
+        """Set faults, see laptop/faults.py. Returns those in force and, as `before`, what came of the former ones."""
         before = self._admin("GET")
         return {**self._admin("POST", json.dumps(settings).encode()), "before": before}
 
