@@ -25,7 +25,7 @@ from laptop import faults
 from laptop.account import ACCOUNT_ID, REGION, read_keys
 from laptop.documents import Document
 from laptop.door.door import HEALTH, Door
-from laptop.ministack_patches import authorization, browsers, events, executions, installation
+from laptop.ministack_patches import authorization, browsers, call_faults, events, executions, installation
 from laptop.ministack_patches.durability import KEEPER
 from laptop.sagemaker import service
 
@@ -42,9 +42,9 @@ class Cloud:
     def __init__(self, home: Path, port: int, found: list[str]) -> None:
         installation.install()
         self._ministack = app.app
-        self._door = Door(
-            self._route, read_keys(home), port, authorization.session_secret, authorization.caller, browsers.cors
-        )
+        inside = call_faults.failing_calls(self._route)
+        secret_and_caller = (authorization.session_secret, authorization.caller)
+        self._door = Door(inside, read_keys(home), port, *secret_and_caller, browsers.cors)
         self._home = home
         self._port = port
         self._found = found
@@ -94,6 +94,7 @@ class Cloud:
             self._status = f"failed: {error}"
         else:
             self._status = "ready"
+            self._found.extend(service.found())
             for sentence in [*self._found, *KEEPER.found]:
                 log.warning("%s", sentence)
             executions.resume()

@@ -71,6 +71,7 @@ def terminate(process: subprocess.Popen[bytes], grace_seconds: float) -> int:
     """SIGTERM to the program; after ``grace_seconds`` the whole tree is killed. Returns the exit status."""
     if process.poll() is None:
         process.terminate()
+        process.send_signal(signal.SIGCONT)  # a supervisor that was stopped would not pass it on
         try:
             return process.wait(timeout=grace_seconds)
         except subprocess.TimeoutExpired:
@@ -82,4 +83,5 @@ def kill(process: subprocess.Popen[bytes]) -> int:
     """Kill the whole tree at once. Returns the exit status (137)."""
     if process.poll() is None:
         process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGCONT)
     return process.wait()

@@ -29,8 +29,9 @@ from ministack import app
 from ministack.core import persistence, responses
 from ministack.services import cloudformation, cloudwatch, dynamodb, s3, stepfunctions
 
+from laptop.database import DatabaseBroken, NotStored, set_aside
 from laptop.documents import Document
-from laptop.journal import Journal, JournalBroken, LoggedRequest, NotStored
+from laptop.journal import Journal, LoggedRequest
 from laptop.ministack_patches.patching import Original, patch
 
 Message = MutableMapping[str, Any]
@@ -84,15 +85,11 @@ class Keeper:
             self._journal = Journal(Path(persistence.STATE_DIR) / FILE)
         return self._journal
 
-    def _set_aside(self, reason: JournalBroken) -> None:
+    def _set_aside(self, reason: DatabaseBroken) -> None:
         """Begin with an empty journal; the one that cannot be read stays for who wants to look into it."""
-        file = Path(persistence.STATE_DIR) / FILE
-        broken = file.with_name(f"{FILE}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
         if self._journal is not None:
             self._journal.close()
-        for end in ("-wal", "-shm"):
-            file.with_name(f"{FILE}{end}").unlink(missing_ok=True)
-        file.replace(broken)
+        broken = set_aside(Path(persistence.STATE_DIR) / FILE)
         self._journal = None
         self.found.append(f"{reason}. It was set aside as {broken.name}, and the cloud begins without what was in it.")
 
@@ -237,7 +234,7 @@ class Keeper:
         """Bring back what was written down; a journal that cannot be read is set aside. Raises NotStored."""
         try:
             self._bring_back()
-        except JournalBroken as reason:
+        except DatabaseBroken as reason:
             self._set_aside(reason)
             self._bring_back()
 

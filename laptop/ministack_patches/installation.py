@@ -5,6 +5,7 @@ from __future__ import annotations
 from laptop.ministack_patches import (
     alarms,
     authorization,
+    call_faults,
     durability,
     events,
     executions,
@@ -29,6 +30,7 @@ _SUBJECTS = (
     leading_keys,
     templates,
     durability,
+    call_faults,
 )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from laptop.database import NotStored
 from laptop.documents import Document
 from laptop.sagemaker.autoscaling import api as autoscaling
 from laptop.sagemaker.core import context, errors, tags, validation
@@ -72,12 +73,19 @@ def stop() -> None:
 
     A module that fails to stop does not keep the others from stopping.
     """
+    context.current().store.stop_waiting()
     for module in reversed(_MODULES):
         if hasattr(module, "stop"):
             try:
                 module.stop()
             except Exception:
                 log.exception("%s could not stop", module.__name__)
+    context.current().store.close()
+
+
+def found() -> list[str]:
+    """What of the service's records could not be read at the start, in sentences."""
+    return context.current().store.found
 
 
 def running_jobs() -> list[str]:
@@ -88,15 +96,18 @@ def running_jobs() -> list[str]:
 def call(operation: str, request: Document, service: str = "sagemaker") -> Document:
     """Run one operation in the caller's thread (it may block).
 
-    Times in the response are epoch seconds. Raises errors.ServiceError.
+    Times in the response are epoch seconds. Raises errors.ServiceError, ServiceUnavailable for what cannot be stored.
     """
     normal = validation.validate(service, operation, request)
     function = operations().get(service, {}).get(operation)
     if function is None:
         raise errors.unsupported_operation(operation)
-    response: Document = validation.project(
-        validation.operation_model(service, operation).output_shape, function(normal)
-    )
+    try:
+        answer = function(normal)
+    except NotStored as error:
+        log.error("%s was refused, since nothing can be written down: %s", operation, error)
+        raise errors.unavailable("The request could not be stored.") from error
+    response: Document = validation.project(validation.operation_model(service, operation).output_shape, answer)
     return response
 
 

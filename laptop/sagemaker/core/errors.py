@@ -68,6 +68,11 @@ def conflict(message: str) -> ServiceError:
     return ServiceError("ConflictException", message)
 
 
+def unavailable(message: str) -> ServiceError:
+    """A request that failed for a reason of the service's own, and may be sent again (common errors, HTTP 503)."""
+    return ServiceError("ServiceUnavailable", message, 503)
+
+
 def unknown_operation(operation: str) -> ServiceError:
     """A target that the service does not have."""
     return ServiceError(

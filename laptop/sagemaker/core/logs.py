@@ -41,7 +41,8 @@ class LogStream:
 
     def write(self, line: bytes) -> None:
         """Add one line, with or without its newline."""
-        with contextlib.suppress(ValueError):  # closed: the last output of a process that is being ended
+        # Closed: the last output of a process that is being ended. A full disk loses the line, not the process.
+        with contextlib.suppress(ValueError, OSError):
             self._file.write(line if line.endswith(b"\n") else line + b"\n")
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         if text:

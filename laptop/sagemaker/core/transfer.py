@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as ConnectionFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,6 +23,10 @@ _PARALLEL = 4  # the cloud and the job share a laptop's cores
 
 class TransferError(Exception):
     """Data that could not be moved; the text is what follows `ClientError: ` in a job's FailureReason."""
+
+
+class Unavailable(TransferError):
+    """S3 could not be reached, or failed for a reason of its own: the same may work a moment later."""
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -167,5 +172,9 @@ def _explained(uri: str) -> Iterator[None]:
     """Turn boto3's errors into a TransferError that names the address."""
     try:
         yield
+    except (ConnectionFailed, HTTPClientError, IncompleteReadError) as error:
+        raise Unavailable(f'Data transfer failed for S3 URL "{uri}": {error}') from error
     except (ClientError, BotoCoreError) as error:
-        raise TransferError(f'Data transfer failed for S3 URL "{uri}": {error}') from error
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(error, ClientError) else 0
+        kind = Unavailable if status == 429 or status >= 500 else TransferError
+        raise kind(f'Data transfer failed for S3 URL "{uri}": {error}') from error

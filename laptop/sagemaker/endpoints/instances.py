@@ -3,7 +3,9 @@
 An instance has an /opt/ml-shaped folder of its own (SAGEMAKER_BASE_DIR), a free port (SAGEMAKER_BIND_TO_PORT), the
 model's Environment and the credentials of its execution role, and logs to a file and to CloudWatch Logs.
 
-Source: "Custom Inference Code with Hosting Services" for how SageMaker runs, health-checks and restarts containers.
+Source: "Custom Inference Code with Hosting Services" for how SageMaker runs, health-checks and restarts containers. It
+says that /ping is asked for periodically and must be answered within 2 s, not how often and after how many failures an
+instance is replaced: those numbers are this module's.
 """
 
 from __future__ import annotations
@@ -30,8 +32,12 @@ from laptop.skyloop_plugin import CONTAINER_ENVIRONMENT
 
 log = logging.getLogger(__name__)
 
-_PING_INTERVAL_SECONDS = 0.1
+_PING_INTERVAL_SECONDS = 0.1  # until the first that is answered
+_LOOK_INTERVAL_SECONDS = 1.0  # afterwards
 _PING_TIMEOUT_SECONDS = 2.0  # SageMaker's
+# Pings in a row that a hung instance does not answer before it is replaced. One keeps requests away from it, if another
+# instance answers; a laptop that is only busy for some seconds loses none.
+_HUNG_PINGS = 5
 _STOP_GRACE_SECONDS = 5.0
 _DRAIN_SECONDS = 10.0
 _BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -43,19 +49,27 @@ _STARTUP_CRASHES = 3
 
 @dataclass(frozen=True)
 class Launch:
-    """What one instance runs. `environment` is the whole environment but for the port and the folder."""
+    """What one instance runs. `environment` is the whole environment but for the port and the folder.
+
+    A process that has not answered a ping after `startup_seconds` is replaced.
+    """
 
     argv: Sequence[str]
     cwd: Path
     environment: Callable[[], dict[str, str]]
+    startup_seconds: float
 
 
 class Instance:
-    """One serving process. `outstanding` counts the requests it is working on: `acquire`, then `release`."""
+    """One serving process. `outstanding` counts the requests it is working on: `acquire`, then `release`.
+
+    It is `ready` from its first healthy ping until its process ends, and `answers` while it passes pings.
+    """
 
     def __init__(self, name: str, folder: Path, model: Path, launch: Launch, output: LogStream) -> None:
         self.name = name
         self.ready = threading.Event()
+        self.answers = True
         self.crashes = 0
         self.outstanding = 0
         self._counting = threading.Lock()
@@ -139,16 +153,32 @@ class Instance:
             )
         reader = threading.Thread(target=self._read, args=(process,), name=f"log-{self.name}", daemon=True)
         reader.start()
+        deadline = time.monotonic() + self._launch.startup_seconds
         while process.poll() is None and not self._stopped.is_set():
-            if self.ready.is_set():
-                process.wait()
-            elif self._ping():
+            if self._ping():
+                self.answers = True
                 self.ready.set()
-            else:
-                self._stopped.wait(_PING_INTERVAL_SECONDS)
+                threading.Thread(target=self._watch, args=(process,), name=f"ping-{self.name}", daemon=True).start()
+                break
+            if time.monotonic() > deadline:
+                log.warning("instance %s did not get healthy in time and is started again", self.name)
+                processes.kill(process)
+            self._stopped.wait(_PING_INTERVAL_SECONDS)
         process.wait()
         self.ready.clear()
         reader.join(timeout=1.0)
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """Ping a process that serves, and end it when it hangs: `_keep` then starts another."""
+        missed = 0
+        while not self._stopped.wait(_LOOK_INTERVAL_SECONDS) and process.poll() is None:
+            self.answers = self._ping()
+            missed = 0 if self.answers else missed + 1
+            if missed >= _HUNG_PINGS:
+                log.warning("instance %s does not answer /ping and is replaced", self.name)
+                self.ready.clear()
+                processes.kill(process)
+                return
 
     def _prepare_folder(self) -> None:
         for part in ("input/config", "output", "tmp"):
@@ -210,11 +240,12 @@ class VariantFleet:
     def pick(self, chance: random.Random) -> Instance | None:
         """An instance for one request by the variant's RoutingStrategy (RANDOM or LEAST_OUTSTANDING_REQUESTS).
 
-        It is acquired; None when no instance is ready.
+        It is acquired; None when no instance is ready. One that missed its last ping is taken only when all did.
         """
         ready = self.ready()
         if not ready:
             return None
+        ready = [instance for instance in ready if instance.answers] or ready
         if self.strategy == "LEAST_OUTSTANDING_REQUESTS":
             least = min(instance.outstanding for instance in ready)
             ready = [instance for instance in ready if instance.outstanding == least]

@@ -25,6 +25,7 @@ from urllib.parse import unquote
 from laptop.sagemaker.core import context
 from laptop.sagemaker.endpoints import capture, metrics
 from laptop.sagemaker.endpoints.instances import Fleet, Instance, VariantFleet
+from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 BODY_LIMIT_BYTES = 25 * 1024 * 1024
 TIMEOUT_SECONDS = 60.0
@@ -39,12 +40,14 @@ _UNSUPPORTED_HEADERS = (
     "x-amzn-sagemaker-enable-explanations",
 )
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_NEVER_SERVED = ("Creating", "Failed", "Deleting")
 _PATH = re.compile(r"^/endpoints/([^/]+)/invocations$")
 
 Reply = tuple[int, dict[str, str], bytes]
 
 # Requests wait for containers in threads of their own, so that a slow model does not slow down the rest of the cloud.
 _pool = concurrent.futures.ThreadPoolExecutor(max_workers=64, thread_name_prefix="invoke")
+_queue = asyncio.Semaphore(128)  # requests that run or wait for a thread, each with its body
 
 
 @dataclass
@@ -106,8 +109,11 @@ async def handle_request(method: str, path: str, headers: Mapping[str, str], bod
     match = _PATH.match(path)
     if match is None or method != "POST":
         return _error(501, "InternalFailure", "Only InvokeEndpoint is implemented by the local SageMaker runtime.")
+    if _queue.locked():
+        return _error(503, "ServiceUnavailable", "There is no room for more requests. Try your call again.")
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_pool, invoke, unquote(match.group(1)), dict(headers), body)
+    async with _queue:
+        return await loop.run_in_executor(_pool, invoke, unquote(match.group(1)), dict(headers), body)
 
 
 def invoke(endpoint: str, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -116,6 +122,8 @@ def invoke(endpoint: str, headers: Mapping[str, str], body: bytes) -> Reply:
     at = time.time()
     traffic = _traffic.get(endpoint)
     if traffic is None:
+        if (record := ENDPOINTS.find(endpoint)) and record["EndpointStatus"] not in _NEVER_SERVED:
+            return _error(503, "ServiceUnavailable", f"Endpoint {endpoint} is being brought back. Try your call again.")
         account = context.current().account_id
         return _error(400, "ValidationError", f"Endpoint {endpoint} of account {account} not found.")
     if refusal := _refusal(traffic, headers, body):

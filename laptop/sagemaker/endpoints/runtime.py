@@ -6,21 +6,20 @@ An endpoint's record in the store is what DescribeEndpoint shows; the objects of
 from __future__ import annotations
 
 import contextlib
-import io
+import itertools
 import logging
 import secrets
 import shutil
-import tarfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from laptop.sagemaker.core import context, images, transfer
 from laptop.sagemaker.core.logs import LogStream
 from laptop.sagemaker.core.store import Record
-from laptop.sagemaker.endpoints import blue_green, capture, describe, invocations, metrics
+from laptop.sagemaker.endpoints import blue_green, capture, describe, invocations, metrics, model_data
 from laptop.sagemaker.endpoints.blue_green import Cancelled, Unhealthy
 from laptop.sagemaker.endpoints.instances import Fleet, Instance, Launch, VariantFleet
 from laptop.sagemaker.endpoints.kinds import ENDPOINTS
@@ -33,6 +32,9 @@ log = logging.getLogger(__name__)
 _STARTUP_SECONDS = 60.0
 _FLUSH_LOOP_SECONDS = 0.25
 _RESTORE_SECONDS = 15.0
+# Between tries to build a fleet when a disk is full or S3 cannot be reached. An endpoint that was in service is built
+# in the end, however long that takes.
+_BUILD_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 _live: dict[str, LiveEndpoint] = {}
 _stopping = threading.Event()
@@ -87,7 +89,7 @@ def start() -> None:
         match record["EndpointStatus"]:
             case "Deleting":
                 threads.append(endpoint.run(endpoint.delete))
-            case "Failed":
+            case "Failed" if "ProductionVariants" not in record:  # it never was in service
                 pass
             case "Creating":
                 threads.append(endpoint.run(endpoint.create))
@@ -128,6 +130,10 @@ class LiveEndpoint:
         """Do the work in a thread. An unexpected error is logged, and the endpoint fails with it as its reason."""
 
         def guarded() -> None:
+            with context.current().store.insisting():
+                attempt()
+
+        def attempt() -> None:
             try:
                 work()
             except Cancelled:
@@ -160,14 +166,16 @@ class LiveEndpoint:
 
     def restore(self) -> None:
         """Serve the config, counts and weights that were in service before the cloud stopped."""
-        self.change(None, PendingDeploymentSummary=None)
+        self.change("SystemUpdating", PendingDeploymentSummary=None)
         try:
-            fleet = self.build(self.record()["_config"])
+            fleet = self.build(
+                self.record()["_config"], itertools.chain(_BUILD_PAUSES, itertools.repeat(_BUILD_PAUSES[-1]))
+            )
         except Unhealthy as error:
             self.change("Failed", FailureReason=str(error))
             return
         self.serve(fleet)
-        self.change("InService", **describe.in_service(fleet))
+        self.change("InService", **describe.in_service(fleet), FailureReason=None)
         # As on AWS, an endpoint whose containers all crash stays in service and answers 503.
         with contextlib.suppress(Unhealthy):
             fleet.wait_healthy(self.cancelled)
@@ -248,18 +256,33 @@ class LiveEndpoint:
         if self.cancelled.wait(seconds):
             raise Cancelled
 
-    def build(self, config: Record) -> Fleet:
-        """Fetch the models and start the instances of a config; does not wait for them. Raises Unhealthy."""
+    def build(self, config: Record, pauses: Iterable[float] = _BUILD_PAUSES) -> Fleet:
+        """Fetch the models and start the instances of a config; does not wait for them.
+
+        What may pass (a full disk, S3 that cannot be reached) is tried again after each of the pauses, in seconds.
+        Raises Unhealthy or Cancelled.
+        """
+        reason: Exception | None = None
+        for pause in itertools.chain(pauses, (0.0,)):
+            try:
+                return self._build(config)
+            except (OSError, transfer.Unavailable) as error:
+                log.warning("endpoint %s: its instances cannot be started now: %s", self.name, error)
+                reason = error
+            self.pause(pause)
+        raise Unhealthy(f"InternalServerError: {reason}")
+
+    def _build(self, config: Record) -> Fleet:
         folder = self.folder / secrets.token_hex(4)
         fleet = Fleet(config, folder, {})
         try:
             for variant in config["ProductionVariants"]:
                 fleet.variants[variant["VariantName"]] = self._variant(variant, folder / variant["VariantName"])
-        except Unhealthy:
+            for variant in config["ProductionVariants"]:
+                fleet.variants[variant["VariantName"]].scale(variant["InitialInstanceCount"])
+        except BaseException:
             fleet.stop()
             raise
-        for variant in config["ProductionVariants"]:
-            fleet.variants[variant["VariantName"]].scale(variant["InitialInstanceCount"])
         return fleet
 
     def _variant(self, variant: Record, folder: Path) -> VariantFleet:
@@ -268,23 +291,28 @@ class LiveEndpoint:
         model = folder / "model"
         model.mkdir(parents=True)
         if container["ModelDataUrl"]:
-            _fetch_model(container["ModelDataUrl"], role, model)
-        program = images.resolve(container["Image"])
+            model_data.fetch(current.client("s3", role), container["ModelDataUrl"], model)
+        try:
+            program = images.resolve(container["Image"])
+        except images.ImageNotFound as missing:
+            raise Unhealthy(
+                f"The image {missing} of production variant {variant['VariantName']} does not exist."
+            ) from missing
 
         def environment() -> dict[str, str]:
             return {**program.environment(), **current.environment(role), **container["Environment"]}
 
-        launch = Launch(program.command(["serve"]), program.folder, environment)
+        configured = current.settings().get("container_startup_seconds")
+        seconds = float(configured or variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _STARTUP_SECONDS))
+        launch = Launch(program.command(["serve"]), program.folder, environment, seconds)
 
         def make(index: int) -> Instance:
             identity = f"i-{secrets.token_hex(8)}{index:x}"
             output = self._log_stream(f"{variant['VariantName']}/{identity}")
             return Instance(identity, folder / identity, model, launch, output)
 
-        configured = current.settings().get("container_startup_seconds")
-        seconds = configured or variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _STARTUP_SECONDS)
         strategy = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
-        return VariantFleet(variant["VariantName"], make, float(seconds), strategy)
+        return VariantFleet(variant["VariantName"], make, seconds, strategy)
 
     def _log_stream(self, stream: str) -> LogStream:
         current = context.current()
@@ -319,25 +347,6 @@ class LiveEndpoint:
         ENDPOINTS.update(self.name, apply)
         if status is not None and status != previous:
             describe.announce(self.name)
-
-
-def _fetch_model(url: str, role: str, folder: Path) -> None:
-    current = context.current()
-    try:
-        archive = transfer.read(current.client("s3", role), url)
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(folder, filter="data")
-    except transfer.TransferError as error:
-        raise Unhealthy(
-            f'Failed to download model data for container "container_1" from URL: "{url}". Please ensure that there '
-            "is an object located at the URL and that the role passed to CreateModel has permissions to download the "
-            "model."
-        ) from error
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise Unhealthy(
-            f'Failed to extract model data archive for container "container_1" from URL "{url}". Please ensure that '
-            "the object located at the URL is a valid tar.gz archive."
-        ) from error
 
 
 def _publish(namespace: str, data: list[metrics.Datum]) -> None:

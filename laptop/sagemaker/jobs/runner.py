@@ -86,6 +86,10 @@ class Job(ABC):
 
     def run(self) -> None:
         """The whole life of the job, in its own thread."""
+        with context.current().store.insisting():
+            self._run()
+
+    def _run(self) -> None:
         try:
             with _slots.held(self):
                 shutil.rmtree(self.folder, ignore_errors=True)

@@ -85,6 +85,11 @@ def _open(name: str, stopped: bool = False) -> None:
 
 
 def _run(name: str, stopping: threading.Event) -> None:
+    with context.current().store.insisting():
+        _answer(name, stopping)
+
+
+def _answer(name: str, stopping: threading.Event) -> None:
     try:
         status = _Task(KIND.get(name), stopping).work()
         reason = None

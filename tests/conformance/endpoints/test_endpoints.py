@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
@@ -110,6 +111,27 @@ def test_a_crashed_instance_comes_back_while_the_other_serves(hosting: Any) -> N
     wait_until(replaced)
     assert hosting.describe(name)["EndpointStatus"] == "InService"
     assert victim not in {hosting.invoke(name)["pid"] for _ in range(10)}
+
+
+def test_an_instance_that_hangs_fails_the_requests_in_flight_on_it_and_no_others(hosting: Any) -> None:
+    name = hosting.serving(count=2)
+    pids: set[int] = set()
+    wait_until(lambda: len(pids) == 2 or pids.add(hosting.invoke(name)["pid"]))
+    os.kill(min(pids), signal.SIGSTOP)
+    callers, seen, failed = 4, set(pids), []
+
+    def call_until_replaced() -> None:
+        while len(seen) == 2:
+            try:
+                seen.add(hosting.invoke(name)["pid"])
+            except ClientError as error:
+                failed.append(error)
+
+    with ThreadPoolExecutor(callers) as pool:
+        for caller in [pool.submit(call_until_replaced) for _ in range(callers)]:
+            caller.result()
+    assert not psutil.pid_exists(min(pids))
+    assert len(failed) <= callers
 
 
 def test_a_container_that_dies_of_a_request_is_a_model_error(hosting: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -91,6 +92,25 @@ def test_an_endpoint_serves_again_after_a_stop_and_a_start(own: OwnCloud) -> Non
     assert model_serving(again, name) == model
     description = again.until(name, "InService")
     assert description["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+
+
+def test_an_endpoint_that_cannot_be_brought_back_now_is_brought_back_later(own: OwnCloud) -> None:
+    _, name, model = _prepared(own)
+    own.kill()
+    folder = own.home / "endpoints"
+    wait_until(lambda: own.serving() == [])
+    shutil.rmtree(folder)
+    folder.write_text("in the way of every folder that an instance needs")
+    again = Hosting(own.start(), "", "")
+    assert again.describe(name)["EndpointStatus"] == "SystemUpdating"
+    with pytest.raises(ClientError) as refused:
+        again.invoke(name)
+    assert refused.value.response["Error"]["Code"] == "ServiceUnavailable"
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        again.api.delete_endpoint(EndpointName=name)
+    folder.unlink()
+    assert again.until(name, "InService")["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+    assert model_serving(again, name) == model
 
 
 def test_nothing_of_an_endpoint_outlives_a_killed_cloud(own: OwnCloud) -> None:

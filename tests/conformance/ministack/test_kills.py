@@ -243,6 +243,7 @@ def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable
         lambda: table.put_item(TableName="table", Item={"name": {"S": "new"}}),
         lambda: table.delete_item(**key("old")),
         lambda: home.client("sqs").create_queue(QueueName="queue"),
+        lambda: home.client("sagemaker").create_model_package_group(ModelPackageGroupName="group"),
     ):
         with pytest.raises(ClientError) as refused:
             ask()
@@ -256,12 +257,14 @@ def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable
     s3.put_object(Bucket="bucket", Key="new", Body=b"new")
     table.put_item(TableName="table", Item={"name": {"S": "new"}})
     home.client("sqs").create_queue(QueueName="queue")
+    home.client("sagemaker").create_model_package_group(ModelPackageGroupName="group")
     home.again()
     table, s3 = home.client("dynamodb"), home.client("s3")
     assert s3.get_object(Bucket="bucket", Key="old")["Body"].read() == b"old"
     assert s3.get_object(Bucket="bucket", Key="new")["Body"].read() == b"new"
     assert {"Item"} <= table.get_item(**key("new")).keys() & table.get_item(**key("old")).keys()
     assert home.client("sqs").get_queue_url(QueueName="queue")
+    assert home.client("sagemaker").describe_model_package_group(ModelPackageGroupName="group")
 
 
 TEMPLATE = textwrap.dedent(

@@ -136,3 +136,12 @@ def test_killing_the_supervisor_kills_the_program(tmp_path: Path) -> None:
         until(lambda: not alive(pid))
     else:
         os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", [processes.kill, lambda process: processes.terminate(process, 0.2)])
+def test_a_tree_that_is_stopped_can_be_ended(tmp_path: Path, end: Callable[[subprocess.Popen[bytes]], int]) -> None:
+    process, pids = tree(tmp_path, "stay")
+    for pid in (*pids, process.pid):
+        os.kill(pid, signal.SIGSTOP)
+    assert end(process) == 137
+    until(lambda: not any(map(alive, pids)))

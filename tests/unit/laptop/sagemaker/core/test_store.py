@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from laptop.database import Database, NotStored
 from laptop.sagemaker.core import errors
-from laptop.sagemaker.core.store import Store, page, select
+from laptop.sagemaker.core.store import FILE, Store, page, select
 
 
 def test_records_survive_and_are_copies(tmp_path: Path) -> None:
@@ -49,7 +54,7 @@ def test_no_change_is_lost_between_threads(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(count, range(200)))
-    assert json.loads((tmp_path / "group.json").read_text())["g"]["last"] == 200
+    assert Store(tmp_path).get("group", "g") == {"last": 200}
 
 
 def test_a_change_that_raises_leaves_nothing(tmp_path: Path) -> None:
@@ -63,6 +68,97 @@ def test_a_change_that_raises_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="half-way"):
         store.update("model", "a", change)
     assert store.get("model", "a") == {"n": 1}
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """While this is set, nothing can be written."""
+    full, write = threading.Event(), Database.write
+
+    def refuse(self: Database, statement: str, parameters: Sequence[Any]) -> None:
+        if full.is_set():
+            raise NotStored("No space left on device")
+        write(self, statement, parameters)
+
+    monkeypatch.setattr(Database, "write", refuse)
+    return full
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: store.create("model", "b", {"n": 2}),
+        lambda store: store.update("model", "a", {"n": 2}),
+        lambda store: store.delete("model", "a"),
+    ],
+)
+def test_what_is_not_stored_has_not_happened(
+    tmp_path: Path, full_disk: threading.Event, change: Callable[[Store], Any]
+) -> None:
+    store = Store(tmp_path)
+    store.create("model", "a", {"n": 1})
+    full_disk.set()
+    with pytest.raises(NotStored):
+        change(store)
+    assert store.all("model") == Store(tmp_path).all("model") == [{"n": 1}]
+    full_disk.clear()
+    change(store)
+    assert store.all("model") == Store(tmp_path).all("model") != [{"n": 1}]
+
+
+def test_work_in_the_background_waits_for_room_and_holds_nobody_up(tmp_path: Path, full_disk: threading.Event) -> None:
+    store = Store(tmp_path)
+    store.create("job", "a", {"status": "InProgress"})
+    tried = threading.Event()
+
+    def end(record: dict[str, str]) -> None:
+        record["status"] = "Completed"
+        tried.set()
+
+    def work() -> None:
+        with store.insisting():
+            store.update("job", "a", end)
+
+    full_disk.set()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(work)
+        assert tried.wait(60)
+        assert store.get("job", "a") == {"status": "InProgress"}
+        full_disk.clear()
+        ended.result(60)
+    assert Store(tmp_path).get("job", "a") == {"status": "Completed"}
+
+
+def test_a_store_that_is_closed_waits_for_no_room(tmp_path: Path, full_disk: threading.Event) -> None:
+    store = Store(tmp_path)
+    full_disk.set()
+    store.close()
+    with store.insisting(), pytest.raises(NotStored):
+        store.create("job", "a", {})
+
+
+def test_a_file_that_cannot_be_read_is_set_aside_and_said(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"no database at all " * 300)
+    store = Store(tmp_path)
+    assert len(store.found) == 1
+    assert f"{FILE}.broken-" in store.found[0]
+    assert [path.read_bytes()[:11] for path in tmp_path.glob("*.broken-*")] == [b"no database"]
+    store.create("model", "a", {})
+    assert Store(tmp_path).found == []
+
+
+def test_a_record_that_cannot_be_read_costs_no_other(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in "abc":
+        store.create("model", name, {"Name": name})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        database.execute("""UPDATE records SET record = '{"Name' WHERE name = 'b'""")
+    again = Store(tmp_path)
+    assert [record["Name"] for record in again.all("model")] == ["a", "c"]
+    assert "model b cannot be read" in again.found[0]
+    again.create("model", "b", {"Name": "b"})
+    assert Store(tmp_path).found == []
 
 
 RECORDS = [

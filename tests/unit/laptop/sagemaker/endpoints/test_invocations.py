@@ -70,7 +70,7 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def instance(tmp_path: Path, port: int, name: str = "i-1") -> Instance:
-    built = Instance(name, tmp_path / name, tmp_path, Launch(["true"], tmp_path, dict), NoLog())  # type: ignore[arg-type]
+    built = Instance(name, tmp_path / name, tmp_path, Launch(["true"], tmp_path, dict, 1.0), NoLog())  # type: ignore[arg-type]
     built.port = port
     built.ready.set()
     return built
