@@ -1,7 +1,7 @@
 """Start and stop the laptop cloud, for ``skyloop up`` and ``down``, and look whether it answers.
 
 The server runs detached from the terminal until ``down``. Its folder, the home, holds ``laptop.json`` (where it
-listens and what is deployed), ``state/`` and ``s3/`` (kept over a clean stop), ``jobs/``, ``endpoints/`` and ``logs/``.
+listens and what is deployed), ``state/`` and ``s3/`` (kept however it ends), ``jobs/``, ``endpoints/`` and ``logs/``.
 """
 
 from __future__ import annotations

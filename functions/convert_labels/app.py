@@ -1,4 +1,4 @@
-"""Turn one batch of a finished labeling job into training data. Called by retrain.asl's distributed map."""
+"""Turn one part of a finished labeling job's manifest into training data. Called by retrain.asl's distributed map."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from skyloop.documents import ConvertRequest, JsonObject
 
 @observed
 def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
-    """A ConvertRequest (ItemBatcher's shape) in, a ConvertResponse out. Repeating it writes the same again."""
+    """A ConvertRequest in, a ConvertResponse out. Repeating it writes the same again."""
     request, settings = ConvertRequest.model_validate(event), Settings.from_environment()
-    logger.set_correlation_id(request.batch.correlation_id)
+    logger.set_correlation_id(request.correlation_id)
     conversion = Conversion(
         Storage(client("s3"), settings.data_bucket),
         Catalogue(client("dynamodb"), settings.catalogue_table),
@@ -27,5 +27,5 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     metrics.add_metric("ImagesLabeled", MetricUnit.Count, answer.converted)
     metrics.add_metric("LabelsQuarantined", MetricUnit.Count, answer.quarantined)
     metrics.add_metric("ImagesUnlabeled", MetricUnit.Count, answer.unlabeled)
-    logger.info("labels converted", labeling_job=request.batch.job_name, **answer.plain())
+    logger.info("labels converted", labeling_job=request.job_name, **answer.plain())
     return answer.plain()

@@ -17,6 +17,8 @@ from ministack.services import stepfunctions
 from laptop.documents import Document
 from laptop.ministack_patches.patching import Original, patch
 
+RESUME = "resume"
+"""Member of an execution's record: {"state", "input", "variables"} of the state that it is in; see `resumption`."""
 PAYLOAD_BYTES = 262_144  # Step Functions quotas: maximum input or output of a task, state or execution
 _NAME_CHARACTERS = 80
 _STARTUP_SLEEP = 0.15
@@ -74,11 +76,7 @@ def halt() -> None:
 
 
 def resume() -> None:
-    """Begin the executions again that a stop interrupted, from their first state.
-
-    Step Functions itself would go on where they were. To begin again is the nearest that can be done here, and is safe
-    for machines that tolerate every event twice. Call this once the whole cloud answers.
-    """
+    """Let the executions go on that a stop interrupted. Call this once the whole cloud answers."""
     for arn in _interrupted:
         threading.Thread(
             target=contextvars.copy_context().run, args=(stepfunctions._run_execution, arn), daemon=True
@@ -296,7 +294,9 @@ def _restore(original: Original, data: Any) -> None:
     original(data)
     for arn, record in stepfunctions._executions.items():
         if record.get("error") == "States.ServiceRestart" and not record.get("mapRunArn"):
-            record.update(status="RUNNING", stopDate=None, events=record["events"][:1])
+            record.update(status="RUNNING", stopDate=None)
+            if RESUME not in record:  # it had not entered a state
+                record["events"] = record["events"][:1]
             del record["error"], record["cause"]
             _interrupted.append(arn)
 

@@ -14,6 +14,7 @@ from laptop.ministack_patches import (
     leading_keys,
     maps,
     patching,
+    resumption,
     services,
     templates,
 )
@@ -30,6 +31,7 @@ _SUBJECTS = (
     leading_keys,
     templates,
     durability,
+    resumption,
     call_faults,
 )
 

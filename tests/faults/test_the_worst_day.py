@@ -7,18 +7,22 @@ all of them; one is among the tests that always run.
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.loop.driver import Loop
 from tests.support.flights import write_flight
 
 FLIGHTS, FRAMES = 3, 8
 IMAGES = FLIGHTS * FRAMES
+FULL_SECONDS = 8.0  # for which the disk is full: longer than one attempt at anything
 PARAMETERS = {
     "Epochs": 4,
     "ImageSize": 64,
@@ -53,7 +57,7 @@ def in_progress(operation: str, status: str) -> Callable[[Loop], bool]:
 
 MOMENTS: dict[str, Callable[[Loop], bool]] = {
     "dropped": lambda loop: True,
-    "catalogued": lambda loop: bool(loop.images("PENDING")),
+    "catalogued": lambda loop: any(loop.images(status) for status in ("PENDING", "LABELING", "LABELED")),
     "labeling": lambda loop: bool(loop.jobs("list_labeling_jobs")),
     "converting": lambda loop: bool(loop.executions("Retrain")),
     "training": in_progress("list_training_jobs", "TrainingJobStatus"),
@@ -105,6 +109,27 @@ def test_the_cloud_is_killed_while_it_trains(loop: Loop) -> None:
 @pytest.mark.parametrize("moment", list(MOMENTS))
 def test_the_cloud_ends_at_a_moment_of_the_loop(loop: Loop, moment: str, number: signal.Signals) -> None:
     after_a_kill(loop, moment, number)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("moment", list(MOMENTS))
+def test_the_disk_is_full_at_a_moment_of_the_loop(loop: Loop, moment: str) -> None:
+    pid, s3 = server(loop), loop.cloud.client("s3")
+    bucket = loop.cloud.outputs["DataBucketName"]
+    loop.wait(moment, lambda: MOMENTS[moment](loop))
+    # No file of the cloud's process may grow: jobs and functions have disks of their own on AWS, and here others.
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    until = time.monotonic() + FULL_SECONDS
+    try:
+        with pytest.raises(ClientError) as refused:
+            s3.put_object(Bucket=bucket, Key="elsewhere/file", Body=b"1")
+        loop.wait("the end of the trouble", lambda: time.monotonic() > until)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    end_well(loop)
+    assert server(loop) == pid
 
 
 def process_of(loop: Loop, folder: str) -> psutil.Process:

@@ -104,6 +104,7 @@ def run(field: Any, variables: wiring.JSON | None = None, **states: Any) -> Any:
     context = {
         "Execution": {"Id": EXECUTION, "Name": "x", "StartTime": "2026-11-23T10:00:00Z"},
         "State": {"EnteredTime": "2026-11-23T10:00:01Z"},
+        "Map": {"Item": {"Index": 1, "Value": 1}},
     }
     return wiring.evaluate(field, variables or {}, {"context": context, **states})
 

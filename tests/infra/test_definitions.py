@@ -188,7 +188,9 @@ def test_every_machine_outlives_its_tasks() -> None:
 PAYLOADS = {
     "SelectForLabelingFunctionArn": {"now", "force"},
     "RequeueImagesFunctionArn": {"job_name", "reason", "labeled"},
-    "ConvertLabelsFunctionArn": {"Items", "BatchInput"},
+    "ConvertLabelsFunctionArn": {
+        *("job_name", "label_attribute_name", "correlation_id", "manifest_uri", "part", "parts"),
+    },
     "AssembleDatasetFunctionArn": {"labeling_job_name", "correlation_id", "now"},
     "GateModelFunctionArn": {"evaluation_uri", "dataset_uri", "training_job_name", "correlation_id", "now"},
     "SmokeTestFunctionArn": {

@@ -35,11 +35,10 @@ def test_every_expression_has_a_value_that_fits(name: str, path: str, state: wir
         seconds = run(state["Seconds"], variables)
         assert isinstance(seconds, int)
         assert seconds > 0
-    for source in (state, state.get("ItemReader", {})):
-        if "Arguments" in source:
-            accepted_by_task(source["Resource"], run(source["Arguments"], variables, **given))
-    if "ItemBatcher" in state:
-        run(state["ItemBatcher"]["BatchInput"], variables)
+    if "Arguments" in state:
+        accepted_by_task(state["Resource"], run(state["Arguments"], variables, **given))
+    if "ItemSelector" in state:
+        run(state["ItemSelector"], variables, **given)
     for catch in state.get("Catch", []):
         for field in ("Assign", "Output"):
             run(catch.get(field, {}), variables, **given, errorOutput=ERROR)
@@ -57,7 +56,7 @@ def test_an_expression_without_a_value_is_seen() -> None:
 @pytest.mark.parametrize("name", wiring.MACHINES)
 def test_every_field_with_an_expression_is_one_of_those_above(name: str) -> None:
     """A field that the test above does not know would not be run."""
-    known = {"Assign", "Output", "Items", "Error", "Cause", "Seconds", "Arguments", "Condition", "BatchInput"}
+    known = {"Assign", "Output", "Items", "Error", "Cause", "Seconds", "Arguments", "Condition", "ItemSelector"}
     for path, state in machine_states(name):
         assert _holders(state) <= known, path
 
@@ -66,7 +65,7 @@ def _holders(value: Any, field: str = "") -> set[str]:
     """Names of the fields that hold expressions, the outermost that takes any JSON."""
     if isinstance(value, str):
         return {field} if value.startswith("{%") else set()
-    if field in ("Assign", "Output", "Arguments", "BatchInput"):
+    if field in ("Assign", "Output", "Arguments", "ItemSelector"):
         return {field}
     if isinstance(value, dict):
         parts = [_holders(item, key) for key, item in value.items() if key != "ItemProcessor"]

@@ -127,14 +127,31 @@ def test_labels_are_found_by_their_uri_and_carry_the_batch(tags: list[Any], corr
     }
     variables = {"labeling_job": JOB}
     labels = run(assign["labels"], variables, result=result)
-    assert (labels["bucket"], labels["key"]) == ("data", "ground-truth-jobs/j/manifests/output/output.manifest")
+    assert labels["uri"] == "s3://data/ground-truth-jobs/j/manifests/output/output.manifest"
     assert run(assign["correlation_id"], variables, result=result) == correlation
 
 
 def test_labels_of_a_failed_job_have_a_reason_and_no_place() -> None:
     result = {"LabelingJobStatus": "Failed", "FailureReason": "no workers"}
     labels = run(state("retrain", "DescribeLabelingJob")["Assign"]["labels"], {"labeling_job": JOB}, result=result)
-    assert (labels["status"], labels["failure"], labels["bucket"]) == ("Failed", "no workers", "")
+    assert (labels["status"], labels["failure"], labels["uri"]) == ("Failed", "no workers", "")
+
+
+@pytest.mark.parametrize(
+    ("counters", "parts"),
+    [
+        ({}, 1),
+        ({"TotalLabeled": 40}, 1),
+        ({"TotalLabeled": 40, "FailedNonRetryableError": 1}, 2),
+        ({"TotalLabeled": 90, "Unlabeled": 31, "HumanLabeled": 90}, 4),
+        ({"TotalLabeled": 1_000_000}, 5000),
+    ],
+)
+def test_a_manifest_is_converted_in_parts_of_some_forty_lines(counters: dict[str, int], parts: int) -> None:
+    result = {"LabelingJobStatus": "Completed", "LabelAttributeName": "boxes", "LabelCounters": counters}
+    labels = run(state("retrain", "DescribeLabelingJob")["Assign"]["labels"], {"labeling_job": JOB}, result=result)
+    assert labels["parts"] == parts
+    assert run(state("retrain", "ConvertLabels")["Items"], {"labels": labels}) == list(range(parts))
 
 
 def test_artifacts_lie_where_the_layout_says() -> None:

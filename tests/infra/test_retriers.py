@@ -63,7 +63,7 @@ SAGEMAKER_QUOTA = {
 # The last way out of the machine: whatever it was, it is tried again.
 SNS = {"ErrorEquals": ["States.ALL"], "MaxAttempts": 5, **FULL}
 MAP = {
-    "ErrorEquals": ["States.ItemReaderFailed", "States.ExceedToleratedFailureThreshold"],
+    "ErrorEquals": ["States.ExceedToleratedFailureThreshold"],
     "IntervalSeconds": 10,
     "MaxAttempts": 1,
     **FULL,
@@ -90,7 +90,7 @@ RETRIERS: dict[str, list[wiring.JSON]] = {
         sdk("ApplicationAutoScaling", "ConcurrentUpdateException", "InternalServiceException")
     ],
 }
-TASKS = [(name, path, state) for name, path, state in wiring.tasks() if not path.endswith("/ItemReader")]
+TASKS = wiring.tasks()
 
 
 @pytest.mark.parametrize(("name", "path", "state"), TASKS, ids=[f"{name}.{path}" for name, path, _ in TASKS])

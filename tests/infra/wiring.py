@@ -95,15 +95,9 @@ def states(definition: JSON, prefix: str = "") -> Iterator[tuple[str, JSON]]:
 
 
 def tasks() -> list[tuple[str, str, JSON]]:
-    """(machine, state, definition) of every task, and of every map's reader as the task it is."""
-    found = []
-    for name in MACHINES:
-        for path, state in states(machine(name)):
-            if state["Type"] == "Task":
-                found.append((name, path, state))
-            if "ItemReader" in state:
-                found.append((name, f"{path}/ItemReader", state["ItemReader"]))
-    return found
+    """(machine, state, definition) of every task."""
+    every = [(name, path, state) for name in MACHINES for path, state in states(machine(name))]
+    return [(name, path, state) for name, path, state in every if state["Type"] == "Task"]
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -199,6 +199,56 @@ def test_an_execution_goes_on_after_a_clean_stop(home: Path, up: Any) -> None:
         assert (found["status"], found.get("output")) == ("SUCCEEDED", output)
 
 
+def test_an_execution_goes_on_in_its_state(home: Path, up: Any) -> None:
+    """What came before is not done again, and variables, inputs and times of start are as they were."""
+    first = up()
+    states, s3 = client(home, first, "stepfunctions"), client(home, first, "s3")
+    store = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 60}
+    definition = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Begin",
+        "States": {
+            "Begin": {
+                **store,
+                "Arguments": {"FunctionName": first.outputs["Store"], "Payload": {"name": "first"}},
+                "Assign": {"text": "{% '{' & '% kept %}' %}", "seen": "{% $states.context.Execution.StartTime %}"},
+                "Output": {"given": "{% $states.input.given %}"},
+                "Next": "Pause",
+            },
+            "Pause": {"Type": "Wait", "Seconds": 3, "Next": "End"},
+            "End": {
+                "Type": "Pass",
+                "Output": "{% [$text, $states.input.given, $seen = $states.context.Execution.StartTime] %}",
+                "End": True,
+            },
+        },
+    }
+    role = states.describe_state_machine(stateMachineArn=first.outputs["Machine"])["roleArn"]
+    machine = states.create_state_machine(name="goes-on", definition=json.dumps(definition), roleArn=role)
+    arn = states.start_execution(stateMachineArn=machine["stateMachineArn"], input='{"given": 7}')["executionArn"]
+
+    def entered() -> list[str]:
+        events = states.get_execution_history(executionArn=arn)["events"]
+        return [one["stateEnteredEventDetails"]["name"] for one in events if "stateEnteredEventDetails" in one]
+
+    wait_until(lambda: "Pause" in entered())
+    s3.delete_object(Bucket=first.outputs["Bucket"], Key="first-begun")
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: ended(first.pid))
+    second = up()
+    states, s3 = client(home, second, "stepfunctions"), client(home, second, "s3")
+
+    def described() -> dict[str, Any] | None:
+        found = states.describe_execution(executionArn=arn)
+        return found if found["status"] != "RUNNING" else None
+
+    found = wait_until(described)
+    assert (found["status"], json.loads(found["output"])) == ("SUCCEEDED", ["{% kept %}", 7, True])
+    listed = s3.list_objects_v2(Bucket=second.outputs["Bucket"])
+    assert [one["Key"] for one in listed.get("Contents", []) if one["Key"].startswith("first-begun")] == []
+    assert entered().count("Begin") == 1
+
+
 def test_nothing_survives_a_cloud_that_is_killed(home: Path, up: Any) -> None:
     running = up()
     payload = json.dumps({"name": "x", "sleep": 60}).encode()

@@ -68,12 +68,20 @@ def labeled(line: dict[str, Any], *boxes: tuple[int, float, float, float, float]
     }
 
 
-def convert(*items: Any) -> dict[str, Any]:
-    event = {**stored_event("convert_labels"), "Items": list(items)}
-    return load_handler("convert_labels").handler(event, Context())
+@pytest.fixture
+def convert(storage):
+    """Write a manifest of these items, texts as they are, and convert it whole, or a part of it."""
+
+    def run(*items: Any, **changes: int) -> dict[str, Any]:
+        lines = [item if isinstance(item, str) else json.dumps(item) for item in items]
+        uri = storage.write(f"ground-truth-jobs/{JOB}/output.manifest", "\n".join(lines).encode())
+        event = {**stored_event("convert_labels"), "manifest_uri": uri, **changes}
+        return load_handler("convert_labels").handler(event, Context())
+
+    return run
 
 
-def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue, dropped):
+def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue, dropped, convert):
     body = encoded(picture())
     line = dropped("raw-images/north é+/a b.jpg", body)
     answer = convert(labeled(line, (0, 8, 12, 16, 24), (7, 0, 0, 6, 6)))
@@ -92,7 +100,7 @@ def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue,
     assert catalogue.get(line["image-id"]).status == "LABELED"
 
 
-def test_an_answer_without_boxes_is_training_data_and_no_answer_is_not(storage, catalogue, dropped):
+def test_an_answer_without_boxes_is_training_data_and_no_answer_is_not(storage, catalogue, dropped, convert):
     nothing = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
     skipped = dropped("raw-images/f/2.jpg", encoded(picture(seed=2)))
     answer = convert(labeled(nothing), skipped)
@@ -103,7 +111,7 @@ def test_an_answer_without_boxes_is_training_data_and_no_answer_is_not(storage, 
     assert (back.status, back.attempts, back.unanswered) == ("PENDING", 1, 1)
 
 
-def test_an_image_that_is_never_answered_is_quarantined_in_the_end(catalogue, dropped):
+def test_an_image_that_is_never_answered_is_quarantined_in_the_end(catalogue, dropped, convert):
     line = dropped("raw-images/f/1.jpg", encoded(picture()), unanswered=MAX_UNANSWERED - 1)
     convert(line)
     item = catalogue.get(line["image-id"])
@@ -111,7 +119,7 @@ def test_an_image_that_is_never_answered_is_quarantined_in_the_end(catalogue, dr
     assert "without labels" in item.reason
 
 
-def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, dropped):
+def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, dropped, convert):
     good = labeled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
     unknown = labeled(
         dropped("raw-images/f/2.jpg", encoded(picture(seed=2))), (0, 1, 1, 5, 5), **{"class-map": {"0": "boat"}}
@@ -136,13 +144,13 @@ def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, drop
     assert catalogue.get(good["image-id"]).status == "LABELED"
 
 
-def test_a_replaced_picture_does_not_get_the_labels_of_the_old_one(storage, dropped):
+def test_a_replaced_picture_does_not_get_the_labels_of_the_old_one(storage, dropped, convert):
     line = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
     storage.write("raw-images/f/1.jpg", encoded(picture(seed=2)))
     assert convert(labeled(line, (0, 1, 1, 5, 5)))["quarantined"] == 1
 
 
-def test_an_imported_line_without_an_id_is_known_by_its_content(storage, dropped):
+def test_an_imported_line_without_an_id_is_known_by_its_content(storage, dropped, convert):
     line = dropped("raw-images/f/1.jpg", encoded(picture()))
     del line["image-id"], line["flight"]
     answer = convert(labeled(line, (0, 1, 1, 5, 5)))
@@ -150,7 +158,7 @@ def test_an_imported_line_without_an_id_is_known_by_its_content(storage, dropped
     assert storage.read_json(answer["record_key"])[0]["flight"] == "f"
 
 
-def test_a_batch_converted_twice_leaves_the_same(storage, dropped):
+def test_a_batch_converted_twice_leaves_the_same(storage, dropped, convert):
     lines = [labeled(dropped(f"raw-images/f/{n}.jpg", encoded(picture(seed=n))), (0, 1, 1, 5, 5)) for n in range(2)]
     first = convert(*lines, "text")
     before = {summary.key: storage.read(summary.key).body for summary in storage.listing("")}
@@ -158,7 +166,7 @@ def test_a_batch_converted_twice_leaves_the_same(storage, dropped):
     assert {summary.key: storage.read(summary.key).body for summary in storage.listing("")} == before
 
 
-def test_large_pictures_become_slices(storage, dropped):
+def test_large_pictures_become_slices(storage, dropped, convert):
     line = labeled(dropped("raw-images/f/1.png", encoded(picture(1500, 900), "PNG")), (0, 1200, 100, 20, 20))
     del line["boxes"]["image_size"]
     answer = convert(line)
@@ -169,7 +177,26 @@ def test_large_pictures_become_slices(storage, dropped):
     assert names == {f"{line['image-id'][:16]}_0_0", f"{line['image-id'][:16]}_220_0"}
 
 
-def test_an_empty_batch(storage):
+def test_an_empty_batch(storage, convert):
     answer = convert()
     assert (answer["converted"], answer["quarantined"]) == (0, 0)
     assert storage.read_json(answer["record_key"]) == []
+
+
+def test_a_line_of_any_length_is_converted_and_a_line_that_is_no_json_is_put_aside(
+    storage, catalogue, dropped, convert
+):
+    crowded = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
+    other = dropped("raw-images/f/2.jpg", encoded(picture(seed=2)))
+    boxes = [(0, number % 60, number % 40, 4, 4) for number in range(5000)]
+    answer = convert(labeled(crowded, *boxes), '{"source-ref": ', labeled(other, (0, 8, 12, 16, 24)))
+    assert (answer["converted"], answer["boxes"], answer["quarantined"]) == (2, 5001, 1)
+    (put_aside,) = [one.key for one in storage.listing(f"quarantine/labels/{JOB}/")]
+    assert storage.read_json(put_aside)["line"] == '{"source-ref": '
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_every_line_is_in_one_part(dropped, convert, parts):
+    lines = [labeled(dropped(f"raw-images/f/{n}.jpg", encoded(picture(seed=n))), (0, 8, 12, 16, 24)) for n in range(4)]
+    answers = [convert(*lines, part=part, parts=parts) for part in range(parts)]
+    assert [sum(answer[name] for answer in answers) for name in ("converted", "boxes", "quarantined")] == [4, 4, 0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skyloop.aws.clients import client
 from skyloop.aws.storage import ObjectMissing, ObjectTooLarge, Storage, parse_s3_uri, s3_uri
@@ -57,6 +57,19 @@ def test_too_large_is_not_read(storage):
     with pytest.raises(ObjectTooLarge) as caught:
         storage.read("key", at_most=10)
     assert caught.value.size == 11
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"").replace(b"\r", b"")), max_size=12),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_every_line_is_in_exactly_one_part(storage, lines, parts, ends):
+    body = b"\n".join(lines) + (b"\n" if ends and lines else b"")
+    storage.write("lines", body)
+    found = [line for part in range(parts) for line in storage.lines_of_part("lines", part, parts)]
+    assert found == body.removesuffix(b"\n").split(b"\n") if body else found == []
 
 
 def test_json(storage):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,29 @@ class Storage:
             raise _missing(error, self.uri(key)) from error
         yield from body.iter_lines(CHUNK_BYTES)
 
+    def lines_of_part(self, key: str, part: int, parts: int) -> Iterator[bytes]:
+        """The lines that begin in one of `parts` equal parts of an object's bytes, each whole; `part` counts from 0.
+
+        Every line is in exactly one part. Only the part is read, and the rest of its last line. Raises ObjectMissing.
+        """
+        size = self.size(key)
+        start, end = size * part // parts, size * (part + 1) // parts
+        if start == end:
+            return
+        # One byte more in front: a line begins at `start` if that byte ends the one before.
+        at = max(start - 1, 0)
+        try:
+            body = self.client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={at}-")["Body"]
+        except ClientError as error:
+            raise _missing(error, self.uri(key)) from error
+        for line in _lines(body.iter_chunks(CHUNK_BYTES)):
+            begins, at = at, at + len(line)
+            if begins >= end:
+                break
+            if begins >= start:
+                yield line.rstrip(b"\r\n")
+        body.close()
+
     def read_json(self, key: str) -> object:
         """Read and parse a JSON object. Raises ObjectMissing, or ValueError naming the object when it is not JSON."""
         body = self.read(key).body
@@ -180,6 +203,19 @@ class Storage:
         for page in pages:
             for item in page.get("CommonPrefixes", []):
                 yield item["Prefix"]
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines with the newlines that end them."""
+    rest: list[bytes] = []
+    for chunk in chunks:
+        *whole, last = chunk.split(b"\n")
+        for line in whole:
+            yield b"".join([*rest, line, b"\n"])
+            rest = []
+        rest.append(last)
+    if line := b"".join(rest):
+        yield line
 
 
 def _missing(error: ClientError, uri: str) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,7 +12,7 @@ from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.observability import logger
 from skyloop.aws.storage import ObjectMissing, ObjectTooLarge, Storage
 from skyloop.dataset.slices import TrainingImage, slice_image
-from skyloop.documents import ConvertRequest, ConvertResponse, LabeledImage
+from skyloop.documents import ConvertRequest, ConvertResponse, LabeledImage, parse_json
 from skyloop.formats.groundtruth import LabeledLine, UnlabeledLine, UnusableLine, categories_of, read_line
 from skyloop.formats.pictures import MAX_BYTES
 from skyloop.formats.yolo import write_labels
@@ -20,7 +21,7 @@ CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
 
 
 class Conversion:
-    """Joins the bucket and the catalogue for one batch of output manifest lines.
+    """Joins the bucket and the catalogue for one part of an output manifest.
 
     Everything written is named by its content, so that a repeated batch writes the same again.
     """
@@ -31,13 +32,17 @@ class Conversion:
         self.slice_size = slice_size
 
     def convert(self, request: ConvertRequest) -> ConvertResponse:
-        """Convert a batch. A line that cannot be used is quarantined with its reason and never stops the others."""
-        job, attribute = request.batch.job_name, request.batch.label_attribute_name
+        """Convert a part. A line that cannot be used is quarantined with its reason and never stops the others.
+
+        Raises ObjectMissing when the manifest or the label categories are gone.
+        """
+        job, attribute = request.job_name, request.label_attribute_name
+        lines = [_parse(line) for line in self._lines(request) if line.strip()]
         categories = categories_of(self.storage.read_json(layout.LABEL_CATEGORIES))
         written: list[LabeledImage] = []
         refused: list[tuple[object, str]] = []
         unlabeled: list[UnlabeledLine] = []
-        for line in request.items:
+        for line in lines:
             try:
                 read = read_line(line, attribute)
                 if isinstance(read, UnlabeledLine):
@@ -52,7 +57,7 @@ class Conversion:
                 logger.exception("a line of the manifest could not be converted")
                 refused.append((line, f"it could not be read: {type(error).__name__}: {error}"))
         # Before any status: an image that counts as labeled must have its record.
-        record_key = f"{layout.label_records(job)}{layout.content_hash(request.items)}.json"
+        record_key = f"{layout.label_records(job)}{layout.content_hash(lines)}.json"
         self.storage.write_json(record_key, [image.plain() for image in written])
         converted = {image.image_id for image in written}
         for image_id in sorted(converted):
@@ -69,6 +74,9 @@ class Conversion:
             unlabeled=len(unlabeled),
             record_key=record_key,
         )
+
+    def _lines(self, request: ConvertRequest) -> Iterator[bytes]:
+        return self.storage.lines_of_part(self.storage.key_of(request.manifest_uri), request.part, request.parts)
 
     def _convert_line(self, line: LabeledLine, job: str, categories: tuple[str, ...]) -> list[LabeledImage]:
         """Write one image, or its slices. Raises UnusableLine."""
@@ -124,3 +132,11 @@ class Conversion:
         image_id = line.get("image-id") if isinstance(line, dict) else None
         if isinstance(image_id, str) and image_id:
             self.catalogue.quarantine(image_id, job, f"its labels cannot be used: {reason}")
+
+
+def _parse(line: bytes) -> object:
+    """A line of JSON; one that is none stays text, and no reader of labels takes that."""
+    try:
+        return parse_json(line)
+    except ValueError:
+        return line.decode(errors="backslashreplace")

@@ -1,6 +1,6 @@
 """The documents that cross a border: payloads of functions, events, JSON in S3, items in DynamoDB, as typed models.
 
-JSON is snake_case unless another service owns the shape (Step Functions' ItemBatcher, EventBridge). What the container
+JSON is snake_case unless another service owns the shape (EventBridge, S3). What the container
 writes and the domain has to check as a file, evaluation.json and baseline.json, is in `skyloop.formats`.
 """
 
@@ -11,7 +11,6 @@ from skyloop.documents.dataset import (
     AssembleRequest,
     AssembleResponse,
     Box,
-    ConvertBatch,
     ConvertRequest,
     ConvertResponse,
     DatasetDocument,
@@ -58,7 +57,6 @@ __all__ = [
     "AssembleResponse",
     "Box",
     "CatalogueItem",
-    "ConvertBatch",
     "ConvertRequest",
     "ConvertResponse",
     "DatasetDocument",

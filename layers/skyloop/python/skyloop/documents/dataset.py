@@ -41,19 +41,15 @@ class LabeledImage(Document):
     captured_at: str | None = None
 
 
-class ConvertBatch(Request):
-    """What ItemBatcher puts beside every batch."""
+class ConvertRequest(Request):
+    """One of the equal parts of an output manifest's bytes; the lines that begin in it are meant."""
 
     job_name: str
     label_attribute_name: str
     correlation_id: str
-
-
-class ConvertRequest(Request):
-    """A batch of output manifest lines, in Step Functions' ItemBatcher shape."""
-
-    items: list[object] = Field(alias="Items")
-    batch: ConvertBatch = Field(alias="BatchInput")
+    manifest_uri: str
+    part: int = Field(ge=0, description="counted from 0")
+    parts: int = Field(ge=1)
 
 
 class ConvertResponse(Document):
