@@ -25,7 +25,7 @@ from laptop import faults
 from laptop.account import ACCOUNT_ID, REGION, read_keys
 from laptop.documents import Document
 from laptop.door.door import HEALTH, Door
-from laptop.ministack_patches import authorization, browsers, events, executions, installation, services
+from laptop.ministack_patches import authorization, browsers, events, executions, installation, local_sagemaker
 from laptop.ministack_patches.durability import KEEPER
 from laptop.sagemaker.service import SageMaker
 
@@ -87,7 +87,7 @@ class Cloud:
                 role_credentials=_role_credentials,
                 put_event=events.put_event,
             )
-            services.provide(self._sagemaker)
+            local_sagemaker.provide(self._sagemaker)
             await asyncio.to_thread(self._sagemaker.start)
         except Exception as error:
             log.exception("The local SageMaker could not start")

@@ -10,8 +10,8 @@ from ministack.services import stepfunctions
 
 from laptop.documents import Document
 from laptop.ministack_patches.executions import failure, wait_for
+from laptop.ministack_patches.local_sagemaker import sagemaker
 from laptop.ministack_patches.patching import Original, patch
-from laptop.ministack_patches.services import sagemaker
 from laptop.sagemaker.core import errors, validation
 from laptop.sagemaker.core.resources import TERMINAL
 from laptop.sagemaker.core.validation import service_model

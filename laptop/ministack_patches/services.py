@@ -12,29 +12,13 @@ from ministack.services import sqs
 
 from laptop.documents import Document
 from laptop.ministack_patches import authorization
+from laptop.ministack_patches.local_sagemaker import sagemaker
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import arns
-from laptop.sagemaker.service import SageMaker
 
 _RUNTIME = re.compile(r"^/endpoints/([^/]+)/(async-)?invocations")
 _QUEUE_URL_PORT = "4566"
 _TARGETS = {"sagemaker": "SageMaker.", "application-autoscaling": "AnyScaleFrontendService."}
-
-
-# MiniStack is one per process, and so is what its functions find here.
-_provided: list[SageMaker] = []
-
-
-def provide(service: SageMaker) -> None:
-    """Answer with this service from now on."""
-    _provided[:] = [service]
-
-
-def sagemaker() -> SageMaker:
-    """The service. Raises RuntimeError before it is provided: the cloud has not started."""
-    if not _provided:
-        raise RuntimeError("the laptop cloud has not started yet")
-    return _provided[0]
 
 
 def prepare() -> None:

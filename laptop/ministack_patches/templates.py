@@ -11,8 +11,8 @@ from ministack.services import cloudformation
 from ministack.services.cloudformation import provisioners
 
 from laptop.documents import Document
+from laptop.ministack_patches.local_sagemaker import sagemaker
 from laptop.ministack_patches.patching import Original, patch
-from laptop.ministack_patches.services import sagemaker
 from laptop.sagemaker.core import errors
 
 log = logging.getLogger(__name__)
