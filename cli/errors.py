@@ -23,8 +23,17 @@ _NEXT_STEPS = {
     "AccessDeniedException": "Ask for the missing permission, or use another --profile.",
     "ExpiredToken": "Sign in again (for example `aws sso login`), then repeat the command.",
     "ExpiredTokenException": "Sign in again (for example `aws sso login`), then repeat the command.",
-    "InvalidClientTokenId": "The credentials are not known to AWS: check --profile.",
-    "UnrecognizedClientException": "The credentials are not known to AWS: check --profile.",
+    **dict.fromkeys(
+        (
+            "InvalidAccessKeyId",
+            "InvalidClientTokenId",
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+        ),
+        "The credentials are not those of this cloud: check --profile, or --home on the laptop.",
+    ),
+    "RequestTimeTooSkewed": "This machine's clock is wrong: set it, then repeat the command.",
     "ThrottlingException": "AWS is throttling: wait a moment, then repeat the command.",
 }
 

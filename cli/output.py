@@ -60,6 +60,10 @@ class Output:
         else:
             self.console.print(render())
 
+    def script(self, document: object, text: str) -> None:
+        """The answer for another program: `text` as it is, on lines as long as they are, or `document` with --json."""
+        sys.stdout.write((_json(document, indent=2) if self.as_json else text) + "\n")
+
     def line(self, document: object, rendered: RenderableType) -> None:
         """One element of a stream: a JSON document per line, or a line for people."""
         if self.as_json:

@@ -25,7 +25,15 @@ from laptop import faults
 from laptop.account import ACCOUNT_ID, REGION, read_keys
 from laptop.documents import Document
 from laptop.door.door import HEALTH, Door
-from laptop.ministack_patches import authorization, browsers, events, executions, installation, local_sagemaker
+from laptop.ministack_patches import (
+    authorization,
+    browsers,
+    call_faults,
+    events,
+    executions,
+    installation,
+    local_sagemaker,
+)
 from laptop.ministack_patches.durability import KEEPER
 from laptop.sagemaker.service import SageMaker
 
@@ -42,7 +50,9 @@ class Cloud:
     def __init__(self, home: Path, port: int, found: list[str]) -> None:
         installation.install()
         self._ministack = app.app
-        self._door = Door(self._route, read_keys(home), port, authorization.session_secret, browsers.cors)
+        inside = call_faults.failing_calls(self._route)
+        secret_and_caller = (authorization.session_secret, authorization.caller)
+        self._door = Door(inside, read_keys(home), port, *secret_and_caller, browsers.cors)
         self._home = home
         self._port = port
         self._found = found

@@ -138,7 +138,7 @@ def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Ru
 
     ``port`` is 4566 by default, 0 for any; where it is taken, a free one is used. Raises LaptopError.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs = home / "logs"
     logs.mkdir(exist_ok=True)
     log = logs / "server.log"
@@ -156,6 +156,7 @@ def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Ru
             stderr=output,
             start_new_session=True,
             pass_fds=[listener.fileno()],
+            umask=0o077,  # the state holds the keys of users
         )
     try:
         deadline = time.monotonic() + READY_SECONDS
@@ -254,7 +255,7 @@ def _listen(preferred: int) -> socket.socket:
 def _locked(home: Path) -> Iterator[None]:
     """One `up` or `down` at a time: a second one is refused, so that it does not race the first."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (home / "lifecycle.lock").open("w")
     except OSError as error:
         raise LaptopError(

@@ -85,6 +85,7 @@ def credentials(out: Output, home: Home = DEFAULT_HOME) -> None:
     found = cloud.session.get_credentials()
     assert found is not None  # a session with given keys has them
     keys = Keys(str(found.access_key), str(found.secret_key))
-    variables = {**keys.environment(), "AWS_ENDPOINT_URL": str(cloud.endpoint_url), "AWS_REGION": REGION}
+    variables = {**keys.environment(), "AWS_ENDPOINT_URL": str(cloud.endpoint_url)}
+    variables |= dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), REGION)  # boto3 reads the second one only
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    out.result(keys.document(), lambda: "\n".join([*lines, "unset AWS_PROFILE AWS_SESSION_TOKEN"]))
+    out.script(keys.document(), "\n".join([*lines, "unset AWS_PROFILE AWS_SESSION_TOKEN"]))

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-from xml.sax.saxutils import escape
+from collections.abc import Awaitable, Callable
 
 from laptop.account import ACCOUNT_ID, Keys
 from laptop.door import signatures
-from laptop.door.signatures import Refused, Verifier
+from laptop.door.answers import Headers, Message, Send, answer, raw, refusal
+from laptop.door.signatures import PresignedV2, Refused, Verifier
 
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
-Headers = dict[str, str]
 SessionSecret = Callable[[str, str], str]
 """(access key, session token) -> secret of a session or user. Raises Refused."""
+Caller = Callable[[Headers, str], str]
+"""(headers, query) -> the access key by which what is inside will judge a request."""
 Cors = Callable[[str, str, Headers], tuple[int, Headers, bytes] | None]
 """(method, path, headers) -> the preflight's answer, or the CORS headers of an answer; None: not for this origin."""
 
 HEALTH = "/_skyloop/health"
+_ADMIN = "/_skyloop/"
 # What the emulator serves to its own tools, without a signature: nobody needs it here.
 _INTERNAL = re.compile(r"/(_(?!skyloop/)|health$)")
 _HOST = re.compile(r"(?:(?:[a-z0-9.-]+\.)?localhost|127\.0\.0\.1|\[::1\]):(\d+)")
@@ -38,12 +36,15 @@ _HOST = re.compile(r"(?:(?:[a-z0-9.-]+\.)?localhost|127\.0\.0\.1|\[::1\]):(\d+)"
 class Door:
     """Lets requests through to `inside`, or answers them."""
 
-    def __init__(self, inside: Application, keys: Keys, port: int, session_secret: SessionSecret, cors: Cors) -> None:
+    def __init__(
+        self, inside: Application, keys: Keys, port: int, session_secret: SessionSecret, caller: Caller, cors: Cors
+    ) -> None:
         """`port` is where the cloud listens; `session_secret` knows the keys that the cloud itself gave out."""
         self._inside = inside
         self._keys = keys
         self._port = port
         self._session_secret = session_secret
+        self._caller = caller
         self._cors = cors
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -60,16 +61,17 @@ class Door:
             self._check_host(headers)
             cors = self._check_origin(scope, headers)
             if cors is not None and scope["method"] == "OPTIONS":
-                await _answer(send, *cors)
+                await answer(send, *cors)
                 return
             body = _Body(receive)
             if scope["path"] != HEALTH:
-                await self._check_signature(scope, headers, body)
+                signer = await self._check_signature(scope, headers, body)
+                self._check_caller(scope, headers, signer)
             await self._inside(scope, body.receive, _without_wildcard(send, cors[1] if cors else {}))
             if body.refused:
                 raise body.refused
         except Refused as refused:
-            await _answer(send, refused.status, *_error(refused, headers))
+            await answer(send, refused.status, *refusal(refused, scope, headers))
 
     def _check_host(self, headers: Headers) -> None:
         match = _HOST.fullmatch(headers.get("host", "").lower())
@@ -78,35 +80,39 @@ class Door:
 
     def _check_origin(self, scope: Message, headers: Headers) -> tuple[int, Headers, bytes] | None:
         origin = headers.get("origin")
-        if origin is None or origin == f"http://{headers['host']}":
+        if origin is None:
+            # A picture or a link in a page of another origin, which is let in where somebody with keys made its URL.
+            if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not scope.get("query_string"):
+                raise Refused("AccessForbidden", "A page of another origin may not ask for this.")
+            return None
+        if origin == f"http://{headers['host']}":
             return None
         allowed = self._cors(scope["method"], scope["path"], headers)
         if allowed is None:
             raise Refused("AccessForbidden", "CORSResponse: This CORS request is not allowed.")
         return allowed
 
-    async def _check_signature(self, scope: Message, headers: Headers, body: _Body) -> None:
+    async def _check_signature(self, scope: Message, headers: Headers, body: _Body) -> str:
+        """The access key that signed the request. Raises Refused."""
         if _INTERNAL.match(scope["path"]):
             raise Refused("AccessDenied", "Nothing is served here.")
         query = scope.get("query_string", b"").decode("latin-1")
         raw_path = scope["raw_path"].decode("latin-1")
         signature = signatures.parse(headers, query)
-        if signature is None and (presigned := signatures.parse_v2(query)):
-            secret = self._secret(presigned.access_key_id, presigned.token)
-            presigned.check(scope["method"], raw_path, query, headers, secret)
-            return
         if signature is None:
             raise Refused("MissingAuthenticationToken", "The request is not signed.")
+        secret = self._secret(signature.access_key_id, signature.token)
+        if isinstance(signature, PresignedV2):
+            signature.check(scope["method"], raw_path, query, headers, secret)
+            return signature.access_key_id
         signatures.check_time(signature, datetime.datetime.now(datetime.UTC))
-        verifier = Verifier(signature, self._secret(signature.access_key_id, signature.token))
+        verifier = Verifier(signature, secret)
 
         def check(payload_hash: str) -> None:
             verifier.check(scope["method"], raw_path, query, headers, payload_hash)
 
         word = signature.payload
-        if signature.service == "s3" and signature.expires is not None:
-            check(word or signatures.UNSIGNED)
-        elif word in (signatures.UNSIGNED, signatures.UNSIGNED_CHUNKS):
+        if word in (signatures.UNSIGNED, signatures.UNSIGNED_CHUNKS):
             check(word)
         elif word.startswith(signatures.SIGNED_CHUNKS):
             check(word)
@@ -118,6 +124,15 @@ class Door:
             body.expected_hash = word
         else:
             check(hashlib.sha256(await body.whole()).hexdigest())
+        return signature.access_key_id
+
+    def _check_caller(self, scope: Message, headers: Headers, signer: str) -> None:
+        """Raise Refused unless what is inside takes the request for the signer's, and the signer may ask for it."""
+        query = scope.get("query_string", b"").decode("latin-1")
+        if self._caller(headers, query) != signer:
+            raise Refused("AccessDenied", "It is not clear who signed the request.")
+        if scope["path"].startswith(_ADMIN) and signer != self._keys.access_key_id:
+            raise Refused("AccessDenied", "Only the keys of the account itself may ask for this.")
 
     def _secret(self, access_key_id: str, token: str) -> str:
         # The account's number stands for the account's keys where the emulator makes clients of its own.
@@ -191,33 +206,7 @@ def _without_wildcard(send: Send, cors: Headers) -> Send:
             kept = [
                 (name, value) for name, value in message["headers"] if not name.lower().startswith(b"access-control-")
             ]
-            message = {**message, "headers": [*kept, *_raw(cors)]}
+            message = {**message, "headers": [*kept, *raw(cors)]}
         await send(message)
 
     return sending
-
-
-def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-
-
-def _error(refused: Refused, headers: Headers) -> tuple[Headers, bytes]:
-    """A refusal as the protocol that was spoken has it: JSON, the query protocol's XML, or S3's."""
-    code, text = refused.code, str(refused)
-    kind = headers.get("content-type", "")
-    if "json" in kind or "cbor" in kind:
-        body = json.dumps({"__type": code, "message": text}).encode()
-        return {"content-type": "application/x-amz-json-1.1", "x-amzn-errortype": code}, body
-    inner = f"<Code>{escape(code)}</Code><Message>{escape(text)}</Message>"
-    if kind.startswith("application/x-www-form-urlencoded"):
-        inner = f"<ErrorResponse><Error><Type>Sender</Type>{inner}</Error></ErrorResponse>"
-    else:
-        inner = f"<Error>{inner}</Error>"
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{inner}'.encode()
-    return {"content-type": "application/xml", "x-amzn-errortype": code}, body
-
-
-async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    raw = _raw({**headers, "content-length": str(len(body))})
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})

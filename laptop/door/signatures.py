@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,32 @@ class Signature:
     )
 
 
-def parse(headers: Mapping[str, str], query: str) -> Signature | None:
+_HEADER = re.compile(
+    rf"{ALGORITHM} Credential=(?P<Credential>[^,\s=]+), ?SignedHeaders=(?P<SignedHeaders>[^,\s=]+), ?"
+    r"Signature=(?P<Signature>[0-9a-f]{64})"
+)
+_CREDENTIAL = re.compile(r"(\w+)/(\d{8})/([\w-]+)/([\w-]+)/aws4_request", re.ASCII)
+# In lower case: what in a query says who asks, by Version 4 and (S3 alone) by Version 2, and the rest of what signs it.
+_WHO = {"x-amz-credential", "awsaccesskeyid"}
+_SIGNING = {*_WHO, "signature", "expires"} | {
+    f"x-amz-{name}" for name in ("algorithm", "date", "expires", "security-token", "signature", "signedheaders")
+}
+
+
+def _signing_parameters(query: str, authorization: str) -> dict[str, str]:
+    """Those parameters of a query by which it is signed.
+
+    Raises:
+        Refused: a request says more than once who asks. What reads it after the door might believe the other one.
+    """
+    found = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name.lower() in _SIGNING]
+    names = [name.lower() for name, _ in found]
+    if bool(authorization) + len(_WHO.intersection(names)) > 1 or len(names) != len(set(names)):
+        raise Refused("InvalidArgument", "Only one authentication mechanism is allowed, and only once.", 400)
+    return dict(found)
+
+
+def parse(headers: Mapping[str, str], query: str) -> Signature | PresignedV2 | None:
     """The signature of a request; None for an anonymous one.
 
     Args:
@@ -63,35 +89,43 @@ def parse(headers: Mapping[str, str], query: str) -> Signature | None:
         query: as it was sent.
 
     Raises:
-        Refused: there is a signature, but not one of Version 4.
+        Refused: there is a signature, but none that AWS takes, or more than one.
     """
     authorization = headers.get("authorization", "")
-    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    parameters = _signing_parameters(query, authorization)
     payload = headers.get("x-amz-content-sha256", "")
+    expires = None
     if authorization:
-        algorithm, _, rest = authorization.partition(" ")
-        fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
-        timestamp, token, expires = headers.get("x-amz-date", ""), headers.get("x-amz-security-token", ""), None
+        match = _HEADER.fullmatch(authorization)
+        fields = match.groupdict() if match else {}
+        timestamp, token = headers.get("x-amz-date", ""), headers.get("x-amz-security-token", "")
     elif "X-Amz-Signature" in parameters or "X-Amz-Credential" in parameters:
-        algorithm = parameters.get("X-Amz-Algorithm", "")
         fields = {name: parameters.get(f"X-Amz-{name}", "") for name in ("Credential", "SignedHeaders", "Signature")}
+        if parameters.get("X-Amz-Algorithm") != ALGORITHM:
+            fields = {}
         timestamp, token = parameters.get("X-Amz-Date", ""), parameters.get("X-Amz-Security-Token", "")
         given = parameters.get("X-Amz-Expires", "")
         if not given.isascii() or not given.isdigit() or not 0 < int(given[:9]) <= LONGEST:
             raise Refused("AuthorizationQueryParametersError", "X-Amz-Expires must be 1 to 604800 seconds.", 400)
         expires = int(given)
+    elif {"AWSAccessKeyId", "Signature", "Expires"} <= parameters.keys():
+        token = parameters.get("x-amz-security-token", "")
+        return PresignedV2(parameters["AWSAccessKeyId"], token, parameters["Expires"], parameters["Signature"])
     else:
         return None
-    scope = fields.get("Credential", "").split("/")
-    if algorithm != ALGORITHM or len(scope) != 5 or scope[4] != "aws4_request":
+    scope = _CREDENTIAL.fullmatch(fields.get("Credential", ""))
+    if scope is None:
         raise Refused("IncompleteSignature", "The request is not signed with AWS Signature Version 4.", 400)
+    access_key_id, date, region, service = scope.groups()
+    if service == "s3" and expires is not None:
+        payload = payload or UNSIGNED
     return Signature(
-        access_key_id=scope[0],
-        date=scope[1],
-        region=scope[2],
-        service=scope[3],
-        signed_headers=tuple(fields.get("SignedHeaders", "").split(";")),
-        signature=fields.get("Signature", ""),
+        access_key_id=access_key_id,
+        date=date,
+        region=region,
+        service=service,
+        signed_headers=tuple(fields["SignedHeaders"].split(";")),
+        signature=fields["Signature"],
         timestamp=timestamp,
         token=token,
         expires=expires,
@@ -152,15 +186,6 @@ class PresignedV2:
         computed = signer.get_signature(method, address, signed)  # type: ignore[arg-type]
         if not hmac.compare_digest(computed.encode(), self.signature.encode()):
             raise mismatch()
-
-
-def parse_v2(query: str) -> PresignedV2 | None:
-    """A presigned request's Version 2 signature, where it has one."""
-    parameters = dict(parse_qsl(query, keep_blank_values=True))
-    if not {"AWSAccessKeyId", "Signature", "Expires"} <= parameters.keys():
-        return None
-    token = parameters.get("x-amz-security-token", "")
-    return PresignedV2(parameters["AWSAccessKeyId"], token, parameters["Expires"], parameters["Signature"])
 
 
 class _Signer(SigV4Auth):
@@ -234,7 +259,15 @@ class Verifier:
         for part in (self._signature.date, self._signature.region, self._signature.service, "aws4_request"):
             key = hmac.new(key, part.encode(), hashlib.sha256).digest()
         scope = "/".join((self._signature.date, self._signature.region, self._signature.service, "aws4_request"))
-        return Chunks(key, f"{self._signature.timestamp}\n{scope}", self._signature.signature)
+        return Chunks(
+            key,
+            f"{self._signature.timestamp}\n{scope}",
+            self._signature.signature,
+            trailer=self._signature.payload.endswith("-TRAILER"),
+        )
+
+
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8});chunk-signature=([0-9a-f]{64})\r\n")
 
 
 class Chunks:
@@ -244,37 +277,41 @@ class Chunks:
     trailing headers", in the S3 API reference.
     """
 
-    def __init__(self, key: bytes, scope: str, seed: str) -> None:
-        """`key` is the derived signing key, `scope` timestamp and scope, `seed` the signature of the headers."""
+    def __init__(self, key: bytes, scope: str, seed: str, *, trailer: bool) -> None:
+        """`key` is the derived signing key, `scope` timestamp and scope, `seed` the signature of the headers.
+
+        `trailer` says whether headers follow the last chunk, signed like it: then they must be there.
+        """
         self._key = key
         self._scope = scope
         self._previous = seed
+        self._trailer = trailer
 
     def check(self, body: bytes) -> None:
         """Raise Refused unless every chunk, and a trailer, was signed by who signed the request."""
-        position = 0
-        while True:
-            end = body.find(b"\r\n", position)
-            head, _, given = body[position:end].partition(b";chunk-signature=") if end >= 0 else (b"", b"", b"")
-            try:
-                size = int(head, 16)
-            except ValueError:
-                raise mismatch() from None
-            chunk = memoryview(body)[end + 2 : end + 2 + size]
-            digest = hashlib.sha256(chunk).hexdigest()
-            self._next("AWS4-HMAC-SHA256-PAYLOAD", f"{EMPTY}\n{digest}", given)
-            position = end + 2 + size + (2 if size else 0)
-            if size == 0:
-                break
-        trailer, _, given = body[position:].partition(b"x-amz-trailer-signature:")
-        if trailer.strip():
+        position, size = 0, -1
+        while size != 0:
+            head = _CHUNK.match(body, position)
+            if head is None:
+                raise mismatch()
+            size = int(head[1], 16)
+            chunk = memoryview(body)[head.end() : head.end() + size]
+            self._next("AWS4-HMAC-SHA256-PAYLOAD", f"{EMPTY}\n{hashlib.sha256(chunk).hexdigest()}", head[2])
+            position = head.end() + size
+            if size:
+                position += 2
+        rest = body[position:]
+        if self._trailer:
+            trailer, _, given = rest.partition(b"x-amz-trailer-signature:")
             canonical = trailer.replace(b"\r\n", b"\n")
-            self._next("AWS4-HMAC-SHA256-TRAILER", hashlib.sha256(canonical).hexdigest(), given)
+            self._next("AWS4-HMAC-SHA256-TRAILER", hashlib.sha256(canonical).hexdigest(), given.strip())
+        elif rest.strip(b"\r\n"):
+            raise mismatch()
 
     def _next(self, kind: str, covered: str, given: bytes) -> None:
         text = f"{kind}\n{self._scope}\n{self._previous}\n{covered}"
         self._previous = hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(self._previous.encode(), given.strip()):
+        if not hmac.compare_digest(self._previous.encode(), given):
             raise mismatch()
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from typing import Any
+from urllib.parse import parse_qs
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, router
@@ -122,6 +123,11 @@ def session_secret(access_key_id: str, token: str) -> str:
     if found.principal_type == "Root":  # MiniStack takes `test` and any account's number for root
         raise Refused("InvalidClientTokenId", "The security token included in the request is invalid.")
     return str(found.secret_access_key)
+
+
+def caller(headers: dict[str, str], query: str) -> str:
+    """The access key by whose policies MiniStack judges a request; it reads the request by rules of its own."""
+    return str(router.extract_access_key_id(headers, parse_qs(query, keep_blank_values=True)))
 
 
 def session_key(role_arn: str, session: str) -> str:

@@ -5,18 +5,33 @@ from __future__ import annotations
 from laptop.ministack_patches import (
     alarms,
     authorization,
+    call_faults,
     durability,
     events,
     executions,
     integrations,
     lambdas,
+    leading_keys,
     maps,
     patching,
     services,
     templates,
 )
 
-_SUBJECTS = (services, lambdas, events, alarms, executions, maps, integrations, authorization, templates, durability)
+_SUBJECTS = (
+    services,
+    lambdas,
+    events,
+    alarms,
+    executions,
+    maps,
+    integrations,
+    authorization,
+    leading_keys,
+    templates,
+    durability,
+    call_faults,
+)
 
 
 def install() -> None:

@@ -20,6 +20,7 @@ from laptop.ministack_patches.patching import MINISTACK_VERSION, Original, patch
 # Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
 _END_OF_LOGS = "\x00end of invocation"
 _LOG_SECONDS = 2.0
+_DIED = "Worker process died"  # in MiniStack's words
 
 _WORKER_ANSWERS = (
     '_real_stdout.write(json.dumps({"status": "ok", "result": result}) + "\\n")',
@@ -98,6 +99,8 @@ def _execute(original: Original, function: Document, event: Any, request_id: str
     outcome: Document = original(function, event, request_id)
     raised = _raised.pop(threading.get_ident(), None)
     if raised is None:
+        if outcome.get("error") and outcome["body"].get("errorMessage") == _DIED:
+            outcome["body"]["errorType"] = "Runtime.ExitError"
         return outcome
     log = "\n".join(filter(None, [outcome.get("log", ""), f"[ERROR] {raised['errorType']}: {raised['errorMessage']}"]))
     return {"body": {**raised, "requestId": request_id}, "error": True, "log": log}

@@ -10,30 +10,12 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from skyloop import layout
 
 from tests.infra import wiring
+from tests.infra.policies import ROLES, actions, documents, reference, statements
 
-STAND_INS = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
-ARNS = {
-    "AWS::S3::Bucket": "arn:aws:s3:::{}",
-    "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/{}",
-    "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:{}",
-    "AWS::SQS::Queue": "arn:aws:sqs:us-east-1:123456789012:{}",
-    "AWS::SNS::Topic": "arn:aws:sns:us-east-1:123456789012:{}",
-    "AWS::Serverless::Function": "arn:aws:lambda:us-east-1:123456789012:function:{}",
-    "AWS::Serverless::StateMachine": "arn:aws:states:us-east-1:123456789012:stateMachine:{}",
-    "AWS::IAM::Role": "arn:aws:iam::123456789012:role/{}",
-    "AWS::Logs::LogGroup": "arn:aws:logs:us-east-1:123456789012:log-group:{}:*",
-    "AWS::SageMaker::ModelPackageGroup": "arn:aws:sagemaker:us-east-1:123456789012:model-package-group/{}",
-}
-PARAMETERS = {
-    "TrainingImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/skyloop-training:latest",
-    "BaseWeights": "s3://weights/yolo11n.pt",
-}
 # What Step Functions itself asks of every role that logs and traces, and what each kind of call brings along.
 # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html and .../sagemaker-iam.html
 LOGS_AND_TRACES = {
@@ -56,69 +38,6 @@ AUTOSCALING = {
     "cloudwatch:DeleteAlarms",
 }
 IAM_NAMES = {"sfn": "states", "applicationautoscaling": "application-autoscaling"}
-
-
-def resolve(value: Any) -> Any:
-    """Intrinsic functions replaced by what they could stand for."""
-    if isinstance(value, list):
-        return [resolve(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "Ref" in value:
-        return _reference(value["Ref"])
-    if "Fn::GetAtt" in value:
-        return _reference(value["Fn::GetAtt"][0])
-    if "Fn::Sub" in value:
-        text, extra = value["Fn::Sub"] if isinstance(value["Fn::Sub"], list) else (value["Fn::Sub"], {})
-        given = {name: str(resolve(item)) for name, item in extra.items()}
-        return re.sub(r"\$\{([\w:.]+)\}", lambda match: given.get(match[1]) or _reference(match[1].split(".")[0]), text)
-    if "Fn::Join" in value:
-        return value["Fn::Join"][0].join(resolve(value["Fn::Join"][1]))
-    if "Fn::Split" in value:
-        return resolve(value["Fn::Split"][1]).split(value["Fn::Split"][0])
-    if "Fn::Select" in value:
-        return resolve(value["Fn::Select"][1])[value["Fn::Select"][0]]
-    if "Fn::FindInMap" in value:
-        return "432418664414"
-    return {key: resolve(item) for key, item in value.items()}
-
-
-def _reference(name: str) -> str:
-    if name in STAND_INS:
-        return STAND_INS[name]
-    parameters = wiring.template()["Parameters"]
-    if name in PARAMETERS:
-        return PARAMETERS[name]
-    if name in parameters:
-        return str(parameters[name].get("Default", "value"))
-    return ARNS[wiring.template()["Resources"][name]["Type"]].format(name.lower())
-
-
-def documents(role: str) -> list[wiring.JSON]:
-    """The policy documents of a role: its own, and those of the template's managed policies. There are no others."""
-    properties = wiring.resources("AWS::IAM::Role")[role]
-    managed = wiring.resources("AWS::IAM::ManagedPolicy")
-    attached = [managed[arn["Ref"]] for arn in properties.get("ManagedPolicyArns", [])]
-    return [resolve(policy["PolicyDocument"]) for policy in (*properties["Policies"], *attached)]
-
-
-def statements(role: str) -> list[wiring.JSON]:
-    return [
-        {**statement, "Action": _many(statement["Action"]), "Resource": _many(statement["Resource"])}
-        for document in documents(role)
-        for statement in document["Statement"]
-    ]
-
-
-def _many(value: Any) -> list[str]:
-    return value if isinstance(value, list) else [value]
-
-
-def actions(role: str) -> set[str]:
-    return {action for statement in statements(role) for action in statement["Action"]}
-
-
-ROLES = sorted(wiring.resources("AWS::IAM::Role"))
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +93,8 @@ def test_roles_are_passed_to_sagemaker_alone_and_assumed_by_one_service(role: st
     for statement in statements(role):
         if "iam:PassRole" in statement["Action"]:
             assert statement["Action"] == ["iam:PassRole"]
-            assert statement["Resource"] == [_reference("SageMakerRole")]
+            passed = re.findall(r"\$\{(\w+Role)Arn\}", json.dumps(wiring.machine(role.split("Machine")[0].lower())))
+            assert set(statement["Resource"]) == {reference(name) for name in passed}
             assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     trust = wiring.resources("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
     assert len(trust) == 1
@@ -198,7 +118,7 @@ def test_machine_may_do_what_its_definition_does_and_no_more(name: str) -> None:
         text = json.dumps(state["Arguments"])
         if service == "sagemaker" and "CostCenter" in text:
             wanted.add("sagemaker:AddTags")
-        if "${SageMakerRoleArn}" in text:
+        if "RoleArn}" in text:
             wanted.add("iam:PassRole")
         if sync:
             kind = verb.removeprefix("Create")
@@ -214,8 +134,8 @@ def test_machine_may_do_what_its_definition_does_and_no_more(name: str) -> None:
 def test_machine_may_call_the_functions_and_machines_that_it_names_and_no_others(name: str) -> None:
     role = statements(f"{name.title()}MachineRole")
     text = json.dumps(wiring.machine(name))
-    functions = {_reference(f"{item}Function") for item in re.findall(r"\$\{(\w+)FunctionArn\}", text)}
-    machines = {_reference(item) for item in re.findall(r"\$\{(\w+StateMachine)Arn\}", text)}
+    functions = {reference(f"{item}Function") for item in re.findall(r"\$\{(\w+)FunctionArn\}", text)}
+    machines = {reference(item) for item in re.findall(r"\$\{(\w+StateMachine)Arn\}", text)}
     allowed = {action: set() for action in ("lambda:InvokeFunction", "states:StartExecution")}
     for statement in role:
         for action in allowed.keys() & set(statement["Action"]):
@@ -234,32 +154,9 @@ def test_map_runs_children_are_allowed_in_both_forms_of_their_names() -> None:
     assert statement["Resource"] == [f"{executions}:*", f"{executions}/*"]
 
 
-def test_keys_that_roles_name_are_those_of_the_layout() -> None:
-    """A key that is renamed in the layout alone would be refused at the first use."""
-    folders = (
-        layout.RAW_IMAGES,
-        layout.QUARANTINE,
-        layout.LABELING_JOBS,
-        layout.LABELED_DATA,
-        layout.PROCESSED_DATA,
-        layout.MODEL_ARTIFACTS,
-        layout.CAPTURES,
-        layout.DRIFT_REPORTS,
-        layout.ALERTS,
-    )
-    drifted, _, _ = layout.drift_flight("*", "").partition("*")
-    files = {layout.LABEL_CATEGORIES, layout.exclusion_key("*")}
-    known = files | {f"{folder}*" for folder in (*folders, drifted, "monitoring/")}
-    inside = f"{_reference('DataBucket')}/"
-    arns = {arn for role in ROLES for item in statements(role) for arn in item["Resource"]}
-    named = {arn.removeprefix(inside) for arn in arns if arn.startswith(inside)}
-    assert files <= named
-    assert named - known == set()
-
-
 def test_sagemaker_may_list_and_read_base_weights_where_they_lie() -> None:
     allowed = {
-        (action, arn) for item in statements("SageMakerRole") for action in item["Action"] for arn in item["Resource"]
+        (action, arn) for item in statements("TrainingRole") for action in item["Action"] for arn in item["Resource"]
     }
     assert ("s3:ListBucket", "arn:aws:s3:::weights") in allowed
     assert ("s3:GetObject", "arn:aws:s3:::weights/yolo11n.pt") in allowed
@@ -270,7 +167,7 @@ def test_sagemaker_may_look_at_the_rollback_alarms() -> None:
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
-    (statement,) = (item for item in statements("SageMakerRole") if "cloudwatch:DescribeAlarms" in item["Action"])
+    (statement,) = (item for item in statements("EndpointRole") if "cloudwatch:DescribeAlarms" in item["Action"])
     assert statement["Resource"] == ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:*"]
 
 
@@ -362,5 +259,5 @@ def test_function_writes_its_own_log_and_sends_traces(logical: str) -> None:
         for arn in item["Resource"]
         if action.startswith("logs:")
     }
-    assert logs == {(action, _reference(function["LoggingConfig"]["LogGroup"]["Ref"])) for action in WRITES_LOGS}
+    assert logs == {(action, reference(function["LoggingConfig"]["LogGroup"]["Ref"])) for action in WRITES_LOGS}
     assert actions(role) >= SENDS_TRACES

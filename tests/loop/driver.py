@@ -57,8 +57,9 @@ class Loop:
         return self._cloud
 
     def faults(self, **settings: object) -> Any:
-        """Set the faults of event delivery; see laptop/faults.py."""
-        return self._admin("POST", json.dumps(settings).encode())
+        """Set faults, see laptop/faults.py. Returns those in force and, as `before`, what came of the former ones."""
+        before = self._admin("GET")
+        return {**self._admin("POST", json.dumps(settings).encode()), "before": before}
 
     def lost(self) -> list[str]:
         """Detail-types of the events dropped so far."""

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from skyloop_container.inference import Detector, Prediction, letterbox
 from skyloop_container.serve import create_app
+from starlette.applications import Starlette
 
 from tests.fuzz import campaign
 from tests.fuzz.targets import Target, pictures
@@ -20,13 +21,20 @@ from tests.fuzz.targets import Target, pictures
 def request(body: bytes) -> str:
     """The first line is a request's attributes, the rest its body."""
     attributes, _, picture = body.partition(b"\n")
-    status = asyncio.run(_ask(picture, attributes))
+    runner, app = _server()
+    status = runner.run(_ask(app, picture, attributes))
     if status >= 500:
         raise AssertionError(f"HTTP {status}")
     return str(status)
 
 
-async def _ask(body: bytes, attributes: bytes) -> int:
+@cache
+def _server() -> tuple[asyncio.Runner, Starlette]:
+    """One application for all requests of a process, as on an instance: what it keeps of them would swell it."""
+    return asyncio.Runner(), create_app(_detector(), 1, 2**32)
+
+
+async def _ask(app: Starlette, body: bytes, attributes: bytes) -> int:
     statuses: list[int] = []
     scope = {
         "type": "http",
@@ -46,7 +54,7 @@ async def _ask(body: bytes, attributes: bytes) -> int:
         if sent["type"] == "http.response.start":
             statuses.append(sent["status"])
 
-    await create_app(_detector(), 1, 2**32)(scope, receive, send)
+    await app(scope, receive, send)
     return statuses[0]
 
 

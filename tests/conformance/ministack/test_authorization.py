@@ -154,6 +154,73 @@ def test_metrics_may_be_put_in_their_namespace_only(cloud: Cloud, caller: Any) -
         client.put_metric_data(Namespace="Other", MetricData=[{"MetricName": "Images", "Value": 1}])
 
 
+def test_items_may_be_written_by_their_key_only(cloud: Cloud, caller: Any, run: Any) -> None:
+    table, number = cloud.name("table"), cloud.name("table")
+    cloud.client("dynamodb").create_table(
+        TableName=table,
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("name", "owner")],
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by-owner",
+                "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    cloud.client("dynamodb").create_table(
+        TableName=number,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    mine = {"Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["drift#*", "7"]}}}
+    client = cloud.client("dynamodb", **caller(("dynamodb:*", "*", mine)))
+
+    def requests(key: str) -> list[tuple[str, dict[str, Any]]]:
+        item = {"name": {"S": key}}
+        put = {"TableName": table, "Item": {**item, "owner": {"S": key}}}
+        asked = {
+            "TableName": table,
+            "KeyConditionExpression": "#n = :k",
+            "ExpressionAttributeNames": {"#n": "name"},
+            "ExpressionAttributeValues": {":k": {"S": key}},
+        }
+        in_index = {**asked, "IndexName": "by-owner", "ExpressionAttributeNames": {"#n": "owner"}}
+        legacy = {"name": {"AttributeValueList": [{"S": key}], "ComparisonOperator": "EQ"}}
+        harmless = {"PutRequest": {"Item": {"name": {"S": "drift#b"}}}}
+        return [
+            ("put_item", put),
+            ("put_item", {**put, "TableName": cloud.arn("dynamodb", f"table/{table}")}),
+            ("get_item", {"TableName": table, "Key": item}),
+            ("update_item", {"TableName": table, "Key": item}),
+            ("query", asked),
+            ("query", in_index),
+            ("query", {"TableName": table, "KeyConditions": legacy}),
+            ("batch_get_item", {"RequestItems": {table: {"Keys": [{"name": {"S": "drift#b"}}, item]}}}),
+            ("batch_write_item", {"RequestItems": {table: [harmless, {"PutRequest": {"Item": item}}]}}),
+            ("batch_write_item", {"RequestItems": {table: [harmless, {"DeleteRequest": {"Key": item}}]}}),
+            ("transact_write_items", {"TransactItems": [{"Put": put}]}),
+            ("transact_get_items", {"TransactItems": [{"Get": {"TableName": table, "Key": item}}]}),
+            ("delete_item", {"TableName": table, "Key": item}),
+        ]
+
+    for name, request in requests("drift#mine"):
+        getattr(client, name)(**request)
+    for name, request in requests("endpoint#mine"):
+        with pytest.raises(ClientError, match="is not authorized"):
+            getattr(client, name)(**request)
+    client.put_item(TableName=number, Item={"id": {"N": "7"}})
+    with pytest.raises(ClientError, match=DENIED.format("dynamodb:PutItem")):
+        client.put_item(TableName=number, Item={"id": {"N": "8"}})
+    # So does a state machine.
+    allowed = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*", **mine}
+    for key, status in (("drift#other", "SUCCEEDED"), ("endpoint#other", "FAILED")):
+        put = task("dynamodb:putItem", {"TableName": table, "Item": {"name": {"S": key}}})
+        assert run(put, allowed)["status"] == status
+
+
 def test_events_may_be_put_by_their_source_only(cloud: Cloud, caller: Any, run: Any) -> None:
     condition = {"Condition": {"StringEquals": {"events:source": "skyloop"}}}
     client = cloud.client("events", **caller(("events:PutEvents", "*", condition)))
@@ -259,7 +326,7 @@ def test_a_cloud_may_be_started_without_role_policies(tmp_path: Path, cloud: Clo
         known = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
         assert not open_cloud.client("sqs", **known).list_queues().get("QueueUrls")
         # Who somebody is, is asked all the same.
-        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        with pytest.raises(ClientError, match="InvalidSignatureException"):
             open_cloud.client("sqs", **{**known, "aws_secret_access_key": "guessed"}).list_queues()
     finally:
         lifecycle.stop(process)
@@ -297,5 +364,5 @@ def test_the_keys_of_a_function_cannot_be_guessed(cloud: Cloud, function: Any) -
         {**granted, "aws_session_token": "guessed"},
         {**granted, "aws_secret_access_key": "guessed"},
     ]:
-        with pytest.raises(ClientError, match=r"InvalidClientTokenId|InvalidToken|SignatureDoesNotMatch|Unrecognized"):
+        with pytest.raises(ClientError, match=r"InvalidSignatureException|UnrecognizedClientException"):
             cloud.client("sqs", **guess).list_queues()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -40,14 +41,19 @@ def laptop(home: Path, **changes: object) -> Path:
     return home
 
 
-def test_the_keys_for_the_tools_of_aws(tmp_path: Path) -> None:
+def test_the_keys_for_the_tools_of_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = laptop(tmp_path / "home")
+    monkeypatch.setenv("COLUMNS", "20")  # a narrow terminal must not break the keys into lines
     code, out, _ = run("credentials", "--home", home)
     assert code == 0
     script = f'{out}\nprintf "%s %s %s" "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" "$AWS_ENDPOINT_URL"'
     shell = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     keys = read_keys(home)
     assert shell.stdout == f"{keys.access_key_id} {keys.secret_access_key} http://127.0.0.1:4599"
+    # boto3 takes its region from AWS_DEFAULT_REGION alone.
+    script = f'{out}\n"{sys.executable}" -c "import boto3; print(boto3.client(\'sqs\').meta.endpoint_url)"'
+    shell = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert shell.stdout == "http://127.0.0.1:4599\n"
     # The AWS CLI reads a credential_process's document.
     document = json.loads(run("credentials", "--home", home, "--json")[1])
     assert document == {"Version": 1, "AccessKeyId": keys.access_key_id, "SecretAccessKey": keys.secret_access_key}

@@ -1,0 +1,42 @@
+"""Every call of the loop fails once: nothing is stuck, nothing is done twice. See tests/faults/call_sites.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from laptop.faults import MODES
+from tests.faults.call_sites import UPDATE, Campaign, faults, table
+
+CACHE = Path(".cache") / "call-sites.md"
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Iterator[Campaign]:
+    campaign = Campaign(tmp_path)
+    campaign.prepare()
+    yield campaign
+    campaign.loop.command("down")
+
+
+@pytest.mark.loop
+@pytest.mark.timeout(3600)
+def test_a_call_fails_in_each_way(campaign: Campaign) -> None:
+    assert campaign.turn(UPDATE).wrong == ""
+    # The sweep runs by the clock, and may not run while this turn does.
+    sites = sorted(site for site in campaign.sites if "sweep" not in site)
+    for mode in MODES:
+        fault = faults({UPDATE: sites}, (mode,), seed=1)[0]
+        outcome = campaign.turn(UPDATE, fault)
+        assert (outcome.wrong, outcome.happened) == ("", True), fault
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+def test_every_call_fails_in_every_way(campaign: Campaign) -> None:
+    results = [campaign.turn(fault.turn, fault) for fault in faults(campaign.record(), MODES, seed=0)]
+    CACHE.parent.mkdir(exist_ok=True)
+    CACHE.write_text(table(results))
+    assert [(one.site, one.mode, one.wrong) for one in results if one.wrong] == []
