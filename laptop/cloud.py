@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -125,7 +126,7 @@ class Cloud:
             "pid": os.getpid(),
             "home": str(self._home),
             "found": [*self._found, *KEEPER.found],
-            "jobs": self._sagemaker.running_jobs() if self._sagemaker else [],
+            "in_progress": [asdict(item) for item in self._sagemaker.in_progress()] if self._sagemaker else [],
         }
 
     async def _admin(self, scope: Scope, receive: Receive, send: Send) -> None:

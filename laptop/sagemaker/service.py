@@ -18,7 +18,7 @@ from laptop.sagemaker.autoscaling.api import Autoscaling
 from laptop.sagemaker.autoscaling.target_tracking import Scaling
 from laptop.sagemaker.core import errors, validation
 from laptop.sagemaker.core.context import Context, PutEvent, RoleCredentials
-from laptop.sagemaker.core.room import Room
+from laptop.sagemaker.core.room import InProgress, Room
 from laptop.sagemaker.core.tags import Tags
 from laptop.sagemaker.endpoints.api import Endpoints
 from laptop.sagemaker.endpoints.configs import Configs
@@ -119,9 +119,9 @@ class SageMaker:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.context.store.close()
 
-    def running_jobs(self) -> list[str]:
-        """The training and processing jobs that run or wait for their turn, as the last part of their ARNs."""
-        return self._runner.running()
+    def in_progress(self) -> list[InProgress]:
+        """What a stop would interrupt now, and what becomes of it at the next start."""
+        return [item for room in self._rooms for item in room.in_progress()]
 
     def call(self, operation: str, request: Document, service: str = "sagemaker") -> Document:
         """Run one operation in the caller's thread (it may block).

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.store import Record
 
 Operations = Mapping[str, Callable[[Any, Record], Record]]
+
+
+@dataclass(frozen=True)
+class InProgress:
+    """Something that a stop of the cloud interrupts, and what becomes of it at the next start."""
+
+    kind: str
+    name: str
+    afterwards: Literal["goes on from its last checkpoint", "begins again", "is rolled back", "is open again"]
 
 
 class Room:
@@ -27,6 +37,10 @@ class Room:
 
     def start(self) -> None:
         """Take up again what an earlier cloud over this home left."""
+
+    def in_progress(self) -> list[InProgress]:
+        """What a stop would interrupt now."""
+        return []
 
     def stop(self) -> None:
         """End what runs; the records stay as they are."""

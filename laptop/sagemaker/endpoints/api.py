@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from laptop.sagemaker.core import errors, tags
 from laptop.sagemaker.core.context import Context
-from laptop.sagemaker.core.room import Operations, Room
+from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints import blue_green, rollout
 from laptop.sagemaker.endpoints.kinds import Kinds
@@ -138,6 +138,14 @@ class Endpoints(Room):
     def list_endpoints(self, request: Record) -> Record:
         """One page of endpoints."""
         return self._kinds.endpoints.list(request)
+
+    def in_progress(self) -> list[InProgress]:
+        """The endpoints that are being made or changed."""
+        return [
+            InProgress("endpoint", record["EndpointName"], "begins again" if status == "Creating" else "is rolled back")
+            for record in self._kinds.endpoints.all()
+            if (status := record["EndpointStatus"]) in ("Creating", "Updating", "RollingBack")
+        ]
 
     def start(self) -> None:
         """Bring back the endpoints that were there when the cloud stopped."""

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from laptop.sagemaker.core import errors, events, roles, tags, transfer
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import JobKind
-from laptop.sagemaker.core.room import Operations, Room
+from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
 
@@ -62,6 +62,10 @@ class Processing(Room):
         name = self.kind.stop(request, lambda name: self.update(name, ProcessingJobStatus="Stopping"))
         self._jobs.request_stop(self.kind.name, name)
         return {}
+
+    def in_progress(self) -> list[InProgress]:
+        """The jobs that run or wait for their turn."""
+        return self._jobs.in_progress(self.kind.name)
 
     def start(self) -> None:
         """Run the jobs again whose machine went away with an earlier cloud.

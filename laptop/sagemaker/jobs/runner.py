@@ -26,6 +26,7 @@ from laptop import processes
 from laptop.sagemaker.core import errors, images
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.logs import LogStream
+from laptop.sagemaker.core.room import InProgress
 from laptop.sagemaker.core.store import Record
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,11 @@ class Job(ABC):
             self.end("Failed", f"InternalServerError: We encountered an internal error. ({error})"[:_REASON_LIMIT])
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a run after this one would find a checkpoint."""
+        return False
 
     def check_stop(self) -> None:
         """Raise when the job must not go on."""
@@ -267,9 +273,17 @@ class Runner:
         if job := self._running.get((kind, name)):
             job.stop_requested.set()
 
-    def running(self) -> list[str]:
-        """The jobs that run or wait for their turn, as `training-job/NAME`."""
-        return sorted(f"{kind}/{name}" for kind, name in list(self._running))
+    def in_progress(self, kind: str) -> list[InProgress]:
+        """The jobs of a kind that run or wait for their turn."""
+        return [
+            InProgress(
+                kind.replace("-", " "),
+                job.name,
+                "goes on from its last checkpoint" if job.has_checkpoint else "begins again",
+            )
+            for job in list(self._running.values())
+            if job.kind == kind
+        ]
 
     def stop(self) -> None:
         """End the processes of every running job and wait for them: the cloud is stopping."""

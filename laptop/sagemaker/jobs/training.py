@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from laptop.sagemaker.core import errors, events, roles, tags, transfer
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import TERMINAL, JobKind
-from laptop.sagemaker.core.room import Operations, Room
+from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
 
@@ -84,6 +84,10 @@ class Training(Room):
         name = self.kind.stop(request, lambda name: self.advance(name, "Stopping", TrainingJobStatus="Stopping"))
         self._jobs.request_stop(self.kind.name, name)
         return {}
+
+    def in_progress(self) -> list[InProgress]:
+        """The jobs that run or wait for their turn."""
+        return self._jobs.in_progress(self.kind.name)
 
     def start(self) -> None:
         """Run the jobs again whose machine went away with an earlier cloud, as SageMaker does with an interrupted one.
@@ -174,6 +178,11 @@ class TrainingJob(runner.Job):
             raise ended
         if status != 0:
             raise runner.JobFailed(f"AlgorithmError: {self._failure()}, exit code: {_exit_code(status)}")
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a checkpoint was brought at the start, or has been put to S3 since."""
+        return bool(self._synchronized)
 
     def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
         """The last transition, with times and metrics."""

@@ -22,7 +22,7 @@ from PIL import Image
 from laptop.sagemaker.core import errors, events, transfer
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import JobKind
-from laptop.sagemaker.core.room import Operations, Room
+from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.labeling import rules, workforce
 from laptop.sagemaker.labeling.known_boxes import KnownBoxes
@@ -66,7 +66,7 @@ class Labeling(Room):
         """The whole record."""
         return self.kind.describe(request)
 
-    def list(self, request: Record) -> Record:
+    def list_jobs(self, request: Record) -> Record:
         """One page of summaries, filtered and sorted."""
         records = [
             {
@@ -84,6 +84,10 @@ class Labeling(Room):
         if flag := self._stopping.get(name):
             flag.set()
         return {}
+
+    def in_progress(self) -> list[InProgress]:
+        """The jobs that the workforce has."""
+        return [InProgress("labeling job", name, "is open again") for name in list(self._stopping)]
 
     def start(self) -> None:
         """Open the jobs again that were open when the cloud stopped: a workforce does not lose its tasks."""
@@ -138,7 +142,7 @@ class Labeling(Room):
     OPERATIONS: ClassVar[Operations] = {
         "CreateLabelingJob": create,
         "DescribeLabelingJob": describe,
-        "ListLabelingJobs": list,
+        "ListLabelingJobs": list_jobs,
         "StopLabelingJob": stop_job,
     }
 
