@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,8 @@ class SageMaker:
 
         Jobs that lost their process run again, and endpoints are brought back.
         """
+        # No job runs yet: what lies in their folders is what a killed cloud left, and may be gigabytes.
+        shutil.rmtree(self.context.home / "jobs", ignore_errors=True)
         for room in self._rooms:
             room.start()
 

@@ -59,6 +59,13 @@ def test_the_next_service_over_a_home_goes_on(tmp_path: Path, make: Callable[[Pa
         again.call("CreateModelPackageGroup", GROUP)
 
 
+def test_what_a_killed_service_left_of_its_jobs_is_removed(tmp_path: Path, make: Callable[[Path], SageMaker]) -> None:
+    left = tmp_path / "jobs" / "training-job" / "killed" / "model"
+    left.mkdir(parents=True)
+    make(tmp_path)
+    assert not (tmp_path / "jobs").exists()
+
+
 def test_nothing_of_a_service_runs_once_it_has_stopped(tmp_path: Path, make: Callable[[Path], SageMaker]) -> None:
     before = set(threading.enumerate())
     sagemaker = make(tmp_path)
