@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,9 +26,17 @@ from laptop import faults
 from laptop.account import ACCOUNT_ID, REGION, read_keys
 from laptop.documents import Document
 from laptop.door.door import HEALTH, Door
-from laptop.ministack_patches import authorization, browsers, call_faults, events, executions, installation
+from laptop.ministack_patches import (
+    authorization,
+    browsers,
+    call_faults,
+    events,
+    executions,
+    installation,
+    local_sagemaker,
+)
 from laptop.ministack_patches.durability import KEEPER
-from laptop.sagemaker import service
+from laptop.sagemaker.service import SageMaker
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -50,6 +59,7 @@ class Cloud:
         self._found = found
         self._status = "starting"
         self._starting: asyncio.Task[None] | None = None
+        self._sagemaker: SageMaker | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or one message of the server's life."""
@@ -82,19 +92,20 @@ class Cloud:
                 break
             await asyncio.sleep(0.01)
         try:
-            await asyncio.to_thread(
-                service.start,
+            self._sagemaker = SageMaker(
                 self._home,
                 f"http://127.0.0.1:{self._port}",
                 role_credentials=_role_credentials,
                 put_event=events.put_event,
             )
+            local_sagemaker.provide(self._sagemaker)
+            await asyncio.to_thread(self._sagemaker.start)
         except Exception as error:
             log.exception("The local SageMaker could not start")
             self._status = f"failed: {error}"
         else:
             self._status = "ready"
-            self._found.extend(service.found())
+            self._found.extend(self._sagemaker.found)
             for sentence in [*self._found, *KEEPER.found]:
                 log.warning("%s", sentence)
             executions.resume()
@@ -105,10 +116,8 @@ class Cloud:
         if self._starting:
             await self._starting
         executions.halt()
-        try:
-            await asyncio.to_thread(service.stop)
-        except Exception:
-            log.exception("The local SageMaker could not stop in order")
+        if self._sagemaker:
+            await asyncio.to_thread(self._sagemaker.stop)
         await asyncio.to_thread(lambda_runtime.reset)
 
     def _health(self) -> Document:
@@ -117,7 +126,7 @@ class Cloud:
             "pid": os.getpid(),
             "home": str(self._home),
             "found": [*self._found, *KEEPER.found],
-            "jobs": service.running_jobs(),
+            "in_progress": [asdict(item) for item in self._sagemaker.in_progress()] if self._sagemaker else [],
         }
 
     async def _admin(self, scope: Scope, receive: Receive, send: Send) -> None:

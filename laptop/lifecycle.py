@@ -110,8 +110,8 @@ def down(home: Path = DEFAULT_HOME, *, progress: Progress = lambda line: None) -
             if running and running.pid:
                 _write(home, Running(**{**asdict(running), "pid": None}))
             return False
-        for job in _health(running.endpoint_url).get("jobs", []):
-            progress(f"{job} is under way; it goes on after `{COMMAND} up`, from its last checkpoint where it has one.")
+        for item in _health(running.endpoint_url).get("in_progress", []):
+            progress(f"The {item['kind']} {item['name']} is interrupted; after `{COMMAND} up` it {item['afterwards']}.")
         clean = _stop_process(running.pid)
         _write(home, Running(**{**asdict(running), "pid": None}))
     if not clean:

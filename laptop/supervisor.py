@@ -80,9 +80,13 @@ def main() -> None:
         signal.signal(number, lambda which, _: received.append(which))
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     child = _start(argv, lifeline)
+    # Not select(), which knows no descriptor above 1023: a cloud with many connections hands on a higher one.
+    events = select.poll()
+    events.register(lifeline, select.POLLIN)
+    events.register(wake, select.POLLIN)
 
     while True:
-        ready, _, _ = select.select([lifeline, wake], [], [])
+        ready = [descriptor for descriptor, _ in events.poll()]
         if wake in ready:
             os.read(wake, 4096)
         if lifeline in ready or signal.SIGUSR1 in received:

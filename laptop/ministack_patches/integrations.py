@@ -10,8 +10,8 @@ from ministack.services import stepfunctions
 
 from laptop.documents import Document
 from laptop.ministack_patches.executions import failure, wait_for
+from laptop.ministack_patches.local_sagemaker import sagemaker
 from laptop.ministack_patches.patching import Original, patch
-from laptop.sagemaker import service as sagemaker
 from laptop.sagemaker.core import errors, validation
 from laptop.sagemaker.core.resources import TERMINAL
 from laptop.sagemaker.core.validation import service_model
@@ -89,7 +89,7 @@ def _sagemaker(operation: str, arguments: Document, *, sync: bool) -> Any:
 def _call(operation: str, arguments: Document) -> Any:
     """One call of the local SageMaker with the errors of the optimized integration, times as epoch milliseconds."""
     try:
-        answer = sagemaker.call(operation, arguments)
+        answer = sagemaker().call(operation, arguments)
     except errors.ServiceError as error:
         raise failure(
             error_name("sagemaker", "SageMaker", "AmazonSageMakerException", error.code), error.message

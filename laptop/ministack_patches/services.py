@@ -12,9 +12,9 @@ from ministack.services import sqs
 
 from laptop.documents import Document
 from laptop.ministack_patches import authorization
+from laptop.ministack_patches.local_sagemaker import sagemaker
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import arns
-from laptop.sagemaker import service as sagemaker
 
 _RUNTIME = re.compile(r"^/endpoints/([^/]+)/(async-)?invocations")
 _QUEUE_URL_PORT = "4566"
@@ -38,7 +38,7 @@ async def _handle_request(
     if not _RUNTIME.match(path) and (message := authorization.pass_role_refusal(headers, body)):
         answer = json.dumps({"__type": "AccessDeniedException", "message": message}).encode()
         return 400, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": "AccessDeniedException"}, answer
-    return await sagemaker.handle_request(method, path, headers, body, query)
+    return await sagemaker().handle_request(method, path, headers, body, query)
 
 
 @patch(

@@ -11,8 +11,8 @@ from ministack.services import cloudformation
 from ministack.services.cloudformation import provisioners
 
 from laptop.documents import Document
+from laptop.ministack_patches.local_sagemaker import sagemaker
 from laptop.ministack_patches.patching import Original, patch
-from laptop.sagemaker import service as sagemaker
 from laptop.sagemaker.core import errors
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _with_numbers(resource_type: str, properties: Any) -> Any:
 
 def _call(operation: str, request: Document) -> Document:
     try:
-        return sagemaker.call(operation, request)
+        return sagemaker().call(operation, request)
     except errors.ServiceError as error:
         raise ValueError(f"{error.message} (Service: SageMaker, Error code: {error.code})") from error
 

@@ -16,10 +16,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from laptop.sagemaker.core import context, errors
-from laptop.sagemaker.endpoints import api as endpoints
+from laptop.sagemaker.core import errors
+from laptop.sagemaker.core.context import Context
+from laptop.sagemaker.core.resources import Kind
+from laptop.sagemaker.core.store import Store
 from laptop.sagemaker.endpoints import metrics
-from laptop.sagemaker.endpoints.kinds import ENDPOINTS
+from laptop.sagemaker.endpoints.api import Endpoints
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class Tracker:
 class Loop:
     """Looks at every policy in turn. What it reads and does is given, so that it runs without a cloud."""
 
+    store: Store
     clock: Callable[[], float]
     invocations_per_instance: Callable[[str, str], float]
     instances: Callable[[str, str], int | None]
@@ -94,11 +97,10 @@ class Loop:
 
     def look(self) -> None:
         """One round: each target gets the largest count that any of its policies asks for."""
-        store = context.current().store
-        for target in store.all(TARGET):
+        for target in self.store.all(TARGET):
             endpoint, variant = endpoint_and_variant(target["ResourceId"])
             current = self.instances(endpoint, variant)
-            policies = [item for item in store.all(POLICY) if item["_target"] == target["_name"]]
+            policies = [item for item in self.store.all(POLICY) if item["_target"] == target["_name"]]
             if current is None or not policies:
                 continue
             metric = self.invocations_per_instance(endpoint, variant)
@@ -112,22 +114,27 @@ class Loop:
                 self.scale(endpoint, variant, count)
 
 
-def run(stopped: threading.Event) -> None:
-    """Scale the endpoints of this cloud until stopped."""
-    loop = Loop(time.monotonic, _metric, instances, scale)
-    while not stopped.wait(_LOOK_SECONDS):
-        try:
-            loop.look()
-        except Exception:
-            log.exception("autoscaling")
+class Scaling:
+    """The variants of one cloud: how busy they are, how many instances they have, and giving them others."""
 
+    def __init__(self, context: Context, endpoints: Kind, api: Endpoints) -> None:
+        self._context = context
+        self._kind = endpoints
+        self._endpoints = api
 
-def _metric(endpoint: str, variant: str) -> float:
-    now = time.time()
-    answer = (
-        context.current()
-        .client("cloudwatch")
-        .get_metric_statistics(
+    def run(self, stopped: threading.Event) -> None:
+        """Scale the endpoints until stopped."""
+        loop = Loop(self._context.store, time.monotonic, self.invocations_per_instance, self.instances, self.scale)
+        while not stopped.wait(_LOOK_SECONDS):
+            try:
+                loop.look()
+            except Exception:
+                log.exception("autoscaling")
+
+    def invocations_per_instance(self, endpoint: str, variant: str) -> float:
+        """Invocations per instance of a variant in the last minute."""
+        now = time.time()
+        answer = self._context.client("cloudwatch").get_metric_statistics(
             Namespace=metrics.NAMESPACE,
             MetricName="InvocationsPerInstance",
             Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
@@ -136,27 +143,24 @@ def _metric(endpoint: str, variant: str) -> float:
             Period=int(_WINDOW_SECONDS),
             Statistics=["Sum"],
         )
-    )
-    return float(sum(point["Sum"] for point in answer["Datapoints"]))
+        return float(sum(point["Sum"] for point in answer["Datapoints"]))
 
-
-def instances(endpoint: str, variant: str) -> int | None:
-    """Instances of a variant that may be scaled now; None while its endpoint is in progress or gone."""
-    record = ENDPOINTS.find(endpoint)
-    if record is None or record["EndpointStatus"] != "InService":
+    def instances(self, endpoint: str, variant: str) -> int | None:
+        """Instances of a variant that may be scaled now; None while its endpoint is in progress or gone."""
+        record = self._kind.find(endpoint)
+        if record is None or record["EndpointStatus"] != "InService":
+            return None
+        for shown in record["ProductionVariants"]:
+            if shown["VariantName"] == variant:
+                return int(shown["CurrentInstanceCount"])
         return None
-    for shown in record["ProductionVariants"]:
-        if shown["VariantName"] == variant:
-            return int(shown["CurrentInstanceCount"])
-    return None
 
-
-def scale(endpoint: str, variant: str, count: int) -> None:
-    """Ask SageMaker for so many instances, as Application Auto Scaling does."""
-    desired = [{"VariantName": variant, "DesiredInstanceCount": count}]
-    try:
-        endpoints.update_endpoint_weights_and_capacities(
-            {"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired}
-        )
-    except errors.ServiceError as error:
-        log.warning("autoscaling of %s/%s to %d instances: %s", endpoint, variant, count, error)
+    def scale(self, endpoint: str, variant: str, count: int) -> None:
+        """Ask SageMaker for so many instances, as Application Auto Scaling does."""
+        desired = [{"VariantName": variant, "DesiredInstanceCount": count}]
+        try:
+            self._endpoints.update_weights_and_capacities(
+                {"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired}
+            )
+        except errors.ServiceError as error:
+            log.warning("autoscaling of %s/%s to %d instances: %s", endpoint, variant, count, error)

@@ -24,7 +24,7 @@ PutEvent = Callable[[Document], None]
 
 
 class Context:
-    """What the service works with: one per cloud, found by every module through `current()`.
+    """What the service works with: one per cloud, given to each of its parts.
 
     `home` holds `state/sagemaker/` (records), `jobs/`, `endpoints/`, `logs/` and the settings files
     `sagemaker.json`, `images.json` and `workforce.json`, which are read again each time they are needed.
@@ -47,8 +47,6 @@ class Context:
         self.region = REGION
         self.store = Store(home / "state" / "sagemaker")
         self.put_event = put_event
-        # Called with the name of each endpoint that is deleted, before its record goes.
-        self.on_endpoint_deleted: list[Callable[[str], None]] = []
         self._role_credentials = role_credentials
         self._clients: dict[tuple[str, str | None], Any] = {}
         # One session for all clients: each session reads the service models again.
@@ -104,19 +102,3 @@ class Context:
             aws_session_token=keys.get("AWS_SESSION_TOKEN"),
             config=Config(retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=16),
         )
-
-
-_current: Context | None = None
-
-
-def configure(context: Context) -> None:
-    """Make this the context of every module of the service."""
-    global _current
-    _current = context
-
-
-def current() -> Context:
-    """The context. Raises RuntimeError before `configure`."""
-    if _current is None:
-        raise RuntimeError("the local SageMaker has not been started: call laptop.sagemaker.service.start first")
-    return _current

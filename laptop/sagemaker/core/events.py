@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from laptop.documents import Document
-from laptop.sagemaker.core import context
+from laptop.sagemaker.core.context import Context
 
 
-def emit(detail_type: str, detail: Document, resource_arn: str) -> None:
+def emit(context: Context, detail_type: str, detail: Document, resource_arn: str) -> None:
     """Put one `aws.sagemaker` event on the default bus; `detail` is written as given."""
-    context.current().put_event(
+    context.put_event(
         {
             "Source": "aws.sagemaker",
             "DetailType": detail_type,

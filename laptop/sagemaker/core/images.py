@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from laptop.sagemaker.core import context
+from laptop.documents import Document
 from laptop.skyloop_plugin import image_folder
 
 # What a process needs of this machine. A container sees nothing of the host. The program sees no more than it needs to
@@ -68,13 +68,13 @@ def repository(image_uri: str) -> str:
     return name.partition(":")[0]
 
 
-def resolve(image_uri: str) -> Program:
-    """The program of an image: this project's own, or one that the home's `images.json` names {repository: folder}.
+def resolve(image_uri: str, folders: Document) -> Program:
+    """The program of an image: this project's own, or one that `folders` names {repository: folder}.
 
     Raises ImageNotFound.
     """
     name = repository(image_uri)
-    registered = context.current().settings("images").get(name)
+    registered = folders.get(name)
     folder = Path(registered) if registered else image_folder(name)
     dockerfile = folder / "Dockerfile" if folder else None
     if folder is None or dockerfile is None or not dockerfile.is_file():

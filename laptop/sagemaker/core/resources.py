@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from laptop.sagemaker.core import context, errors
+from laptop.sagemaker.core import errors
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.store import Record, page, select
 
 # The statuses in which a job has ended.
@@ -24,6 +25,7 @@ class Kind:
     the name that must be unique.
     """
 
+    context: Context
     name: str
     member: str
     summaries: str
@@ -35,19 +37,19 @@ class Kind:
 
     def arn(self, name: str) -> str:
         """The ARN of the resource of a name."""
-        return context.current().arn(self.name, name)
+        return self.context.arn(self.name, name)
 
     def create(self, record: Record) -> None:
         """Store a new resource. Raises `taken`."""
         name = record[self.member]
         try:
-            context.current().store.create(self.name, self.key(name), record)
+            self.context.store.create(self.name, self.key(name), record)
         except KeyError as error:
             raise self.taken(self.arn(name)) from error
 
     def find(self, name: str) -> Record | None:
         """A copy of a resource's record, or None."""
-        return context.current().store.get(self.name, self.key(name))
+        return self.context.store.get(self.name, self.key(name))
 
     def get(self, name: str) -> Record:
         """A copy of a resource's record. Raises `missing`."""
@@ -58,15 +60,15 @@ class Kind:
 
     def all(self) -> list[Record]:
         """Copies of every record, oldest first."""
-        return context.current().store.all(self.name)
+        return self.context.store.all(self.name)
 
     def update(self, name: str, change: Callable[[Record], None] | Record) -> Record:
         """Change a record in the store; returns a copy."""
-        return context.current().store.update(self.name, self.key(name), change)
+        return self.context.store.update(self.name, self.key(name), change)
 
     def remove(self, name: str) -> None:
         """Forget a record. Raises KeyError when there is none."""
-        context.current().store.delete(self.name, self.key(name))
+        self.context.store.delete(self.name, self.key(name))
 
     def describe(self, request: Record) -> Record:
         """The whole record, for a Describe request. Raises `missing`."""
@@ -96,10 +98,13 @@ class JobKind(Kind):
     job: str = ""
 
     @classmethod
-    def of(cls, job: str, summaries: str, missing: Callable[[str, str], errors.ServiceError]) -> JobKind:
+    def of(
+        cls, context: Context, job: str, summaries: str, missing: Callable[[str, str], errors.ServiceError]
+    ) -> JobKind:
         """`job` is training, processing or labeling."""
         prefix = f"{job.capitalize()}Job"
         return cls(
+            context,
             f"{job}-job",
             f"{prefix}Name",
             summaries,
@@ -132,7 +137,7 @@ class JobKind(Kind):
         Raises `missing`, or ValidationException for a job that is stopping or has ended.
         """
         name: str = request[self.member]
-        with context.current().store.lock:
+        with self.context.store.lock:
             status = self.get(name)[self.status]
             if status != "InProgress":
                 raise errors.job_not_running(self.job, status)

@@ -8,25 +8,25 @@ from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
 
-from laptop.sagemaker.core import context, errors
+from laptop.sagemaker.core import errors
+from laptop.sagemaker.core.context import Context
 
 _PRINCIPAL = "sagemaker.amazonaws.com"
 
 
-def check(role_arn: str) -> None:
+def check(context: Context, role_arn: str) -> None:
     """Raise ValidationException unless SageMaker may assume the role.
 
     Whether the *caller* may pass it (`iam:PassRole`) is for the cloud's own policy enforcement to say.
     """
-    current = context.current()
-    if role_arn.split(":")[4] != current.account_id:
+    if role_arn.split(":")[4] != context.account_id:
         raise errors.validation("RoleArn: Cross-account pass role is not allowed.")
     refusal = errors.validation(
         f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
         f"'{_PRINCIPAL}' to assume the role."
     )
     try:
-        role = current.client("iam").get_role(RoleName=role_arn.rpartition("/")[2])["Role"]
+        role = context.client("iam").get_role(RoleName=role_arn.rpartition("/")[2])["Role"]
     except ClientError as error:
         raise refusal from error
     if not _trusts(role["AssumeRolePolicyDocument"]):

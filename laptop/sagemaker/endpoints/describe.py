@@ -12,9 +12,9 @@ import time
 from typing import Any
 
 from laptop.sagemaker.core import events
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints.instances import Fleet
-from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 
 def variant(configured: Record, instances: int) -> Record:
@@ -58,17 +58,15 @@ def in_service(fleet: Fleet) -> Record:
     return fields
 
 
-def announce(name: str) -> None:
-    """Emit "SageMaker Endpoint State Change" for the endpoint as it is now."""
-    if record := ENDPOINTS.find(name):
-        events.emit("SageMaker Endpoint State Change", _detail(record), record["EndpointArn"])
+def announce(context: Context, record: Record) -> None:
+    """Emit "SageMaker Endpoint State Change" for an endpoint as it is now."""
+    events.emit(context, "SageMaker Endpoint State Change", _detail(record), record["EndpointArn"])
 
 
-def announce_deployment(name: str) -> None:
+def announce_deployment(context: Context, record: Record) -> None:
     """Emit "SageMaker Endpoint Deployment State Change" for the deployment in progress."""
-    if record := ENDPOINTS.find(name):
-        detail = {**_detail(record), "PendingDeploymentSummary": _in_milliseconds(record["PendingDeploymentSummary"])}
-        events.emit("SageMaker Endpoint Deployment State Change", detail, record["EndpointArn"])
+    detail = {**_detail(record), "PendingDeploymentSummary": _in_milliseconds(record["PendingDeploymentSummary"])}
+    events.emit(context, "SageMaker Endpoint Deployment State Change", detail, record["EndpointArn"])
 
 
 def _detail(record: Record) -> Record:

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from laptop.sagemaker.core import context
+from laptop.sagemaker.core.context import Context
+from laptop.sagemaker.core.resources import Kind
 from laptop.sagemaker.endpoints import capture, metrics
 from laptop.sagemaker.endpoints.instances import Fleet, Instance, VariantFleet
-from laptop.sagemaker.endpoints.kinds import ENDPOINTS
 
 BODY_LIMIT_BYTES = 25 * 1024 * 1024
 TIMEOUT_SECONDS = 60.0
@@ -40,14 +40,11 @@ _UNSUPPORTED_HEADERS = (
     "x-amzn-sagemaker-enable-explanations",
 )
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_QUEUE = 128  # requests that run or wait for a thread, each with its body
 _NEVER_SERVED = ("Creating", "Failed", "Deleting")
 _PATH = re.compile(r"^/endpoints/([^/]+)/invocations$")
 
 Reply = tuple[int, dict[str, str], bytes]
-
-# Requests wait for containers in threads of their own, so that a slow model does not slow down the rest of the cloud.
-_pool = concurrent.futures.ThreadPoolExecutor(max_workers=64, thread_name_prefix="invoke")
-_queue = asyncio.Semaphore(128)  # requests that run or wait for a thread, each with its body
 
 
 @dataclass
@@ -71,26 +68,6 @@ class Traffic:
         return fleet, fleet.variants[variant]
 
 
-_traffic: dict[str, Traffic] = {}
-_metrics: metrics.Metrics | None = None
-
-
-def open_to(traffic: Traffic) -> None:
-    """Let an endpoint be invoked."""
-    _traffic[traffic.name] = traffic
-
-
-def close(name: str) -> None:
-    """Stop an endpoint being invoked; unknown names are ignored."""
-    _traffic.pop(name, None)
-
-
-def measure(collector: metrics.Metrics) -> None:
-    """Record every request's metrics here from now on."""
-    global _metrics
-    _metrics = collector
-
-
 def weights(config: Mapping[str, Any]) -> dict[str, float]:
     """The weight of each variant of an endpoint config's record."""
     return {variant["VariantName"]: variant["InitialVariantWeight"] for variant in config["ProductionVariants"]}
@@ -104,64 +81,120 @@ def choose_variant(shares: Mapping[str, float], chance: random.Random) -> str:
     return chance.choices(names, list(shares.values()) if sum(shares.values()) else None)[0]
 
 
-async def handle_request(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Any) -> Reply:
-    """Answer one request of the SageMaker runtime; the signature is the one MiniStack gives a service."""
-    match = _PATH.match(path)
-    if match is None or method != "POST":
-        return _error(501, "InternalFailure", "Only InvokeEndpoint is implemented by the local SageMaker runtime.")
-    if _queue.locked():
-        return _error(503, "ServiceUnavailable", "There is no room for more requests. Try your call again.")
-    loop = asyncio.get_running_loop()
-    async with _queue:
-        return await loop.run_in_executor(_pool, invoke, unquote(match.group(1)), dict(headers), body)
+class Invocations:
+    """The runtime of one cloud: who serves each endpoint, and the requests to them."""
 
+    def __init__(self, context: Context, endpoints: Kind, collector: metrics.Metrics) -> None:
+        self._context = context
+        self._endpoints = endpoints
+        self._metrics = collector
+        self._traffic: dict[str, Traffic] = {}
+        # Requests wait for containers in threads of their own, so that a slow model does not slow down the rest of the
+        # cloud.
+        self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=64, thread_name_prefix="invoke")
+        self._queue = asyncio.Semaphore(_QUEUE)
 
-def invoke(endpoint: str, headers: Mapping[str, str], body: bytes) -> Reply:
-    """Run one InvokeEndpoint (blocking). `headers` have lower-case names. Returns status, headers, body."""
-    began = time.perf_counter()
-    at = time.time()
-    traffic = _traffic.get(endpoint)
-    if traffic is None:
-        if (record := ENDPOINTS.find(endpoint)) and record["EndpointStatus"] not in _NEVER_SERVED:
-            return _error(503, "ServiceUnavailable", f"Endpoint {endpoint} is being brought back. Try your call again.")
-        account = context.current().account_id
-        return _error(400, "ValidationError", f"Endpoint {endpoint} of account {account} not found.")
-    if refusal := _refusal(traffic, headers, body):
-        return _error(400, "ValidationError", refusal)
-    fleet, variant = traffic.choose(headers.get(_TARGET_VARIANT))
-    instance = variant.pick(traffic.chance)
-    if instance is None:
-        _measure(traffic, fleet, variant, 0, 0.0, began)
-        return _error(503, "ServiceUnavailable", f"No instance of production variant {variant.name} is available.")
+    def open_to(self, traffic: Traffic) -> None:
+        """Let an endpoint be invoked."""
+        self._traffic[traffic.name] = traffic
 
-    model_began = time.perf_counter()
-    answer = _forward(instance, headers, body)
-    model_seconds = time.perf_counter() - model_began
-    _measure(traffic, fleet, variant, answer.status, model_seconds, began)
-    if not 200 <= answer.status < 300 or answer.problem:
-        return _model_error(endpoint, answer)
-    traffic.capture.record(
-        variant.name,
-        fleet.config.get("DataCaptureConfig"),
-        capture.Exchange(
-            event_id=str(uuid.uuid4()),
-            at=at,
-            input_type=headers.get("content-type"),
-            input_body=body,
-            output_type=answer.content_type,
-            output_body=answer.body,
-            inference_id=headers.get(_INFERENCE_ID),
-            custom_attributes=headers.get(_ATTRIBUTES),
-        ),
-    )
-    reply = {
-        "Content-Type": answer.content_type or "application/octet-stream",
-        "x-Amzn-Invoked-Production-Variant": variant.name,
-        "x-amzn-RequestId": str(uuid.uuid4()),
-    }
-    if answer.custom_attributes:
-        reply["X-Amzn-SageMaker-Custom-Attributes"] = answer.custom_attributes
-    return 200, reply, answer.body
+    def close(self, name: str) -> None:
+        """Stop an endpoint being invoked; unknown names are ignored."""
+        self._traffic.pop(name, None)
+
+    def stop(self) -> None:
+        """Take no more requests."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def handle_request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Any
+    ) -> Reply:
+        """Answer one request of the SageMaker runtime; the signature is the one MiniStack gives a service."""
+        match = _PATH.match(path)
+        if match is None or method != "POST":
+            return _error(501, "InternalFailure", "Only InvokeEndpoint is implemented by the local SageMaker runtime.")
+        if self._queue.locked():
+            return _error(503, "ServiceUnavailable", "There is no room for more requests. Try your call again.")
+        loop = asyncio.get_running_loop()
+        async with self._queue:
+            return await loop.run_in_executor(self._pool, self.invoke, unquote(match.group(1)), dict(headers), body)
+
+    def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Run one InvokeEndpoint (blocking). `headers` have lower-case names. Returns status, headers, body."""
+        began = time.perf_counter()
+        at = time.time()
+        traffic = self._traffic.get(endpoint)
+        if traffic is None:
+            if (record := self._endpoints.find(endpoint)) and record["EndpointStatus"] not in _NEVER_SERVED:
+                return _error(503, "ServiceUnavailable", f"Endpoint {endpoint} is being brought back: try again.")
+            account = self._context.account_id
+            return _error(400, "ValidationError", f"Endpoint {endpoint} of account {account} not found.")
+        if refusal := _refusal(traffic, headers, body):
+            return _error(400, "ValidationError", refusal)
+        fleet, variant = traffic.choose(headers.get(_TARGET_VARIANT))
+        instance = variant.pick(traffic.chance)
+        if instance is None:
+            self._measure(traffic, fleet, variant, 0, 0.0, began)
+            return _error(503, "ServiceUnavailable", f"No instance of production variant {variant.name} is available.")
+
+        model_began = time.perf_counter()
+        answer = _forward(instance, headers, body)
+        model_seconds = time.perf_counter() - model_began
+        self._measure(traffic, fleet, variant, answer.status, model_seconds, began)
+        if not 200 <= answer.status < 300 or answer.problem:
+            return self._model_error(endpoint, answer)
+        traffic.capture.record(
+            variant.name,
+            fleet.config.get("DataCaptureConfig"),
+            capture.Exchange(
+                event_id=str(uuid.uuid4()),
+                at=at,
+                input_type=headers.get("content-type"),
+                input_body=body,
+                output_type=answer.content_type,
+                output_body=answer.body,
+                inference_id=headers.get(_INFERENCE_ID),
+                custom_attributes=headers.get(_ATTRIBUTES),
+            ),
+        )
+        reply = {
+            "Content-Type": answer.content_type or "application/octet-stream",
+            "x-Amzn-Invoked-Production-Variant": variant.name,
+            "x-amzn-RequestId": str(uuid.uuid4()),
+        }
+        if answer.custom_attributes:
+            reply["X-Amzn-SageMaker-Custom-Attributes"] = answer.custom_attributes
+        return 200, reply, answer.body
+
+    def _measure(
+        self, traffic: Traffic, fleet: Fleet, variant: VariantFleet, status: int, model_seconds: float, began: float
+    ) -> None:
+        overhead = time.perf_counter() - began - model_seconds
+        values = metrics.of_request(status, model_seconds, overhead, len(variant.instances))
+        self._metrics.record(traffic.name, variant.name, fleet.config["EndpointConfigName"], values)
+
+    def _model_error(self, endpoint: str, answer: _ContainerResponse) -> Reply:
+        """ModelError: HTTP 424 with the container's own status and message inside."""
+        group = f"/aws/sagemaker/Endpoints/{endpoint}"
+        side = "client" if 400 <= answer.status < 500 else "server"
+        said = answer.problem if answer.status == 0 else answer.body.decode("utf-8", "replace")
+        if answer.problem == "unreadable":
+            what = f"Received {side} error ({answer.status}) from primary and could not load the entire response body."
+        else:
+            what = f'Received {side} error ({answer.status}) from primary with message "{said}".'
+        message = (
+            f"{what} See https://{self._context.region}.console.aws.amazon.com/cloudwatch/home?region={self._context.region}"
+            f"#logEventViewer:group={group} in account {self._context.account_id} for more information."
+        )
+        return _error(
+            424,
+            "ModelError",
+            message,
+            ErrorCode="CLIENT_ERROR_FROM_MODEL" if side == "client" else "INTERNAL_FAILURE_FROM_MODEL",
+            LogStreamArn=f"arn:aws:logs:{self._context.region}:{self._context.account_id}:log-group:{group}",
+            OriginalMessage=said,
+            OriginalStatusCode=answer.status,
+        )
 
 
 def _refusal(traffic: Traffic, headers: Mapping[str, str], body: bytes) -> str | None:
@@ -264,40 +297,6 @@ def _connection(instance: Instance) -> tuple[http.client.HTTPConnection, bool]:
     with contextlib.suppress(IndexError):
         return instance.connections.pop(), True
     return http.client.HTTPConnection("127.0.0.1", instance.port, timeout=TIMEOUT_SECONDS), False
-
-
-def _measure(
-    traffic: Traffic, fleet: Fleet, variant: VariantFleet, status: int, model_seconds: float, began: float
-) -> None:
-    if _metrics is not None:
-        overhead = time.perf_counter() - began - model_seconds
-        values = metrics.of_request(status, model_seconds, overhead, len(variant.instances))
-        _metrics.record(traffic.name, variant.name, fleet.config["EndpointConfigName"], values)
-
-
-def _model_error(endpoint: str, answer: _ContainerResponse) -> Reply:
-    """ModelError: HTTP 424 with the container's own status and message inside."""
-    current = context.current()
-    group = f"/aws/sagemaker/Endpoints/{endpoint}"
-    side = "client" if 400 <= answer.status < 500 else "server"
-    said = answer.problem if answer.status == 0 else answer.body.decode("utf-8", "replace")
-    if answer.problem == "unreadable":
-        what = f"Received {side} error ({answer.status}) from primary and could not load the entire response body."
-    else:
-        what = f'Received {side} error ({answer.status}) from primary with message "{said}".'
-    message = (
-        f"{what} See https://{current.region}.console.aws.amazon.com/cloudwatch/home?region={current.region}"
-        f"#logEventViewer:group={group} in account {current.account_id} for more information."
-    )
-    return _error(
-        424,
-        "ModelError",
-        message,
-        ErrorCode="CLIENT_ERROR_FROM_MODEL" if side == "client" else "INTERNAL_FAILURE_FROM_MODEL",
-        LogStreamArn=f"arn:aws:logs:{current.region}:{current.account_id}:log-group:{group}",
-        OriginalMessage=said,
-        OriginalStatusCode=answer.status,
-    )
 
 
 def _error(status: int, code: str, message: str, **more: Any) -> Reply:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from laptop.sagemaker.core import errors
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import Kind
 
 
-def _kind(name: str, words: str, member: str, summaries: str, status: str = "") -> Kind:
+class Kinds:
+    """Models, endpoint configs and endpoints of one cloud."""
+
+    def __init__(self, context: Context) -> None:
+        self.models = _kind(context, "model", "model", "ModelName", "Models")
+        self.configs = _kind(
+            context, "endpoint-config", "endpoint configuration", "EndpointConfigName", "EndpointConfigs"
+        )
+        self.endpoints = _kind(context, "endpoint", "endpoint", "EndpointName", "Endpoints", "EndpointStatus")
+
+
+def _kind(context: Context, name: str, words: str, member: str, summaries: str, status: str = "") -> Kind:
     return Kind(
+        context,
         name,
         member,
         summaries,
@@ -16,8 +29,3 @@ def _kind(name: str, words: str, member: str, summaries: str, status: str = "") 
         status=status,
         default_order="Descending",
     )
-
-
-MODELS = _kind("model", "model", "ModelName", "Models")
-CONFIGS = _kind("endpoint-config", "endpoint configuration", "EndpointConfigName", "EndpointConfigs")
-ENDPOINTS = _kind("endpoint", "endpoint", "EndpointName", "Endpoints", "EndpointStatus")

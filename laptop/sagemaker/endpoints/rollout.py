@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from laptop.sagemaker.core import context
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints import describe, invocations
 from laptop.sagemaker.endpoints.instances import Fleet
 
 
-def alarm_states(names: list[str] | tuple[str, ...]) -> dict[str, str]:
+def alarm_states(context: Context, names: Sequence[str]) -> dict[str, str]:
     """State of the CloudWatch alarms (metric and composite) of these names that exist."""
     if not names:
         return {}
-    answer = (
-        context.current()
-        .client("cloudwatch")
-        .describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    answer = context.client("cloudwatch").describe_alarms(
+        AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
     )
     return {alarm["AlarmName"]: alarm["StateValue"] for alarm in answer["MetricAlarms"] + answer["CompositeAlarms"]}
 
@@ -29,6 +27,7 @@ class Endpoint(Protocol):
     """What a deployment needs of the endpoint that it changes."""
 
     name: str
+    context: Context
     cancelled: threading.Event
     fleet: Fleet | None
     traffic: invocations.Traffic | None
@@ -36,8 +35,8 @@ class Endpoint(Protocol):
     def build(self, config: Record) -> Fleet:
         """Start the instances of a config. Raises Unhealthy."""
 
-    def change(self, status: str | None, **fields: Any) -> None:
-        """Set fields of the endpoint's record, and its status."""
+    def change(self, status: str | None, **fields: Any) -> Record:
+        """Set fields of the endpoint's record, and its status; returns the record."""
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises Cancelled."""
@@ -76,12 +75,14 @@ class Rollout:
             "StartTime": self._began,
             "ProductionVariants": variants,
         }
-        self._endpoint.change(None, PendingDeploymentSummary=summary)
-        describe.announce_deployment(self._endpoint.name)
+        record = self._endpoint.change(None, PendingDeploymentSummary=summary)
+        describe.announce_deployment(self._endpoint.context, record)
 
     def alarm(self, names: tuple[str, ...]) -> str | None:
         """The first of these CloudWatch alarms that is in ALARM."""
-        return next((name for name, state in alarm_states(names).items() if state == "ALARM"), None)
+        return next(
+            (name for name, state in alarm_states(self._endpoint.context, names).items() if state == "ALARM"), None
+        )
 
     def roll_back(self) -> None:
         """Give all traffic back to the blue fleet, end the green one, and wait until the blue one is healthy."""

@@ -10,18 +10,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from laptop.sagemaker.core import context, errors, events, roles, tags, transfer
+from laptop.sagemaker.core import errors, events, roles, tags, transfer
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import JobKind
+from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
 
-KIND = JobKind.of(
-    "processing",
-    "ProcessingJobSummaries",
-    lambda name, _: errors.validation(f"Could not find requested job with name: {name}"),
-)
 _ROOT = "/opt/ml/processing"
 _DEFAULT_LIMIT_SECONDS = 86400
 _IN_EVENT = (
@@ -31,40 +28,96 @@ _IN_EVENT = (
 )  # fmt: skip
 
 
-def create_job(request: Record) -> Record:
-    """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
-    _check(request)
-    record = KIND.open({"StoppingCondition": {"MaxRuntimeInSeconds": _DEFAULT_LIMIT_SECONDS}, **request})
-    _emit(record)
-    runner.submit(ProcessingJob(record["ProcessingJobName"]))
-    return {"ProcessingJobArn": record["ProcessingJobArn"]}
+class Processing(Room):
+    """Processing jobs."""
 
+    def __init__(self, context: Context, jobs: runner.Runner) -> None:
+        super().__init__(context)
+        self.kind = JobKind.of(
+            context,
+            "processing",
+            "ProcessingJobSummaries",
+            lambda name, _: errors.validation(f"Could not find requested job with name: {name}"),
+        )
+        self._jobs = jobs
 
-def stop_job(request: Record) -> Record:
-    """SIGTERM, then SIGKILL after the grace period."""
-    name = KIND.stop(request, lambda name: _update(name, ProcessingJobStatus="Stopping"))
-    runner.request_stop(KIND.name, name)
-    return {}
+    def create(self, request: Record) -> Record:
+        """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
+        _check(self.context, request)
+        record = self.kind.open({"StoppingCondition": {"MaxRuntimeInSeconds": _DEFAULT_LIMIT_SECONDS}, **request})
+        self._emit(record)
+        self._jobs.submit(ProcessingJob(self, record["ProcessingJobName"]))
+        return {"ProcessingJobArn": record["ProcessingJobArn"]}
+
+    def describe(self, request: Record) -> Record:
+        """The whole record."""
+        return self.kind.describe(request)
+
+    def list_jobs(self, request: Record) -> Record:
+        """One page of summaries, filtered and sorted."""
+        return self.kind.list(request)
+
+    def stop_job(self, request: Record) -> Record:
+        """SIGTERM, then SIGKILL after the grace period."""
+        name = self.kind.stop(request, lambda name: self.update(name, ProcessingJobStatus="Stopping"))
+        self._jobs.request_stop(self.kind.name, name)
+        return {}
+
+    def in_progress(self) -> list[InProgress]:
+        """The jobs that run or wait for their turn."""
+        return self._jobs.in_progress(self.kind.name)
+
+    def start(self) -> None:
+        """Run the jobs again whose machine went away with an earlier cloud.
+
+        Their inputs and outputs are in S3, and none is half.
+        """
+        for record in self.kind.unfinished():
+            name = record["ProcessingJobName"]
+            if record["ProcessingJobStatus"] == "Stopping":
+                self.update(name, ProcessingJobStatus="Stopped", ProcessingEndTime=time.time())
+            else:
+                self._jobs.submit(ProcessingJob(self, name))
+
+    def update(self, name: str, quiet: bool = False, **fields: Any) -> None:
+        """Set fields of a job's record, which is an event unless it is done quietly."""
+        record = self.kind.update(name, {**fields, "LastModifiedTime": time.time()})
+        if not quiet:
+            self._emit(record)
+
+    def _emit(self, record: Record) -> None:
+        times = ("CreationTime", "ProcessingStartTime", "ProcessingEndTime", "LastModifiedTime")
+        # Numbers of epoch milliseconds, where the training event has strings. Not verified against a live account.
+        detail = events.detail(record, _IN_EVENT, times, events.milliseconds)
+        events.emit(self.context, "SageMaker Processing Job State Change", detail, record["ProcessingJobArn"])
+
+    OPERATIONS: ClassVar[Operations] = {
+        "CreateProcessingJob": create,
+        "DescribeProcessingJob": describe,
+        "ListProcessingJobs": list_jobs,
+        "StopProcessingJob": stop_job,
+    }
 
 
 class ProcessingJob(runner.Job):
     """One processing job: inputs in, the program, outputs out."""
 
-    kind = KIND.name
+    kind = "processing-job"
     log_group = "/aws/sagemaker/ProcessingJobs"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, room: Processing, name: str) -> None:
+        super().__init__(room.context, name)
+        self._room = room
         self._request = self.record
         self._role = self._request["RoleArn"]
-        self._s3 = context.current().client("s3", self._role)
+        self._s3 = self.context.client("s3", self._role)
         self._sent: dict[Path, tuple[int, int]] = {}
 
     def work(self) -> None:
         """Inputs in, the program, outputs out."""
         specification = self._request["AppSpecification"]
         program = self.program(specification["ImageUri"])
-        _update(self.name, ProcessingStartTime=time.time())
+        self._room.update(self.name, ProcessingStartTime=time.time())
         try:
             self._prepare()
             self.check_stop()
@@ -96,7 +149,7 @@ class ProcessingJob(runner.Job):
             reason = "ClientError: The job ran longer than MaxRuntimeInSeconds and was stopped."
         if reason:
             fields["FailureReason"] = reason
-        _update(self.name, **fields)
+        self._room.update(self.name, **fields)
 
     def _prepare(self) -> None:
         config = self.folder / "config"
@@ -129,25 +182,12 @@ class ProcessingJob(runner.Job):
     def _keep_message(self) -> None:
         file = self.folder / "output" / "message"
         if file.is_file():
-            _update(self.name, quiet=True, ExitMessage=file.read_text(encoding="utf-8", errors="replace")[:1024])
+            self._room.update(
+                self.name, quiet=True, ExitMessage=file.read_text(encoding="utf-8", errors="replace")[:1024]
+            )
 
 
-def start() -> None:
-    """Run the jobs again whose machine went away with an earlier cloud: inputs and outputs are in S3, none is half."""
-    for record in KIND.unfinished():
-        name = record["ProcessingJobName"]
-        if record["ProcessingJobStatus"] == "Stopping":
-            _update(name, ProcessingJobStatus="Stopped", ProcessingEndTime=time.time())
-        else:
-            runner.submit(ProcessingJob(name))
-
-
-def stop() -> None:
-    """End every running job's processes."""
-    runner.close(KIND.name)
-
-
-def _check(request: Record) -> None:
+def _check(context: Context, request: Record) -> None:
     """The rules that the service model cannot say."""
     tags.check(request.get("Tags", []))
     runner.check_machine(
@@ -163,7 +203,7 @@ def _check(request: Record) -> None:
     paths += [_check_s3(item, "S3Output", item["OutputName"]) for item in outputs]
     if len(set(paths)) != len(paths):
         raise errors.validation("LocalPath must be unique across ProcessingInputs and ProcessingOutputs.")
-    roles.check(request["RoleArn"])
+    roles.check(context, request["RoleArn"])
 
 
 def _check_s3(item: Record, field: str, name: str) -> str:
@@ -179,24 +219,3 @@ def _check_s3(item: Record, field: str, name: str) -> str:
     if not local.startswith(f"{_ROOT}/") or ".." in local.split("/"):
         raise errors.validation(f"LocalPath {local!r} of {name} must be an absolute path that starts with {_ROOT}/")
     return local.rstrip("/")
-
-
-def _update(name: str, quiet: bool = False, **fields: Any) -> None:
-    record = KIND.update(name, {**fields, "LastModifiedTime": time.time()})
-    if not quiet:
-        _emit(record)
-
-
-def _emit(record: Record) -> None:
-    times = ("CreationTime", "ProcessingStartTime", "ProcessingEndTime", "LastModifiedTime")
-    # Numbers of epoch milliseconds, where the training event has strings. Not verified against a live account.
-    detail = events.detail(record, _IN_EVENT, times, events.milliseconds)
-    events.emit("SageMaker Processing Job State Change", detail, record["ProcessingJobArn"])
-
-
-OPERATIONS = {
-    "CreateProcessingJob": create_job,
-    "DescribeProcessingJob": KIND.describe,
-    "ListProcessingJobs": KIND.list,
-    "StopProcessingJob": stop_job,
-}

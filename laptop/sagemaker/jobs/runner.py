@@ -17,20 +17,23 @@ import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from laptop import processes
-from laptop.sagemaker.core import context, errors, images
+from laptop.sagemaker.core import errors, images
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.logs import LogStream
+from laptop.sagemaker.core.room import InProgress
 from laptop.sagemaker.core.store import Record
 
 log = logging.getLogger(__name__)
 
 _STOP_GRACE_SECONDS = 120.0  # what SageMaker gives between SIGTERM and SIGKILL
 _WATCH_SECONDS = 0.1
+_CLOSE_SECONDS = 10.0
 _REASON_LIMIT = 1024  # characters of a FailureReason
 
 
@@ -56,18 +59,18 @@ class Job(ABC):
     kind: str  # the ARN's resource type, e.g. "training-job"
     log_group: str
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, context: Context, name: str) -> None:
+        self.context = context
         self.name = name
         self.stop_requested = threading.Event()
         self.closing = threading.Event()
-        current = context.current()
-        self.folder = current.home / "jobs" / self.kind / name
-        self.log_file = current.home / "logs" / self.kind / f"{name}.log"
+        self.folder = context.home / "jobs" / self.kind / name
+        self.log_file = context.home / "logs" / self.kind / f"{name}.log"
 
     @property
     def record(self) -> Record:
         """The job's record as it is now."""
-        record = context.current().store.get(self.kind, self.name)
+        record = self.context.store.get(self.kind, self.name)
         if record is None:
             raise LookupError(self.name)
         return record
@@ -84,14 +87,10 @@ class Job(ABC):
     def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
         """Write the terminal status and emit its event."""
 
-    def run(self) -> None:
+    def run(self, slots: Slots) -> None:
         """The whole life of the job, in its own thread."""
-        with context.current().store.insisting():
-            self._run()
-
-    def _run(self) -> None:
         try:
-            with _slots.held(self):
+            with slots.held(self):
                 shutil.rmtree(self.folder, ignore_errors=True)
                 self.folder.mkdir(parents=True)
                 self.work()
@@ -109,8 +108,12 @@ class Job(ABC):
             log.exception("%s %s broke the local SageMaker", self.kind, self.name)
             self.end("Failed", f"InternalServerError: We encountered an internal error. ({error})"[:_REASON_LIMIT])
         finally:
-            _running.pop((self.kind, self.name), None)
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a run after this one would find a checkpoint."""
+        return False
 
     def check_stop(self) -> None:
         """Raise when the job must not go on."""
@@ -122,7 +125,7 @@ class Job(ABC):
     def program(self, image: str) -> images.Program:
         """The program of the job's image. Raises JobFailed as SageMaker does when an image cannot be pulled."""
         try:
-            return images.resolve(image)
+            return images.resolve(image, self.context.settings("images"))
         except images.ImageNotFound as missing:
             raise JobFailed(
                 f"ClientError: CannotPullContainerError: Cannot pull algorithm container {image}. Either the image "
@@ -149,13 +152,13 @@ class Job(ABC):
         environment = {
             **program.environment(),
             **variables,
-            **context.current().environment(role),
+            **self.context.environment(role),
             "SAGEMAKER_BASE_DIR": str(self.folder),
         }
-        grace = float(context.current().settings().get("stop_grace_seconds", _STOP_GRACE_SECONDS))
+        grace = float(self.context.settings().get("stop_grace_seconds", _STOP_GRACE_SECONDS))
         deadline = time.monotonic() + limit_seconds
         logs = LogStream(
-            lambda: context.current().client("logs", role),
+            lambda: self.context.client("logs", role),
             self.log_group,
             f"{self.name}/algo-1-{int(time.time())}",
             self.log_file,
@@ -221,19 +224,21 @@ def _pump(pipe: IO[bytes], output: LogStream, on_line: Callable[[str], None] | N
 
 
 @dataclass
-class _Slots:
+class Slots:
     """A limited number of jobs runs at once; the others wait in the order in which they came."""
 
+    limit: Callable[[], int]
     changed: threading.Condition = field(default_factory=threading.Condition)
     busy: int = 0
     queue: list[Job] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def held(self, job: Job) -> Any:
+    def held(self, job: Job) -> Iterator[None]:
+        """Wait for a slot and keep it. Raises Stopped, or _Closing, when the job must not go on."""
         with self.changed:
             self.queue.append(job)
             try:
-                while self.busy >= self._limit() or self.queue[0] is not job:
+                while self.busy >= self.limit() or self.queue[0] is not job:
                     job.check_stop()
                     self.changed.wait(timeout=0.2)
                 job.check_stop()
@@ -248,13 +253,52 @@ class _Slots:
                 self.busy -= 1
                 self.changed.notify_all()
 
-    @staticmethod
-    def _limit() -> int:
-        return max(1, int(context.current().settings().get("concurrent_jobs", 1)))
 
+class Runner:
+    """The jobs of one cloud: each in a thread of its own, so many at once as there are slots."""
 
-_slots = _Slots()
-_running: dict[tuple[str, str], Job] = {}
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._slots = Slots(lambda: max(1, int(context.settings().get("concurrent_jobs", 1))))
+        self._running: dict[tuple[str, str], Job] = {}
+
+    def submit(self, job: Job) -> None:
+        """Start a job's life."""
+        self._running[job.kind, job.name] = job
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(self._run, job), name=f"{job.kind}/{job.name}", daemon=True).start()
+
+    def request_stop(self, kind: str, name: str) -> None:
+        """Ask a job to stop; nothing happens when it has ended."""
+        if job := self._running.get((kind, name)):
+            job.stop_requested.set()
+
+    def in_progress(self, kind: str) -> list[InProgress]:
+        """The jobs of a kind that run or wait for their turn."""
+        return [
+            InProgress(
+                kind.replace("-", " "),
+                job.name,
+                "goes on from its last checkpoint" if job.has_checkpoint else "begins again",
+            )
+            for job in list(self._running.values())
+            if job.kind == kind
+        ]
+
+    def stop(self) -> None:
+        """End the processes of every running job and wait for them: the cloud is stopping."""
+        for job in list(self._running.values()):
+            job.closing.set()
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        while self._running and time.monotonic() < deadline:
+            time.sleep(_WATCH_SECONDS)
+
+    def _run(self, job: Job) -> None:
+        try:
+            with self._context.store.insisting():
+                job.run(self._slots)
+        finally:
+            self._running.pop((job.kind, job.name), None)
 
 
 def check_machine(cluster: Record, where: str, kind: str) -> None:
@@ -274,36 +318,6 @@ def check_machine(cluster: Record, where: str, kind: str) -> None:
             f"with current utilization of 0 Instances and a request delta of {count} Instances. "
             "Please use AWS Service Quotas to request an increase for this quota."
         )
-
-
-def submit(job: Job) -> None:
-    """Start a job's life in a thread of its own."""
-    _running[(job.kind, job.name)] = job
-    thread = threading.Thread(
-        target=contextvars.copy_context().run, args=(job.run,), name=f"{job.kind}/{job.name}", daemon=True
-    )
-    thread.start()
-
-
-def request_stop(kind: str, name: str) -> None:
-    """Ask a job to stop; nothing happens when it has ended."""
-    if job := _running.get((kind, name)):
-        job.stop_requested.set()
-
-
-def running() -> list[str]:
-    """The jobs that run or wait for their turn, as `training-job/NAME`."""
-    return sorted(f"{kind}/{name}" for kind, name in list(_running))
-
-
-def close(kind: str) -> None:
-    """End the processes of every running job of a kind and wait for them: the cloud is stopping."""
-    jobs = [job for (of, _), job in list(_running.items()) if of == kind]
-    for job in jobs:
-        job.closing.set()
-    deadline = time.monotonic() + 10.0
-    while any((job.kind, job.name) in _running for job in jobs) and time.monotonic() < deadline:
-        time.sleep(_WATCH_SECONDS)
 
 
 def changed_files(folder: Path, seen: dict[Path, tuple[int, int]]) -> list[Path]:

@@ -10,14 +10,15 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from laptop.sagemaker.core import context, errors, events, roles, tags, transfer
+from laptop.sagemaker.core import errors, events, roles, tags, transfer
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import TERMINAL, JobKind
+from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
 
-KIND = JobKind.of("training", "TrainingJobSummaries", lambda *_: errors.validation("Requested resource not found."))
 _CHECKPOINTS = "/opt/ml/checkpoints"
 _DEFAULT_LIMIT_SECONDS = 86400
 # Checkpoints of tens of megabytes change every few seconds here, and copying them to S3 takes the cores that train: at
@@ -43,43 +44,116 @@ _MESSAGES = {
 }
 
 
-def create_job(request: Record) -> Record:
-    """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
-    _check(request)
-    record = KIND.open(
-        {
-            "EnableNetworkIsolation": False,
-            "EnableInterContainerTrafficEncryption": False,
-            "EnableManagedSpotTraining": False,
-            **request,
-            "SecondaryStatus": "Starting",
-            "SecondaryStatusTransitions": [_transition("Starting", time.time())],
-        }
-    )
-    _emit(record)
-    runner.submit(TrainingJob(record["TrainingJobName"]))
-    return {"TrainingJobArn": record["TrainingJobArn"]}
+class Training(Room):
+    """Training jobs."""
 
+    def __init__(self, context: Context, jobs: runner.Runner) -> None:
+        super().__init__(context)
+        self.kind = JobKind.of(
+            context, "training", "TrainingJobSummaries", lambda *_: errors.validation("Requested resource not found.")
+        )
+        self._jobs = jobs
 
-def stop_job(request: Record) -> Record:
-    """SIGTERM, then SIGKILL after the grace period; what the program saves in it is kept."""
-    name = KIND.stop(request, lambda name: _advance(name, "Stopping", TrainingJobStatus="Stopping"))
-    runner.request_stop(KIND.name, name)
-    return {}
+    def create(self, request: Record) -> Record:
+        """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
+        _check(self.context, request)
+        record = self.kind.open(
+            {
+                "EnableNetworkIsolation": False,
+                "EnableInterContainerTrafficEncryption": False,
+                "EnableManagedSpotTraining": False,
+                **request,
+                "SecondaryStatus": "Starting",
+                "SecondaryStatusTransitions": [_transition("Starting", time.time())],
+            }
+        )
+        self._emit(record)
+        self._jobs.submit(TrainingJob(self, record["TrainingJobName"]))
+        return {"TrainingJobArn": record["TrainingJobArn"]}
+
+    def describe(self, request: Record) -> Record:
+        """The whole record."""
+        return self.kind.describe(request)
+
+    def list_jobs(self, request: Record) -> Record:
+        """One page of summaries, filtered and sorted."""
+        return self.kind.list(request)
+
+    def stop_job(self, request: Record) -> Record:
+        """SIGTERM, then SIGKILL after the grace period; what the program saves in it is kept."""
+        name = self.kind.stop(request, lambda name: self.advance(name, "Stopping", TrainingJobStatus="Stopping"))
+        self._jobs.request_stop(self.kind.name, name)
+        return {}
+
+    def in_progress(self) -> list[InProgress]:
+        """The jobs that run or wait for their turn."""
+        return self._jobs.in_progress(self.kind.name)
+
+    def start(self) -> None:
+        """Run the jobs again whose machine went away with an earlier cloud, as SageMaker does with an interrupted one.
+
+        SageMaker restarts a managed spot job that was interrupted. A job goes on from its checkpoint, where it keeps
+        any, and begins again where not. Its time begins anew too.
+        """
+        for record in self.kind.unfinished():
+            name = record["TrainingJobName"]
+            if record["TrainingJobStatus"] == "Stopping":
+                self.advance(name, "Stopped", TrainingJobStatus="Stopped", TrainingEndTime=time.time())
+                continue
+            self.advance(name, "Interrupted")
+            self.advance(name, "Restarting")
+            self._jobs.submit(TrainingJob(self, name))
+
+    def advance(self, name: str, secondary: str, **fields: Any) -> None:
+        """Move to a secondary status, which closes the transition before it, and emit the event."""
+        now = time.time()
+
+        def change(record: Record) -> None:
+            record.update(fields)
+            record["SecondaryStatus"] = secondary
+            record["LastModifiedTime"] = now
+            record["SecondaryStatusTransitions"][-1].setdefault("EndTime", now)
+            record["SecondaryStatusTransitions"].append(_transition(secondary, now))
+            if record["TrainingJobStatus"] in TERMINAL:
+                record["SecondaryStatusTransitions"][-1]["EndTime"] = now
+
+        self._emit(self.kind.update(name, change))
+
+    def _emit(self, record: Record) -> None:
+        times = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime")
+        detail = events.detail(record, _IN_EVENT, times, events.milliseconds_text)
+        detail["SecondaryStatusTransitions"] = [
+            {
+                key: events.milliseconds_text(value) if key.endswith("Time") else value
+                for key, value in transition.items()
+            }
+            for transition in record["SecondaryStatusTransitions"]
+        ]
+        for metric in detail.get("FinalMetricDataList", []):
+            metric["Timestamp"] = events.milliseconds_text(metric["Timestamp"])
+        events.emit(self.context, "SageMaker Training Job State Change", detail, record["TrainingJobArn"])
+
+    OPERATIONS: ClassVar[Operations] = {
+        "CreateTrainingJob": create,
+        "DescribeTrainingJob": describe,
+        "ListTrainingJobs": list_jobs,
+        "StopTrainingJob": stop_job,
+    }
 
 
 class TrainingJob(runner.Job):
     """One training job: channels in, `train`, model and output out."""
 
-    kind = KIND.name
+    kind = "training-job"
     log_group = "/aws/sagemaker/TrainingJobs"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, room: Training, name: str) -> None:
+        super().__init__(room.context, name)
+        self._room = room
         request = self.record
         self._request = request
         self._role = request["RoleArn"]
-        self._s3 = context.current().client("s3", self._role)
+        self._s3 = self.context.client("s3", self._role)
         self._metrics = runner.Metrics(request["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._output = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output"
         self._synchronized: dict[Path, tuple[int, int]] = {}
@@ -89,11 +163,11 @@ class TrainingJob(runner.Job):
         """Channels in, `train`, model and output out."""
         algorithm = self._request["AlgorithmSpecification"]
         program = self.program(algorithm["TrainingImage"])
-        _advance(self.name, "Downloading", TrainingStartTime=time.time())
+        self._room.advance(self.name, "Downloading", TrainingStartTime=time.time())
         try:
             self._prepare()
             self.check_stop()
-            _advance(self.name, "Training")
+            self._room.advance(self.name, "Training")
             status, ended = self._train(program, algorithm)
             # What a stopped job saved in the grace period is kept, as on AWS; what a failed one left is not.
             if status == 0 or ended is not None:
@@ -104,6 +178,11 @@ class TrainingJob(runner.Job):
             raise ended
         if status != 0:
             raise runner.JobFailed(f"AlgorithmError: {self._failure()}, exit code: {_exit_code(status)}")
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a checkpoint was brought at the start, or has been put to S3 since."""
+        return bool(self._synchronized)
 
     def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
         """The last transition, with times and metrics."""
@@ -118,7 +197,7 @@ class TrainingJob(runner.Job):
             fields["FinalMetricDataList"] = metrics
         if reason:
             fields["FailureReason"] = reason
-        _advance(self.name, "MaxRuntimeExceeded" if timed_out else status, **fields)
+        self._room.advance(self.name, "MaxRuntimeExceeded" if timed_out else status, **fields)
 
     def _prepare(self) -> None:
         config = self.folder / "input" / "config"
@@ -180,7 +259,7 @@ class TrainingJob(runner.Job):
         return status, None
 
     def _keep(self) -> None:
-        _advance(self.name, "Uploading")
+        self._room.advance(self.name, "Uploading")
         model, output = self.folder / "model", self.folder / "output" / "data"
         if self._request["OutputDataConfig"].get("CompressionType") == "NONE":
             artifacts = f"{self._output}/model/"
@@ -191,7 +270,7 @@ class TrainingJob(runner.Job):
             kept = transfer.upload_archive(self._s3, model, self.folder / "model.tar.gz", artifacts)
             transfer.upload_archive(self._s3, output, self.folder / "output.tar.gz", f"{self._output}/output.tar.gz")
         if kept:
-            KIND.update(self.name, {"ModelArtifacts": {"S3ModelArtifacts": artifacts}})
+            self._room.kind.update(self.name, {"ModelArtifacts": {"S3ModelArtifacts": artifacts}})
 
     def _failure(self) -> str:
         file = self.folder / "output" / "failure"
@@ -213,27 +292,7 @@ class TrainingJob(runner.Job):
         self._next_synchronization = now + (now - started) / _SYNCHRONIZATION_SHARE
 
 
-def start() -> None:
-    """Run the jobs again whose machine went away with an earlier cloud, as SageMaker does with an interrupted spot job.
-
-    A job goes on from its checkpoint, where it keeps any, and begins again where not. Its time begins anew too.
-    """
-    for record in KIND.unfinished():
-        name = record["TrainingJobName"]
-        if record["TrainingJobStatus"] == "Stopping":
-            _advance(name, "Stopped", TrainingJobStatus="Stopped", TrainingEndTime=time.time())
-            continue
-        _advance(name, "Interrupted")
-        _advance(name, "Restarting")
-        runner.submit(TrainingJob(name))
-
-
-def stop() -> None:
-    """End every running job's processes."""
-    runner.close(KIND.name)
-
-
-def _check(request: Record) -> None:
+def _check(context: Context, request: Record) -> None:
     """The rules that the service model cannot say."""
     tags.check(request.get("Tags", []))
     for field in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
@@ -253,7 +312,7 @@ def _check(request: Record) -> None:
     local = request.get("CheckpointConfig", {}).get("LocalPath", _CHECKPOINTS)
     if not re.fullmatch(r"/opt/ml/(?!input|model|output)[^.].*", local) or ".." in local:
         raise errors.validation(f"Invalid CheckpointConfig LocalPath {local}: it must lie under /opt/ml/checkpoints.")
-    roles.check(request["RoleArn"])
+    roles.check(context, request["RoleArn"])
 
 
 def _check_algorithm(algorithm: Record) -> None:
@@ -295,42 +354,6 @@ def _transition(status: str, at: float) -> Record:
     return {"Status": status, "StartTime": at, "StatusMessage": _MESSAGES[status]}
 
 
-def _advance(name: str, secondary: str, **fields: Any) -> None:
-    """Move to a secondary status, which closes the transition before it, and emit the event."""
-    now = time.time()
-
-    def change(record: Record) -> None:
-        record.update(fields)
-        record["SecondaryStatus"] = secondary
-        record["LastModifiedTime"] = now
-        record["SecondaryStatusTransitions"][-1].setdefault("EndTime", now)
-        record["SecondaryStatusTransitions"].append(_transition(secondary, now))
-        if record["TrainingJobStatus"] in TERMINAL:
-            record["SecondaryStatusTransitions"][-1]["EndTime"] = now
-
-    _emit(KIND.update(name, change))
-
-
-def _emit(record: Record) -> None:
-    times = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime")
-    detail = events.detail(record, _IN_EVENT, times, events.milliseconds_text)
-    detail["SecondaryStatusTransitions"] = [
-        {key: events.milliseconds_text(value) if key.endswith("Time") else value for key, value in transition.items()}
-        for transition in record["SecondaryStatusTransitions"]
-    ]
-    for metric in detail.get("FinalMetricDataList", []):
-        metric["Timestamp"] = events.milliseconds_text(metric["Timestamp"])
-    events.emit("SageMaker Training Job State Change", detail, record["TrainingJobArn"])
-
-
 def _exit_code(status: int) -> int:
     """As a container reports it: 128 + the signal for a process that died of one."""
     return 128 - status if status < 0 else status
-
-
-OPERATIONS = {
-    "CreateTrainingJob": create_job,
-    "DescribeTrainingJob": KIND.describe,
-    "ListTrainingJobs": KIND.list,
-    "StopTrainingJob": stop_job,
-}

@@ -15,12 +15,14 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
-from laptop.sagemaker.core import context, errors, events, transfer
+from laptop.sagemaker.core import errors, events, transfer
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import JobKind
+from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.labeling import rules, workforce
 from laptop.sagemaker.labeling.known_boxes import KnownBoxes
@@ -28,94 +30,134 @@ from laptop.skyloop_plugin import LabeledBox
 
 log = logging.getLogger(__name__)
 
-KIND = JobKind.of(
-    "labeling",
-    "LabelingJobSummaryList",
-    lambda _, arn: errors.resource_not_found(f"The labeling job {arn} does not exist."),
-)
 _CHUNK = 64  # objects between two checks of the stop flag and two updates of the counters
 _READERS = 4
+_CLOSE_SECONDS = 5.0  # for the chunk in progress, when the cloud stops
 _LOOK_AGAIN_SECONDS = 2  # between two checks whether boxes have become known for a job that no worker could do
 
 
-_stopping: dict[str, threading.Event] = {}
+class _Closing(Exception):
+    """The cloud is stopping: the record stays as it is, and the next start of the cloud opens the job again."""
 
 
-def create_job(request: Record) -> Record:
-    """Give a job to the workforce. Raises ResourceInUse for a used name, ValidationException."""
-    rules.check(request)
-    record = KIND.open({**request, "JobReferenceCode": uuid.uuid4().hex, "LabelCounters": _counters()})
-    _open(record["LabelingJobName"])
-    return {"LabelingJobArn": record["LabelingJobArn"]}
+class Labeling(Room):
+    """Labeling jobs, each answered in a thread of its own."""
 
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.kind = JobKind.of(
+            context,
+            "labeling",
+            "LabelingJobSummaryList",
+            lambda _, arn: errors.resource_not_found(f"The labeling job {arn} does not exist."),
+        )
+        self.closing = threading.Event()
+        self._stopping: dict[str, threading.Event] = {}
+        self._threads: dict[str, threading.Thread] = {}
 
-def list_jobs(request: Record) -> Record:
-    """One page of summaries, filtered and sorted."""
-    records = [
-        {
-            **record,
-            "WorkteamArn": record["HumanTaskConfig"]["WorkteamArn"],
-            "PreHumanTaskLambdaArn": record["HumanTaskConfig"]["PreHumanTaskLambdaArn"],
-        }
-        for record in KIND.all()
-    ]
-    return KIND.page(records, request)
+    def create(self, request: Record) -> Record:
+        """Give a job to the workforce. Raises ResourceInUse for a used name, ValidationException."""
+        rules.check(self.context, request)
+        record = self.kind.open({**request, "JobReferenceCode": uuid.uuid4().hex, "LabelCounters": _counters()})
+        self._open(record["LabelingJobName"])
+        return {"LabelingJobArn": record["LabelingJobArn"]}
 
+    def describe(self, request: Record) -> Record:
+        """The whole record."""
+        return self.kind.describe(request)
 
-def stop_job(request: Record) -> Record:
-    """Take the job back from the workforce; the answers until then are in the output manifest."""
-    name = KIND.stop(request, lambda name: _update(name, LabelingJobStatus="Stopping"))
-    if flag := _stopping.get(name):
-        flag.set()
-    return {}
+    def list_jobs(self, request: Record) -> Record:
+        """One page of summaries, filtered and sorted."""
+        records = [
+            {
+                **record,
+                "WorkteamArn": record["HumanTaskConfig"]["WorkteamArn"],
+                "PreHumanTaskLambdaArn": record["HumanTaskConfig"]["PreHumanTaskLambdaArn"],
+            }
+            for record in self.kind.all()
+        ]
+        return self.kind.page(records, request)
 
+    def stop_job(self, request: Record) -> Record:
+        """Take the job back from the workforce; the answers until then are in the output manifest."""
+        name = self.kind.stop(request, lambda name: self.update(name, LabelingJobStatus="Stopping"))
+        if flag := self._stopping.get(name):
+            flag.set()
+        return {}
 
-def start() -> None:
-    """Open the jobs again that were open when the cloud stopped: a workforce does not lose its tasks."""
-    for record in KIND.unfinished():
-        _open(record["LabelingJobName"], stopped=record["LabelingJobStatus"] == "Stopping")
+    def in_progress(self) -> list[InProgress]:
+        """The jobs that the workforce has."""
+        return [InProgress("labeling job", name, "is open again") for name in list(self._stopping)]
 
+    def start(self) -> None:
+        """Open the jobs again that were open when the cloud stopped: a workforce does not lose its tasks."""
+        for record in self.kind.unfinished():
+            self._open(record["LabelingJobName"], stopped=record["LabelingJobStatus"] == "Stopping")
 
-def _open(name: str, stopped: bool = False) -> None:
-    flag = _stopping[name] = threading.Event()
-    if stopped:
-        flag.set()
-    run = contextvars.copy_context().run
-    threading.Thread(target=run, args=(_run, name, flag), name=f"labeling-job/{name}", daemon=True).start()
+    def stop(self) -> None:
+        """Leave the jobs as they are, for the next start."""
+        self.closing.set()
+        for flag in list(self._stopping.values()):
+            flag.set()
+        for thread in list(self._threads.values()):
+            thread.join(timeout=_CLOSE_SECONDS)
 
+    def update(self, name: str, **fields: Any) -> Record:
+        """Set fields of a job's record."""
+        return self.kind.update(name, {**fields, "LastModifiedTime": time.time()})
 
-def _run(name: str, stopping: threading.Event) -> None:
-    with context.current().store.insisting():
-        _answer(name, stopping)
+    def _open(self, name: str, stopped: bool = False) -> None:
+        flag = self._stopping[name] = threading.Event()
+        if stopped:
+            flag.set()
+        run = contextvars.copy_context().run
+        self._threads[name] = threading.Thread(
+            target=run, args=(self._run, name, flag), name=f"labeling-job/{name}", daemon=True
+        )
+        self._threads[name].start()
 
+    def _run(self, name: str, stopping: threading.Event) -> None:
+        with self.context.store.insisting():
+            try:
+                status = _Task(self, self.kind.get(name), stopping).work()
+                reason = None
+            except _Closing:
+                return
+            except (transfer.TransferError, ValueError) as failure:
+                status, reason = "Failed", f"ClientError: {failure}"
+            except Exception as error:
+                log.exception("labeling job %s broke the local SageMaker", name)
+                status, reason = "Failed", f"InternalServerError: We encountered an internal error. ({error})"
+            finally:
+                self._stopping.pop(name, None)
+                self._threads.pop(name, None)
+            record = self.update(name, LabelingJobStatus=status, **({"FailureReason": reason[:1024]} if reason else {}))
+        events.emit(
+            self.context,
+            "SageMaker Ground Truth Labeling Job State Change",
+            {"LabelingJobStatus": status},
+            record["LabelingJobArn"],
+        )
 
-def _answer(name: str, stopping: threading.Event) -> None:
-    try:
-        status = _Task(KIND.get(name), stopping).work()
-        reason = None
-    except (transfer.TransferError, ValueError) as failure:
-        status, reason = "Failed", f"ClientError: {failure}"
-    except Exception as error:
-        log.exception("labeling job %s broke the local SageMaker", name)
-        status, reason = "Failed", f"InternalServerError: We encountered an internal error. ({error})"
-    finally:
-        _stopping.pop(name, None)
-    record = _update(name, LabelingJobStatus=status, **({"FailureReason": reason[:1024]} if reason else {}))
-    events.emit(
-        "SageMaker Ground Truth Labeling Job State Change", {"LabelingJobStatus": status}, record["LabelingJobArn"]
-    )
+    OPERATIONS: ClassVar[Operations] = {
+        "CreateLabelingJob": create,
+        "DescribeLabelingJob": describe,
+        "ListLabelingJobs": list_jobs,
+        "StopLabelingJob": stop_job,
+    }
 
 
 class _Task:
     """One run over one input manifest."""
 
-    def __init__(self, record: Record, stopping: threading.Event) -> None:
+    def __init__(self, room: Labeling, record: Record, stopping: threading.Event) -> None:
+        self._room = room
         self._record = record
         self._stopping = stopping
         self._attribute = record["LabelAttributeName"]
-        self._settings = workforce.Settings.load()
+        self._settings = workforce.Settings.read(room.context.settings("workforce"))
         # The manifest, the images and the output go through the job's role, as on AWS; the workers' knowledge does not.
-        self._s3 = context.current().client("s3", record["RoleArn"])
+        self._s3 = room.context.client("s3", record["RoleArn"])
         self._known: dict[str, KnownBoxes] = {}
         config = json.loads(transfer.read(self._s3, record["LabelCategoryConfigS3Uri"]))
         self._categories = [item["label"] for item in config["labels"]]
@@ -129,13 +171,15 @@ class _Task:
         source = self._record["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"]
         lines = rules.parse_manifest(transfer.read(self._s3, source).decode("utf-8"))
         counters = _counters(Unlabeled=len(lines))
-        _update(self._record["LabelingJobName"], LabelCounters=counters)
+        self._room.update(self._record["LabelingJobName"], LabelCounters=counters)
         self._stopping.wait(self._settings.answer_delay)
         while not self._can_be_answered(lines) and not self._stopping.wait(_LOOK_AGAIN_SECONDS):
             pass
+        self._check_closing()
         limit = self._limit(len(lines))
         with ThreadPoolExecutor(_READERS) as pool:
             for start in range(0, len(lines), _CHUNK):
+                self._check_closing()
                 if self._stopping.is_set() or counters["TotalLabeled"] >= limit:
                     break
                 chunk = lines[start : start + min(_CHUNK, limit - counters["TotalLabeled"])]
@@ -147,10 +191,15 @@ class _Task:
                         line.update(label)
                         counters["HumanLabeled"] += 1
                         counters["TotalLabeled"] += 1
-                _update(self._record["LabelingJobName"], LabelCounters=counters)
+                self._room.update(self._record["LabelingJobName"], LabelCounters=counters)
+        self._check_closing()
         output = self._write(lines)
-        _update(self._record["LabelingJobName"], LabelingJobOutput={"OutputDatasetS3Uri": output})
+        self._room.update(self._record["LabelingJobName"], LabelingJobOutput={"OutputDatasetS3Uri": output})
         return "Stopped" if self._stopping.is_set() or counters["Unlabeled"] else "Completed"
+
+    def _check_closing(self) -> None:
+        if self._room.closing.is_set():
+            raise _Closing
 
     def _limit(self, total: int) -> int:
         conditions = self._record.get("StoppingConditions", {})
@@ -220,7 +269,7 @@ class _Task:
     def _boxes(self, line: Record) -> list[LabeledBox] | None:
         bucket, key = transfer.split(line["source-ref"])
         if bucket not in self._known:
-            self._known[bucket] = KnownBoxes(context.current().client("s3"), bucket)
+            self._known[bucket] = KnownBoxes(self._room.context.client("s3"), bucket)
         return self._known[bucket].of(key, line.get("image-id"))
 
     def _write(self, lines: list[Record]) -> str:
@@ -235,15 +284,3 @@ class _Task:
 def _counters(**given: int) -> Record:
     zero = {"TotalLabeled": 0, "HumanLabeled": 0, "MachineLabeled": 0, "FailedNonRetryableError": 0, "Unlabeled": 0}
     return {**zero, **given}
-
-
-def _update(name: str, **fields: Any) -> Record:
-    return KIND.update(name, {**fields, "LastModifiedTime": time.time()})
-
-
-OPERATIONS = {
-    "CreateLabelingJob": create_job,
-    "DescribeLabelingJob": KIND.describe,
-    "ListLabelingJobs": list_jobs,
-    "StopLabelingJob": stop_job,
-}

@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any
 
-from laptop.sagemaker.core import context, errors, roles, tags, transfer
+from laptop.sagemaker.core import errors, roles, tags, transfer
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.store import Record
 
 MAX_OBJECTS = 100_000
@@ -24,13 +25,13 @@ _LAMBDA_ACCOUNTS = {
 _TASKS = ("BoundingBox", "AdjustmentBoundingBox")
 
 
-def check(request: Record) -> None:
+def check(context: Context, request: Record) -> None:
     """Raise ValidationException for a request that Ground Truth would refuse."""
     tags.check(request.get("Tags", []))
     _check_attribute(request["LabelAttributeName"])
     task = request["HumanTaskConfig"]
-    _check_task(task)
-    _check_workteam(task)
+    _check_task(task, context.region)
+    _check_workteam(task, context)
     if "LabelingJobAlgorithmsConfig" in request:
         raise errors.validation("Automated data labeling (LabelingJobAlgorithmsConfig) is not available here.")
     source = request["InputConfig"]["DataSource"].get("S3DataSource")
@@ -41,8 +42,8 @@ def check(request: Record) -> None:
     for uri in (source["ManifestS3Uri"], request["OutputConfig"]["S3OutputPath"]):
         if not uri.startswith("s3://"):
             raise errors.validation(f"The S3 URI {uri} must start with s3://")
-    roles.check(request["RoleArn"])
-    s3 = context.current().client("s3", request["RoleArn"])
+    roles.check(context, request["RoleArn"])
+    s3 = context.client("s3", request["RoleArn"])
     _must_exist(s3, source["ManifestS3Uri"])
     _must_be_bucket(s3, request["OutputConfig"]["S3OutputPath"])
     if "LabelCategoryConfigS3Uri" not in request:
@@ -95,8 +96,7 @@ def _check_attribute(name: str) -> None:
         raise errors.validation("LabelAttributeName must not be source, which names the object to be labeled.")
 
 
-def _check_task(task: Record) -> None:
-    region = context.current().region
+def _check_task(task: Record, region: str) -> None:
     types = []
     consolidation = task.get("AnnotationConsolidationConfig", {}).get("AnnotationConsolidationLambdaArn")
     for prefix, arn in (("PRE", task.get("PreHumanTaskLambdaArn")), ("ACS", consolidation)):
@@ -118,16 +118,15 @@ def _check_task(task: Record) -> None:
         raise errors.validation("UiConfig must have a UiTemplateS3Uri for bounding box jobs.")
 
 
-def _check_workteam(task: Record) -> None:
-    current = context.current()
+def _check_workteam(task: Record, context: Context) -> None:
     _, _, _, region, account, resource = task["WorkteamArn"].split(":", 5)
-    if region != current.region:
-        raise errors.validation(f"The workteam {task['WorkteamArn']} is not in the region {current.region}.")
+    if region != context.region:
+        raise errors.validation(f"The workteam {task['WorkteamArn']} is not in the region {context.region}.")
     public = resource.startswith("workteam/public-crowd/")
     if not public and not re.fullmatch(r"workteam/(private|vendor)-crowd/[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", resource):
         raise errors.validation(f"Invalid workteam ARN {task['WorkteamArn']}.")
-    if resource.startswith("workteam/private-crowd/") and account != current.account_id:
-        raise errors.validation(f"The workteam {task['WorkteamArn']} does not exist in account {current.account_id}.")
+    if resource.startswith("workteam/private-crowd/") and account != context.account_id:
+        raise errors.validation(f"The workteam {task['WorkteamArn']} does not exist in account {context.account_id}.")
     if public != ("PublicWorkforceTaskPrice" in task):
         raise errors.validation("PublicWorkforceTaskPrice must be given for the public workforce, and only for it.")
 

@@ -18,7 +18,7 @@ import random
 from dataclasses import dataclass, fields
 from statistics import fmean
 
-from laptop.sagemaker.core import context
+from laptop.documents import Document
 from laptop.skyloop_plugin import LabeledBox, Rectangle
 
 _SAME_OBJECT = 0.5  # IoU from which two workers' boxes are taken for the same object
@@ -36,9 +36,8 @@ class Settings:
     seed: int = 0
 
     @classmethod
-    def load(cls) -> Settings:
-        """The settings as they are now. Raises ValueError for a name or a value that makes no sense."""
-        given = context.current().settings("workforce")
+    def read(cls, given: Document) -> Settings:
+        """The settings in a document. Raises ValueError for a name or a value that makes no sense."""
         known = {item.name for item in fields(cls)}
         if unknown := set(given) - known:
             raise ValueError(f"workforce.json: unknown setting {', '.join(sorted(unknown))}; known: {sorted(known)}")

@@ -52,11 +52,20 @@ def test_load_adds_instances_up_to_the_maximum(hosting: Any) -> None:
     hosting.invoke(name)
 
 
-def test_a_minimum_above_the_count_is_reached_at_once(hosting: Any) -> None:
+def test_a_minimum_above_the_count_is_reached_at_once(hosting: Any, listener: Any) -> None:
     name = hosting.serving()
+    before = hosting.describe(name)["LastModifiedTime"]
     scaling = hosting.cloud.client("application-autoscaling")
     scaling.register_scalable_target(**resource(name), MinCapacity=2, MaxCapacity=2)
     wait_until(lambda: hosting.describe(name)["ProductionVariants"][0]["CurrentInstanceCount"] == 2)
+    # Scaling is an update as any other: who looks at the status must not take it for a deployment.
+    assert hosting.until(name, "InService")["LastModifiedTime"] > before
+    arn = hosting.cloud.arn("sagemaker", f"endpoint/{name}")
+
+    def statuses() -> list[str]:
+        return [event["detail"]["EndpointStatus"] for event in listener(lambda event: event["resources"] == [arn])]
+
+    wait_until(lambda: set(statuses()) == {"CREATING", "UPDATING", "IN_SERVICE"})
 
 
 def test_a_target_goes_with_its_endpoint(hosting: Any) -> None:

@@ -128,6 +128,8 @@ def test_an_update_that_the_cloud_did_not_survive_is_rolled_back(own: OwnCloud) 
     policy = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": traffic}}
     hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=policy)
     wait_until(lambda: hosting.invoke(name)["model"] != model)
+    interrupted = lifecycle._health(hosting.cloud.endpoint_url)["in_progress"]
+    assert interrupted == [{"kind": "endpoint", "name": name, "afterwards": "is rolled back"}]
     own.stop()
     assert own.serving() == []
     again = Hosting(own.start(), "", "")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from laptop import lifecycle
+from laptop.running import Running
 from tests.conformance.conftest import Cloud, settings_file, wait_until
 from tests.conformance.sagemaker.conftest import CONTAINERS, WORKER, SageMaker, label, make_role
 
@@ -41,6 +42,11 @@ def start_a_job(cloud: Cloud) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def in_progress(running: Running) -> list[dict[str, str]]:
+    """What `down` says of a cloud: what it interrupts, and what becomes of it."""
+    return lifecycle._health(running.endpoint_url)["in_progress"]
+
+
 def wait_for_the_end_of(pids: tuple[int, int]) -> None:
     for pid in pids:
         wait_until(lambda pid=pid: not psutil.pid_exists(pid), what=f"the end of process {pid}")
@@ -55,6 +61,7 @@ def test_a_job_runs_again_after_a_restart(tmp_path: Path, end: str) -> None:
     cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName="kept", Tags=tags)
     # What the job saved so far; the one that hangs saves nothing by itself.
     cloud.client("s3").put_object(Bucket="data", Key="checkpoints/earlier.txt", Body=b"epoch 7")
+    assert in_progress(running) == [{"kind": "training job", "name": "lost", "afterwards": "begins again"}]
     lifecycle.stop(process) if end == "stop" else process.kill()
     process.wait()
     wait_for_the_end_of(pids)
@@ -103,6 +110,8 @@ def test_a_labeling_job_goes_on_after_a_restart(tmp_path: Path) -> None:
     sagemaker.s3.create_bucket(Bucket="data")
     request = label(sagemaker)
     sagemaker.api.create_labeling_job(**request)
+    name = request["LabelingJobName"]
+    assert in_progress(running) == [{"kind": "labeling job", "name": name, "afterwards": "is open again"}]
     lifecycle.stop(process)
 
     settings_file(cloud, "workforce", {"answer_delay": 0})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -51,6 +53,25 @@ def tree(tmp_path: Path, mode: str) -> tuple[subprocess.Popen[bytes], list[int]]
     process = start([sys.executable, "-c", TREE, mode], tmp_path)
     assert process.stdout
     return process, [int(pid) for pid in process.stdout.readline().split()]
+
+
+def test_a_cloud_with_many_connections_can_start_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit, min(4096, most)), most))
+    reading, writing = os.pipe()
+    high = fcntl.fcntl(reading, fcntl.F_DUPFD, 1500)
+    monkeypatch.setattr(processes, "_lifeline", (high, writing))
+    process = start(["sh", "-c", "echo here; exec sleep 600"], tmp_path)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == b"here\n"
+        os.close(writing)  # as when the cloud ends
+        assert process.wait(timeout=DEADLINE) == 137
+    finally:
+        processes.kill(process)
+        os.close(high)
+        os.close(reading)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 
 
 def test_exit_status_output_and_folder_are_the_programs(tmp_path: Path) -> None:

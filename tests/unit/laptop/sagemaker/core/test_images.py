@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from laptop.sagemaker.core import context, images
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    before = context._current
-    context.configure(
-        context.Context(tmp_path, "http://127.0.0.1:1", role_credentials=lambda _: {}, put_event=lambda _: None)
-    )
-    yield tmp_path
-    context._current = before
+from laptop.sagemaker.core import images
 
 
 @pytest.mark.parametrize(
@@ -42,16 +30,15 @@ def write(folder: Path, dockerfile: str) -> None:
     (folder / "Dockerfile").write_text(dockerfile)
 
 
-def test_a_dockerfile_becomes_a_command(home: Path) -> None:
+def test_a_dockerfile_becomes_a_command(tmp_path: Path) -> None:
     write(
-        home / "image",
+        tmp_path / "image",
         'ARG BASE=python:3.13-slim\nFROM ${BASE} AS build\nENTRYPOINT ["no"]\nENV LEFT=behind\nFROM ${BASE}\n'
         '# a comment\nENV A=1 B="two words" \\\n    C=/opt/program/lib\nENV PATH=/opt/bin\nWORKDIR /opt/program/\n'
         'ENTRYPOINT ["python3", "-m", "program"]\n',
     )
-    (home / "images.json").write_text(json.dumps({"mine": str(home / "image")}))
-    program = images.resolve("host.example/mine:7")
-    folder = str((home / "image").resolve())
+    program = images.resolve("host.example/mine:7", {"mine": str(tmp_path / "image")})
+    folder = str((tmp_path / "image").resolve())
     assert program.command(["train"]) == [sys.executable, "-m", "program", "train"]
     assert program.command(["x"], ["/opt/program/run.sh"]) == [f"{folder}/run.sh", "x"]
     environment = program.environment()
@@ -60,15 +47,16 @@ def test_a_dockerfile_becomes_a_command(home: Path) -> None:
     assert environment["PATH"] != "/opt/bin"
 
 
-def test_a_program_does_not_see_the_hosts_variables(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_does_not_see_the_hosts_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    write(home / "image", 'FROM scratch\nENTRYPOINT ["/run"]\n')
-    (home / "images.json").write_text(json.dumps({"mine": str(home / "image")}))
-    assert not {"AWS_PROFILE", "PYTHONPATH"} & set(images.resolve("mine").environment())
+    write(tmp_path / "image", 'FROM scratch\nENTRYPOINT ["/run"]\n')
+    assert not {"AWS_PROFILE", "PYTHONPATH"} & set(
+        images.resolve("mine", {"mine": str(tmp_path / "image")}).environment()
+    )
 
 
 @pytest.mark.parametrize("uri", ["nobody", "host.example/skyloop-training-not:1"])
-def test_an_image_that_nothing_stands_for(home: Path, uri: str) -> None:
+def test_an_image_that_nothing_stands_for(uri: str) -> None:
     with pytest.raises(images.ImageNotFound):
-        images.resolve(uri)
+        images.resolve(uri, {})

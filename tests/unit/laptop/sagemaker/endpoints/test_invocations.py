@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import socket
@@ -9,14 +10,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from laptop.sagemaker.core import context
+from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.endpoints import capture, invocations, metrics
 from laptop.sagemaker.endpoints.instances import Fleet, Instance, Launch, VariantFleet
+from laptop.sagemaker.endpoints.kinds import Kinds
 
 
 class NoLog:
@@ -25,13 +28,6 @@ class NoLog:
 
     def close(self) -> None:
         """Nor kept."""
-
-
-@pytest.fixture(autouse=True)
-def configured_context(tmp_path: Path) -> None:
-    context.configure(
-        context.Context(tmp_path, "http://127.0.0.1:1", role_credentials=lambda _: {}, put_event=lambda _: None)
-    )
 
 
 @contextmanager
@@ -76,38 +72,50 @@ def instance(tmp_path: Path, port: int, name: str = "i-1") -> Instance:
     return built
 
 
-@pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Open an endpoint over ports; returns its metrics' data."""
+@dataclass
+class Serving:
+    """The runtime of a cloud in which endpoint `e` can be opened over ports."""
 
-    def make(*ports: int, strategy: str = "RANDOM") -> tuple[VariantFleet, Callable[[], dict[str, Any]]]:
-        instances = [instance(tmp_path, port, f"i-{index}") for index, port in enumerate(ports)]
+    folder: Path
+    published: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        context = Context(self.folder, "http://127.0.0.1:1", role_credentials=lambda _: {}, put_event=lambda _: None)
+        self.kind = Kinds(context).endpoints
+        self.collector = metrics.Metrics(lambda _, data: self.published.extend(data))
+        self.runtime = invocations.Invocations(context, self.kind, self.collector)
+
+    def open(self, *ports: int, strategy: str = "RANDOM") -> VariantFleet:
+        """Serve the endpoint by an instance on each port."""
+        instances = [instance(self.folder, port, f"i-{index}") for index, port in enumerate(ports)]
         variant = VariantFleet("v", lambda index: instances[index], 1.0, strategy, instances)
         config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "InitialVariantWeight": 1.0}]}
-        fleet = Fleet(config, tmp_path, {"v": variant})
+        fleet = Fleet(config, self.folder, {"v": variant})
         kept = capture.Capture("e", lambda *_: None)
-        invocations.open_to(invocations.Traffic("e", fleet, invocations.weights(config), kept, chance=random.Random(1)))
-        published: list[dict[str, Any]] = []
-        collector = metrics.Metrics(lambda namespace, data: published.extend(data))
-        invocations.measure(collector)
+        self.runtime.open_to(
+            invocations.Traffic("e", fleet, invocations.weights(config), kept, chance=random.Random(1))
+        )
+        return variant
 
-        def counted() -> dict[str, Any]:
-            collector.flush()
-            sets = [datum for datum in published if "StatisticValues" in datum]
-            return {datum["MetricName"]: datum["StatisticValues"]["Sum"] for datum in sets}
+    def invoke(self, body: bytes = b"x") -> tuple[int, dict[str, str], Any]:
+        status, headers, answer = self.runtime.invoke("e", {"content-type": "text/plain"}, body)
+        return status, headers, json.loads(answer) if answer else None
 
-        return variant, counted
-
-    yield make
-    invocations.close("e")
-
-
-def invoke(body: bytes = b"x") -> tuple[int, dict[str, str], Any]:
-    status, headers, answer = invocations.invoke("e", {"content-type": "text/plain"}, body)
-    return status, headers, json.loads(answer) if answer else None
+    def counted(self) -> dict[str, Any]:
+        """The sums of the metrics."""
+        self.collector.flush()
+        sets = [datum for datum in self.published if "StatisticValues" in datum]
+        return {datum["MetricName"]: datum["StatisticValues"]["Sum"] for datum in sets}
 
 
-def test_a_container_that_does_not_answer_in_time(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[Serving]:
+    serving = Serving(tmp_path)
+    yield serving
+    serving.runtime.stop()
+
+
+def test_a_container_that_does_not_answer_in_time(endpoint: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invocations, "TIMEOUT_SECONDS", 0.1)
     released = threading.Event()
 
@@ -116,49 +124,92 @@ def test_a_container_that_does_not_answer_in_time(endpoint: Any, monkeypatch: py
         released.wait(5)
 
     with server(hang) as port:
-        _, counted = endpoint(port)
-        status, headers, answer = invoke()
+        endpoint.open(port)
+        status, headers, answer = endpoint.invoke()
         released.set()
     assert (status, headers["x-amzn-ErrorType"], answer["OriginalStatusCode"]) == (424, "ModelError", 0)
     assert answer["Message"].startswith(
         'Received server error (0) from primary with message "Your invocation timed out while waiting for a response '
         "from container primary."
     )
-    assert counted()["Invocation5XXErrors"] == 1
+    assert endpoint.counted()["Invocation5XXErrors"] == 1
 
 
-def test_a_container_that_breaks_off_in_the_body(endpoint: Any) -> None:
+def test_a_container_that_breaks_off_in_the_body(endpoint: Serving) -> None:
     def break_off(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
     with server(break_off) as port:
-        endpoint(port)
-        status, _, answer = invoke()
+        endpoint.open(port)
+        status, _, answer = endpoint.invoke()
     assert status == 424
     assert "from primary and could not load the entire response body" in answer["Message"]
 
 
-def test_a_container_that_hangs_up(endpoint: Any) -> None:
+def test_a_container_that_hangs_up(endpoint: Serving) -> None:
     with server(lambda connection: read_request(connection) and None) as port:
-        endpoint(port)
-        status, _, answer = invoke()
+        endpoint.open(port)
+        status, _, answer = endpoint.invoke()
     assert (status, answer["OriginalStatusCode"]) == (424, 500)
 
 
-def test_no_container_at_all(endpoint: Any) -> None:
-    variant, counted = endpoint(1)
+def test_no_container_at_all(endpoint: Serving) -> None:
+    variant = endpoint.open(1)
     variant.instances[0].ready.clear()
-    status, headers, _ = invoke()
+    status, headers, _ = endpoint.invoke()
     assert (status, headers["x-amzn-ErrorType"]) == (503, "ServiceUnavailable")
-    assert counted()["Invocation5XXErrors"] == 1
+    assert endpoint.counted()["Invocation5XXErrors"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("Creating", (400, "ValidationError")),
+        ("Failed", (400, "ValidationError")),
+        ("SystemUpdating", (503, "ServiceUnavailable")),
+        ("InService", (503, "ServiceUnavailable")),
+    ],
+)
+def test_an_endpoint_that_is_being_brought_back_is_not_unknown(
+    endpoint: Serving, status: str, expected: tuple[int, str]
+) -> None:
+    endpoint.kind.create({"EndpointName": "e", "EndpointStatus": status})
+    answered, headers, _ = endpoint.invoke()
+    assert (answered, headers["x-amzn-ErrorType"]) == expected
+
+
+def test_requests_that_there_is_no_room_for_are_refused_at_once(
+    endpoint: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def hold(connection: socket.socket) -> None:
+        read_request(connection)
+        released.wait(60)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+    async def three(room: int) -> list[int]:
+        def ask() -> Any:
+            return asyncio.create_task(endpoint.runtime.handle_request("POST", "/endpoints/e/invocations", {}, b"", {}))
+
+        endpoint.runtime._queue = asyncio.Semaphore(room)
+        held = [ask() for _ in range(room)]
+        await asyncio.sleep(0)  # lets the tasks take their places
+        refused = await ask()
+        released.set()
+        return [refused[0], *[(await task)[0] for task in held]]
+
+    with server(hold) as port:
+        endpoint.open(port)
+        assert asyncio.run(three(2)) == [503, 200, 200]
 
 
 def _ok(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
 
 
-def test_connections_are_kept_and_a_stale_one_costs_nobody_a_request(endpoint: Any) -> None:
+def test_connections_are_kept_and_a_stale_one_costs_nobody_a_request(endpoint: Serving) -> None:
     connections = []
 
     def twice(connection: socket.socket) -> None:
@@ -168,12 +219,12 @@ def test_connections_are_kept_and_a_stale_one_costs_nobody_a_request(endpoint: A
                 _ok(connection)
 
     with server(twice) as port:
-        endpoint(port)
-        assert [invoke()[0] for _ in range(5)] == [200] * 5
+        endpoint.open(port)
+        assert [endpoint.invoke()[0] for _ in range(5)] == [200] * 5
     assert len(connections) == 3
 
 
-def test_headers_go_both_ways(endpoint: Any) -> None:
+def test_headers_go_both_ways(endpoint: Serving) -> None:
     seen: list[bytes] = []
 
     def echo(connection: socket.socket) -> None:
@@ -191,8 +242,8 @@ def test_headers_go_both_ways(endpoint: Any) -> None:
         "authorization": "secret",
     }
     with server(echo) as port:
-        endpoint(port)
-        status, headers, body = invocations.invoke("e", sent, b"picture")
+        endpoint.open(port)
+        status, headers, body = endpoint.runtime.invoke("e", sent, b"picture")
     assert (status, body, headers["Content-Type"]) == (200, b"abc", "image/png")
     assert headers["X-Amzn-SageMaker-Custom-Attributes"] == "back"
     assert headers["x-Amzn-Invoked-Production-Variant"] == "v"
@@ -202,8 +253,8 @@ def test_headers_go_both_ways(endpoint: Any) -> None:
     assert seen[0].endswith(b"\r\n\r\npicture")
 
 
-def test_least_outstanding_requests(tmp_path: Path, endpoint: Any) -> None:
-    variant, _ = endpoint(1, 2, 3, strategy="LEAST_OUTSTANDING_REQUESTS")
+def test_least_outstanding_requests(tmp_path: Path, endpoint: Serving) -> None:
+    variant = endpoint.open(1, 2, 3, strategy="LEAST_OUTSTANDING_REQUESTS")
     chance = random.Random(5)
     first = [variant.pick(chance) for _ in range(3)]
     assert {picked.name for picked in first if picked} == {"i-0", "i-1", "i-2"}

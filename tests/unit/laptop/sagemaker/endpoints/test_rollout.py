@@ -40,8 +40,9 @@ class Endpoint:
     def build(self, config: dict[str, Any]) -> Fleet:
         return self.green
 
-    def change(self, status: str | None, **_: Any) -> None:
+    def change(self, status: str | None, **_: Any) -> dict[str, Any]:
         self.statuses.append(status)
+        return {}
 
     def pause(self, seconds: float) -> None:
         self.cancelled.wait(seconds)

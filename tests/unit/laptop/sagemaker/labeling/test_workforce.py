@@ -78,13 +78,6 @@ def test_workers_err_each_in_their_own_way() -> None:
         ({"jitter": -1}, "must not be negative"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(
-    monkeypatch: pytest.MonkeyPatch, given_: dict[str, float], message: str
-) -> None:
-    class Here:
-        def settings(self, name: str) -> dict[str, float]:
-            return given_
-
-    monkeypatch.setattr("laptop.sagemaker.labeling.workforce.context.current", Here)
+def test_settings_that_make_no_sense_are_refused(given_: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Settings.load()
+        Settings.read(given_)
