@@ -279,9 +279,10 @@ def _write(home: Path, running: Running) -> None:
 def _change_settings(file: Path, members: Mapping[str, Any]) -> None:
     try:
         current = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    except (ValueError, RecursionError) as error:
-        raise LaptopError(f"{file} is not JSON: {error}. Correct it, or remove it.") from error
-    _replace(file, {**current, **members})
+        changed = {**current, **members}
+    except (ValueError, RecursionError, TypeError) as error:
+        raise LaptopError(f"{file} is no JSON object: {error}. Correct it, or remove it.") from error
+    _replace(file, changed)
 
 
 def _replace(file: Path, document: Document) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from laptop.skyloop_plugin import COMMAND
 
@@ -15,13 +18,20 @@ DEFAULT_PORT = 4566
 class RecordBroken(Exception):
     """``laptop.json`` cannot be read; ``what`` says why, ``next_step`` what to do."""
 
-    def __init__(self, file: Path, reason: Exception) -> None:
+    def __init__(self, file: Path, reason: str) -> None:
         self.what = f"{file} cannot be read: {reason}"
         self.next_step = (
             f"End the cloud's server if it still runs (`pgrep -fl laptop.server` shows its process), remove the file, "
             f"then run `{COMMAND} up`. The cloud's state stays; give --parameter again where you gave it before."
         )
         super().__init__(f"{self.what}. {self.next_step}")
+
+
+def _of_this_machine(url: str) -> str:
+    """Requests are signed with the account's keys: they go nowhere else."""
+    if not re.fullmatch(r"http://127\.0\.0\.1:\d{1,5}", url, re.ASCII):
+        raise ValueError(f"{url} is not this machine")
+    return url
 
 
 @dataclass
@@ -31,8 +41,10 @@ class Running:
     ``parameters`` are all the stack's parameters, ``given`` those that a person gave over the ones in samconfig.toml.
     """
 
-    endpoint_url: str
-    pid: int | None
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    endpoint_url: Annotated[str, AfterValidator(_of_this_machine)]
+    pid: Annotated[int, Field(ge=1)] | None
     stack_name: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
@@ -44,12 +56,17 @@ class Running:
         return int(self.endpoint_url.rpartition(":")[2])
 
 
+_RECORD = TypeAdapter(Running)
+
+
 def read(home: Path) -> Running | None:
     """The record of a home's cloud, running or stopped; None when there is none. Raises RecordBroken."""
     file = home / FILE
     try:
-        return Running(**json.loads(file.read_text(encoding="utf-8")))
+        return _RECORD.validate_json(file.read_bytes(), strict=True)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise RecordBroken(file, error) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise RecordBroken(file, f"{where}{first['msg']}") from error

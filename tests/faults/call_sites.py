@@ -4,9 +4,10 @@
         [--out FOLDER]
 
 A cloud is made once, with a model in service that was really trained; from then on a training gives out that model
-again (tests/faults/container), so that one turn of the loop takes seconds. A turn drops a flight and waits until the
-next version serves, or rolls back and waits until the version before does. The first turns record the sites of all
-calls; each of the others fails one call at one site, in one mode. What came of each is a line of `call-sites.md`.
+again (training_container/tests/stub_container.py), so that one turn of the loop takes seconds. A turn drops a flight
+and waits until the next version serves, or rolls back and waits until the version before does. The first turns record
+the sites of all calls; each of the others fails one call at one site, in one mode. What came of each is a line of
+`call-sites.md`.
 """
 
 from __future__ import annotations
@@ -144,14 +145,14 @@ class Campaign:
         body = self.loop.cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         with tarfile.open(fileobj=io.BytesIO(body)) as archive:
             archive.extractall(image / "model", filter="data")
-        shutil.copy(Path(__file__).parent / "container" / "program.py", image)
+        shutil.copy(REPOSITORY / "training_container/tests/stub_container.py", image)
         path = ":".join(str(REPOSITORY / part) for part in ("training_container", "layers/skyloop/python"))
         lines = [
             "FROM scratch",
             "WORKDIR /opt/program",
             f"ENV PYTHONPATH={path}",
             "ENV SKYLOOP_STUB_MODEL=/opt/program/model",
-            'ENTRYPOINT ["python3", "program.py"]',
+            'ENTRYPOINT ["python3", "stub_container.py"]',
         ]
         (image / "Dockerfile").write_text("\n".join(lines))
         (self.loop.home / "images.json").write_text(json.dumps({repository(container["Image"]): str(image)}))

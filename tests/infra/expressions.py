@@ -48,6 +48,7 @@ SETTINGS = {
     "MlflowTrackingUri": "",
     "EndpointInstanceCount": "1",
     "EndpointMaxInstanceCount": "1",
+    "LatencyAlarmMs": "2000",
     "PollSeconds": "20",
     "BakeSeconds": "300",
     "CanaryPercent": "25",

@@ -191,7 +191,13 @@ PAYLOADS = {
     "ConvertLabelsFunctionArn": {"Items", "BatchInput"},
     "AssembleDatasetFunctionArn": {"labeling_job_name", "correlation_id", "now"},
     "GateModelFunctionArn": {"evaluation_uri", "dataset_uri", "training_job_name", "correlation_id", "now"},
-    "SmokeTestFunctionArn": {"endpoint_name", "golden_predictions_uri", "endpoint_config_name", "variant_name"},
+    "SmokeTestFunctionArn": {
+        "endpoint_name",
+        "golden_predictions_uri",
+        "endpoint_config_name",
+        "variant_name",
+        "max_seconds",
+    },
     "SweepUploadsFunctionArn": {"now"},
     "PublishAlertFunctionArn": {
         *("event", "severity", "subject", "what", "why", "kept", "next_step", "links"),

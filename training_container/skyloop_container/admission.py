@@ -16,6 +16,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+USUAL_OVER = 16  # pictures, over which the mean of their times moves
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -126,27 +127,32 @@ class Workers:
     itself, and those behind it wait with it, so that it is not overtaken for ever.
     """
 
-    def __init__(self, threads: int, pixels: int, queue: int, seconds: float) -> None:
+    def __init__(self, threads: int, pixels: int, queue: int, seconds: float, soon: float = 0.0) -> None:
         """Start idle.
 
         Args:
             threads: pictures that are worked on at once.
             pixels: that are decoded at once, over all threads. A picture with more runs alone.
-            queue: requests that may wait.
+            queue: requests that may always wait.
             seconds: that a request may wait.
+            soon: seconds; more requests than `queue` may wait where their turn would come within these, as pictures
+                usually take.
         """
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detect")
-        self._free_threads = threads
+        self._threads = self._free_threads = threads
         self._pixels = self._free_pixels = pixels
         self._queue = queue
         self._seconds = seconds
+        self._soon = soon
+        self._usual = 0.0  # seconds that a picture takes: a moving mean
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
         self._since: dict[object, float] = {}  # when each picture that is worked on began, by the loop's clock
 
     @property
     def full(self) -> bool:
         """Whether one more request would be refused."""
-        return len(self._waiting) >= self._queue
+        waiting = len(self._waiting)
+        return waiting >= self._queue and waiting * max(self._usual, self.longest()) / self._threads >= self._soon
 
     def longest(self) -> float:
         """Seconds for which the oldest picture has been worked on; 0 when idle."""
@@ -173,7 +179,7 @@ class Workers:
         self._since[mark] = loop.time()
 
         def end(done: asyncio.Future[T]) -> None:
-            del self._since[mark]
+            self._usual += (loop.time() - self._since.pop(mark) - self._usual) / USUAL_OVER
             self._give_back(pixels)
             if not done.cancelled():
                 done.exception()  # looked at here for a caller that left meanwhile

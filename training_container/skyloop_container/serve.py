@@ -28,7 +28,10 @@ MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invo
 BODY_SECONDS = 20.0  # in which a body must arrive; SageMaker's router has all of it before it calls the container
 QUEUE_SECONDS = 20.0  # that a request may wait for a thread: with its body and its work less than SageMaker's 60 s
 STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says that it is ill; SageMaker waits no longer
+# As many requests may wait as large pictures allow, and more of small ones: a pause of the machine, which a start of
+# other instances may be, is no reason to refuse what is done a moment later.
 QUEUE_PER_WORKER = 8
+SOON_SECONDS = 3.0
 # Of the memory, bodies may hold an eighth and pictures a half; the model and the runtime need the rest.
 BODIES_SHARE, PIXELS_SHARE = 1 / 8, 1 / 2
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
@@ -59,7 +62,11 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
     """
     bodies = Bodies(max(round(memory * BODIES_SHARE), 2 * MAX_BODY), BODY_SECONDS)
     pictures = Workers(
-        workers, round(memory * PIXELS_SHARE / BYTES_PER_PIXEL), workers * QUEUE_PER_WORKER, QUEUE_SECONDS
+        workers,
+        round(memory * PIXELS_SHARE / BYTES_PER_PIXEL),
+        workers * QUEUE_PER_WORKER,
+        QUEUE_SECONDS,
+        SOON_SECONDS,
     )
     headers = ThreadPoolExecutor(1, thread_name_prefix="header")
 

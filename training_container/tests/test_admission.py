@@ -121,6 +121,20 @@ def test_requests_beyond_the_queue_are_refused_at_once() -> None:
     run(scene())
 
 
+def test_more_requests_may_wait_where_their_turn_comes_soon() -> None:
+    async def scene() -> None:
+        for soon, refused in ((60.0, 0), (0.0, 4)):
+            workers, works = Workers(1, 100, 1, 60, soon), [Work() for _ in range(6)]
+            asked = [asyncio.create_task(workers.run(1, work)) for work in works]
+            await until(works[0].began.is_set)
+            for work in works:
+                work.go.set()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert sum(isinstance(answer, Overloaded) for answer in answers) == refused
+
+    run(scene())
+
+
 def test_a_large_picture_waits_for_its_pixels_and_is_not_overtaken() -> None:
     async def scene() -> None:
         workers, small, large, late = Workers(2, 100, 2, 60), Work(), Work(), Work()

@@ -168,6 +168,10 @@ def test_up_on_a_running_cloud_updates_its_stack_and_settings(home: Path, up: An
     third = up()
     assert third.parameters == {"Days": "7"}, "what was given stays in force"
     assert days(third) == 7
+    for odd in ("", "{", "[1]", "null", "[" * 100_000):
+        (home / "workforce.json").write_text(odd)
+        with pytest.raises(lifecycle.LaptopError, match=r"workforce\.json"):
+            up(settings={"workforce": {"jitter": 2}})
 
 
 def test_an_execution_goes_on_after_a_clean_stop(home: Path, up: Any) -> None:

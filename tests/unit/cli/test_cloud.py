@@ -93,7 +93,15 @@ def test_naming_aws_leaves_the_laptop_alone(tmp_path: Path, given: dict[str, str
     [
         (None, "No laptop cloud is running"),
         ('{"endpoint_url": "http://127.0.0.1:1", "pid": null, "stack_name": "s"}', "is stopped"),
-        ("{", "cannot be read"),
+        *((odd, "cannot be read") for odd in ("", "{", "[1]", "null", "[" * 100_000, "\x00")),
+        *(
+            (json.dumps({"endpoint_url": "http://127.0.0.1:1", "pid": 1, **odd}), "cannot be read")
+            for odd in ({"pid": True}, {"pid": "1"}, {"pid": -1}, {"outputs": []}, {"given": {"a": 1}})
+        ),
+        *(
+            (json.dumps({"endpoint_url": url, "pid": 1}), "cannot be read")
+            for url in (1, None, "::", "http://127.0.0.1:x", "http://127.0.0.1.example.com:1", "http://127.0.0.1:1@e")
+        ),
         ('{"endpoint_url": "https://example.com", "pid": 1, "stack_name": "s"}', "not this machine"),
     ],
 )

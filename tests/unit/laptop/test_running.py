@@ -21,7 +21,9 @@ def test_a_record_of_a_stopped_cloud(tmp_path: Path) -> None:
     assert (found.port, found.pid, found.given) == (4599, None, {})
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "{}", '{"endpoint_url": "u", "pid": 1, "color": "red"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1]", "{}", '{"endpoint_url": "http://127.0.0.1:1", "pid": 1, "color": "red"}']
+)
 def test_a_broken_record_says_what_to_do(tmp_path: Path, content: str) -> None:
     (tmp_path / "laptop.json").write_text(content)
     with pytest.raises(RecordBroken, match="cannot be read") as broken:

@@ -103,9 +103,21 @@ def test_no_answer_breaks_the_comparison(answer):
 
 
 def test_no_golden_predictions_is_no_pass():
-    verdict = conclude_smoke_test([], endpoint="e", config="c")
+    verdict = conclude_smoke_test([], "the endpoint", None)
     assert not verdict.passed
     assert "no golden predictions" in verdict.summary
+
+
+@pytest.mark.parametrize(
+    ("seconds", "passed"),
+    [((0.1, 0.1, 0.1), True), ((30.0, 0.1, 0.1), True), ((2.5, 2.5, 0.1), False), ((2.5,), False)],
+)
+def test_answers_that_usually_take_too_long_do_not_pass(seconds, passed):
+    checks = [check_prediction(KNOWN, Reply(body=body(CAR, PERSON), seconds=each)) for each in seconds]
+    verdict = conclude_smoke_test(checks, "the endpoint", 2.0)
+    assert verdict.passed == passed
+    assert ("2.50 s, and 2 s is the most" in verdict.summary) != passed
+    assert conclude_smoke_test(checks, "the endpoint", None).passed
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b'{"answers": [{"uri": "s3://b/k"}]}'])

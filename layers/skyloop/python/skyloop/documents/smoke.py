@@ -26,6 +26,7 @@ class SmokeRequest(Request):
     golden_predictions_uri: str
     endpoint_config_name: str
     variant_name: str | None = None
+    max_seconds: float | None = Field(default=None, gt=0, description="that an answer may usually take")
 
 
 class SmokeResponse(Document):

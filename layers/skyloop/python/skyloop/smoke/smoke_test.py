@@ -42,5 +42,5 @@ class SmokeTest:
                 inference_id=f"{SMOKE_TEST_INFERENCE_PREFIX}{request.endpoint_config_name}-{number}",
             )
             checks.append(check_prediction(prediction, reply, training_job=golden.training_job))
-        config = request.endpoint_config_name
-        return conclude_smoke_test(checks, endpoint=request.endpoint_name, config=config), checks
+        about = f"endpoint {request.endpoint_name} on {request.endpoint_config_name}"
+        return conclude_smoke_test(checks, about, request.max_seconds), checks

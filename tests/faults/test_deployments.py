@@ -1,0 +1,259 @@
+"""Versions of every kind are deployed while pictures come in, good ones and malformed ones: who notices?
+
+The load is 60 % of what the endpoint was measured to answer. No valid request fails but those that are in flight on a
+process which dies, and on a version that fails as many as it takes to ring the alarm; the right version serves at the
+end; each cause brings one alert. Every version is made of one that was really trained, with another card; see
+training_container/tests/stub_container.py.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import signal
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from laptop.sagemaker.core.images import repository
+from tests.faults.load import Load, capacity
+from tests.fuzz.mutations import mutated
+from tests.fuzz.targets import pictures
+from tests.loop.driver import REPOSITORY, Loop
+from tests.support.flights import write_flight
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
+
+FLIGHTS, FRAMES = 5, 12
+PARAMETERS = {
+    "Epochs": 12,
+    "ImageSize": 128,
+    "BatchSize": 4,
+    "MinMap50": 0.05,
+    "LabelingBatchSize": FLIGHTS * FRAMES,
+    "LabelingQuietSeconds": 1,
+    "BakeSeconds": 10,
+    "SweepRate": "rate(1 hour)",
+    "DriftRate": "rate(1 day)",
+}
+ALARM_THRESHOLD = 3  # answers of 5xx in a minute; template.yaml
+SHARE = 0.6  # of what was measured
+
+
+class Field:
+    """The cloud with its champion, and pictures to ask it about."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.loop = Loop(folder / "home")
+        self.loop.up(**PARAMETERS)
+        flights = [write_flight(folder / f"flight-{number}", FRAMES, seed=number) for number in range(FLIGHTS)]
+        for flight in flights:
+            self.loop.command("drop", flight.folder, "--labels", flight.annotations)
+        self.loop.wait("version 1 in service", self.loop.in_service(1))
+        self.valid = [path.read_bytes() for flight in flights for path in flight.images]
+        self.malformed = [mutated(1, number, pictures()) for number in range(200)]
+        self._package = self._describe(self.loop.packages()[0]["ModelPackageArn"])
+        self._stub()
+        self.deploy("", "deployed")  # the champion runs in the stub as well
+        self.rate = SHARE * capacity(self.loop, self.valid)
+        self._numbers = itertools.count()
+
+    def _describe(self, arn: str) -> Any:
+        return self.loop.cloud.client("sagemaker").describe_model_package(ModelPackageName=arn)
+
+    def _stub(self) -> None:
+        path = ":".join(str(REPOSITORY / part) for part in ("training_container", "layers/skyloop/python"))
+        image = self.folder / "image"
+        image.mkdir()
+        (image / "stub_container.py").write_bytes(
+            (REPOSITORY / "training_container/tests/stub_container.py").read_bytes()
+        )
+        (image / "Dockerfile").write_text(
+            f'FROM scratch\nWORKDIR /opt/program\nENV PYTHONPATH={path}\nENTRYPOINT ["python3", "stub_container.py"]\n'
+        )
+        container = self._package["InferenceSpecification"]["Containers"][0]
+        (self.loop.home / "images.json").write_text(json.dumps({repository(container["Image"]): str(image)}))
+
+    @property
+    def champion(self) -> int:
+        """The version in service."""
+        return int(self.loop.endpoint().version)
+
+    def register(self, behavior: str, **card: object) -> int:
+        """An approved package like the first, but for its card. Returns its version; approving it deploys it."""
+        container = self._package["InferenceSpecification"]["Containers"][0]
+        bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
+        s3, made = self.loop.cloud.client("s3"), f"model-artifacts/made-{time.time_ns()}/output/model.tar.gz"
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        s3.put_object(Bucket=bucket, Key=made, Body=with_card(body, {"behavior": behavior, **card}))
+        arn = self.loop.cloud.client("sagemaker").create_model_package(
+            ModelPackageGroupName=self._package["ModelPackageGroupName"],
+            InferenceSpecification={
+                **self._package["InferenceSpecification"],
+                "Containers": [{"Image": container["Image"], "ModelDataUrl": f"s3://{bucket}/{made}"}],
+            },
+            CustomerMetadataProperties=self._package["CustomerMetadataProperties"],
+            ModelApprovalStatus="Approved",
+        )["ModelPackageArn"]
+        return int(arn.rpartition("/")[2])
+
+    def deploy(self, behavior: str, alert: str, **card: object) -> int:
+        """Register a version and wait for what is said of it. Returns its number."""
+        known = self.keys()
+        version = self.register(behavior, **card)
+        self.until(alert, known)
+        return version
+
+    def keys(self) -> set[str]:
+        """Of all alerts so far."""
+        return {alert["key"] for alert in self.loop.alerts()}
+
+    def until(self, alert: str, known: set[str]) -> None:
+        """Wait for an alert that is not known, and for the end of all that runs."""
+        self.loop.wait(alert, lambda: any(one["key"] not in known for one in self.loop.alerts(alert)))
+        self.loop.wait(
+            "rest", lambda: not any(self.loop.executions(name, "RUNNING") for name in ("Deploy", "Rollback"))
+        )
+
+    def alerts(self, known: set[str]) -> Counter[str]:
+        """The events that were told and are not known."""
+        return Counter(alert["event"] for alert in self.loop.alerts() if alert["key"] not in known)
+
+    def load(self) -> Load:
+        return Load(self.loop, self.valid, self.malformed, self.rate)
+
+    def instances(self) -> list[psutil.Process]:
+        """The processes that serve."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                folder = process.environ().get("SAGEMAKER_BASE_DIR", "")
+                if folder.startswith(str(self.loop.home / "endpoints")) and "serve" in process.cmdline():
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+def with_card(archive: bytes, changes: dict[str, object]) -> bytes:
+    """A model.tar.gz whose card has these members too."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as old, tarfile.open(fileobj=made, mode="w:gz") as new:
+        for member in old:
+            extracted = old.extractfile(member)
+            body = extracted.read() if extracted else b""
+            if Path(member.name).name == "model.json":
+                body = json.dumps({**json.loads(body), **changes}).encode()
+                member.size = len(body)
+            new.addfile(member, io.BytesIO(body))
+    return made.getvalue()
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+    field = Field(tmp_path_factory.mktemp("field"))
+    yield field
+    field.loop.command("down")
+
+
+@pytest.fixture
+def under_load(field: Field) -> Callable[[Callable[[], None]], tuple[Counter[str], Counter[str]]]:
+    """Runs something while pictures come in, and a while before and after: what valid and malformed ones got."""
+
+    def run(action: Callable[[], None]) -> tuple[Counter[str], Counter[str]]:
+        with field.load() as load:
+            field.loop.wait("answers", lambda: len(load.answers) > 20)
+            action()
+            seen = len(load.answers)
+            field.loop.wait("more answers", lambda: len(load.answers) > seen + 50)
+        valid, malformed = load.since(0)
+        print(f"{field.rate:.1f} a second; valid {dict(valid)}, malformed {dict(malformed)}")
+        assert set(malformed) <= {"200", "400", "413"}, malformed
+        return valid, malformed
+
+    return run
+
+
+def failed(valid: Counter[str]) -> int:
+    return valid.total() - valid["200"]
+
+
+def test_a_good_version_goes_out_without_a_failed_request(field: Field, under_load: Any) -> None:
+    known = field.keys()
+    valid, _ = under_load(lambda: field.deploy("", "deployed"))
+    assert failed(valid) == 0
+    assert field.champion == len(field.loop.packages())
+    assert field.alerts(known) == {"deployed": 1}
+
+
+@pytest.mark.parametrize(
+    ("behavior", "card", "most"),
+    [
+        ("crashes", {}, 0),
+        ("blind", {"confidence_default": 1.0}, 0),
+        ("wrong classes", {"categories": ["sheep"]}, 0),
+        ("slow", {}, 0),
+        ("fails", {}, ALARM_THRESHOLD),
+    ],
+)
+def test_a_bad_version_does_not_stay(
+    field: Field, under_load: Any, behavior: str, card: dict[str, Any], most: int
+) -> None:
+    known, champion = field.keys(), field.champion
+    valid, _ = under_load(lambda: field.deploy(behavior, "deployment-failed", **card))
+    assert field.champion == champion
+    assert field.alerts(known) == {"deployment-failed": 1}
+    newest = field._describe(field.loop.packages()[0]["ModelPackageArn"])
+    assert newest["ModelApprovalStatus"] == "Rejected"
+    assert failed(valid) <= most
+
+
+def test_a_hung_instance_is_taken_out(field: Field, under_load: Any) -> None:
+    known, champion = field.keys(), field.champion
+
+    def hang() -> None:
+        before = field.instances()
+        os.kill(before[0].pid, signal.SIGSTOP)
+        field.loop.wait(
+            "another instance", lambda: not psutil.pid_exists(before[0].pid) and len(field.instances()) == len(before)
+        )
+
+    valid, _ = under_load(hang)
+    assert field.champion == champion
+    assert failed(valid) <= field.rate * 10  # those that it had taken before it was missed
+    assert field.alerts(known) == {}
+
+
+def test_a_hotfix_during_an_incident_goes_out(field: Field, under_load: Any) -> None:
+    known = field.keys()
+    trouble = field.folder / "trouble"
+
+    def hotfix() -> None:
+        field.deploy(f"fails {trouble}", "deployed")
+        trouble.touch()
+        field.loop.wait("the incident", lambda: alarm_rings(field))
+        fix = field.register("")
+        field.loop.wait("the fix in service", field.loop.in_service(fix))
+        field.rest()
+
+    under_load(hotfix)
+    trouble.unlink()
+    assert field.champion == len(field.loop.packages())
+    told = field.alerts(known)
+    assert told["deployed"] == 2
+    assert told["rolled-back"] + told["endpoint-alarm"] <= 1
+    assert not set(told) - {"deployed", "rolled-back", "endpoint-alarm"}
+
+
+def alarm_rings(field: Field) -> bool:
+    alarms = field.loop.cloud.client("cloudwatch").describe_alarms(StateValue="ALARM")["MetricAlarms"]
+    return any("EndpointConfigName" in [pair["Name"] for pair in alarm["Dimensions"]] for alarm in alarms)
