@@ -270,8 +270,8 @@ def pass_role_refusal(headers: dict[str, str], body: bytes) -> str | None:
 
 @patch(
     "core.iam_actions:request_tag_context",
-    because="MiniStack never fills in cloudwatch:namespace, events:source and events:detail-type, so every policy that "
-    "names one denies",
+    because="MiniStack never fills in cloudwatch:namespace, events:source, events:detail-type and the keys of "
+    "Application Auto Scaling, so every policy that names one denies",
     proof="test_authorization.py::test_events_may_be_put_by_their_source_only",
 )
 def _condition_keys(original: Original, service: str, action: str, body: bytes, query: Document) -> Document:
@@ -280,7 +280,19 @@ def _condition_keys(original: Original, service: str, action: str, body: bytes, 
         keys = {**keys, "cloudwatch:namespace": namespace}
     if action == "events:PutEvents":
         keys = {**keys, **_event_keys(body)}
+    if service == "application-autoscaling":
+        keys = {**keys, **_scaling_keys(body)}
     return keys
+
+
+def _scaling_keys(body: bytes) -> Document:
+    """Source: service authorization reference, Application Auto Scaling, "Condition keys"."""
+    try:
+        request = json.loads(body)
+    except ValueError:
+        return {}
+    members = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
+    return {f"application-autoscaling:{key}": request[name] for key, name in members.items() if name in request}
 
 
 def _event_keys(body: bytes) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import subprocess
 import threading
@@ -11,11 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from ministack.core import lambda_runtime
-from ministack.services import cloudwatch
+from ministack.services import cloudwatch, lambda_svc
 
 from laptop import processes
 from laptop.documents import Document
 from laptop.ministack_patches.patching import MINISTACK_VERSION, Original, patch
+
+log = logging.getLogger(__name__)
 
 # Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
 _END_OF_LOGS = "\x00end of invocation"
@@ -104,6 +107,29 @@ def _execute(original: Original, function: Document, event: Any, request_id: str
         return outcome
     log = "\n".join(filter(None, [outcome.get("log", ""), f"[ERROR] {raised['errorType']}: {raised['errorMessage']}"]))
     return {"body": {**raised, "requestId": request_id}, "error": True, "log": log}
+
+
+@patch(
+    "services.sns:_deliver_to_lambda",
+    because="a topic invokes a function asynchronously: one that fails is invoked again, which MiniStack does not do",
+    proof="test_lambdas.py::test_a_function_that_fails_with_a_notification_is_invoked_again",
+)
+def _notify(
+    original: Original, endpoint: str, envelope: str, topic_arn: str, subscription_arn: str, *rest: Any
+) -> None:
+    function, configuration, name = lambda_svc._get_func_record_for_ref(endpoint)
+    if not function or not configuration:
+        log.warning("The function %s that is subscribed to %s does not exist", name, topic_arn)
+        return
+    record = {
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": subscription_arn,
+        "EventSource": "aws:sns",
+        "Sns": json.loads(envelope),
+    }
+    lambda_svc.invoke_async_with_retry(
+        lambda_svc._execution_record_for_config(function, configuration), {"Records": [record]}
+    )
 
 
 # What the worker of this thread's invocation raised: MiniStack's own result has no room for it.

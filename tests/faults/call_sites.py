@@ -1,6 +1,7 @@
 """Every call that the loop makes fails once: does the loop end right all the same?
 
-    python -m tests.faults.call_sites [--seed N] [--limit N] [--mode MODE …] [--site TEXT …] [--out FOLDER]
+    python -m tests.faults.call_sites [--seed N] [--limit N] [--mode MODE …] [--site TEXT …] [--turn NAME …]
+        [--out FOLDER]
 
 A cloud is made once, with a model in service that was really trained; from then on a training gives out that model
 again (training_container/tests/stub_container.py), so that one turn of the loop takes seconds. A turn drops a flight
@@ -16,8 +17,11 @@ import io
 import json
 import random
 import shutil
+import signal
+import sys
 import tarfile
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,11 +29,23 @@ from rich.console import Console
 from rich.progress import track
 
 import laptop.faults
+from cli.snapshot import Execution
 from laptop.sagemaker.core.images import repository
+from tests.faults.turns import (
+    ALL_MACHINES,
+    DRIFT,
+    FIRST,
+    FIRST_FRAMES,
+    FRAMES,
+    ROLLBACK,
+    TURNS,
+    UPDATE,
+    State,
+    Turn,
+    wrong_with,
+)
 from tests.loop.driver import REPOSITORY, Loop
-from tests.support.flights import write_flight
 
-FRAMES = 6
 PARAMETERS = {
     "Epochs": 2,
     "ImageSize": 64,
@@ -38,7 +54,7 @@ PARAMETERS = {
     "MinMap50": 0,
     "MinClassAp50": 0,
     "MaxMap50Drop": 1,
-    "LabelingBatchSize": FRAMES,
+    "LabelingBatchSize": FIRST_FRAMES,
     "LabelingQuietSeconds": 1,
     "EndpointInstanceCount": 2,
     "EndpointMaxInstanceCount": 3,  # with autoscaling
@@ -48,28 +64,12 @@ PARAMETERS = {
     "SweepRate": "rate(1 minute)",
     "DriftRate": "rate(1 day)",
 }
-MACHINES = ("Label", "Retrain", "Deploy", "Rollback")
-TURN_SECONDS = 900  # far beyond what any way to recover takes: the longest waits for a queue's visibility timeout
+WITH_SERVICE = {"LabelingBatchSize": FRAMES}
+WATCHED = {"LabelingBatchSize": 1000, "DriftRate": "rate(1 minute)"}  # what drift requeues stays in the queue
+TURN_SECONDS = 600  # far beyond what any way to recover takes
+VISIBILITY_SECONDS = 30  # of messages that a function which died had taken: the template's are up to half an hour
 SWEEP_SECONDS = 10  # between two sweeps that the campaign asks for, as the schedule would
 RENEW = 25  # turns, after which the cloud is as at first: what it holds makes every turn slower
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A way through the loop: the home that it begins from, and what it adds to each number that is counted."""
-
-    name: str
-    home: str
-    grows: int
-    alert: str
-    again: bool
-    """Whether the next turn of this kind may begin where this one ended."""
-
-
-UPDATE = Turn("update", "one version", 1, "deployed", again=True)
-FIRST = Turn("first deployment", "empty", 1, "deployed", again=False)
-ROLLBACK = Turn("rollback", "two versions", 0, "rolled-back", again=False)
-TURNS = (UPDATE, FIRST, ROLLBACK)
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Outcome:
     happened: bool
     seconds: float
     alerts: list[str]
+    ended_badly: list[str]
     wrong: str
 
 
@@ -102,25 +103,39 @@ class Campaign:
         self.loop = Loop(folder / "home")
         self.flights = 0
         self.sites: dict[str, int] = {}
-        self._at: Turn | None = None  # the turn that may follow as things are; None: it needs a home of those kept
+        self._at: str | None = None  # the home whose turns may follow as things are; None: it needs one of those kept
         self._follows = 0
 
     def prepare(self) -> None:
         """Version 1 in service, trained by the product's own container, then version 2; homes on the way are kept."""
-        self.loop.up(**PARAMETERS)
-        self._keep(FIRST.home)
-        self._until(FIRST, self._start(FIRST))
+        self._up(**PARAMETERS)
+        self._keep(FIRST)
+        self._pass(FIRST)
         self._stub_training()
-        self._keep(UPDATE.home)
-        self._until(UPDATE, self._start(UPDATE))
-        self._keep(ROLLBACK.home)
+        self._up(**WITH_SERVICE)
+        self._keep(UPDATE)
+        self._pass(UPDATE)
+        self._keep(ROLLBACK)
+        self._up(**WATCHED)
+        self._keep(DRIFT)
         for turn in TURNS:
             shutil.copy(self.loop.home / "images.json", self.folder / turn.home)
 
-    def _keep(self, name: str) -> None:
+    def _pass(self, turn: Turn) -> None:
+        if wrong := self._until(turn, self._start(turn)):
+            raise AssertionError(f"{turn.name}, to begin with: {wrong}")
+
+    def _up(self, **parameters: object) -> None:
+        self.loop.up(**parameters)
+        sqs = self.loop.cloud.client("sqs")
+        for url in sqs.list_queues(QueueNamePrefix=self.loop.cloud.prefix)["QueueUrls"]:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
+
+    def _keep(self, turn: Turn) -> None:
+        """Keep the home as what a turn begins from."""
         self.loop.command("down")
-        shutil.copytree(self.loop.home, self.folder / name, symlinks=True)
-        self.loop.up()
+        shutil.copytree(self.loop.home, self.folder / turn.home, symlinks=True)
+        self._up()
 
     def _stub_training(self) -> None:
         sagemaker, image = self.loop.cloud.client("sagemaker"), self.folder / "image"
@@ -145,74 +160,64 @@ class Campaign:
     def turn(self, turn: Turn, fault: Fault | None = None) -> Outcome:
         """One way through the loop, in which the call of `fault` fails."""
         self._go_to(turn)
-        self.loop.faults(fail={fault.site: fault.mode} if fault else {})
+        self.loop.faults(fail={fault.site: fault.mode} if fault else {}, lose=turn.lose)
         began = time.monotonic()
         before = self._start(turn)
-        wrong = self._until(turn, before)
+        stuck = self._until(turn, before)
         seconds = round(time.monotonic() - began, 1)
-        answer = self.loop.faults()
+        came = self.loop.faults()["before"]
+        wrong = [stuck] if stuck else wrong_with(self.loop, turn, before, undisturbed=fault is None)
+        after = State.take(self.loop)
         alerts = sorted(alert["event"] for alert in self.loop.alerts() if alert["key"] not in before.alerts)
-        wrong = wrong or self._twice(turn, before, alerts)
-        self.sites = answer["before"]["sites"]
+        self.sites = came["sites"]
         if wrong or not turn.again:
             self._at = None
-        site, mode = (fault.site, fault.mode) if fault else ("", "")
-        return Outcome(turn.name, site, mode, bool(answer["before"]["failed"]), seconds, alerts, wrong)
+        return Outcome(
+            turn.name,
+            fault.site if fault else "",
+            fault.mode if fault else "",
+            bool(came["failed"]),
+            seconds,
+            alerts,
+            sorted(after.ended_badly - before.ended_badly),
+            "; ".join(wrong),
+        )
 
     def _go_to(self, turn: Turn) -> None:
+        """Have the cloud as the turn begins from."""
         self._follows += 1
-        if self._at == turn and self._follows < RENEW:
+        if self._at == turn.home and self._follows < RENEW:
             return
         self.loop.command("down")
         shutil.rmtree(self.loop.home)
         shutil.copytree(self.folder / turn.home, self.loop.home, symlinks=True)
-        self.loop.up()
-        self._at, self._follows = turn, 0
+        self._up()
+        self._at, self._follows = turn.home, 0
 
-    def _start(self, turn: Turn) -> Before:
-        before = Before(self._counts(), len(self.loop.images("LABELED")), {one["key"] for one in self.loop.alerts()})
-        if turn.grows:
-            self.flights += 1
-            flight = write_flight(self.folder / f"flight-{self.flights}", FRAMES, seed=self.flights)
-            self.loop.command("drop", flight.folder, "--labels", flight.annotations)
-        else:
-            self.loop.command("rollback", "--no-wait")
+    def _start(self, turn: Turn) -> State:
+        before = State.take(self.loop)
+        self.flights += 1
+        turn.begin(self.loop, self.folder / f"flight-{self.flights}", self.flights)
         return before
 
-    def _counts(self) -> dict[str, int]:
-        return {
-            "packages": len(self.loop.packages()),
-            "labeling jobs": len(self.loop.jobs("list_labeling_jobs")),
-            "training jobs": len(self.loop.jobs("list_training_jobs")),
-            "evaluations": len(self.loop.jobs("list_processing_jobs")),
-        }
-
-    def _until(self, turn: Turn, before: Before) -> str:
+    def _until(self, turn: Turn, before: State) -> str:
         """Wait until the turn has ended, with nothing left to do. Returns what there is instead where it never does."""
-        began = swept = time.monotonic()
-        version = before.counts["packages"] + 1 if turn.grows else 1
-        labeled = before.labeled + FRAMES * turn.grows
+        began, swept = time.monotonic(), 0.0
         while time.monotonic() - began < TURN_SECONDS:
-            time.sleep(0.5)
-            told = any(alert["key"] not in before.alerts for alert in self.loop.alerts(turn.alert))
-            right = self.loop.in_service(version)() and len(self.loop.images("LABELED")) == labeled
-            if told and right and not any(self.loop.executions(name, "RUNNING") for name in MACHINES):
-                return ""
             if time.monotonic() - swept > SWEEP_SECONDS:
                 swept = time.monotonic()
                 machine = self.loop.cloud.outputs["SweepStateMachineArn"]
                 self.loop.cloud.client("stepfunctions").start_execution(stateMachineArn=machine)
-        statuses = {status: len(self.loop.images(status)) for status in ("PENDING", "LABELING", "LABELED")}
-        now = self.loop.endpoint()
-        running = [f"{run.machine}: {run.step}" for name in MACHINES for run in self.loop.executions(name, "RUNNING")]
-        return f"stuck: {statuses}, {now.status} version {now.version}, running {running}, {self._counts()}"
+            told = any(alert["key"] not in before.alerts for alert in self.loop.alerts(turn.told))
+            if told and turn.ended(self.loop, before) and not self._running():
+                return ""
+            time.sleep(0.5)
+        now, images = self.loop.endpoint(), Counter(entry.status for entry in State.take(self.loop).entries)
+        steps = [f"{run.machine}: {run.name}" for run in self._running()]
+        return f"stuck: {dict(images)}, {now.status} version {now.version}, running {steps}"
 
-    def _twice(self, turn: Turn, before: Before, alerts: list[str]) -> str:
-        after = self._counts()
-        grown = {name: after[name] - count for name, count in before.counts.items()}
-        wrong = [f"{count} {name}" for name, count in grown.items() if count != turn.grows]
-        wrong += [f"{alerts.count(event)} alerts {event}" for event in sorted(set(alerts)) if alerts.count(event) > 1]
-        return f"twice: {', '.join(wrong)}" if wrong else ""
+    def _running(self) -> list[Execution]:
+        return [run for machine in ALL_MACHINES for run in self.loop.executions(machine, "RUNNING")]
 
     def record(self) -> dict[Turn, list[str]]:
         """The sites of all calls that the turns make, each with the first turn that comes there."""
@@ -224,15 +229,6 @@ class Campaign:
                 for site in self.sites:
                     found.setdefault(site, turn)
         return {turn: sorted(site for site, first in found.items() if first == turn) for turn in TURNS}
-
-
-@dataclass(frozen=True)
-class Before:
-    """What there was before a turn: counted things, labeled images, and the keys of the alerts."""
-
-    counts: dict[str, int]
-    labeled: int
-    alerts: set[str]
 
 
 def faults(sites: dict[Turn, list[str]], modes: tuple[str, ...], seed: int) -> list[Fault]:
@@ -248,10 +244,12 @@ def faults(sites: dict[Turn, list[str]], modes: tuple[str, ...], seed: int) -> l
 
 def table(results: list[Outcome]) -> str:
     """Markdown, a line each, what went wrong first."""
-    lines = ["| turn | site | fault | what became of it | seconds | alerts |", "|---|---|---|---|---|---|"]
+    columns = ("turn", "site", "fault", "what became of it", "seconds", "alerts", "executions that failed")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for result in sorted(results, key=lambda one: (not one.wrong, one.turn, one.site, one.mode)):
         became = result.wrong or ("ended right" if result.happened else "did not happen in this turn")
-        cells = (result.turn, result.site, result.mode, became, str(result.seconds), ", ".join(result.alerts))
+        alerts, failed = ", ".join(result.alerts), ", ".join(result.ended_badly)
+        cells = (result.turn, result.site, result.mode, became, str(result.seconds), alerts, failed)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -263,17 +261,24 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None, help="of faults")
     parser.add_argument("--mode", action="append", choices=laptop.faults.MODES, help="may be repeated")
     parser.add_argument("--site", action="append", default=[], help="only sites with this text; may be repeated")
+    names = [turn.name for turn in TURNS]
+    parser.add_argument("--turn", action="append", choices=names, help="may be repeated")
     parser.add_argument("--out", type=Path, default=Path(".cache") / "call-sites", help="its former content goes")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
     campaign, console, results = Campaign(arguments.out.resolve()), Console(), []
-    campaign.prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no cloud stays behind
     try:
+        campaign.prepare()
         sites = campaign.record()
+        (arguments.out / "sites.json").write_text(
+            json.dumps({turn.name: names for turn, names in sites.items()}, indent=1)
+        )
         wanted = {
             turn: [site for site in names if not arguments.site or any(text in site for text in arguments.site)]
             for turn, names in sites.items()
+            if not arguments.turn or turn.name in arguments.turn
         }
         chosen = faults(wanted, tuple(arguments.mode or laptop.faults.MODES), arguments.seed)[: arguments.limit]
         console.print(f"{sum(map(len, sites.values()))} sites, {len(chosen)} faults, seed {arguments.seed}")
@@ -287,7 +292,11 @@ def main() -> None:
     finally:
         campaign.loop.command("down")
     wrong = [one for one in results if one.wrong]
-    console.print(f"{len(results) - len(wrong)} of {len(results)} ended right; {arguments.out}/call-sites.md")
+    missed = [one for one in results if not one.happened]
+    console.print(
+        f"{len(results) - len(wrong)} of {len(results)} ended right ({len(missed)} of them did not come to the call "
+        f"again); {arguments.out}/call-sites.md"
+    )
     raise SystemExit(1 if wrong else 0)
 
 

@@ -233,6 +233,27 @@ def test_events_may_be_put_by_their_source_only(cloud: Cloud, caller: Any, run: 
     assert run(task("events:putEvents", {"Entries": [entry]}), allowed)["status"] == "SUCCEEDED"
 
 
+def test_scaling_is_allowed_by_the_namespace_of_its_target(cloud: Cloud, caller: Any, run: Any) -> None:
+    condition = {"Condition": {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}}
+    may = ("application-autoscaling:RegisterScalableTarget", "*", condition)
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+        "ResourceId": f"endpoint/{cloud.name('none')}/variant/main",
+        "MinCapacity": 1,
+        "MaxCapacity": 2,
+    }
+    client = cloud.client("application-autoscaling", **caller(may))
+    # There is no such endpoint: a request that is allowed is refused for that.
+    with pytest.raises(ClientError, match="ValidationException"):
+        client.register_scalable_target(**target)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.register_scalable_target(**{**target, "ServiceNamespace": "ecs"})
+    allowed = {"Effect": "Allow", "Action": may[0], "Resource": "*", **condition}
+    ask = task("aws-sdk:applicationautoscaling:registerScalableTarget", target)
+    assert "is not authorized" not in run(ask, allowed)["cause"]
+
+
 def test_packages_are_listed_by_their_group(run: Any, cloud: Cloud) -> None:
     ask = task("aws-sdk:sagemaker:listModelPackages", {"ModelPackageGroupName": "mine"})
     group = cloud.arn("sagemaker", "model-package-group/mine")

@@ -238,3 +238,28 @@ def test_code_that_does_not_load_says_why(cloud: Cloud, function: Any, source: s
     error, failed = invoke(cloud, function(source))
     assert failed
     assert why in error["errorMessage"]
+
+
+def test_a_function_that_fails_with_a_notification_is_invoked_again(cloud: Cloud, function: Any) -> None:
+    bucket = cloud.name("bucket")
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    source = f"""
+        import boto3
+        def handler(event, context):
+            s3 = boto3.client("s3")
+            tries = len(s3.list_objects_v2(Bucket="{bucket}").get("Contents", []))
+            s3.put_object(Bucket="{bucket}", Key=str(tries), Body=event["Records"][0]["Sns"]["Message"])
+            assert tries
+    """
+    arn = function(source, ("s3:PutObject", f"arn:aws:s3:::{bucket}/*"), ("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
+    sns = cloud.client("sns")
+    topic = sns.create_topic(Name=cloud.name("topic"))["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=arn)
+    sns.publish(TopicArn=topic, Message="what happened")
+
+    def tries() -> list[str]:
+        return [one["Key"] for one in cloud.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+    wait_until(lambda: tries() == ["0", "1"], what="a second try")
+    body = cloud.client("s3").get_object(Bucket=bucket, Key="1")["Body"].read()
+    assert body == b"what happened"
