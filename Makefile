@@ -36,7 +36,7 @@ test-fast: $(ready_dev) ## The unit tests alone
 test-conformance: $(ready_dev) ## Whether the laptop cloud does as AWS does
 	$(pytest) $(two_at_a_time) tests/conformance
 
-test-faults: $(ready_dev) ## The cloud and its processes killed at every moment of the loop; half an hour
+test-faults: $(ready_dev) ## Every call fails once, processes die, the disk is full, versions misbehave; two hours
 	$(pytest) -m faults
 
 SECONDS := 300

@@ -35,7 +35,7 @@ from laptop.ministack_patches import (
     installation,
     local_sagemaker,
 )
-from laptop.ministack_patches.durability import KEEPER
+from laptop.ministack_patches.keeper import KEEPER
 from laptop.sagemaker.service import SageMaker
 
 Scope = MutableMapping[str, Any]

@@ -1,9 +1,9 @@
 """Versions of every kind are deployed while pictures come in, good ones and malformed ones: who notices?
 
 The load is 60 % of what the endpoint was measured to answer. No valid request fails but those that are in flight on a
-process which dies, and on a version that fails as many as it takes to ring the alarm; the right version serves at the
-end; each cause brings one alert. Every version is made of one that was really trained, with another card; see
-training_container/tests/stub_container.py.
+process which dies, and on a version that fails as many as it takes to ring the alarm and those that come until its
+metric is published; the right version serves at the end; each cause brings one alert. Every version is made of one that
+was really trained, with another card; see training_container/tests/stub_container.py.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ PARAMETERS = {
     "DriftRate": "rate(1 day)",
 }
 ALARM_THRESHOLD = 3  # answers of 5xx in a minute; template.yaml
+UNTIL_ALARM_SECONDS = 2.0  # from an answer to the alarm and to the end of the canary's traffic
+HELD_BY_A_FLEET = 2 * 2 * (1 + 8)  # requests: instances, their threads, and those that wait for each
 SHARE = 0.6  # of what was measured
 
 
@@ -166,10 +168,13 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
 
 
 @pytest.fixture
-def under_load(field: Field) -> Callable[[Callable[[], None]], tuple[Counter[str], Counter[str]]]:
-    """Runs something while pictures come in, and a while before and after: what valid and malformed ones got."""
+def under_load(field: Field) -> Callable[[Callable[[], None]], int]:
+    """Runs something while pictures come in, and a while before and after; returns how many requests failed.
 
-    def run(action: Callable[[], None]) -> tuple[Counter[str], Counter[str]]:
+    What is malformed may be a picture still, and then is answered or fails like any other.
+    """
+
+    def run(action: Callable[[], None]) -> int:
         with field.load() as load:
             field.loop.wait("answers", lambda: len(load.answers) > 20)
             action()
@@ -177,44 +182,39 @@ def under_load(field: Field) -> Callable[[Callable[[], None]], tuple[Counter[str
             field.loop.wait("more answers", lambda: len(load.answers) > seen + 50)
         valid, malformed = load.since(0)
         print(f"{field.rate:.1f} a second; valid {dict(valid)}, malformed {dict(malformed)}")
-        assert set(malformed) <= {"200", "400", "413"}, malformed
-        return valid, malformed
+        answered = sum(malformed[status] for status in ("200", "400", "413"))
+        return valid.total() - valid["200"] + malformed.total() - answered
 
     return run
 
 
-def failed(valid: Counter[str]) -> int:
-    return valid.total() - valid["200"]
-
-
 def test_a_good_version_goes_out_without_a_failed_request(field: Field, under_load: Any) -> None:
     known = field.keys()
-    valid, _ = under_load(lambda: field.deploy("", "deployed"))
-    assert failed(valid) == 0
+    assert under_load(lambda: field.deploy("", "deployed")) == 0
     assert field.champion == len(field.loop.packages())
     assert field.alerts(known) == {"deployed": 1}
 
 
 @pytest.mark.parametrize(
-    ("behavior", "card", "most"),
+    ("behavior", "card", "fails"),
     [
-        ("crashes", {}, 0),
-        ("blind", {"confidence_default": 1.0}, 0),
-        ("wrong classes", {"categories": ["sheep"]}, 0),
-        ("slow", {}, 0),
-        ("fails", {}, ALARM_THRESHOLD),
+        ("crashes", {}, False),
+        ("blind", {"confidence_default": 1.0}, False),
+        ("wrong classes", {"categories": ["sheep"]}, False),
+        ("slow", {}, True),  # it refuses what it cannot answer soon
+        ("fails", {}, True),
     ],
 )
 def test_a_bad_version_does_not_stay(
-    field: Field, under_load: Any, behavior: str, card: dict[str, Any], most: int
+    field: Field, under_load: Any, behavior: str, card: dict[str, Any], fails: bool
 ) -> None:
     known, champion = field.keys(), field.champion
-    valid, _ = under_load(lambda: field.deploy(behavior, "deployment-failed", **card))
+    failed = under_load(lambda: field.deploy(behavior, "deployment-failed", **card))
+    assert failed <= (ALARM_THRESHOLD + field.rate / 2 * UNTIL_ALARM_SECONDS + HELD_BY_A_FLEET if fails else 0)
     assert field.champion == champion
     assert field.alerts(known) == {"deployment-failed": 1}
     newest = field._describe(field.loop.packages()[0]["ModelPackageArn"])
     assert newest["ModelApprovalStatus"] == "Rejected"
-    assert failed(valid) <= most
 
 
 def test_a_hung_instance_is_taken_out(field: Field, under_load: Any) -> None:
@@ -227,9 +227,8 @@ def test_a_hung_instance_is_taken_out(field: Field, under_load: Any) -> None:
             "another instance", lambda: not psutil.pid_exists(before[0].pid) and len(field.instances()) == len(before)
         )
 
-    valid, _ = under_load(hang)
+    assert under_load(hang) <= HELD_BY_A_FLEET / 2 + field.rate * 2  # those that it had taken before it was missed
     assert field.champion == champion
-    assert failed(valid) <= field.rate * 10  # those that it had taken before it was missed
     assert field.alerts(known) == {}
 
 

@@ -106,7 +106,9 @@ class Loop:
     def packages(self) -> list[dict[str, Any]]:
         """Summaries of the stack's model packages, newest first."""
         return self.cloud.client("sagemaker").list_model_packages(
-            ModelPackageGroupName=self.cloud.outputs["ModelPackageGroupName"], MaxResults=100
+            ModelPackageGroupName=self.cloud.outputs["ModelPackageGroupName"],
+            SortOrder="Descending",
+            MaxResults=100,
         )["ModelPackageSummaryList"]
 
     def executions(self, machine: str, status: str | None = None) -> list[snapshot.Execution]:

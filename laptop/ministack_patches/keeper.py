@@ -1,0 +1,344 @@
+"""What the cloud acknowledged is kept, however its process ends.
+
+MiniStack saves its state at a clean stop only. Here it is written down as it changes (:mod:`laptop.journal`):
+
+- a write to a table before it is done, and an execution's history event by event;
+- what was set up (stacks, functions, roles, queues, rules, alarms, …) before the request that did it is answered,
+  except while a stack is being made or changed: its parts belong together, and after a kill the deployment begins
+  again;
+- messages that the cloud itself puts into queues a second later: one that is lost is one that the sweep makes up for;
+- metrics and logs ten seconds later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ministack import app
+from ministack.core import persistence, responses
+from ministack.services import cloudformation, cloudwatch, dynamodb, stepfunctions
+
+from laptop.database import DatabaseBroken, NotStored, set_aside
+from laptop.documents import Document
+from laptop.journal import Journal, LoggedRequest
+from laptop.ministack_patches.patching import Original
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+FILE = "cloud.sqlite"
+_COMPACT = 5000  # requests that are logged before a snapshot of the tables takes their place
+_SECONDS = 1.0  # between snapshots of what may be written a moment later
+_READS = ("Describe", "List", "Get", "BatchGet", "Query", "Scan", "Receive", "Test", "Lookup", "Filter", "Validate")
+# What has a journal of its own, or may be lost with the last second.
+_LATER = {"dynamodb", "logs", "sagemaker", "sts"}
+_LATER_OPERATIONS = {
+    "StartExecution",
+    "StopExecution",
+    "PutEvents",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "PutMetricData",
+}
+_TELEMETRY = {"cloudwatch:metrics", "cloudwatch_logs"}
+_TELEMETRY_SECONDS = 10.0
+
+
+class Keeper:
+    """Writes the emulator's state to a journal, and brings it back."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        """What the last start found to put right, in sentences."""
+        self._journal: Journal | None = None
+        self._written: dict[str, str] = {}  # digest of each snapshot
+        self._changed = threading.Event()
+        self._stopping = threading.Event()
+        self._writing = threading.Lock()
+        self._tables = threading.RLock()  # requests to tables are logged in the order in which they are done
+        self._inside = threading.local()
+        self._logged = 0
+        self._since_snapshot = 0
+        self._histories: dict[str, int] = {}  # events of each execution that are written down
+        self._histories_lock = threading.Lock()
+        self._replaying = False
+        self._known_tables: frozenset[object] = frozenset()
+        self._telemetry_written = 0.0
+
+    @property
+    def journal(self) -> Journal:
+        """Opened at the first use, in the folder that MiniStack keeps its state in."""
+        if self._journal is None:
+            self._journal = Journal(Path(persistence.STATE_DIR) / FILE)
+        return self._journal
+
+    def _set_aside(self, reason: DatabaseBroken) -> None:
+        """Begin with an empty journal; the one that cannot be read stays for who wants to look into it."""
+        if self._journal is not None:
+            self._journal.close()
+        broken = set_aside(Path(persistence.STATE_DIR) / FILE)
+        self._journal = None
+        self.found.append(f"{reason}. It was set aside as {broken.name}, and the cloud begins without what was in it.")
+
+    # ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def touch(self) -> None:
+        """Something changed that may be written down a moment later."""
+        self._changed.set()
+
+    def guard(self, scope: Message, send: Send) -> Send:
+        """A `send` that answers a request once what it changed is written down, and else that it failed."""
+        if not _writes(scope):
+            return send
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._changed.set()
+                if _at_once(scope):
+                    try:
+                        await asyncio.to_thread(self.write_snapshots)
+                    except OSError as error:
+                        log.error("A change could not be written down: %s", error)
+                        message = {**message, "status": 500}
+            await send(message)
+
+        return sending
+
+    def write_snapshots(self, *, everything: bool = False) -> None:
+        """Write down what changed; nothing while a stack is in progress. Raises OSError: then all is as it was."""
+        with self._writing:
+            if _deploying():
+                return
+            self._changed.clear()
+            try:
+                self._write(everything=everything)
+            except BaseException:
+                self._changed.set()
+                raise
+
+    def _write(self, *, everything: bool) -> None:
+        tables_changed = self._table_names() != self._known_tables  # by a stack, which is no request to a table
+        everything = everything or tables_changed
+        now = time.monotonic()
+        telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
+        states = {
+            name: _serialized(get_state) for name, get_state in _states().items() if name not in _TELEMETRY or telemetry
+        }
+        with self._tables:
+            covered = None
+            if everything or self._since_snapshot >= _COMPACT:
+                states["dynamodb"] = _serialized(dynamodb.get_state)
+                covered = self._logged
+            digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in states.items()}
+            new = {name: states[name] for name, digest in digests.items() if self._written.get(name) != digest}
+            if new or covered is not None:
+                self.journal.put_snapshots(new, covered)
+            if covered is not None:
+                self._since_snapshot = 0
+            self._written |= digests
+            self._known_tables = self._table_names()
+        if telemetry:
+            self._telemetry_written = now
+
+    @staticmethod
+    def _table_names() -> frozenset[object]:
+        return frozenset(dynamodb._tables._data)
+
+    def start(self) -> None:
+        """Begin to write down a moment later what changes by itself."""
+        threading.Thread(target=self._write_later, name="journal", daemon=True).start()
+
+    def _write_later(self) -> None:
+        while not self._stopping.wait(_SECONDS):
+            if self._changed.is_set():
+                try:
+                    self.write_snapshots()
+                except OSError as error:
+                    log.error("The state could not be written down: %s", error)
+                except Exception:
+                    log.exception("The state could not be written down")
+
+    def stop(self) -> None:
+        """Write down everything and close. Raises OSError where that fails; the journal is as it was then."""
+        self._stopping.set()
+        try:
+            self.write_snapshots(everything=True)
+        finally:
+            self.journal.close()
+
+    # ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def change_table(self, operation: str, original: Original, request: Document) -> Any:
+        """Log a write to a table, then do it. One that cannot be logged is not done."""
+        if self._replaying or getattr(self._inside, "logged", False):  # part of a request that is logged
+            return original(request)
+        with self._tables:
+            context = {"account": responses.get_account_id(), "region": responses.get_region()}
+            try:
+                self._logged = self.journal.log(operation, {**context, "request": request})
+            except NotStored as error:
+                log.error("A write to a table was refused: %s", error)
+                return responses.error_response_json("InternalServerError", "The write could not be stored.", 500)
+            self._since_snapshot += 1
+            if self._since_snapshot >= _COMPACT:
+                self._changed.set()
+            self._inside.logged = True
+            try:
+                return original(request)
+            finally:
+                self._inside.logged = False
+
+    def _replay(self, logged: LoggedRequest) -> None:
+        responses.set_request_account_id(logged.request["account"])
+        responses.set_request_region(logged.request["region"])
+        getattr(dynamodb, logged.operation)(logged.request["request"])
+        self._logged = logged.number
+        self._since_snapshot += 1
+
+    # ── Executions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep_execution(self, record: Document) -> None:
+        """Write down an execution's record and the events that are new in its history."""
+        arn = record.get("executionArn")
+        if not arn or self._replaying:
+            return
+        with self._histories_lock:
+            known = self._histories.get(arn, 0)
+            events = list(record["events"])
+            header = {name: value for name, value in record.items() if name != "events"}
+            try:
+                self.journal.put_execution(
+                    arn, _plain(header), {n: _plain(events[n]) for n in range(known, len(events))}
+                )
+            except NotStored as error:
+                log.error("An execution's history could not be written down: %s", error)  # it is with its next event
+                return
+            self._histories[arn] = len(events)
+
+    # ── Start ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def load(self) -> None:
+        """Bring back what was written down; a journal that cannot be read is set aside. Raises NotStored."""
+        try:
+            self._bring_back()
+        except DatabaseBroken as reason:
+            self._set_aside(reason)
+            self._bring_back()
+
+    def _bring_back(self) -> None:
+        snapshots = self.journal.snapshots()
+        states = {name: json.loads(text, object_hook=persistence._json_object_hook) for name, text in snapshots.items()}
+        executions = self.journal.executions()
+        states.setdefault("cloudwatch", {}).update(states.pop("cloudwatch:metrics", {}))
+        kept = {arn: len(record["events"]) for arn, record in executions.items()}
+        self._replaying = True
+        try:
+            for name, module in app._state_map.items():
+                state = states.get(name)
+                if name == "stepfunctions" and (state or executions):
+                    state = {**(state or {}), "executions": executions}
+                if state:
+                    self._load(name, module, state)
+            requests = list(self.journal.requests())
+            for logged in requests:
+                self._replay(logged)
+        finally:
+            self._replaying = False
+        for arn, record in executions.items():
+            self._histories[arn] = len(record["events"])
+            if len(record["events"]) < kept[arn]:  # it begins again
+                self.journal.forget_events(arn, len(record["events"]))
+        self._written = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in snapshots.items()}
+        self._known_tables = self._table_names()
+        if requests:
+            self.found.append(f"{len(requests)} writes to tables since the last snapshot were done again.")
+
+    def _load(self, name: str, module: str, state: Document) -> None:
+        try:
+            app._get_module(module).load_persisted_state(state)
+        except Exception:
+            log.exception("The state of %s could not be restored", name)
+            self.found.append(f"The state of {name} could not be restored; it begins empty. The log has the reason.")
+
+
+KEEPER = Keeper()
+
+
+def _plain(document: Document) -> Document:
+    plain: Document = json.loads(json.dumps(document, default=persistence._json_default))
+    return plain
+
+
+def _serialized(get_state: Callable[[], Any]) -> str:
+    """A service's state as text. Other threads may change it meanwhile: then it is read again."""
+    for _ in range(100):
+        try:
+            return json.dumps(get_state(), default=persistence._json_default, ensure_ascii=False)
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
+    raise RuntimeError("a service's state changes too fast to be written down")
+
+
+def _states() -> dict[str, Callable[[], Any]]:
+    """What makes each service's state; without tables and executions, which are written down one by one."""
+    states = {name: make for name, make in app._build_persistence_save_dict().items() if name != "dynamodb"}
+    states["stepfunctions"] = lambda: {
+        "state_machines": stepfunctions._state_machines,
+        "tags": stepfunctions._tags,
+        "activities": stepfunctions._activities,
+        "state_machine_versions": stepfunctions._state_machine_versions,
+        "state_machine_aliases": stepfunctions._state_machine_aliases,
+        "map_runs": stepfunctions._map_runs,
+    }
+    states["cloudwatch"] = lambda: {
+        "alarms": cloudwatch._alarms,
+        "composite_alarms": cloudwatch._composite_alarms,
+        "composite_triggers": cloudwatch._composite_triggers,
+        "dashboards": cloudwatch._dashboards,
+        "resource_tags": cloudwatch._resource_tags,
+    }
+    states["cloudwatch:metrics"] = lambda: {
+        "metrics": cloudwatch._metrics,
+        "alarm_history": cloudwatch._alarm_history,
+    }
+    return states
+
+
+def _deploying() -> bool:
+    return any(
+        str(stack["StackStatus"]).endswith("IN_PROGRESS") for stack in list(cloudformation._stacks._data.values())
+    )
+
+
+def _writes(scope: Message) -> bool:
+    return str(scope["method"]) not in ("GET", "HEAD", "OPTIONS")
+
+
+def _at_once(scope: Message) -> bool:
+    """Whether an answer has to wait for a snapshot."""
+    headers = dict(scope["headers"])
+    service = _service(headers.get(b"authorization", b""))
+    # The target of the JSON protocols, or the end of the path of RPC v2 and REST.
+    target = headers.get(b"x-amz-target", b"").rpartition(b".")[2].decode("latin-1")
+    operation = target or str(scope["path"]).rpartition("/")[2]
+    if service in _LATER or operation in _LATER_OPERATIONS or operation.startswith(_READS):
+        return False
+    if service == "s3":  # objects are files; what is set on a bucket is not
+        return "/" not in str(scope["path"]).strip("/")
+    return operation != "invocations"
+
+
+def _service(authorization: bytes) -> str:
+    scope = authorization.partition(b"Credential=")[2].partition(b",")[0].split(b"/")
+    return scope[3].decode("latin-1") if len(scope) == 5 else ""
