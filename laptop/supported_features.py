@@ -240,6 +240,7 @@ INTEGRATIONS = {
     "sns:publish": "test_integrations.py::test_an_alert_keeps_its_attributes",
     "events:putEvents": "test_integrations.py::test_an_event_is_put",
     "states:startExecution": "test_integrations.py::test_a_machine_starts_another",
+    "states:startExecution.sync:2": "test_integrations.py::test_a_machine_waits_for_another",
     **dict.fromkeys(("dynamodb:getItem", "dynamodb:putItem", "dynamodb:updateItem", "dynamodb:deleteItem"), _LOCK),
     "sagemaker:createTrainingJob.sync": _TASKS + "test_a_training_job_runs_to_its_end",
     "sagemaker:createProcessingJob.sync": _TASKS + "test_a_processing_job_runs_to_its_end",

@@ -1,4 +1,4 @@
-"""Keep every alert of the topic in the bucket: monitoring/alerts/<yyyy>/<mm>/<dd>/<message id>.json."""
+"""Keep every alert of the topic in the bucket: monitoring/alerts/<yyyy>/<mm>/<dd>/<name>.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     for record in event["Records"]:
         document = archive_document(record["Sns"])
         logger.set_correlation_id(document["alert"].get("correlation_id") or document["message_id"])
-        uri = storage.write_json(archive_key(document["message_id"], document["published_at"]), document)
+        uri = storage.write_json(archive_key(document), document)
         logger.info("alert archived", uri=uri, event_name=document["alert"].get("event"))
         uris.append(uri)
     metrics.add_metric("AlertsArchived", MetricUnit.Count, len(uris))

@@ -13,7 +13,10 @@ from skyloop.documents import JsonObject, PublishAlertRequest, PublishAlertRespo
 
 @observed
 def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
-    """A PublishAlertRequest in, a PublishAlertResponse out. A repeated call publishes again: twice beats never."""
+    """A PublishAlertRequest in, a PublishAlertResponse out. A repeated call publishes again, for twice beats never.
+
+    Mails may come twice then; the archive keeps one.
+    """
     request, settings = PublishAlertRequest.model_validate(event), Settings.from_environment()
     logger.set_correlation_id(request.correlation_id)
     alert = alert_from_request(request, settings.stage)

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _SAGEMAKER = "sagemaker.amazonaws.com"
 # Developer guide, "How Step Functions generates IAM policies for integrated services": the managed rule of each .sync.
 _MANAGED_RULES = {job: f"StepFunctionsGetEventsForSageMaker{job}sRule" for job in JOBS}
+_NESTED_RULE = "StepFunctionsGetEventsForStepFunctionsExecutionRule"
 # What Step Functions calls the error of a refused call, by integration.
 _DENIED = {
     "lambda": "Lambda.AWSLambdaException",
@@ -197,7 +198,13 @@ def _needs(resource: str, arguments: Document) -> list[Need]:
         queue = str(arguments.get("QueueUrl", "")).rpartition("/")[2]
         return [("sqs:SendMessage", f"arn:aws:sqs:{region}:{account}:{queue}", {}, denied)]
     if service == "states":
-        return [("states:StartExecution", arguments.get("StateMachineArn", "*"), {}, denied)]
+        machine = str(arguments.get("StateMachineArn", "*"))
+        needs: list[Need] = [("states:StartExecution", machine, {}, denied)]
+        if pattern:
+            started = f"{machine.replace(':stateMachine:', ':execution:')}:{arguments.get('Name', '*')}"
+            needs += [(f"states:{verb}Execution", started, {}, denied) for verb in ("Describe", "Stop")]
+            needs += _rule_needs(_NESTED_RULE, region, account, denied)
+        return needs
     if service == "sagemaker":
         return _sagemaker_needs(name, arguments, region, account, denied, sync=bool(pattern))
     return _request_needs(service, service, name, arguments, region, account, denied)
@@ -244,9 +251,14 @@ def _sagemaker_needs(
     if sync:
         job = operation.removeprefix("Create")
         needs += [(f"sagemaker:{verb}{job}", arn, {}, denied) for verb in ("Describe", "Stop")]
-        rule = f"arn:aws:events:{region}:{account}:rule/{_MANAGED_RULES[job]}"
-        needs += [(f"events:{verb}", rule, {}, denied) for verb in ("PutTargets", "PutRule", "DescribeRule")]
+        needs += _rule_needs(_MANAGED_RULES[job], region, account, denied)
     return needs
+
+
+def _rule_needs(rule: str, region: str, account: str, denied: str) -> list[Need]:
+    """What Step Functions does to hear of the end of what a `.sync` started."""
+    arn = f"arn:aws:events:{region}:{account}:rule/{rule}"
+    return [(f"events:{verb}", arn, {}, denied) for verb in ("PutTargets", "PutRule", "DescribeRule")]
 
 
 def passed_roles(request: Document) -> list[str]:

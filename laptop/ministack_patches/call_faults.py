@@ -32,6 +32,7 @@ _TASK_ERRORS = {
     "dynamodb": ("DynamoDB.ProvisionedThroughputExceededException", "DynamoDB.InternalServerErrorException"),
     "sns": ("SNS.ThrottledException", "SNS.InternalErrorException"),
     "sagemaker": ("SageMaker.AmazonSageMakerException", "SageMaker.AmazonSageMakerException"),
+    "states": ("StepFunctions.AWSStepFunctionsException", "StepFunctions.AWSStepFunctionsException"),
 }
 
 

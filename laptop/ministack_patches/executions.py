@@ -31,10 +31,14 @@ _running: dict[str, Execution] = {}
 
 @dataclass(frozen=True)
 class Execution:
-    """The execution that a thread works for: its ARN, its machine's role, and a flag that is set once it has ended."""
+    """The execution that a thread works for: its ARN, its machine's role, and a flag that is set once it has ended.
+
+    `resumed` says that a stop of the cloud interrupted it, so that its first task may have begun before.
+    """
 
     arn: str
     role_arn: str
+    resumed: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -136,7 +140,7 @@ def _run_execution(original: Original, arn: str) -> None:
         return
     if _stopping.is_set():
         return
-    execution = Execution(arn, machine["roleArn"])
+    execution = Execution(arn, machine["roleArn"], resumed=RESUME in record)
     seconds = json.loads(machine["definition"]).get("TimeoutSeconds")
     context = contextvars.copy_context()
     timer = threading.Timer(seconds, lambda: context.run(_time_out, record, execution)) if seconds else None

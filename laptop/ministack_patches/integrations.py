@@ -9,7 +9,7 @@ from typing import Any
 from ministack.services import stepfunctions
 
 from laptop.documents import Document
-from laptop.ministack_patches.executions import failure, wait_for
+from laptop.ministack_patches.executions import CURRENT, failure, wait_for
 from laptop.ministack_patches.local_sagemaker import sagemaker
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker.core import errors, validation
@@ -158,6 +158,45 @@ def _start_execution(original: Original, resource: str, arguments: Any) -> Any:
     except stepfunctions._ExecutionError as error:
         name = error_name("stepfunctions", "StepFunctions", "AWSStepFunctionsException", error.error)
         raise failure(name, error.cause) from error
+
+
+@patch(
+    "services.stepfunctions:_invoke_nested_start_execution_sync",
+    because="MiniStack runs the other execution in the thread of this one, past every stop, and takes over its error",
+    proof="test_integrations.py::test_a_machine_waits_for_another",
+)
+def _wait_for_execution(original: Original, resource: str, arguments: Document) -> Document:
+    arn = _started(arguments)
+
+    def ended() -> Document | None:
+        record: Document = stepfunctions._executions[arn]
+        return record if record["status"] != "RUNNING" else None
+
+    record = wait_for(ended, stop=lambda: stepfunctions._stop_execution({"executionArn": arn}))
+    parsed = ("input", "output") if resource.endswith(".sync:2") else ()
+    members = ("executionArn", "input", "name", "output", "startDate", "stateMachineArn", "status", "stopDate")
+    described = {
+        name[0].upper() + name[1:]: json.loads(record[name]) if name in parsed else record[name]
+        for name in members
+        if record.get(name) is not None
+    }
+    if record["status"] != "SUCCEEDED":
+        why = {name.capitalize(): record[name] for name in ("error", "cause") if record.get(name)}
+        raise failure("States.TaskFailed", json.dumps({**described, **why}))
+    return described
+
+
+def _started(arguments: Document) -> str:
+    """Start an execution, or find the one that this state had started before the cloud was stopped; its ARN."""
+    try:
+        return str(stepfunctions._invoke_nested_start_execution("", arguments)["ExecutionArn"])
+    except stepfunctions._ExecutionError as error:
+        request, execution = stepfunctions._nested_start_execution_request(arguments), CURRENT.get()
+        arn = f"{request['stateMachineArn'].replace(':stateMachine:', ':execution:')}:{request.get('name')}"
+        known = stepfunctions._executions.get(arn)
+        if execution and execution.resumed and known and known["input"] == request["input"]:
+            return arn
+        raise error
 
 
 @patch(

@@ -57,7 +57,7 @@ SETTINGS = {
     "RollbackWindowHours": "24",
     **{
         f"{name}StateMachineArn": f"arn:aws:states:us-east-1:123456789012:stateMachine:skyloop-dev-{name.lower()}"
-        for name in ("Label", "Retrain", "Deploy", "Rollback")
+        for name in ("Label", "Retrain", "Deploy", "Rollback", "MoveEndpoint")
     },
     **{
         f"{name}Arn": f"arn:aws:lambda:us-east-1:123456789012:function:{name}"
@@ -82,6 +82,8 @@ SERVICES = {
     "sns": "sns",
     "lambda": "lambda",
     "sfn": "stepfunctions",
+    "states": "stepfunctions",
+    "stepfunctions": "stepfunctions",
     "cloudwatch": "cloudwatch",
     "applicationautoscaling": "application-autoscaling",
     "s3": "s3",
@@ -117,9 +119,11 @@ def accepted(service: str, operation: str, arguments: wiring.JSON) -> None:
 
 def accepted_by_task(resource: str, arguments: wiring.JSON) -> None:
     """Fail unless the service of an integration takes these arguments."""
-    service, action = re.fullmatch(r"arn:aws:states:::(?:aws-sdk:)?(\w+):(\w+)(?:\.sync)?", resource).groups()
-    if service == "sfn":  # Step Functions capitalizes what its own API does not
+    service, action = re.fullmatch(r"arn:aws:states:::(?:aws-sdk:)?(\w+):(\w+)(?:\.sync(?::2)?)?", resource).groups()
+    if service in ("sfn", "states"):  # Step Functions capitalizes what its own API does not
         arguments = {name[0].lower() + name[1:]: value for name, value in arguments.items()}
+    if service == "states":  # and makes JSON of an input
+        arguments = {**arguments, "input": json.dumps(arguments["input"])}
     if service == "lambda":  # and makes JSON of a payload
         arguments = {**arguments, "Payload": json.dumps(arguments["Payload"]).encode()}
     accepted(SERVICES[service], action[0].upper() + action[1:], arguments)

@@ -184,13 +184,23 @@ VARIABLES: dict[str, wiring.JSON] = {
         "leaving": False,
         "serving_version": 1,
         "previous": "skyloop-dev-v1",
-        "refused": {},
         "scaling": {},
         "trouble": ERROR,
         "restored": False,
+        "move": "in-service",
         "smoke": {"passed": False, "summary": "2 of 5 answers differ"},
+    },
+    "move_endpoint": {
+        "config": "skyloop-dev-v2",
+        "strategy": "CANARY",
+        "instances": 2,
+        "correlation_id": "flight-7",
+        "outcome": "in-service",
+        "error": ERROR,
+        "endpoint": ENDPOINT,
         "guarded": "skyloop-dev-v2",
-        "unguarded": {},
+        "refused": ERROR,
+        "unguarded": ERROR,
         "alarms": ALARMS,
     },
     "rollback": {
@@ -200,15 +210,13 @@ VARIABLES: dict[str, wiring.JSON] = {
         "judged": "skyloop-dev-v2",
         "before_update": "",
         "deployed_at": 1763892000000,
-        "guarded": "skyloop-dev-v1",
-        "alarms": ALARMS,
+        "move": "in-service",
         "last_good": RECORD,
         "endpoint": ENDPOINT,
         "bad": "skyloop-dev-v2",
         "bad_package_arn": f"{PACKAGES}/2",
         "target": "skyloop-dev-v1",
         "target_package_arn": f"{PACKAGES}/1",
-        "refused": ERROR,
     },
     "sweep": {
         **COMMON,
@@ -264,8 +272,14 @@ INPUTS: dict[str, Any] = {
     "retrain.Begin": {"labeling_job_name": JOB},
     "deploy.Begin": {"model_package_arn": f"{PACKAGES}/2"},
     "rollback.Begin": {"reason": "by hand", "since": "2026-11-23T10:00:00Z", "config": "skyloop-dev-v2"},
-    **dict.fromkeys(("deploy.PointAlarms/PointAlarm", "rollback.PointAlarms/PointAlarm"), ALARMS[1]),
-    **dict.fromkeys(("deploy.PointAlarms/ResetAlarm", "rollback.PointAlarms/ResetAlarm"), ALARMS[1]["AlarmName"]),
+    "move_endpoint.Begin": {
+        "config": "skyloop-dev-v2",
+        "strategy": "CANARY",
+        "instances": 2,
+        "correlation_id": "flight-7",
+    },
+    "move_endpoint.PointAlarms/PointAlarm": ALARMS[1],
+    "move_endpoint.PointAlarms/ResetAlarm": ALARMS[1]["AlarmName"],
     "retrain.ConvertLabels/ConvertBatch": {
         "job_name": JOB,
         "label_attribute_name": "boxes",
@@ -277,18 +291,23 @@ INPUTS: dict[str, Any] = {
     "sweep.StartMissedWork/FindExecution": MISSED,
     "sweep.StartMissedWork/StartExecution": MISSED,
 }
+MOVED = {"Output": {"outcome": "in-service", "error": {}, "endpoint": ENDPOINT}}
 RESULTS: dict[str, Any] = {
-    **{name: {"MetricAlarms": ALARMS} for name in ("deploy.ReadAlarms", "rollback.ReadAlarms")},
+    "move_endpoint.ReadAlarms": {"MetricAlarms": ALARMS},
     **dict.fromkeys(
-        ("deploy.DescribeEndpoint", "deploy.WatchEndpoint", "deploy.WatchRestore", "deploy.ConfirmEndpoint"), ENDPOINT
+        (
+            *("deploy.DescribeEndpoint", "deploy.ConfirmEndpoint"),
+            *("rollback.DescribeEndpoint", "move_endpoint.WatchEndpoint"),
+        ),
+        ENDPOINT,
     ),
-    **dict.fromkeys(("rollback.DescribeEndpoint", "rollback.WatchEndpoint"), ENDPOINT),
+    **dict.fromkeys(("deploy.MoveEndpoint", "deploy.RestorePrevious", "rollback.MoveEndpoint"), MOVED),
     **dict.fromkeys(
         ("deploy.ReadLastGood", "rollback.ReadLastGood", "sweep.ReadLastGood", "retrain.FindChampion"), RECORDED
     ),
     **{
         f"{machine}.PublishAlert": {"Payload": {"message_id": "m-1", "why": "X: Rate exceeded"}}
-        for machine in wiring.MACHINES
+        for machine in wiring.ANNOUNCING
     },
     "deploy.DescribePackage": {
         "ModelApprovalStatus": "Approved",

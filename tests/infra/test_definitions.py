@@ -29,6 +29,7 @@ OPTIMIZED = {
     "dynamodb:putItem",
     "dynamodb:updateItem",
     "dynamodb:deleteItem",
+    "states:startExecution.sync:2",
     "sagemaker:createLabelingJob",
     "sagemaker:createTrainingJob.sync",
     "sagemaker:createProcessingJob.sync",
@@ -54,7 +55,9 @@ def test_definition_substitutions_are_those_that_the_definition_names(name: str)
     text = (wiring.ROOT / "statemachines" / f"{name}.asl.yaml").read_text(encoding="utf-8")
     named = set(re.findall(r"\$\{(\w+)\}", text))
     given = set(
-        wiring.resources("AWS::Serverless::StateMachine")[f"{name.title()}StateMachine"]["DefinitionSubstitutions"]
+        wiring.resources("AWS::Serverless::StateMachine")[f"{wiring.logical(name)}StateMachine"][
+            "DefinitionSubstitutions"
+        ]
     )
     assert named == given
 
@@ -102,13 +105,15 @@ def test_integration_exists_and_its_arguments_fit_the_service(name: str, path: s
         # One expression makes them all: test_every_expression.py evaluates it and checks what it makes.
         assert arguments.startswith("{%")
         return
+    if ":states:startExecution" in state["Resource"]:  # which makes JSON of an input
+        arguments = {**arguments, "Input": json.dumps(arguments["Input"])}
     problems = fit(arguments, shape, action, capitalized=service == "stepfunctions")
     assert problems == []
 
 
 def _called(resource: str) -> tuple[str, str]:
     """(botocore service, operation) of an integration ARN; asserts that Step Functions has it."""
-    match = re.fullmatch(r"arn:aws:states:::(aws-sdk:)?(\w+):(\w+)(\.sync)?", resource)
+    match = re.fullmatch(r"arn:aws:states:::(aws-sdk:)?(\w+):(\w+)(\.sync(?::2)?)?", resource)
     assert match, resource
     sdk, service, action, sync = match.groups()
     if not sdk:
@@ -258,7 +263,7 @@ def test_everything_that_can_fail_is_limited_and_caught(name: str) -> None:
     assert problems == []
 
 
-@pytest.mark.parametrize("name", wiring.MACHINES)
+@pytest.mark.parametrize("name", wiring.ANNOUNCING)
 def test_every_caught_error_leads_to_the_one_alert_and_a_failed_end(name: str) -> None:
     """Follow every catch: it reaches PublishAlert, or a state that finds that all is well (it exists, it is known)."""
     top = wiring.machine(name)["States"]
@@ -275,7 +280,7 @@ def test_every_caught_error_leads_to_the_one_alert_and_a_failed_end(name: str) -
 
 @pytest.mark.parametrize("state", ["PublishAlert", "PublishAlertDirectly", "CheckOutcome", "Done", "Failed"])
 def test_alerts_are_published_in_the_same_way_by_every_machine(state: str) -> None:
-    told = [wiring.machine(name)["States"][state] for name in wiring.MACHINES if name != "route"]
+    told = [wiring.machine(name)["States"][state] for name in wiring.ANNOUNCING if name != "route"]
     assert all(other == told[0] for other in told)
     if state.startswith("PublishAlert"):
         # Route has the same state, but goes on to its one end: what it reports is not a failure of its own.

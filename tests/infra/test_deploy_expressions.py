@@ -8,51 +8,13 @@ from typing import Any
 import pytest
 
 from tests.infra import wiring
-from tests.infra.expressions import SETTINGS, accepted, run, state, which
-from tests.infra.samples import ALARMS, ERROR, RECORD, RECORDED, VARIABLES
+from tests.infra.expressions import run, state, which
+from tests.infra.samples import ERROR, RECORD, RECORDED, VARIABLES
 
 
 def fleet(instances: int) -> wiring.JSON:
     """An endpoint's description with so many instances."""
     return {"ProductionVariants": [{"DesiredInstanceCount": instances}]}
-
-
-@pytest.mark.parametrize(
-    ("instances", "least", "most", "kind"),
-    [
-        # Without autoscaling the new config says how large the fleet is to be, whatever it is now.
-        (1, 1, 1, "ALL_AT_ONCE"),
-        (1, 2, 2, "CANARY"),
-        (2, 1, 1, "ALL_AT_ONCE"),
-        # With it, what it has made of the fleet is kept.
-        (1, 1, 4, "ALL_AT_ONCE"),
-        (3, 1, 4, "CANARY"),
-    ],
-)
-def test_update_is_a_canary_where_half_the_fleet_is_an_instance(
-    instances: int, least: int, most: int, kind: str
-) -> None:
-    variables = {"endpoint": fleet(instances), "config": "skyloop-dev-v2"}
-    settings = {"EndpointInstanceCount": str(least), "EndpointMaxInstanceCount": str(most)}
-    arguments = run(state("deploy", "UpdateEndpoint", **settings)["Arguments"], variables)
-    assert arguments.get("RetainAllVariantProperties", False) is (most > least)
-    accepted("sagemaker", "UpdateEndpoint", arguments)
-    policy = arguments["DeploymentConfig"]["BlueGreenUpdatePolicy"]
-    routing = policy["TrafficRoutingConfiguration"]
-    assert routing["Type"] == kind
-    assert routing["WaitIntervalInSeconds"] == (300 if kind == "CANARY" else 0)
-    assert routing.get("CanarySize") == ({"Type": "CAPACITY_PERCENT", "Value": 25} if kind == "CANARY" else None)
-    waits = routing["WaitIntervalInSeconds"] + policy["TerminationWaitInSeconds"]
-    assert policy["MaximumExecutionTimeoutInSeconds"] >= max(600, waits)
-    alarms = arguments["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
-    assert [alarm["AlarmName"] for alarm in alarms] == [SETTINGS["ErrorAlarmName"], SETTINGS["LatencyAlarmName"]]
-
-
-@pytest.mark.parametrize("bake", ["0", "3600"])
-def test_every_bake_time_that_the_template_takes_fits(bake: str) -> None:
-    variables = {"endpoint": fleet(2), "config": "skyloop-dev-v2"}
-    update = state("deploy", "UpdateEndpoint", BakeSeconds=bake, EndpointMaxInstanceCount="2")
-    accepted("sagemaker", "UpdateEndpoint", run(update["Arguments"], variables))
 
 
 @pytest.mark.parametrize(
@@ -108,30 +70,49 @@ def test_deployment_of_version_2(status: str, config: str, last_good: str, force
 
 
 @pytest.mark.parametrize(
-    ("status", "config", "previous", "goes"),
+    ("outcome", "previous", "goes", "failed"),
     [
-        ("Updating", "skyloop-dev-v1", "skyloop-dev-v1", "WaitForUpdate"),
-        ("RollingBack", "skyloop-dev-v2", "skyloop-dev-v1", "WaitForUpdate"),
-        ("InService", "skyloop-dev-v2", "skyloop-dev-v1", "SmokeTest"),
-        # A rollback looks like success.
-        ("InService", "skyloop-dev-v1", "skyloop-dev-v1", "RejectPackage"),
-        ("Failed", "skyloop-dev-v2", "", "DeleteFirstEndpoint"),
-        ("Failed", "skyloop-dev-v2", "skyloop-dev-v1", "EndpointBroken"),
-        ("UpdateRollbackFailed", "skyloop-dev-v2", "skyloop-dev-v1", "EndpointBroken"),
+        ("in-service", "skyloop-dev-v1", "SmokeTest", None),
+        ("rolled-back", "skyloop-dev-v1", "RejectPackage", "RolledBack"),
+        # What could not even begin is not the package's fault.
+        ("unguarded", "skyloop-dev-v1", "DescribeFailure", "Unguarded"),
+        ("refused", "skyloop-dev-v1", "DescribeFailure", "Refused"),
+        ("failed", "", "DeleteFirstEndpoint", "FirstEndpoint"),
+        ("failed", "skyloop-dev-v1", "DescribeFailure", "EndpointBroken"),
+        ("unknown", "skyloop-dev-v1", "MoveUnknown", None),
     ],
 )
-def test_how_a_deployment_ends(status: str, config: str, previous: str, goes: str) -> None:
+def test_how_a_deployment_ends(outcome: str, previous: str, goes: str, failed: str | None) -> None:
+    variables = {"move": outcome, "previous": previous}
+    assert which("deploy", "CheckMove", variables) == goes
+    rule = [one for one in state("deploy", "CheckMove")["Choices"] if run(one["Condition"], variables)][:1]
+    assert [one.get("Assign", {}).get("failed") for one in rule] == ([] if goes == "MoveUnknown" else [failed])
+
+
+def test_sagemaker_has_restored_what_it_rolled_back() -> None:
+    variables = {"endpoint": {"EndpointConfigName": "skyloop-dev-v1"}, "previous": "skyloop-dev-v1"}
+    assert which("deploy", "CheckPrevious", variables) == "DescribeFailure"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_there_is_is_moved_with_its_fleet(there: bool) -> None:
+    endpoint = {"ProductionVariants": [{"DesiredInstanceCount": 3}]} if there else {}
     variables = {
-        "endpoint": {"EndpointStatus": status, "EndpointConfigName": config},
-        "config": "skyloop-dev-v2",
-        "previous": previous,
-        "refused": {},
-    }
-    assert which("deploy", "CheckEndpoint", variables) == goes
-    if goes == "RejectPackage":
-        # What SageMaker would not even begin is not the package's fault.
-        assert which("deploy", "CheckEndpoint", {**variables, "refused": ERROR}) == "GuardPrevious"
-        assert which("deploy", "CheckPrevious", variables) == "GuardPrevious"
+        "config": "skyloop-dev-v2", "endpoint_there": there, "endpoint": endpoint, "correlation_id": "f",
+    }  # fmt: skip
+    given = run(state("deploy", "MoveEndpoint")["Arguments"], variables)["Input"]
+    assert (given["strategy"], given["instances"]) == (("CANARY", 3) if there else ("CREATE", 0))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "trouble"), [("in-service", {}), *((name, ERROR) for name in ("rolled-back", "refused", "failed"))]
+)
+def test_what_a_restore_comes_to(outcome: str, trouble: wiring.JSON) -> None:
+    result = {"Output": {"outcome": outcome, "error": trouble, "endpoint": {}}}
+    assigned = run(state("deploy", "RestorePrevious")["Assign"], result=result)
+    assert assigned == {"trouble": trouble}
+    goes = "RestoreFailed" if trouble else "DescribeFailure"
+    assert which("deploy", "CheckRestore", assigned) == goes
 
 
 @pytest.mark.parametrize(("previous", "goes"), [("", "DeleteFirstEndpoint"), ("skyloop-dev-v1", "RestorePrevious")])
@@ -221,7 +202,11 @@ def test_what_was_never_recorded_is_empty(machine: str) -> None:
 @pytest.mark.parametrize(
     ("previous", "trouble", "says"),
     [
-        ("skyloop-dev-v1", {}, ["NOT restored: the endpoint is Failed on skyloop-dev-v2", "restores skyloop-dev-v1"]),
+        (
+            "skyloop-dev-v1",
+            {"Error": "EndpointFailed", "Cause": "no capacity"},
+            ["NOT restored (EndpointFailed: no capacity)", "restores skyloop-dev-v1"],
+        ),
         ("skyloop-dev-v1", ERROR, ["NOT restored (SageMaker.SageMakerException", "skyloop-dev-v2 may still serve"]),
         ("", ERROR, ["Nothing served before, so delete it by hand."]),
     ],
@@ -254,26 +239,6 @@ def test_an_alert_does_not_claim_a_restore_that_failed(previous: str, trouble: w
 def test_a_rollback_during_the_smoke_test_wins(status: str, config: str, goes: str) -> None:
     variables = {"config": "skyloop-dev-v2", "endpoint": {"EndpointStatus": status, "EndpointConfigName": config}}
     assert which("deploy", "CheckStillDeployed", variables) == goes
-
-
-@pytest.mark.parametrize("machine", ["deploy", "rollback"])
-@pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm["MetricName"])
-def test_alarms_judge_one_config_by_what_the_template_says(machine: str, alarm: wiring.JSON) -> None:
-    point = state(machine, "PointAlarms")["ItemProcessor"]["States"]["PointAlarm"]
-    arguments = run(point["Arguments"], {"guarded": "skyloop-dev-v7"}, input=alarm)
-    accepted("cloudwatch", "PutMetricAlarm", arguments)
-    dimensions = {pair["Name"]: pair["Value"] for pair in arguments.pop("Dimensions")}
-    assert dimensions == {
-        "EndpointName": "skyloop-dev", "VariantName": "primary", "EndpointConfigName": "skyloop-dev-v7",
-    }  # fmt: skip
-    assert arguments == {key: value for key, value in alarm.items() if key in arguments}
-    assert {"Threshold", "Period", "EvaluationPeriods", "TreatMissingData"} <= arguments.keys()
-
-
-def test_nothing_goes_into_service_without_alarms() -> None:
-    variables = {"config": "skyloop-dev-v2", "guarded": "skyloop-dev-v2"}
-    assert which("deploy", "CheckGuarded", variables) == "CheckCreateOrUpdate"
-    assert which("deploy", "CheckGuarded", {**variables, "guarded": "skyloop-dev-v1"}) == "DescribeFailure"
 
 
 def test_a_smoke_test_that_could_not_be_made_rejects_nothing() -> None:

@@ -45,7 +45,7 @@ def test_no_wait_outgrows_the_history(machine: str, name: str, poll: str) -> Non
     assert looks < limit
 
 
-@pytest.mark.parametrize("machine", wiring.MACHINES)
+@pytest.mark.parametrize("machine", wiring.ANNOUNCING)
 @pytest.mark.parametrize("why", [ERROR, {"Error": "States.Timeout"}, "No class is good enough."])
 def test_publish_alert_gets_a_request_that_it_takes(machine: str, why: Any) -> None:
     arguments = run(
@@ -59,7 +59,7 @@ def test_publish_alert_gets_a_request_that_it_takes(machine: str, why: Any) -> N
     assert alert_after == {**ALERT, "why": alert.why}
 
 
-@pytest.mark.parametrize("machine", wiring.MACHINES)
+@pytest.mark.parametrize("machine", wiring.ANNOUNCING)
 @pytest.mark.parametrize("links", [{}, {"dataset": "s3://data/x"}, {"execution": "another"}])
 def test_an_alert_does_not_die_with_the_function(machine: str, links: dict[str, str]) -> None:
     """Published by the machine itself, it is the same document with the same attributes, as plain text."""
@@ -75,7 +75,7 @@ def test_an_alert_does_not_die_with_the_function(machine: str, links: dict[str, 
     assert attributes == {"event": "training-failed", "severity": "error", "stage": "dev"}
 
 
-@pytest.mark.parametrize("machine", wiring.MACHINES)
+@pytest.mark.parametrize("machine", wiring.ANNOUNCING)
 def test_the_longest_error_fits_a_request_and_a_message(machine: str) -> None:
     """Step Functions takes 256 KiB as the arguments of a task, SNS as a message."""
     error = {"Error": "E", "Cause": "\U0001f332" * 100_000}
@@ -87,7 +87,7 @@ def test_the_longest_error_fits_a_request_and_a_message(machine: str) -> None:
         assert len(json.dumps(arguments[field], ensure_ascii=False).encode()) < 262_144
 
 
-@pytest.mark.parametrize("machine", [name for name in wiring.MACHINES if name != "route"])
+@pytest.mark.parametrize("machine", [name for name in wiring.ANNOUNCING if name != "route"])
 def test_a_failed_execution_says_what_failed_and_why(machine: str) -> None:
     failed = state(machine, "Failed")
     for why, says in ((ERROR, "Rate exceeded"), ("because", "because")):

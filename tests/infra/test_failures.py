@@ -48,11 +48,11 @@ def published(machine: str, path: str, variables: wiring.JSON) -> Alert:
     return alert_from_request(PublishAlertRequest.model_validate(payload), "dev")
 
 
-FAILURES = [(name, failed) for name in wiring.MACHINES for failed in sorted(failures(name))]
+FAILURES = [(name, failed) for name in wiring.ANNOUNCING for failed in sorted(failures(name))]
 ALERTS = [
     *((name, "DescribeFailure", {"failed": failed, "restored": restored}) for name, failed in FAILURES
       for restored in ((True, False) if name == "deploy" else (True,))),
-    *((name, path, {}) for name in wiring.MACHINES for path in outcomes(name)),
+    *((name, path, {}) for name in wiring.ANNOUNCING for path in outcomes(name)),
 ]  # fmt: skip
 IDS = [f"{name}.{changes.get('failed', path)}" for name, path, changes in ALERTS]
 
@@ -79,7 +79,7 @@ FIRST = {
 }
 
 
-@pytest.mark.parametrize("machine", wiring.MACHINES)
+@pytest.mark.parametrize("machine", wiring.ANNOUNCING)
 def test_the_words_need_no_more_than_the_machine_knows_when_its_first_state_fails(machine: str) -> None:
     """What is not known yet must not keep a failure from being announced."""
     if machine == "route":
@@ -95,7 +95,7 @@ def test_the_words_need_no_more_than_the_machine_knows_when_its_first_state_fail
     assert read & set(VARIABLES[machine]) <= set(known)
 
 
-@pytest.mark.parametrize("machine", [name for name in wiring.MACHINES if name != "sweep"])
+@pytest.mark.parametrize("machine", [name for name in wiring.ANNOUNCING if name != "sweep"])
 def test_the_table_has_a_row_for_everything_that_fails_and_no_other(machine: str) -> None:
     """The sweep needs no table: its words are the same for every step."""
     text = state(machine, "DescribeFailure")["Assign"]["alert"]
@@ -111,7 +111,7 @@ def test_a_failure_is_named_after_the_state_that_an_operator_sees(machine: str, 
         "Execution",
         "LabelingJob",
         "LabelCategories",
-        "RolledBack",
+        *("RolledBack", "Unguarded", "Refused", "EndpointBroken"),
         "FirstEndpoint",
         "SmokeTestNotMade",
     }

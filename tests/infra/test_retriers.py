@@ -60,6 +60,12 @@ SAGEMAKER_QUOTA = {
     "MaxDelaySeconds": 1800,
     **FULL,
 }
+# Not where the other execution failed or took too long. Its name makes a second start the first one.
+NESTED = {
+    "ErrorEquals": ["StepFunctions.AWSStepFunctionsException", "StepFunctions.SdkClientException"],
+    "MaxAttempts": 5,
+    **FULL,
+}
 # The last way out of the machine: whatever it was, it is tried again.
 SNS = {"ErrorEquals": ["States.ALL"], "MaxAttempts": 5, **FULL}
 MAP = {
@@ -82,6 +88,7 @@ RETRIERS: dict[str, list[wiring.JSON]] = {
     "sagemaker:createLabelingJob": [SAGEMAKER_JOB],
     "sagemaker:createTrainingJob.sync": [SAGEMAKER_JOB, SAGEMAKER_QUOTA],
     "sagemaker:createProcessingJob.sync": [SAGEMAKER_JOB, SAGEMAKER_QUOTA],
+    "states:startExecution.sync:2": [NESTED],
     "sns:publish": [SNS],
     "aws-sdk:sagemaker": [sdk("SageMaker")],
     "aws-sdk:sfn": [sdk("Sfn")],
@@ -117,6 +124,7 @@ UNMODELLED = {
     *("DynamoDB.AmazonDynamoDBException", "SageMaker.AmazonSageMakerException"),
     *("SageMaker.SageMakerException", "Sfn.SfnException", "CloudWatch.CloudWatchException"),
     "ApplicationAutoScaling.ApplicationAutoScalingException",
+    *("StepFunctions.AWSStepFunctionsException", "StepFunctions.SdkClientException"),
 }
 
 

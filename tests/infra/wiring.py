@@ -18,7 +18,9 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 ROOT = Path(__file__).resolve().parents[2]
-MACHINES = ("route", "label", "retrain", "deploy", "rollback", "sweep")
+MACHINES = ("route", "label", "retrain", "deploy", "rollback", "move_endpoint", "sweep")
+# What moves the endpoint gives its outcome back to the machine that asked, and that one announces it.
+ANNOUNCING = tuple(name for name in MACHINES if name != "move_endpoint")
 JSON = dict[str, Any]
 
 
@@ -49,6 +51,11 @@ def machine(name: str) -> JSON:
     return yaml.safe_load((ROOT / "statemachines" / f"{name}.asl.yaml").read_text(encoding="utf-8"))
 
 
+def logical(name: str) -> str:
+    """`move_endpoint` -> `MoveEndpoint`, as the template's resources of a machine begin."""
+    return name.title().replace("_", "")
+
+
 def resources(kind: str) -> dict[str, JSON]:
     """Logical id -> properties of the template's resources of a type."""
     return {
@@ -73,7 +80,8 @@ def translated() -> JSON:
         if resource["Type"] == "AWS::StepFunctions::StateMachine":
             properties = resource["Properties"]
             del properties["DefinitionS3Location"]
-            properties["Definition"] = one_line(machine(properties["StateMachineName"]["Fn::Sub"].rpartition("-")[2]))
+            name = properties["StateMachineName"]["Fn::Sub"].removeprefix("${Project}-${Stage}-").replace("-", "_")
+            properties["Definition"] = one_line(machine(name))
     return result
 
 

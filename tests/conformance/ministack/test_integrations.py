@@ -123,6 +123,45 @@ def test_a_machine_starts_another(cloud: Cloud, run: Any, machine: Any, resource
     assert ended(cloud, output["ExecutionArn"])["output"] == {"a": 1}
 
 
+def test_a_machine_waits_for_another(cloud: Cloud, run: Any, machine: Any) -> None:
+    """What came of it comes back as data; that it failed is an error of the task, with its description as the cause."""
+    other = machine(
+        {
+            "StartAt": "Which",
+            "States": {
+                "Which": {
+                    "Type": "Choice",
+                    "Choices": [{"Condition": "{% $states.input.a = 1 %}", "Next": "Good"}],
+                    "Default": "Bad",
+                },
+                "Good": {"Type": "Succeed", "Output": {"b": 2}},
+                "Bad": {"Type": "Fail", "Error": "Inner", "Cause": "it says"},
+            },
+        }
+    )
+    resource = "states:startExecution.sync:2"
+    started = other.replace(":stateMachine:", ":execution:") + ":*"
+    allowed = [
+        ("states:StartExecution", other),
+        (["states:DescribeExecution", "states:StopExecution"], started),
+        (["events:PutTargets", "events:PutRule", "events:DescribeRule"], "*"),
+    ]
+    output = run(task(resource, {"StateMachineArn": other, "Name": "good", "Input": {"a": 1}}), *allowed)["output"]
+    assert (output["Status"], output["Input"], output["Output"]) == ("SUCCEEDED", {"a": 1}, {"b": 2})
+    failed = run(task(resource, {"StateMachineArn": other, "Name": "bad", "Input": {"a": 2}}), *allowed)
+    assert failed["error"] == "States.TaskFailed"
+    assert {"Status": "FAILED", "Error": "Inner", "Cause": "it says"}.items() <= json.loads(failed["cause"]).items()
+    again = run(task(resource, {"StateMachineArn": other, "Name": "good", "Input": {"a": 1}}), *allowed)
+    assert again["error"] == "StepFunctions.ExecutionAlreadyExistsException"
+
+
+def test_a_machine_that_ends_stops_what_it_waits_for(cloud: Cloud, run: Any, machine: Any) -> None:
+    other = machine({"Type": "Wait", "Seconds": 600})
+    nested = task("states:startExecution.sync:2", {"StateMachineArn": other, "Name": "long", "Input": {}})
+    assert run({**nested, "TimeoutSeconds": 1}, ("*", "*"))["error"] == "States.Timeout"
+    assert ended(cloud, other.replace(":stateMachine:", ":execution:") + ":long")["status"] == "ABORTED"
+
+
 def test_errors_have_the_names_of_the_sdk(cloud: Cloud, run: Any, machine: Any) -> None:
     other = machine({"Type": "Pass"})
     cloud.client("stepfunctions").start_execution(stateMachineArn=other, name="taken", input='{"a": 1}')

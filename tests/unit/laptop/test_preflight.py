@@ -85,7 +85,7 @@ def test_the_projects_own_template_passes() -> None:
         (in_state(Credentials={}), "Task field Credentials"),
         (in_state(ResultPath="$.x"), "Task field ResultPath"),
         (in_state(Resource="arn:aws:states:::batch:submitJob.sync"), r"integration batch:submitJob\.sync"),
-        (in_state(Resource="arn:aws:states:::states:startExecution.sync:2"), "startExecution.sync:2"),
+        (in_state(Resource="arn:aws:states:::states:startExecution.sync"), r"startExecution\.sync"),
         (in_state(Resource="arn:aws:states:::lambda:invoke.waitForTaskToken"), "waitForTaskToken"),
         (in_state(Resource="arn:aws:lambda:us-east-1:0:function:f"), "not an integration"),
         (in_state(Resource="arn:aws:states:::aws-sdk:sagemaker:createDomain"), "no operation createDomain"),

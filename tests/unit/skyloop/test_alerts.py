@@ -153,13 +153,24 @@ def test_published_alerts_reach_a_filtering_subscriber(monkeypatch):
 
 
 def test_where_an_alert_is_kept():
-    assert archive_key("id-1", "2026-11-20T10:00:01.234Z") == "monitoring/alerts/2026/11/20/id-1.json"
+    kept = {"message_id": "id-1", "published_at": "2026-11-20T10:00:01.234Z", "alert": {"what": "ALARM: x"}}
+    assert archive_key(kept) == "monitoring/alerts/2026/11/20/id-1.json"
+
+
+def test_what_an_execution_publishes_twice_is_kept_once():
+    def kept(message_id, **changes):
+        said = {**alert(links={"execution": "arn:x"}).plain(), **changes}
+        return archive_key({"message_id": message_id, "published_at": "2026-11-20T10:00:01Z", "alert": said})
+
+    assert kept("1") == kept("2", at="2026-11-20T10:00:05Z")
+    others = [{"what": "Another."}, {"event": "deployed"}, {"links": {"execution": "arn:y"}}, {"links": {}}]
+    assert len({kept("3", **changes) for changes in [{}, *others]}) == 5
 
 
 @pytest.mark.parametrize("time", ["", "yesterday", "20-11-2026T10:00:00Z"])
 def test_a_notification_without_a_date_is_refused(time):
     with pytest.raises(ValueError, match=r"timestamp|unpack"):
-        archive_key("id-1", time)
+        archive_key({"message_id": "id-1", "published_at": time, "alert": {}})
 
 
 def test_an_alarm_or_a_person_publishing_text_is_kept_too():

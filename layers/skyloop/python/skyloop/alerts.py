@@ -6,6 +6,7 @@ Message structure and attributes: https://docs.aws.amazon.com/sns/latest/api/API
 
 from __future__ import annotations
 
+import hashlib
 import json
 import unicodedata
 from datetime import date
@@ -112,16 +113,23 @@ def publish(client: SNSClient, topic_arn: str, alert: Alert, prefix: str) -> str
     return client.publish(TopicArn=topic_arn, **sns_message(alert, prefix))["MessageId"]
 
 
-def archive_key(message_id: str, published_at: str) -> str:
-    """Where an alert is kept: `monitoring/alerts/<yyyy>/<mm>/<dd>/<message id>.json`.
+def archive_key(document: JsonObject) -> str:
+    """Where an :func:`archive_document` is kept: `monitoring/alerts/<yyyy>/<mm>/<dd>/<name>.json`.
 
-    `published_at` is SNS's ISO 8601 timestamp. Raises ValueError when it has no date.
+    The name is a digest of what one execution said about one thing, so that what it published twice, because the answer
+    of SNS was lost, is kept once; the message's id where no execution published it. Raises ValueError when SNS's
+    timestamp has no date.
     """
+    published_at, alert = document["published_at"], document["alert"]
     try:
         day = date.fromisoformat(published_at[:10])
     except ValueError as error:
         raise ValueError(f"not a timestamp: {published_at!r}") from error
-    return f"{alert_day(day)}{message_id}.json"
+    links = alert.get("links")
+    execution = links.get("execution") if isinstance(links, dict) else None
+    said = json.dumps([execution, *(alert.get(name) for name in ("event", "subject", "what"))])
+    name = hashlib.sha256(said.encode()).hexdigest()[:32] if execution else document["message_id"]
+    return f"{alert_day(day)}{name}.json"
 
 
 def archive_document(notification: JsonObject) -> JsonObject:

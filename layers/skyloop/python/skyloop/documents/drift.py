@@ -69,7 +69,7 @@ class EndpointState(Document):
     """`endpoint#<endpoint>`, written by deploy and rollback when a config went into service.
 
     A rollback goes to `previous_config`. There is none after a first deployment, nor after a rollback, which records
-    in `rolled_back_from` what it left.
+    in `rolled_back_from` what it left. `recorded_by` is the rollback's execution: of two, one writes.
     """
 
     config: str
@@ -78,6 +78,7 @@ class EndpointState(Document):
     previous_config: str | None = None
     previous_package_arn: str | None = None
     rolled_back_from: str | None = None
+    recorded_by: str | None = None
 
 
 class DriftState(Document):
