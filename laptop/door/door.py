@@ -30,7 +30,7 @@ HEALTH = "/_skyloop/health"
 _ADMIN = "/_skyloop/"
 # What the emulator serves to its own tools, without a signature: nobody needs it here.
 _INTERNAL = re.compile(r"/(_(?!skyloop/)|health$)")
-_HOST = re.compile(r"(?:(?:[a-z0-9.-]+\.)?localhost|127\.0\.0\.1|\[::1\]):(\d+)")
+_HOST = re.compile(r"(?:(?:[a-z0-9.-]+\.)?localhost|127\.0\.0\.1|\[::1\]):([0-9]{1,5})")
 
 
 class Door:

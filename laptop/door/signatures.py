@@ -105,7 +105,7 @@ def parse(headers: Mapping[str, str], query: str) -> Signature | PresignedV2 | N
             fields = {}
         timestamp, token = parameters.get("X-Amz-Date", ""), parameters.get("X-Amz-Security-Token", "")
         given = parameters.get("X-Amz-Expires", "")
-        if not given.isascii() or not given.isdigit() or not 0 < int(given[:9]) <= LONGEST:
+        if not given.isascii() or not given.isdigit() or len(given) > 9 or not 0 < int(given) <= LONGEST:
             raise Refused("AuthorizationQueryParametersError", "X-Amz-Expires must be 1 to 604800 seconds.", 400)
         expires = int(given)
     elif {"AWSAccessKeyId", "Signature", "Expires"} <= parameters.keys():
@@ -147,6 +147,11 @@ def check_time(signature: Signature, now: datetime.datetime) -> None:
         raise Refused("AccessDenied", "Request has expired")
 
 
+# What Version 2 signs of a query, and what carries the signature itself.
+_V2_PARAMETERS = frozenset((*HmacV1Auth.QSAOfInterest, "AWSAccessKeyId", "Signature", "Expires"))
+_BARE_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.ASCII | re.IGNORECASE)
+
+
 class _Version2(HmacV1Auth):
     """Version 2, where the time at which a presigned request ends stands in the place of a date."""
 
@@ -172,11 +177,18 @@ class PresignedV2:
         """Raise Refused unless the request was signed as it came, and is still good."""
         if not self.expires.isascii() or not self.expires.isdigit():
             raise Refused("AccessDenied", "Invalid date (should be seconds since epoch)")
-        if int(self.expires[:12]) < datetime.datetime.now(datetime.UTC).timestamp():
+        if len(self.expires) > 12 or int(self.expires) < datetime.datetime.now(datetime.UTC).timestamp():
             raise Refused("AccessDenied", "Request has expired")
         signer = _Version2(Credentials(self.access_key_id, secret, self.token or None))
         signer.expires = self.expires
-        covered = {**dict(parse_qsl(query, keep_blank_values=True)), **headers}
+        parameters = dict(parse_qsl(query, keep_blank_values=True))
+        if any(name not in _V2_PARAMETERS and not name.lower().startswith("x-amz-") for name in parameters):
+            # This signature does not cover it, and what is inside might take it for another service's operation.
+            raise Refused("AccessDenied", "The request has a query parameter that is not signed.")
+        if not _BARE_HOST.fullmatch(headers.get("host", "")):
+            # Nor does it cover the host, which may name a bucket, or another service.
+            raise Refused("AccessDenied", "A request with this signature names its bucket in the path.")
+        covered = {**parameters, **headers}
         signed = HTTPHeaders()
         for name, value in covered.items():
             if name.lower().startswith("x-amz-") or name in ("content-md5", "content-type"):

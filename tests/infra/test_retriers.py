@@ -44,6 +44,7 @@ DYNAMODB = {
         "DynamoDB.InternalServerErrorException",
         "DynamoDB.ProvisionedThroughputExceededException",
         "DynamoDB.RequestLimitExceededException",
+        "DynamoDB.SdkClientException",
         "DynamoDB.ThrottlingException",
         "States.Timeout",
     ],
@@ -121,7 +122,7 @@ def test_only_a_distributed_map_is_tried_again_as_a_whole() -> None:
 UNMODELLED = {
     *(f"{name}.SdkClientException" for name in ("Lambda", "SageMaker", "Sfn", "CloudWatch", "ApplicationAutoScaling")),
     *("Lambda.AWSLambdaException", "Lambda.ClientExecutionTimeoutException"),
-    *("DynamoDB.AmazonDynamoDBException", "SageMaker.AmazonSageMakerException"),
+    *("DynamoDB.AmazonDynamoDBException", "DynamoDB.SdkClientException", "SageMaker.AmazonSageMakerException"),
     *("SageMaker.SageMakerException", "Sfn.SfnException", "CloudWatch.CloudWatchException"),
     "ApplicationAutoScaling.ApplicationAutoScalingException",
     *("StepFunctions.AWSStepFunctionsException", "StepFunctions.SdkClientException"),

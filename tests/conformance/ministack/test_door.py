@@ -235,6 +235,15 @@ def test_presigned_requests_are_good_for_what_they_name_and_for_their_time(
         assert ask(expires.sub("Expires=1999999999" if version == "s3" else "Expires=3600", whole)) == 403
         assert ask(whole, "DELETE") == 403
         assert ask(f"{whole}&versionId=null") == 403
+        # To what is inside, a parameter or a host can name another service.
+        assert ask(f"{whole}&Action=CreateUser&UserName=mallory&Version=2010-05-08") == 403
+        assert ask(f"{whole}&prefix=") == 403
+        port = urlsplit(cloud.endpoint_url).port
+        for other in ("iam", f"{bucket}", "sqs.us-east-1"):
+            request = SignedRequest(
+                cloud.endpoint_url, verb, whole, body, headers={"Host": f"{other}.localhost:{port}"}
+            )
+            assert request.send().status == 403
     for wrong in ("0", "604801", "x", "-1", ""):
         assert ask(expires.sub(f"Expires={wrong}", whole)) in (400, 403)
 

@@ -163,6 +163,7 @@ def test_what_an_execution_publishes_twice_is_kept_once():
         return archive_key({"message_id": message_id, "published_at": "2026-11-20T10:00:01Z", "alert": said})
 
     assert kept("1") == kept("2", at="2026-11-20T10:00:05Z")
+    assert kept("1", links={}) == kept("2", links={}, at="2026-11-20T10:00:05Z")
     others = [{"what": "Another."}, {"event": "deployed"}, {"links": {"execution": "arn:y"}}, {"links": {}}]
     assert len({kept("3", **changes) for changes in [{}, *others]}) == 5
 

@@ -116,20 +116,23 @@ def publish(client: SNSClient, topic_arn: str, alert: Alert, prefix: str) -> str
 def archive_key(document: JsonObject) -> str:
     """Where an :func:`archive_document` is kept: `monitoring/alerts/<yyyy>/<mm>/<dd>/<name>.json`.
 
-    The name is a digest of what one execution said about one thing, so that what it published twice, because the answer
-    of SNS was lost, is kept once; the message's id where no execution published it. Raises ValueError when SNS's
-    timestamp has no date.
+    The name is a digest of what one execution, or one function, said about one thing, so that what was published twice
+    in a day, because the answer of SNS was lost, is kept once; of a message that is no alert, its id. Raises ValueError
+    when SNS's timestamp has no date.
     """
     published_at, alert = document["published_at"], document["alert"]
     try:
         day = date.fromisoformat(published_at[:10])
     except ValueError as error:
         raise ValueError(f"not a timestamp: {published_at!r}") from error
+    if "event" not in alert:
+        return f"{alert_day(day)}{document['message_id']}.json"
     links = alert.get("links")
     execution = links.get("execution") if isinstance(links, dict) else None
-    said = json.dumps([execution, *(alert.get(name) for name in ("event", "subject", "what"))])
-    name = hashlib.sha256(said.encode()).hexdigest()[:32] if execution else document["message_id"]
-    return f"{alert_day(day)}{name}.json"
+    # An execution says a thing once, in whatever words; a function may say another thing of the same kind later.
+    names = ("event", "subject", "what") if execution else sorted(alert.keys() - {"at"})
+    said = json.dumps([execution, *(alert.get(name) for name in names)], sort_keys=True)
+    return f"{alert_day(day)}{hashlib.sha256(said.encode()).hexdigest()[:32]}.json"
 
 
 def archive_document(notification: JsonObject) -> JsonObject:

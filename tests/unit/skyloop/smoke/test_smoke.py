@@ -141,8 +141,9 @@ class Runtime:
         return {"Body": io.BytesIO(step if isinstance(step, bytes) else step(arguments))}
 
 
-def refusal(code: str, **more: Any) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": f"{code} happened"}, **more}, "InvokeEndpoint")
+def refusal(code: str, status: int = 400, **more: Any) -> ClientError:
+    answered = {"ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError({"Error": {"Code": code, "Message": f"{code} happened"}, **answered, **more}, "InvokeEndpoint")
 
 
 def asked(runtime: Runtime, request: SmokeRequest = REQUEST) -> tuple[Reply, list[float]]:
@@ -162,7 +163,8 @@ def test_the_endpoint_is_asked_as_a_client_would():
     "passing",
     [
         refusal("ThrottlingException"),
-        refusal("ServiceUnavailable"),
+        refusal("ServiceUnavailable", 503),
+        refusal("AnyNameAtAll", 500),
         refusal("ModelNotReadyException"),
         refusal("ModelError", OriginalStatusCode=503, OriginalMessage="loading"),
         ReadTimeoutError(endpoint_url="https://runtime"),
@@ -175,26 +177,37 @@ def test_what_passes_is_tried_again(passing):
     assert pauses == [1.0, 2.0]
 
 
-def test_trying_again_ends():
-    runtime = Runtime(refusal("ServiceUnavailable"))
+def test_a_model_that_fails_again_and_again_has_failed():
+    runtime = Runtime(refusal("ModelError", OriginalStatusCode=500, OriginalMessage="no"))
     reply, _ = asked(runtime)
     assert len(runtime.calls) == ATTEMPTS
-    assert reply.error == "the endpoint refused: ServiceUnavailable: ServiceUnavailable happened (tried 4 times)"
+    assert reply.error == "the model answered HTTP 500: no (tried 4 times)"
+
+
+def test_a_model_that_refuses_is_not_asked_again():
+    runtime = Runtime(refusal("ModelError", OriginalStatusCode=400, OriginalMessage="no image"))
+    reply, pauses = asked(runtime)
+    assert (len(runtime.calls), pauses) == (1, [])
+    assert "HTTP 400: no image" in reply.error
 
 
 @pytest.mark.parametrize(
-    ("final", "said"),
+    ("failure", "attempts"),
     [
-        (refusal("ModelError", OriginalStatusCode=400, OriginalMessage="no image"), "HTTP 400: no image"),
-        (refusal("ValidationError"), "the endpoint refused: ValidationError"),
-        (refusal("AccessDeniedException"), "AccessDeniedException"),
+        (refusal("ServiceUnavailable", 503), ATTEMPTS),
+        (refusal("InternalFailure", 500), ATTEMPTS),
+        (refusal("ThrottlingException"), ATTEMPTS),
+        (ReadTimeoutError(endpoint_url="https://runtime"), ATTEMPTS),
+        (refusal("ValidationError"), 1),
+        (refusal("AccessDeniedException", 403), 1),
     ],
 )
-def test_what_does_not_pass_is_final(final, said):
-    runtime = Runtime(final)
-    reply, pauses = asked(runtime)
-    assert (len(runtime.calls), pauses) == (1, [])
-    assert said in reply.error
+def test_what_could_not_be_asked_is_no_answer(failure, attempts):
+    """It would reject a good model."""
+    runtime = Runtime(failure)
+    with pytest.raises(type(failure)):
+        asked(runtime)
+    assert len(runtime.calls) == attempts
 
 
 IMAGES = ("labeled-data/j/images/a.jpg", "labeled-data/j/images/b.png")

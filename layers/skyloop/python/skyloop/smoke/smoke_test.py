@@ -28,7 +28,8 @@ class SmokeTest:
     def run(self, request: SmokeRequest) -> tuple[SmokeResponse, list[ImageCheck]]:
         """Send every image to the endpoint: the result, and the check of each image.
 
-        Raises ObjectMissing when the golden predictions or an image are gone, ValueError when they cannot be read.
+        Raises ObjectMissing when the golden predictions or an image are gone, ValueError when they cannot be read,
+        ClientError or BotoCoreError where the endpoint could not be asked.
         """
         golden = read_golden_predictions(self.storage.read(self.storage.key_of(request.golden_predictions_uri)).body)
         checks = []
