@@ -49,10 +49,12 @@ from skyloop.documents.smoke import (
 )
 from skyloop.documents.sweep import SweepRequest, SweepResponse
 from skyloop.documents.training import RetrainRequest, TrainingOptions
+from skyloop.documents.verification import Artifact, VerifyRequest, VerifyResponse
 
 __all__ = [
     "SPLITS",
     "Alert",
+    "Artifact",
     "AssembleRequest",
     "AssembleResponse",
     "Box",
@@ -107,5 +109,7 @@ __all__ = [
     "SweepResponse",
     "Thresholds",
     "TrainingOptions",
+    "VerifyRequest",
+    "VerifyResponse",
     "parse_json",
 ]
