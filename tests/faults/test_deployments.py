@@ -8,6 +8,7 @@ was really trained, with another card; see training_container/tests/stub_contain
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -90,21 +91,26 @@ class Field:
         """The version in service."""
         return int(self.loop.endpoint().version)
 
-    def register(self, behavior: str, **card: object) -> int:
-        """An approved package like the first, but for its card. Returns its version; approving it deploys it."""
+    def register(self, behavior: str, approval: str = "Approved", **card: object) -> int:
+        """A package like the first, but for its card, as if that had been evaluated. Approving it deploys it.
+
+        Returns its version.
+        """
         container = self._package["InferenceSpecification"]["Containers"][0]
         bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
         s3, made = self.loop.cloud.client("s3"), f"model-artifacts/made-{time.time_ns()}/output/model.tar.gz"
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        s3.put_object(Bucket=bucket, Key=made, Body=with_card(body, {"behavior": behavior, **card}))
+        original = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        body = with_card(original, {"behavior": behavior, **card})
+        s3.put_object(Bucket=bucket, Key=made, Body=body)
+        metadata = self._package["CustomerMetadataProperties"]
         arn = self.loop.cloud.client("sagemaker").create_model_package(
             ModelPackageGroupName=self._package["ModelPackageGroupName"],
             InferenceSpecification={
                 **self._package["InferenceSpecification"],
                 "Containers": [{"Image": container["Image"], "ModelDataUrl": f"s3://{bucket}/{made}"}],
             },
-            CustomerMetadataProperties=self._package["CustomerMetadataProperties"],
-            ModelApprovalStatus="Approved",
+            CustomerMetadataProperties={**metadata, "model_sha256": hashlib.sha256(body).hexdigest()},
+            ModelApprovalStatus=approval,
         )["ModelPackageArn"]
         return int(arn.rpartition("/")[2])
 
@@ -213,6 +219,26 @@ def test_a_bad_version_does_not_stay(
     assert failed <= (ALARM_THRESHOLD + field.rate / 2 * UNTIL_ALARM_SECONDS + HELD_BY_A_FLEET if fails else 0)
     assert field.champion == champion
     assert field.alerts(known) == {"deployment-failed": 1}
+    newest = field._describe(field.loop.packages()[0]["ModelPackageArn"])
+    assert newest["ModelApprovalStatus"] == "Rejected"
+
+
+def test_an_artifact_that_was_overwritten_never_serves(field: Field, under_load: Any) -> None:
+    known, champion = field.keys(), field.champion
+
+    def tamper() -> None:
+        version = field.register("", approval="PendingManualApproval")
+        package = field._describe(field.loop.packages()[0]["ModelPackageArn"])
+        bucket, _, key = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"][5:].partition("/")
+        field.loop.cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"not what was evaluated")
+        field.loop.command("approve", version)
+        field.until("deployment-failed", known)
+
+    assert under_load(tamper) == 0
+    assert field.champion == champion
+    assert field.alerts(known) == {"deployment-failed": 1}
+    (alert,) = (one for one in field.loop.alerts("deployment-failed") if one["key"] not in known)
+    assert "is not the one that was evaluated" in alert["what"]
     newest = field._describe(field.loop.packages()[0]["ModelPackageArn"])
     assert newest["ModelApprovalStatus"] == "Rejected"
 

@@ -68,6 +68,7 @@ SETTINGS = {
             "ConvertLabelsFunction",
             "AssembleDatasetFunction",
             "GateModelFunction",
+            "VerifyArtifactsFunction",
             "SmokeTestFunction",
             "SweepUploadsFunction",
             "PreHumanTaskLambda",

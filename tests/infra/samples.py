@@ -53,6 +53,7 @@ CHAMPION = {
     "config": "skyloop-dev-v1",
     "model_uri": "s3://data/model-artifacts/skyloop-dev-111111111111/output/model.tar.gz",
 }
+MODEL_SHA256, GOLDEN_SHA256 = "0a1b2c3d" * 8, "9f8e7d6c" * 8
 ARTIFACTS = f"s3://data/model-artifacts/{JOB}"
 SELECTION = {
     "decision": "label",
@@ -166,6 +167,8 @@ VARIABLES: dict[str, wiring.JSON] = {
             "reasons": ["tree AP50 0.1 is below 0.2"],
             "decision_uri": f"{ARTIFACTS}/decision.json",
             "map50": 0.71,
+            "model_sha256": MODEL_SHA256,
+            "golden_predictions_sha256": GOLDEN_SHA256,
         },
         "package_arn": f"{PACKAGES}/2",
     },
@@ -177,6 +180,10 @@ VARIABLES: dict[str, wiring.JSON] = {
         "config": "skyloop-dev-v2",
         "approval": "Approved",
         "golden_predictions_uri": f"{ARTIFACTS}/evaluation/golden-predictions.json",
+        "model_uri": f"{ARTIFACTS}/output/model.tar.gz",
+        "model_sha256": MODEL_SHA256,
+        "golden_predictions_sha256": GOLDEN_SHA256,
+        "verification": {"verified": True, "summary": "the artifacts are those that were evaluated"},
         "summary": "mAP50 0.71",
         "last_good": RECORD,
         "endpoint": ENDPOINT,
@@ -314,10 +321,14 @@ RESULTS: dict[str, Any] = {
         "CustomerMetadataProperties": {
             "golden_predictions_uri": "s3://data/golden-predictions.json",
             "correlation_id": "f",
+            "model_sha256": MODEL_SHA256,
+            "golden_predictions_sha256": GOLDEN_SHA256,
         },
+        "InferenceSpecification": {"Containers": [{"ModelDataUrl": f"{ARTIFACTS}/output/model.tar.gz"}]},
         "ModelPackageDescription": "mAP50 0.71",
     },
     "deploy.FindEndpoint": {"Endpoints": [{"EndpointName": "skyloop-dev", "EndpointStatus": "InService"}]},
+    "deploy.VerifyArtifacts": {"Payload": {"verified": True, "summary": "the artifacts are those that were evaluated"}},
     "deploy.SmokeTest": {"Payload": {"passed": True, "summary": "5 of 5"}},
     "label.SelectImages": {"Payload": SELECTION},
     "retrain.DescribeLabelingJob": {

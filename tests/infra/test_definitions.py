@@ -198,6 +198,7 @@ PAYLOADS = {
     },
     "AssembleDatasetFunctionArn": {"labeling_job_name", "correlation_id", "now"},
     "GateModelFunctionArn": {"evaluation_uri", "dataset_uri", "training_job_name", "correlation_id", "now"},
+    "VerifyArtifactsFunctionArn": {"artifacts"},
     "SmokeTestFunctionArn": {
         "endpoint_name",
         "golden_predictions_uri",

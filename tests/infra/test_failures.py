@@ -114,6 +114,7 @@ def test_a_failure_is_named_after_the_state_that_an_operator_sees(machine: str, 
         *("RolledBack", "Unguarded", "Refused", "EndpointBroken"),
         "FirstEndpoint",
         "SmokeTestNotMade",
+        "ArtifactDiffers",
     }
 
 

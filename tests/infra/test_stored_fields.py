@@ -8,17 +8,18 @@ from skyloop.documents import EndpointState, PackageMetadata
 
 from tests.infra import wiring
 from tests.infra.expressions import run
+from tests.infra.samples import VARIABLES
 
 
 def test_retrain_writes_the_metadata_of_a_package() -> None:
     request = wiring.machine("retrain")["States"]["RegisterPackage"]["Arguments"]
-    assert set(request["CustomerMetadataProperties"]) == set(PackageMetadata.model_fields)
+    assert set(run(request["CustomerMetadataProperties"], VARIABLES["retrain"])) == set(PackageMetadata.model_fields)
 
 
 def test_what_deploy_reads_of_a_package_is_in_its_metadata() -> None:
     text = (wiring.ROOT / "statemachines" / "deploy.asl.yaml").read_text(encoding="utf-8")
     read = set(re.findall(r"CustomerMetadataProperties\.(\w+)", text))
-    assert read == {"golden_predictions_uri", "correlation_id"}
+    assert read == {"golden_predictions_uri", "correlation_id", "model_sha256", "golden_predictions_sha256"}
     assert read <= set(PackageMetadata.model_fields)
 
 

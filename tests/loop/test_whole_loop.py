@@ -124,9 +124,10 @@ def test_the_whole_loop(loop: Loop, tmp_path: Path) -> None:
     wall, _, rest = overhead(loop, job)
     print(f"retrain {wall:.1f} s, of which orchestration {rest:.1f} s")
 
-    # One correlation id from the drop to the package.
-    package = loop.command("status")["packages"][0]
-    assert package["correlation_id"] == the_alert(loop, "deployed")["correlation_id"] != ""
+    # One correlation id from the drop to the package, whose artifacts are those that were evaluated.
+    package, deployed = loop.command("status")["packages"][0], the_alert(loop, "deployed")
+    assert package["correlation_id"] == deployed["correlation_id"] != ""
+    assert "could not be checked" not in deployed["what"]
 
     # -- dropping the same folders again changes nothing ----------------------------------------------------------
     before = catalogued()
@@ -255,7 +256,7 @@ def receive(loop: Loop, queue: str) -> dict[str, Any] | None:
 
 
 def approve_a_broken_package(loop: Loop) -> None:
-    """Register, as a person might, an artifact that is no model, and approve it."""
+    """Register, as a person might, an artifact that is no model and has no digest, and approve it."""
     cloud, sagemaker = loop.cloud, loop.cloud.client("sagemaker")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -272,5 +273,8 @@ def approve_a_broken_package(loop: Loop) -> None:
             **described["InferenceSpecification"],
             "Containers": [{"Image": container["Image"], "ModelDataUrl": f"s3://{cloud.bucket}/{key}"}],
         },
-        CustomerMetadataProperties={**described["CustomerMetadataProperties"], "correlation_id": "broken-by-hand"},
+        CustomerMetadataProperties={
+            "golden_predictions_uri": described["CustomerMetadataProperties"]["golden_predictions_uri"],
+            "correlation_id": "broken-by-hand",
+        },
     )

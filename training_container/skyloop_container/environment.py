@@ -104,6 +104,11 @@ class Environment:
         path.write_text(text, encoding="utf-8")
 
 
+def model_archive(folder: Path) -> Path | None:
+    """The model.tar.gz in a channel or processing input; None where the files lie there loose, or not at all."""
+    return min(folder.rglob("*.tar.gz"), default=None)
+
+
 def unpack_model(folder: Path, into: Path) -> Path:
     """Find the model in a channel or processing input: `model.tar.gz` is unpacked, loose files are used as they are.
 
@@ -117,14 +122,14 @@ def unpack_model(folder: Path, into: Path) -> Path:
     Raises:
         JobError: there is no model, or the archive is damaged or tries to leave its folder.
     """
-    archives = sorted(folder.rglob("*.tar.gz"))
-    if not archives:
+    packed = model_archive(folder)
+    if packed is None:
         if (folder / "model.json").exists():
             return folder
         raise JobError(f"No model.tar.gz in the input '{folder.name}'.")
     into.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(archives[0]) as archive:
+        with tarfile.open(packed) as archive:
             archive.extractall(into, filter="data")
     except (tarfile.TarError, OSError, EOFError) as error:
         raise JobError(f"The model archive in the input '{folder.name}' cannot be unpacked: {error}.") from error

@@ -1,5 +1,6 @@
 """`evaluate`, a SageMaker processing job: candidate and champion on the same frozen test set, as they are served."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .dataset import Sample, read_channel, read_image, report_dropped
-from .environment import Environment, JobError, unpack_model
+from .environment import Environment, JobError, model_archive, unpack_model
 from .inference import Detector
 from .metrics import EVALUATOR, ScoredImage, compare, score
 from .predictions import predict_image, score_image
@@ -58,6 +59,8 @@ def run(environment: Environment) -> str:
     """
     settings = Settings.current()
     inputs, output = environment.processing_input, environment.processing_output
+    judged = model_archive(inputs / "candidate")
+    model_sha256 = _sha256(judged) if judged else None
     candidate = _load(environment, "candidate")
     if missing := [name for name in settings.categories if name not in candidate.categories]:
         raise JobError(f"Category mismatch: the candidate does not know {', '.join(missing)}.")
@@ -91,10 +94,12 @@ def run(environment: Environment) -> str:
     if champion:
         theirs = [score_image(champion, sample, settings.categories) for sample in test]
         _compare(evaluation, settings, champion, ours, theirs)
-    golden = _golden_predictions(candidate, test, ours, settings)
+    golden = output / "golden-predictions.json"
+    _write(golden, _golden_predictions(candidate, test, ours, settings))
+    # By these a deployment knows again what was judged here.
+    evaluation |= {"model_sha256": model_sha256, "golden_predictions_sha256": _sha256(golden)}
     _write(output / "evaluation.json", evaluation)
     _write(output / "baseline.json", _baseline(candidate, reference, settings))
-    _write(output / "golden-predictions.json", golden)
     write_report(output / "report.html", evaluation, test, ours, theirs)
     return _summary(evaluation)
 
@@ -109,6 +114,11 @@ def _load(environment: Environment, name: str) -> Detector:
 
 def _holds_files(folder: Path) -> bool:
     return folder.is_dir() and any(path.is_file() for path in folder.rglob("*"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _scores(detector: Detector, images: list[ScoredImage], categories: list[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Train, evaluate and serve for real, tiny, through the image's ENTRYPOINT: what SageMaker does, and what it gets."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -160,6 +161,9 @@ def test_evaluation_documents(evaluated: Path) -> None:
     assert evaluation["comparison"]["map50_difference"] == 0
     assert evaluation["comparison"]["resamples"] == 500
     assert evaluation["evaluator"].startswith("faster-coco-eval ")
+    judged = evaluated / "processing" / "input" / "candidate" / "model.tar.gz"
+    for digest, path in (("model_sha256", judged), ("golden_predictions_sha256", output / "golden-predictions.json")):
+        assert evaluation[digest] == hashlib.sha256(path.read_bytes()).hexdigest()
     baseline = json.loads((output / "baseline.json").read_text())
     assert baseline["count"] == len(baseline["profiles"]) == len(baseline["features"]) == 4
     assert baseline["version"] == PROFILE_VERSION

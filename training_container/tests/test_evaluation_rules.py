@@ -1,5 +1,6 @@
 """What the evaluation does with categories, baselines, golden predictions and empty inputs: with stub models."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from skyloop.formats.evaluation import Evaluation
 from skyloop_container import evaluate
 from skyloop_container.dataset import decode
 from skyloop_container.environment import Environment, JobError
@@ -101,6 +103,23 @@ def test_baseline_and_golden_predictions(base: Path, monkeypatch: pytest.MonkeyP
     answers = json.loads((output / "golden-predictions.json").read_text())["answers"]
     assert len(answers) == 5
     assert all(answer["detections"] for answer in answers)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_was_judged_is_known_again_by_its_digest(
+    packed: bool, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = base / "processing" / "input" / "candidate" / "model.tar.gz"
+    archive.write_bytes(b"the candidate")
+    if not packed:
+        archive.rename(archive.with_name("model.json"))  # loose files, and no one object to know again
+    candidate = Stub(["square", "disc"], "square")
+    run(base, monkeypatch, candidate=candidate, champion=candidate)
+    output = base / "processing" / "output"
+    evaluation = Evaluation.parse((output / "evaluation.json").read_bytes())
+    assert evaluation.model_sha256 == (hashlib.sha256(b"the candidate").hexdigest() if packed else None)
+    golden = (output / "golden-predictions.json").read_bytes()
+    assert evaluation.golden_predictions_sha256 == hashlib.sha256(golden).hexdigest()
 
 
 def test_a_candidate_that_finds_nothing_still_has_golden_predictions(

@@ -96,6 +96,19 @@ def test_an_approval_is_answered_written_and_counted(capsys):
     assert (counted["GateApproved"], counted["GateRefused"], counted["CandidateMap50"]) == (1, 0, 0.71)
 
 
+def test_the_digests_of_the_evaluation_are_handed_on():
+    digests = {"model_sha256": "0a" * 32, "golden_predictions_sha256": "9f" * 32}
+    write(EVALUATION_KEY, {**STORED, **digests})
+    answer = ask()
+    assert answer.items() >= digests.items()
+    assert read(DECISION_KEY).items() >= digests.items()
+
+
+def test_an_evaluation_without_digests_is_judged_all_the_same():
+    answer = ask()
+    assert (answer["decision"], answer["model_sha256"]) == ("approve", None)
+
+
 def test_a_refusal_names_its_reason(monkeypatch, capsys):
     monkeypatch.setenv("SKYLOOP_MIN_MAP50", "0.9")
     answer = ask()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skyloop.aws.clients import client
-from skyloop.aws.storage import ObjectMissing, ObjectTooLarge, Storage, parse_s3_uri, s3_uri
+from skyloop.aws.storage import CHUNK_BYTES, ObjectMissing, ObjectTooLarge, Storage, parse_s3_uri, s3_uri
 
 KEY = "a b/c+d %2F é 😀/e?f#g&h=i.jpg"
 
@@ -40,7 +44,7 @@ def test_a_copy_keeps_everything(storage):
 
 
 def test_what_is_missing_is_said_to_be(storage):
-    for look in (storage.read, storage.size, storage.read_json, lambda key: storage.copy(key, "b")):
+    for look in (storage.read, storage.size, storage.sha256, storage.read_json, lambda key: storage.copy(key, "b")):
         with pytest.raises(ObjectMissing, match="nowhere"):
             look("nowhere")
     assert storage.read_json_if_there("nowhere") is None
@@ -70,6 +74,19 @@ def test_every_line_is_in_exactly_one_part(storage, lines, parts, ends):
     storage.write("lines", body)
     found = [line for part in range(parts) for line in storage.lines_of_part("lines", part, parts)]
     assert found == body.removesuffix(b"\n").split(b"\n") if body else found == []
+
+
+def test_a_digest_is_that_of_the_whole_body(storage):
+    for body in (b"", b"x" * (CHUNK_BYTES + 1)):
+        storage.write("key", body)
+        assert storage.sha256("key") == hashlib.sha256(body).hexdigest()
+
+
+def test_a_body_that_breaks_off_has_no_digest(storage):
+    with Stubber(storage.client) as stub:
+        stub.add_response("get_object", {"Body": StreamingBody(io.BytesIO(b"half of "), 16)})
+        with pytest.raises(IncompleteReadError):
+            storage.sha256("key")
 
 
 def test_json(storage):

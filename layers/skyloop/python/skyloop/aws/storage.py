@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -150,6 +151,21 @@ class Storage:
             return self.read_json(key)
         except ObjectMissing:
             return None
+
+    def sha256(self, key: str) -> str:
+        """The SHA-256 of an object's body in hex, a chunk in memory at a time. Raises ObjectMissing.
+
+        A body that breaks off raises botocore's IncompleteReadError or another of its errors: half an object has no
+        digest.
+        """
+        try:
+            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        except ClientError as error:
+            raise _missing(error, self.uri(key)) from error
+        digest = hashlib.sha256()
+        for chunk in body.iter_chunks(CHUNK_BYTES):
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def size(self, key: str) -> int:
         """The object's size in bytes. Raises ObjectMissing."""

@@ -5,7 +5,7 @@ writes and the domain has to check as a file, evaluation.json and baseline.json,
 """
 
 from skyloop.documents.alert import Alert, Event, PublishAlertRequest, PublishAlertResponse, ServiceError, Severity
-from skyloop.documents.base import Document, JsonObject, Request, parse_json
+from skyloop.documents.base import Document, JsonObject, Request, Sha256, parse_json
 from skyloop.documents.dataset import (
     SPLITS,
     AssembleRequest,
@@ -49,10 +49,12 @@ from skyloop.documents.smoke import (
 )
 from skyloop.documents.sweep import SweepRequest, SweepResponse
 from skyloop.documents.training import RetrainRequest, TrainingOptions
+from skyloop.documents.verification import Artifact, VerifyRequest, VerifyResponse
 
 __all__ = [
     "SPLITS",
     "Alert",
+    "Artifact",
     "AssembleRequest",
     "AssembleResponse",
     "Box",
@@ -97,6 +99,7 @@ __all__ = [
     "SelectWait",
     "ServiceError",
     "Severity",
+    "Sha256",
     "SmokeRequest",
     "SmokeResponse",
     "Split",
@@ -106,5 +109,7 @@ __all__ = [
     "SweepResponse",
     "Thresholds",
     "TrainingOptions",
+    "VerifyRequest",
+    "VerifyResponse",
     "parse_json",
 ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object whose fields are not known yet, or do not matter: parse it into a model before reading any of them."""
+
+Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 in lower-case hex: what an artifact is known again by."""
 
 
 def parse_json(text: str | bytes) -> object:

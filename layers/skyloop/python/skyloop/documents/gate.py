@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from skyloop.documents.base import Document, Request
+from skyloop.documents.base import Document, Request, Sha256
 
 
 class Thresholds(Document):
@@ -53,7 +53,10 @@ class GateRequest(Request):
 
 
 class GateResponse(Document):
-    """`map50` is null only where the evaluation did not measure one, which is always refused."""
+    """`map50` is null only where the evaluation did not measure one, which is always refused.
+
+    The digests are the evaluation's, for the package to carry; null where it has none.
+    """
 
     decision: Literal["approve", "refuse"]
     summary: str
@@ -61,6 +64,8 @@ class GateResponse(Document):
     decision_uri: str
     map50: float | None
     champion_map50: float | None
+    model_sha256: Sha256 | None
+    golden_predictions_sha256: Sha256 | None
 
 
 class Decision(GateVerdict):
@@ -72,6 +77,8 @@ class Decision(GateVerdict):
     test_set_id: str
     evaluation_uri: str
     evaluation_sha256: str
+    model_sha256: Sha256 | None = Field(default=None, description="of the model.tar.gz that was evaluated")
+    golden_predictions_sha256: Sha256 | None = None
     evaluator: str
     correlation_id: str
     decided_at: AwareDatetime

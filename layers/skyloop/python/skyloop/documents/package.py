@@ -21,6 +21,8 @@ class PackageMetadata(Document):
     decision_uri: str = ""
     baseline_uri: str = ""
     golden_predictions_uri: str = ""
+    model_sha256: str = ""
+    golden_predictions_sha256: str = ""
 
     @property
     def score(self) -> float | None:

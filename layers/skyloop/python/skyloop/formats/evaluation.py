@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from pydantic import Field, ValidationError
 
-from skyloop.documents import Document, JsonObject
+from skyloop.documents import Document, JsonObject, Sha256
 
 
 class EvaluationUnreadable(ValueError):
@@ -57,7 +57,11 @@ class DroppedImage(Document):
 
 
 class Evaluation(Document):
-    """The whole document. `images` and `boxes` count the test set."""
+    """The whole document. `images` and `boxes` count the test set.
+
+    The digests are those of the candidate's archive and of the golden predictions; null where an older image, or one of
+    your own, computed none.
+    """
 
     dataset_id: str
     test_set_id: str
@@ -70,6 +74,8 @@ class Evaluation(Document):
     dropped: tuple[DroppedImage, ...] = Field(default=(), description="of the test set, left out for both models")
     evaluator: str = "unknown"
     notes: tuple[str, ...] = ()
+    model_sha256: Sha256 | None = None
+    golden_predictions_sha256: Sha256 | None = None
     versions: JsonObject = Field(default_factory=dict)
 
     @classmethod

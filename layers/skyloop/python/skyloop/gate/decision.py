@@ -46,6 +46,8 @@ def decide_on_candidate(storage: Storage, request: GateRequest, thresholds: Thre
         test_set_id=dataset.test_set_id,
         evaluation_uri=request.evaluation_uri,
         evaluation_sha256=digest,
+        model_sha256=evaluation.model_sha256,
+        golden_predictions_sha256=evaluation.golden_predictions_sha256,
         evaluator=evaluation.evaluator,
         correlation_id=request.correlation_id,
         decided_at=request.now,
