@@ -95,7 +95,7 @@ ALARMS: list[wiring.JSON] = [
     }
     for kind, metric, more in (
         ("Error", "Invocation5XXErrors", {"Statistic": "Sum"}),
-        ("Latency", "ModelLatency", {"ExtendedStatistic": "p99", "DatapointsToAlarm": 2}),
+        ("Latency", "ModelLatency", {"ExtendedStatistic": "p50", "DatapointsToAlarm": 2}),
     )
 ]
 VARIABLES: dict[str, wiring.JSON] = {
