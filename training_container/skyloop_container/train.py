@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,20 @@ WHOLE_RATE_EPOCHS = 16  # a run from a champion that is at least as long may lea
 CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most
 
 MARKER = "job.json"
-"""Beside the checkpoints: what was asked of the training that they are of."""
+"""Beside the folders of checkpoints: what was asked of the training that goes on, and which folder is its own."""
+RUN_PREFIX = "run-"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a training keeps its checkpoints, and what is there of it: `last` is None where it begins.
+
+    `finished_epochs` is the number of whole epochs in `last`, 0 without one.
+    """
+
+    folder: Path
+    last: Path | None = None
+    finished_epochs: int = 0
 
 
 def run(environment: Environment) -> None:
@@ -38,15 +53,15 @@ def run(environment: Environment) -> None:
     base_model.check_loadable(base)
     print(f"base={base.kind} ({base.detail})", flush=True)
     print(f"images: train={len(train)} validation={len(validation)}; threads={torch.get_num_threads()}", flush=True)
-    resume = checkpoint_to_resume(environment.checkpoint_dir, hyperparameters)
+    checkpoints = open_checkpoints(environment.checkpoint_dir, hyperparameters)
     tracker = Tracker(
         environment.training_job_name(),
         {"dataset_id": hyperparameters.dataset_id, "correlation_id": hyperparameters.correlation_id, "base": base.kind},
         hyperparameters.model_dump(exclude={"correlation_id"}) | {"base_detail": base.detail},
-        environment.checkpoint_dir,
+        checkpoints.folder,
     )
     try:
-        weights = _fit(environment, hyperparameters, base, {"train": train, "val": validation}, resume, tracker)
+        weights = _fit(environment, hyperparameters, base, {"train": train, "val": validation}, checkpoints, tracker)
         card = _export(environment, hyperparameters, base, weights, train, validation)
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
@@ -72,18 +87,17 @@ def _fit(
     hyperparameters: Hyperparameters,
     base: base_model.Base,
     splits: dict[str, list[Sample]],
-    resume: tuple[Path | None, int],
+    checkpoints: Checkpoints,
     tracker: Tracker,
 ) -> Path:
     """Train, or continue where a checkpoint of the same job stopped. Returns the weights to export."""
     from .trainer import Trainer
 
     data = link_for_ultralytics(splits, hyperparameters.categories, environment.scratch / "dataset")
-    checkpoint, finished = resume
-    if checkpoint:
-        print(f"resumed after epoch={finished}", flush=True)
-    if finished >= hyperparameters.epochs:
-        return _best(environment.checkpoint_dir)
+    if checkpoints.last:
+        print(f"resumed after epoch={checkpoints.finished_epochs}", flush=True)
+    if checkpoints.finished_epochs >= hyperparameters.epochs:
+        return _best(checkpoints.folder)
 
     def report(epoch: int, values: dict[str, float]) -> None:
         print(f"epoch={epoch} " + " ".join(f"{name}={value:.4f}" for name, value in values.items()), flush=True)
@@ -91,14 +105,14 @@ def _fit(
 
     images = sum(len(samples) for samples in splits.values())
     overrides = _ultralytics_arguments(
-        hyperparameters, str(checkpoint or base.model), data, images, environment.scratch / "run"
+        hyperparameters, str(checkpoints.last or base.model), data, images, environment.scratch / "run"
     )
     if base.kind == "champion" and hyperparameters.optimizer == "auto":
         overrides |= champion_arguments(len(hyperparameters.categories), hyperparameters.epochs)
         print(f"optimizer={overrides['optimizer']} lr0={overrides['lr0']}", flush=True)
-    if checkpoint:
-        overrides["resume"] = str(checkpoint)
-    trainer = Trainer(overrides, environment.checkpoint_dir, hyperparameters.effective_val_period, report)
+    if checkpoints.last:
+        overrides["resume"] = str(checkpoints.last)
+    trainer = Trainer(overrides, checkpoints.folder, hyperparameters.effective_val_period, report)
     try:
         trainer.train()
     except RuntimeError as error:
@@ -156,38 +170,45 @@ def champion_arguments(categories: int, epochs: int) -> dict[str, Any]:
     return {"optimizer": "AdamW", "lr0": round(rate * share, 6), "momentum": 0.9, "warmup_bias_lr": 0.0}
 
 
-def checkpoint_to_resume(folder: Path, hyperparameters: Hyperparameters) -> tuple[Path | None, int]:
-    """last.pt of an interrupted run of the same job, and its number of finished epochs; (None, 0) without one.
+def open_checkpoints(root: Path, hyperparameters: Hyperparameters) -> Checkpoints:
+    """The checkpoints of an interrupted training of the same job, or a new folder for those of a training that begins.
 
-    Checkpoints of another job, or damaged ones, are removed: SageMaker restores everything under the job's checkpoint
-    prefix, and the prefix may have been used before.
+    Every training has a folder of its own below `root`, and the marker names the one in use: SageMaker restores what
+    lies under the job's checkpoint prefix, whichever training it came from, and a marker must never meet the weights of
+    another. The local copies of others, and damaged ones, are removed.
     """
     from ultralytics.nn.tasks import torch_safe_load
 
     fingerprint = hashlib.sha256(hyperparameters.model_dump_json(exclude={"correlation_id"}).encode()).hexdigest()
-    marker, last = folder / MARKER, folder / "last.pt"
-    if last.exists() and _read_marker(marker) == fingerprint:
+    marker = root / MARKER
+    if folder := _marked(marker, fingerprint):
+        last = folder / "last.pt"
         try:
-            return last, int(torch_safe_load(last)[0]["epoch"]) + 1
+            return Checkpoints(folder, last, int(torch_safe_load(last)[0]["epoch"]) + 1)
+        except FileNotFoundError:
+            return Checkpoints(folder)  # interrupted in its first epoch
         except Exception as error:  # unpickling a damaged file may raise anything
             print(f"checkpoint discarded: {type(error).__name__}: {error}", flush=True)
-    if folder.exists():
-        for path in folder.iterdir():
-            if path.suffix in {".pt", ".part"} or path.name in {MARKER, "mlflow-run-id"}:
-                path.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps({"hyperparameters_sha256": fingerprint}), encoding="utf-8")
-    return None, 0
+    root.mkdir(parents=True, exist_ok=True)
+    for path in root.glob(f"{RUN_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
+    folder = root / f"{RUN_PREFIX}{uuid.uuid4().hex}"
+    folder.mkdir()
+    marker.write_text(json.dumps({"hyperparameters_sha256": fingerprint, "folder": folder.name}), encoding="utf-8")
+    return Checkpoints(folder)
 
 
-def _read_marker(marker: Path) -> str | None:
-    """The fingerprint in the marker; None where there is none, or the file was cut off as its machine went away."""
+def _marked(marker: Path, fingerprint: str) -> Path | None:
+    """The folder that the marker names; None where there is none, it is of another job, or it was cut off."""
     try:
         known = json.loads(marker.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     # Those of a training that came to its end are of no use to the next, which shall train and not repeat it.
-    return known.get("hyperparameters_sha256") if isinstance(known, dict) and not known.get("finished") else None
+    if not isinstance(known, dict) or known.get("finished") or known.get("hyperparameters_sha256") != fingerprint:
+        return None
+    folder = marker.parent / str(known.get("folder"))
+    return folder if folder.name.startswith(RUN_PREFIX) and folder.is_dir() else None
 
 
 def _best(checkpoint_dir: Path) -> Path:

@@ -126,7 +126,8 @@ def test_training_is_tracked(trained: tuple[Path, str]) -> None:
     assert (run_folder / "tags" / "dataset_id").read_text() == "ds-1"
     assert (run_folder / "params" / "epochs").read_text() == "2"
     assert len((run_folder / "metrics" / "map50").read_text().splitlines()) == 2
-    assert (base / "checkpoints" / "mlflow-run-id").read_text() == run_folder.name
+    [run_id] = (base / "checkpoints").glob("run-*/mlflow-run-id")
+    assert run_id.read_text() == run_folder.name
 
 
 @pytest.fixture(scope="module")
