@@ -81,8 +81,16 @@ class Cloud:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
                 self._starting = asyncio.create_task(self._start())
+            elif message["type"] == "lifespan.startup.failed":
+                self._status = f"failed: {message.get('message') or 'the emulator did not start'}"
 
-        await self._ministack(scope, receive, start_and_send)
+        try:
+            await self._ministack(scope, receive, start_and_send)
+        except Exception as error:
+            # Hypercorn serves on without a word; who waits for this cloud reads it in its health.
+            log.exception("The cloud could not start")
+            self._status = f"failed: {error}"
+            raise
 
     async def _start(self) -> None:
         while True:
@@ -102,7 +110,7 @@ class Cloud:
             await asyncio.to_thread(self._sagemaker.start)
         except Exception as error:
             log.exception("The local SageMaker could not start")
-            self._status = f"failed: {error}"
+            self._status = f"failed: the local SageMaker: {error}"
         else:
             self._status = "ready"
             self._found.extend(self._sagemaker.found)

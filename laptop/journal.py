@@ -15,12 +15,14 @@ from pathlib import Path
 from laptop.database import Database
 from laptop.documents import Document
 
+FILE = "cloud.sqlite"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS snapshots (service TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, operation TEXT NOT NULL, request TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS executions (arn TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (arn TEXT NOT NULL, number INTEGER NOT NULL, event TEXT NOT NULL,
     PRIMARY KEY (arn, number));
+CREATE TABLE IF NOT EXISTS broken (source TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL);
 """
 
 
@@ -39,6 +41,18 @@ class Journal(Database):
     def __init__(self, file: Path) -> None:
         """Open the file, or begin it. Raises DatabaseBroken, or NotStored where it cannot be written."""
         super().__init__(file, _TABLES)
+        self.found: list[str] = []
+        """What could not be read, in sentences."""
+
+    def put_aside(self, table: str, column: str, name: object, content: str) -> None:
+        """Take a row that cannot be read out of its table; it is kept in the table `broken`. Raises NotStored."""
+        with self.transaction() as connection:
+            connection.execute("INSERT INTO broken VALUES (?, ?, ?)", (table, str(name), content))
+            connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))
+        self.found.append(
+            f"The row {name} of the table {table} in {FILE} cannot be read; it is kept in the table broken, and the "
+            "cloud begins without it."
+        )
 
     def put_snapshots(self, states: Mapping[str, str], covered: int | None = None) -> None:
         """Replace services' snapshots, all or none; forget requests up to the number `covered`. Raises NotStored."""
@@ -54,21 +68,25 @@ class Journal(Database):
     def log(self, operation: str, request: Document) -> int:
         """Write a request down before it is done; returns its number. Raises NotStored: then it must not be done."""
         with self.transaction() as connection:
-            text = json.dumps(request, ensure_ascii=False)
+            text = json.dumps(request)
             cursor = connection.execute("INSERT INTO requests (operation, request) VALUES (?, ?)", (operation, text))
             return int(cursor.lastrowid or 0)
 
     def requests(self) -> Iterator[LoggedRequest]:
         """The requests that no snapshot covers, in their order."""
-        for number, operation, request in self.rows("SELECT number, operation, request FROM requests ORDER BY number"):
-            yield LoggedRequest(number, operation, json.loads(request))
+        rows = list(self.rows("SELECT number, operation, request FROM requests ORDER BY number"))
+        for number, operation, request in rows:
+            try:
+                yield LoggedRequest(number, operation, json.loads(request))
+            except ValueError:
+                self.put_aside("requests", "number", number, request)
 
     def put_execution(self, arn: str, record: Document, events: Mapping[int, Document]) -> None:
         """Write down an execution's record (without its history) and events of its history. Raises NotStored."""
         with self.transaction() as connection:
-            text = json.dumps(record, ensure_ascii=False)
+            text = json.dumps(record)
             connection.execute("INSERT OR REPLACE INTO executions VALUES (?, ?)", (arn, text))
-            rows = [(arn, number, json.dumps(event, ensure_ascii=False)) for number, event in events.items()]
+            rows = [(arn, number, json.dumps(event)) for number, event in events.items()]
             connection.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", rows)
 
     def forget_events(self, arn: str, after: int) -> None:
@@ -78,11 +96,17 @@ class Journal(Database):
 
     def executions(self) -> dict[str, Document]:
         """Every execution's record by ARN, its history in `events`, in the order in which they began."""
-        records = {
-            arn: {**json.loads(record), "events": []}
-            for arn, record in self.rows("SELECT arn, record FROM executions ORDER BY rowid")
-        }
-        for arn, event in self.rows("SELECT arn, event FROM events ORDER BY arn, number"):
-            if arn in records:
+        records: dict[str, Document] = {}
+        for arn, record in list(self.rows("SELECT arn, record FROM executions ORDER BY rowid")):
+            try:
+                records[arn] = {**json.loads(record), "events": []}
+            except (ValueError, TypeError):
+                self.put_aside("executions", "arn", arn, record)
+        for arn, row, event in list(self.rows("SELECT arn, rowid, event FROM events ORDER BY arn, number")):
+            if arn not in records:
+                continue
+            try:
                 records[arn]["events"].append(json.loads(event))
+            except ValueError:
+                self.put_aside("events", "rowid", row, event)
         return records

@@ -164,7 +164,7 @@ def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Ru
             if process.poll() is not None:
                 raise LaptopError(f"The laptop cloud ended while starting:\n{_tail(log)}\nThe whole log is {log}.")
             if str(state).startswith("failed"):
-                raise LaptopError(f"The local SageMaker could not start ({state}). The log is {log}.")
+                raise LaptopError(f"The laptop cloud could not start ({state}).\nThe log is {log}.")
             if time.monotonic() > deadline:
                 raise LaptopError(f"The laptop cloud was not ready within {READY_SECONDS} s. The log is {log}.")
             time.sleep(0.02)

@@ -16,7 +16,7 @@ import socket
 import sys
 from pathlib import Path
 
-from laptop.account import ACCOUNT_ID, REGION, make_keys
+from laptop.account import ACCOUNT_ID, REGION, KeysBroken, make_keys
 from laptop.repair import repair
 
 
@@ -78,6 +78,8 @@ def main() -> None:
         prepare_environment(home, port, auth=arguments.auth)
     except OSError as error:
         sys.exit(f"{home} cannot be written to: {error}. Make room, or give yourself the right to write there.")
+    except KeysBroken as error:
+        sys.exit(f"{error}. Remove it; the next start makes new keys.")
     # Not at the top: this imports MiniStack, which reads its settings from the environment when it is imported.
     from laptop import cloud
 

@@ -115,7 +115,7 @@ def _atomic_write(original: Original, path: str, data: Any, **named: Any) -> Non
     proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
 )
 async def _handle_s3(
-    original: Original, method: str, path: str, headers: Document, body: bytes, query: Document
+    original: Original, method: str, path: str, headers: Document, body: bytes, query: Document, **more: Any
 ) -> Any:
     errors: list[OSError] = []
     token = _not_written.set(errors)
@@ -124,7 +124,7 @@ async def _handle_s3(
     object_before = bucket["objects"].get(key)
     versions_before = list(s3._object_versions.get((bucket_name, key)) or [])
     try:
-        answer = await original(method, path, headers, body, query)
+        answer = await original(method, path, headers, body, query, **more)
     except OSError as error:
         errors.append(error)
     finally:

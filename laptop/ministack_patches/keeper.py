@@ -28,7 +28,7 @@ from ministack.services import cloudformation, cloudwatch, dynamodb, stepfunctio
 
 from laptop.database import DatabaseBroken, NotStored, set_aside
 from laptop.documents import Document
-from laptop.journal import Journal, LoggedRequest
+from laptop.journal import FILE, Journal, LoggedRequest
 from laptop.ministack_patches.patching import Original
 
 Message = MutableMapping[str, Any]
@@ -36,7 +36,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
-FILE = "cloud.sqlite"
 _COMPACT = 5000  # requests that are logged before a snapshot of the tables takes their place
 _SECONDS = 1.0  # between snapshots of what may be written a moment later
 _READS = ("Describe", "List", "Get", "BatchGet", "Query", "Scan", "Receive", "Test", "Lookup", "Filter", "Validate")
@@ -107,7 +106,7 @@ class Keeper:
                 if _at_once(scope):
                     try:
                         await asyncio.to_thread(self.write_snapshots)
-                    except OSError as error:
+                    except Exception as error:  # whatever it was, the change is not stored
                         log.error("A change could not be written down: %s", error)
                         message = {**message, "status": 500}
             await send(message)
@@ -131,9 +130,13 @@ class Keeper:
         everything = everything or tables_changed
         now = time.monotonic()
         telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
-        states = {
-            name: _serialized(get_state) for name, get_state in _states().items() if name not in _TELEMETRY or telemetry
-        }
+        states, failed = {}, []
+        for name, get_state in _states().items():
+            if name not in _TELEMETRY or telemetry:
+                try:
+                    states[name] = _serialized(get_state)
+                except Exception as error:  # the other services' changes are kept all the same
+                    failed.append(f"{name}: {error}")
         with self._tables:
             covered = None
             if everything or self._since_snapshot >= _COMPACT:
@@ -149,6 +152,8 @@ class Keeper:
             self._known_tables = self._table_names()
         if telemetry:
             self._telemetry_written = now
+        if failed:
+            raise NotStored(f"What cannot be written down: {'; '.join(failed)}")
 
     @staticmethod
     def _table_names() -> frozenset[object]:
@@ -220,8 +225,8 @@ class Keeper:
                 self.journal.put_execution(
                     arn, _plain(header), {n: _plain(events[n]) for n in range(known, len(events))}
                 )
-            except NotStored as error:
-                log.error("An execution's history could not be written down: %s", error)  # it is with its next event
+            except Exception as error:  # it is with its next event
+                log.error("An execution's history could not be written down: %s", error)
                 return
             self._histories[arn] = len(events)
 
@@ -237,7 +242,12 @@ class Keeper:
 
     def _bring_back(self) -> None:
         snapshots = self.journal.snapshots()
-        states = {name: json.loads(text, object_hook=persistence._json_object_hook) for name, text in snapshots.items()}
+        states = {}
+        for name, text in snapshots.items():
+            try:
+                states[name] = json.loads(text, object_hook=persistence._json_object_hook)
+            except ValueError:
+                self.journal.put_aside("snapshots", "service", name, text)
         executions = self.journal.executions()
         states.setdefault("cloudwatch", {}).update(states.pop("cloudwatch:metrics", {}))
         kept = {arn: len(record["events"]) for arn, record in executions.items()}
@@ -259,6 +269,7 @@ class Keeper:
             if len(record["events"]) < kept[arn]:  # it begins again
                 self.journal.forget_events(arn, len(record["events"]))
         self._written = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in snapshots.items()}
+        self.found += self.journal.found
         self._known_tables = self._table_names()
         if requests:
             self.found.append(f"{len(requests)} writes to tables since the last snapshot were done again.")
@@ -283,7 +294,7 @@ def _serialized(get_state: Callable[[], Any]) -> str:
     """A service's state as text. Other threads may change it meanwhile: then it is read again."""
     for _ in range(100):
         try:
-            return json.dumps(get_state(), default=persistence._json_default, ensure_ascii=False)
+            return json.dumps(get_state(), default=persistence._json_default)
         except RuntimeError as error:
             if "changed size during iteration" not in str(error):
                 raise
@@ -316,8 +327,10 @@ def _states() -> dict[str, Callable[[], Any]]:
 
 
 def _deploying() -> bool:
+    """Whether a stack is being made or changed. One that waits for the review of its change set is not."""
     return any(
-        str(stack["StackStatus"]).endswith("IN_PROGRESS") for stack in list(cloudformation._stacks._data.values())
+        str(stack["StackStatus"]).endswith("IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS"
+        for stack in list(cloudformation._stacks._data.values())
     )
 
 

@@ -184,7 +184,7 @@ class Store:
 
 
 def _text(record: Record) -> str:
-    return json.dumps(record, ensure_ascii=False)
+    return json.dumps(record)
 
 
 def select(

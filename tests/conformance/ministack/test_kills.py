@@ -7,12 +7,13 @@ import os
 import random
 import resource
 import signal
+import sqlite3
 import subprocess
 import textwrap
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from laptop import lifecycle
 from laptop.account import client_settings, read_keys
+from laptop.journal import FILE
 from laptop.running import Running
 from tests.conformance.conftest import wait_until
+from tests.support.signed import SignedRequest
 
 pytestmark = pytest.mark.xdist_group("kills")
 
@@ -325,3 +328,68 @@ def _servers(home: Path) -> list[int]:
         for line in listed.stdout.splitlines()
         if "laptop.server" in line and str(home) in line and not line.split()[1].startswith("Z")
     ]
+
+
+def parameter(home: Home, name: str) -> str:
+    return str(home.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+
+
+def test_an_open_change_set_keeps_nothing_from_being_kept(home: Home) -> None:
+    body = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+    home.client("cloudformation").create_change_set(
+        StackName="other", ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=body
+    )
+    home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
+    home.again()
+    assert parameter(home, "kept") == "1"
+
+
+def test_text_that_is_no_unicode_stops_nothing(home: Home) -> None:
+    ssm = home.client("ssm")
+    with suppress(ClientError):
+        ssm.put_parameter(Name="odd", Value="x\ud800y", Type="String")
+    ssm.put_parameter(Name="kept", Value="1", Type="String")
+    home.again()
+    assert parameter(home, "kept") == "1"
+
+
+def test_a_damaged_row_costs_no_other(home: Home) -> None:
+    make_table(home)
+    home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
+    home.client("sqs").create_queue(QueueName="queue")
+    table = home.client("dynamodb")
+    for name in ("one", "two"):
+        table.put_item(TableName="table", Item={"name": {"S": name}})
+    home.kill()
+    with closing(sqlite3.connect(home.folder / "state" / FILE)) as journal, journal:
+        journal.execute("UPDATE snapshots SET state = substr(state, 1, length(state) / 2) WHERE service = 'sqs'")
+        journal.execute("UPDATE requests SET request = '{bad' WHERE request LIKE '%\"one\"%'")
+    home.start()
+    assert parameter(home, "kept") == "1"
+    items = home.client("dynamodb").scan(TableName="table")["Items"]
+    assert [item["name"]["S"] for item in items] == ["two"]
+    assert home.running
+    said = " ".join(lifecycle._health(home.running.endpoint_url)["found"])
+    assert "sqs" in said
+    assert "requests" in said
+
+
+def test_a_bucket_in_the_host_is_the_bucket_in_the_path(home: Home) -> None:
+    s3 = home.client("s3")
+    s3.create_bucket(Bucket="named")
+    s3.put_object(Bucket="named", Key="key", Body=b"content")
+    assert home.running
+    port = home.running.endpoint_url.rpartition(":")[2]
+    host = {"Host": f"named.s3.localhost:{port}"}
+    request = SignedRequest(home.running.endpoint_url, path="/key", headers=host).sign(read_keys(home.folder), "s3")
+    assert request.send().body == b"content"
+
+
+def test_a_cloud_that_cannot_start_says_why(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.start()
+    home.stop()
+    (home.folder / "credentials.json").write_text("")
+    with pytest.raises(lifecycle.LaptopError, match=r"credentials\.json does not hold") as error:
+        home.start()
+    assert "Traceback" not in str(error.value)
