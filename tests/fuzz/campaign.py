@@ -82,7 +82,7 @@ def _watch(worker: Any, receiver: Any, current: Any, result: Result, load: Load,
         number = current.value
         if number != seen:
             seen, since = number, time.monotonic()
-        elif time.monotonic() - since > 2 * HANG_SECONDS:
+        elif time.monotonic() - since > 6 * HANG_SECONDS:
             worker.kill()
             break
     worker.join()
@@ -101,15 +101,15 @@ def _work(load: Load, target: str, seed: int, numbers: range, current: Any, send
     for number in numbers:
         current.value = number
         body = mutated(seed, number, chosen.corpus)
-        began = time.monotonic()
+        began = time.process_time()  # what else the machine does is no fault of a reader; _watch sees who waits
         try:
             verdicts[chosen.read(body)] += 1
         except Exception:
             failures.append(_keep(load, target, seed, number, traceback.format_exc(limit=-3)))
-        now = time.monotonic()
-        slowest = max(slowest, now - began)
-        if now - began > HANG_SECONDS:
-            failures.append(_keep(load, target, seed, number, f"takes {now - began:.1f} s"))
+        took, now = time.process_time() - began, time.monotonic()
+        slowest = max(slowest, took)
+        if took > HANG_SECONDS:
+            failures.append(_keep(load, target, seed, number, f"takes {took:.1f} s"))
         if now - told > 0.5 or now > end or number == numbers.stop - 1:
             sender.send((verdicts, slowest, failures))
             verdicts, failures, told = collections.Counter(), [], now

@@ -336,6 +336,58 @@ def test_fewer_bits_in_sixteen_are_not_black(largest, gray):
         assert decoded.getpixel((0, 0)) == (gray, gray, gray)
 
 
+def test_one_hot_pixel_makes_no_picture_black():
+    thermal = Image.new("I;16", (60, 60), 4_000)
+    thermal.putpixel((7, 7), 65_535)
+    decoded = open_picture(encoded(thermal, "PNG")).decode()
+    assert decoded.getpixel((0, 0)) == (250, 250, 250)
+    assert decoded.getpixel((7, 7)) == (255, 255, 255)
+
+
+def png(color_type: int, depth: int, row: bytes, palette: bytes | None = None) -> bytes:
+    """A PNG of 12 × 12 pixels whose rows are alike."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 12, 12, depth, color_type, 0, 0, 0)
+    colors = b"" if palette is None else chunk(b"PLTE", palette)
+    data = chunk(b"IDAT", zlib.compress((b"\0" + row) * 12))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + colors + data + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("color_type", "samples"), [(2, 3), (4, 2), (6, 4)])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_colors_of_few_bits_in_sixteen_are_refused_and_never_black(color_type, samples, bits):
+    def decoded(value):
+        return open_picture(png(color_type, 16, struct.pack(">H", value) * samples * 12)).decode()
+
+    with pytest.raises(ImageRefused, match="save it with 8") as caught:
+        decoded(2**bits - 1)
+    assert caught.value.code == "unsupported-format"
+    assert decoded(40_000).getpixel((0, 0)) == (156, 156, 156)
+
+
+@pytest.mark.parametrize("palette", [None, b"", b"\xff\x00\x00"])
+def test_a_color_that_the_palette_lacks_is_no_black(palette):
+    with pytest.raises(ImageRefused) as caught:
+        open_picture(png(3, 8, b"\1" * 12, palette)).decode()
+    assert caught.value.code == "broken"
+    assert open_picture(png(3, 8, b"\1" * 12, b"\0\0\0\xff\x00\x00")).decode().getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_palette_of_eight_bits_in_a_tiff_is_no_black():
+    body = bytearray(encoded(picture(12, 12).convert("P"), "TIFF"))
+    right = open_picture(bytes(body), READABLE).decode()
+    offset = struct.unpack_from("<I", body, 4)[0]
+    for number in range(struct.unpack_from("<H", body, offset)[0]):
+        tag, _, count, at = struct.unpack_from("<HHII", body, offset + 2 + 12 * number)
+        if tag == 320:
+            colors = [value >> 8 for value in struct.unpack_from(f"<{count}H", body, at)]
+            struct.pack_into(f"<{count}H", body, at, *colors)
+    assert open_picture(bytes(body), READABLE).decode().tobytes() == right.tobytes()
+
+
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_values_without_a_range_are_refused_and_never_black(mode):
     with pytest.raises(ImageRefused, match="32 bits"):

@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
@@ -42,6 +42,8 @@ READABLE: frozenset[Format] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
 """What the endpoint answers for."""
 
 _DEPTHS = (8, 10, 12, 14, 16)
+_LEAST_WIDE = 64  # of 255: fourteen bits in sixteen reach 63
+_COLORMAP = 320  # TIFF 6.0, section 5
 _MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
 _MAX_SEGMENTS = 5_000  # of a JPEG; a profile has at most 255, extended XMP some hundreds
 _MAX_FILL = 100_000  # bytes between segments
@@ -110,6 +112,7 @@ class Picture:
     height: int
     exif: Exif
     _opened: ImageFile.ImageFile
+    _wide_colors: bool
 
     @property
     def pixels(self) -> int:
@@ -117,16 +120,28 @@ class Picture:
         return self.width * self.height
 
     def decode(self) -> Image.Image:
-        """Every pixel, upright, as mode RGB. To be called once. Raises ImageRefused with code `truncated` or `broken`.
+        """Every pixel, upright, as mode RGB. To be called once.
+
+        Raises ImageRefused with code `truncated`, `broken` or `unsupported-format`.
 
         Grays of sixteen bits: thermal cameras write 10, 12 or 14 bits into them and do not say so. The smallest of
-        these depths that holds the largest value is taken, and its high byte kept: no picture is black that is not.
+        these depths that holds all values but one in a thousand is taken, and its high byte kept: no picture is black
+        that is not. Of colors of sixteen bits the decoder gives the high byte only, so they are refused where that is
+        nearly nothing.
         Transparency is dropped; CMYK, palettes and bits are converted as Pillow does, without a color profile. Of
         several frames, the first is taken.
         """
         try:
+            colormap = self._opened.tag_v2.get(_COLORMAP) if hasattr(self._opened, "tag_v2") else None
             self._opened.load()
+            if self._opened.mode == "P":
+                _check_palette(self._opened, colormap)
             image = _eight_bit(self._opened)
+            if self._wide_colors and _largest(image) < _LEAST_WIDE:
+                raise ImageRefused(
+                    "unsupported-format",
+                    "its colors have 16 bits, of which it uses few, and nothing says how many: save it with 8",
+                )
             turn = _TRANSPOSES.get(self.exif.orientation)
             return image if turn is None else image.transpose(turn)
         except ImageRefused:
@@ -162,7 +177,9 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
             "unsupported-format",
             "its values have 32 bits, and nothing says what is black and white: save it with 8 or 16",
         )
-    return Picture(kind, *opened.size, exif, opened)
+    # Pillow tells the depth of what it is going to decode nowhere else.
+    wide_colors = not opened.mode.startswith("I;16") and ";16" in str(opened.tile)
+    return Picture(kind, *opened.size, exif, opened, wide_colors)
 
 
 def media_type(body: bytes) -> Literal["image/jpeg", "image/png"] | None:
@@ -180,10 +197,34 @@ def too_large(size: int) -> ImageRefused:
 def _eight_bit(opened: Image.Image) -> Image.Image:
     if opened.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
         wide = opened.convert("I")
-        _, largest = wide.getextrema()
-        scale = 2 ** (min(depth for depth in _DEPTHS if largest < 2**depth) - 8)
+        scale = 2 ** (min(depth for depth in _DEPTHS if _usual_largest(wide) < 2**depth) - 8)
         opened = wide.point(lambda value: value / scale).convert("L")
     return opened if opened.mode == "RGB" else opened.convert("RGB")
+
+
+def _usual_largest(wide: Image.Image) -> int:
+    """The value that at most one pixel in a thousand is above: sensors have hot pixels, and mark missing data."""
+    bins = wide.histogram(extrema=(0, 255 * 256))  # 256 of them, each of 256 values
+    above, number = 0, len(bins) - 1
+    while number and above + bins[number] <= wide.width * wide.height // 1000:
+        above += bins[number]
+        number -= 1
+    return min(_largest(wide), 256 * number + 255)
+
+
+def _largest(image: Image.Image) -> int:
+    """The largest value of all bands."""
+    found: Any = image.getextrema()  # of one band a pair, of several a pair each
+    return int(max(high for _, high in (found if isinstance(found[0], tuple) else [found])))
+
+
+def _check_palette(opened: ImageFile.ImageFile, colormap: tuple[int, ...] | None) -> None:
+    """Raise ImageRefused where a pixel has a color that the palette lacks; read a TIFF's as it was meant."""
+    if opened.palette is None or _largest(opened) >= len(opened.palette.palette) // 3:
+        raise ImageRefused("broken", "it has pixels of a color that its palette lacks")
+    if colormap and max(colormap) < 2**8:  # sixteen bits by the format, which some writers forget
+        count = len(colormap) // 3
+        opened.putpalette([colormap[band * count + number] for number in range(count) for band in range(3)])
 
 
 def _format(body: bytes) -> Format | None:
