@@ -31,6 +31,7 @@ class StartFrom(StrEnum):
 
     champion = "champion"
     weights = "weights"
+    scratch = "scratch"
 
 
 @command
@@ -93,8 +94,8 @@ def retrain(
         StartFrom | None,
         typer.Option(
             "--from",
-            metavar="champion|weights",
-            help="The model in service (where there is one, the default), or weights.",
+            metavar="champion|weights|scratch",
+            help="The model in service (where there is one, the default), weights, or nothing.",
         ),
     ] = None,
     base_weights: Annotated[
@@ -107,6 +108,10 @@ def retrain(
     if running := actions.running_training(cloud, job):
         raise CliError(f"The training {running} runs already.", "`skyloop watch` follows it; wait for its end.")
     if base_weights:
+        if start_from not in (None, StartFrom.weights):
+            raise CliError(
+                f"--base-weights goes with --from weights, not {start_from.value}.", "Leave one of them out."
+            )
         start_from = StartFrom.weights
     options = TrainingOptions(epochs=epochs, start_from=start_from and start_from.value, base_weights=base_weights)
     request = RetrainRequest(labeling_job_name=job, training=options)

@@ -236,6 +236,15 @@ def test_an_attempt_is_as_it_was_asked_for() -> None:
     assert training["base_model"] == "s3://elsewhere/base.pt"
 
 
+@pytest.mark.parametrize("champion", [CHAMPION, {}])
+def test_a_training_from_scratch_gets_no_weights(champion: wiring.JSON) -> None:
+    variables = {**VARIABLES["retrain"], "champion": champion, "asked": {"start_from": "scratch"}}
+    training = run(state("retrain", "PlanTraining")["Assign"]["training"], variables)
+    assert "weights" not in training["hyperparameters"]
+    assert [channel["ChannelName"] for channel in training["channels"]] == ["train", "validation"]
+    assert training["base_model"] == "scratch"
+
+
 def test_a_training_that_sagemaker_lost_is_tried_once_more() -> None:
     def following(reason: str, lost: int) -> str:
         job = {"TrainingJobStatus": "Failed", "FailureReason": reason}

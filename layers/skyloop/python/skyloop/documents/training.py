@@ -13,8 +13,9 @@ class TrainingOptions(Request):
     """How to train this time; what is not given is as the stack's parameters say."""
 
     epochs: int | None = Field(default=None, ge=1, le=1000)
-    start_from: Literal["champion", "weights"] | None = Field(
-        default=None, description="champion: the model in service, where there is one; weights: base_weights"
+    start_from: Literal["champion", "weights", "scratch"] | None = Field(
+        default=None,
+        description="champion: the model in service, where there is one; weights: base_weights; scratch: none",
     )
     base_weights: str | None = Field(default=None, min_length=1, description="a name (yolo11n.pt), or an s3:// URI")
 
