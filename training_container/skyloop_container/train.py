@@ -175,7 +175,7 @@ def open_checkpoints(root: Path, hyperparameters: Hyperparameters) -> Checkpoint
 
     Every training has a folder of its own below `root`, and the marker names the one in use: SageMaker restores what
     lies under the job's checkpoint prefix, whichever training it came from, and a marker must never meet the weights of
-    another. The local copies of others, and damaged ones, are removed.
+    another. What is here of others, and what is damaged, is removed.
     """
     from ultralytics.nn.tasks import torch_safe_load
 
