@@ -53,7 +53,7 @@ def run(environment: Environment) -> None:
     base_model.check_loadable(base)
     print(f"base={base.kind} ({base.detail})", flush=True)
     print(f"images: train={len(train)} validation={len(validation)}; threads={torch.get_num_threads()}", flush=True)
-    checkpoints = open_checkpoints(environment.checkpoint_dir, hyperparameters)
+    checkpoints = open_checkpoints(environment.checkpoint_dir, hyperparameters, base)
     tracker = Tracker(
         environment.training_job_name(),
         {"dataset_id": hyperparameters.dataset_id, "correlation_id": hyperparameters.correlation_id, "base": base.kind},
@@ -170,7 +170,7 @@ def champion_arguments(categories: int, epochs: int) -> dict[str, Any]:
     return {"optimizer": "AdamW", "lr0": round(rate * share, 6), "momentum": 0.9, "warmup_bias_lr": 0.0}
 
 
-def open_checkpoints(root: Path, hyperparameters: Hyperparameters) -> Checkpoints:
+def open_checkpoints(root: Path, hyperparameters: Hyperparameters, base: base_model.Base) -> Checkpoints:
     """The checkpoints of an interrupted training of the same job, or a new folder for those of a training that begins.
 
     Every training has a folder of its own below `root`, and the marker names the one in use: SageMaker restores what
@@ -179,14 +179,14 @@ def open_checkpoints(root: Path, hyperparameters: Hyperparameters) -> Checkpoint
     """
     from ultralytics.nn.tasks import torch_safe_load
 
-    fingerprint = hashlib.sha256(hyperparameters.model_dump_json(exclude={"correlation_id"}).encode()).hexdigest()
+    fingerprint = _fingerprint(hyperparameters, base)
     marker = root / MARKER
     if folder := _marked(marker, fingerprint):
         last = folder / "last.pt"
+        if not last.exists():  # asked here, for Ultralytics looks for a missing file in the network
+            return Checkpoints(folder)  # interrupted in its first epoch
         try:
             return Checkpoints(folder, last, int(torch_safe_load(last)[0]["epoch"]) + 1)
-        except FileNotFoundError:
-            return Checkpoints(folder)  # interrupted in its first epoch
         except Exception as error:  # unpickling a damaged file may raise anything
             print(f"checkpoint discarded: {type(error).__name__}: {error}", flush=True)
     root.mkdir(parents=True, exist_ok=True)
@@ -194,8 +194,18 @@ def open_checkpoints(root: Path, hyperparameters: Hyperparameters) -> Checkpoint
         shutil.rmtree(path, ignore_errors=True)
     folder = root / f"{RUN_PREFIX}{uuid.uuid4().hex}"
     folder.mkdir()
-    marker.write_text(json.dumps({"hyperparameters_sha256": fingerprint, "folder": folder.name}), encoding="utf-8")
+    marker.write_text(json.dumps({"asked_sha256": fingerprint, "folder": folder.name}), encoding="utf-8")
     return Checkpoints(folder)
+
+
+def _fingerprint(hyperparameters: Hyperparameters, base: base_model.Base) -> str:
+    """A digest of what was asked: the hyperparameters, and the base where it came by a channel, so not among them."""
+    digest = hashlib.sha256(hyperparameters.model_dump_json(exclude={"correlation_id"}).encode())
+    if base.kind in {"champion", "weights"}:
+        digest.update(f"\n{base.kind} ".encode())
+        with Path(base.model).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _marked(marker: Path, fingerprint: str) -> Path | None:
@@ -205,7 +215,7 @@ def _marked(marker: Path, fingerprint: str) -> Path | None:
     except (OSError, ValueError, RecursionError):
         return None
     # Those of a training that came to its end are of no use to the next, which shall train and not repeat it.
-    if not isinstance(known, dict) or known.get("finished") or known.get("hyperparameters_sha256") != fingerprint:
+    if not isinstance(known, dict) or known.get("finished") or known.get("asked_sha256") != fingerprint:
         return None
     folder = marker.parent / str(known.get("folder"))
     return folder if folder.name.startswith(RUN_PREFIX) and folder.is_dir() else None

@@ -10,13 +10,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from skyloop_container import base_model
 from skyloop_container.dataset import link_for_ultralytics, read_channel, to_pixels
 from skyloop_container.environment import Environment, JobError, unpack_model
 from skyloop_container.hyperparameters import Hyperparameters, parse_hyperparameters, table
-from skyloop_container.train import Checkpoints, champion_arguments, open_checkpoints
+from skyloop_container.train import champion_arguments
 
 CONTAINER = Path(__file__).parents[1]
 
@@ -176,44 +175,6 @@ def test_one_bad_item_is_left_out_with_its_reason(tmp_path: Path) -> None:
     (folder / "e" / "job" / "images" / "a.JPG").write_bytes(b"")
     with pytest.raises(JobError, match="4 of the 6 images of the channel 'test' cannot be used; the first is b/job"):
         read_channel(folder, 1)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"hyperparameters_sha256": ', "[" * 100_000])
-def test_a_damaged_resume_marker_is_no_checkpoint(tmp_path: Path, content: str) -> None:
-    """What a machine leaves that went away in the middle of a write: the job begins again."""
-    (tmp_path / "job.json").write_text(content)
-    opened = open_checkpoints(tmp_path, job())
-    assert (opened.last, opened.finished_epochs) == (None, 0)
-
-
-def trained(opened: Checkpoints, epochs: int) -> None:
-    torch.save({"epoch": epochs - 1}, opened.folder / "last.pt")
-
-
-def test_an_interrupted_training_goes_on_with_its_own_checkpoint(tmp_path: Path) -> None:
-    trained(open_checkpoints(tmp_path, job()), 3)
-    assert open_checkpoints(tmp_path, job()).finished_epochs == 3
-    (open_checkpoints(tmp_path, job()).folder / "last.pt").write_bytes(b"half a checkpoint")
-    assert open_checkpoints(tmp_path, job()).last is None
-
-
-@pytest.mark.parametrize("finished", [True, False])
-@pytest.mark.parametrize("changed", [{"epochs": 60}, {}])
-def test_a_checkpoint_of_another_training_is_not_taken(tmp_path: Path, finished: bool, changed: dict[str, int]) -> None:
-    """SageMaker brings all of them back after an interruption, those that this machine had removed as well."""
-    first = open_checkpoints(tmp_path, job())
-    trained(first, 4)
-    marker = tmp_path / "job.json"
-    if finished:
-        marker.write_text(json.dumps({"finished": True}))
-    elif not changed:
-        marker.unlink()
-    second = open_checkpoints(tmp_path, job(**changed))
-    assert second.last is None
-    first.folder.mkdir(exist_ok=True)
-    trained(first, 4)  # restored
-    again = open_checkpoints(tmp_path, job(**changed))
-    assert (again.folder, again.last) == (second.folder, None)
 
 
 def test_a_channel_without_images_is_refused(tmp_path: Path) -> None:
