@@ -1,8 +1,8 @@
 """What is a picture, and how do its pixels become upright RGB? The one answer, for every reader.
 
 Intake, conversion, training, evaluation, the endpoint and the command line all ask here: a picture that one of them
-accepts is one for all, and they see the same pixels. The container carries this file and `exif.py` of the same folder,
-and nothing else of the domain.
+accepts is one for all, and they see the same pixels. The container carries this file, `exif.py` and `pixels.py` of the
+same folder, and nothing else of the domain.
 
 Whatever the bytes are, the outcome is a picture or :class:`ImageRefused`. Before a decoder sees them:
 
@@ -27,6 +27,7 @@ from typing import Literal
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from skyloop.formats.exif import Exif, read_exif
+from skyloop.formats.pixels import Unreadable, read_rgb
 
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
 
@@ -41,7 +42,6 @@ LABELABLE: frozenset[Format] = frozenset({"JPEG", "PNG"})
 READABLE: frozenset[Format] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
 """What the endpoint answers for."""
 
-_DEPTHS = (8, 10, 12, 14, 16)
 _MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
 _MAX_SEGMENTS = 5_000  # of a JPEG; a profile has at most 255, extended XMP some hundreds
 _MAX_FILL = 100_000  # bytes between segments
@@ -110,6 +110,7 @@ class Picture:
     height: int
     exif: Exif
     _opened: ImageFile.ImageFile
+    _body: bytes
 
     @property
     def pixels(self) -> int:
@@ -117,20 +118,22 @@ class Picture:
         return self.width * self.height
 
     def decode(self) -> Image.Image:
-        """Every pixel, upright, as mode RGB. To be called once. Raises ImageRefused with code `truncated` or `broken`.
+        """Every pixel, upright, as mode RGB. To be called once.
 
-        Grays of sixteen bits: thermal cameras write 10, 12 or 14 bits into them and do not say so. The smallest of
-        these depths that holds the largest value is taken, and its high byte kept: no picture is black that is not.
-        Transparency is dropped; CMYK, palettes and bits are converted as Pillow does, without a color profile. Of
-        several frames, the first is taken.
+        Samples of sixteen bits, gray or colors: cameras write 10, 12 or 14 bits into them and do not say so. The
+        smallest of these depths that holds the samples, but one in a thousand, is taken, and its high byte kept: no
+        picture is black that is not. Transparency is dropped; CMYK, palettes and bits are converted as Pillow does,
+        without a color profile. Of several frames, the first is taken.
+
+        Raises ImageRefused with code `truncated`, `broken`, or `unsupported-format` for dark colors of sixteen bits
+        that Pillow cannot read whole.
         """
         try:
-            self._opened.load()
-            image = _eight_bit(self._opened)
+            image = read_rgb(self._opened, self._body, lambda: _READERS[self.format](BytesIO(self._body)))
             turn = _TRANSPOSES.get(self.exif.orientation)
             return image if turn is None else image.transpose(turn)
-        except ImageRefused:
-            raise
+        except Unreadable as error:
+            raise ImageRefused(error.code, str(error)) from error
         except Exception as error:  # decoders raise anything for what they cannot read; it is never our caller's fault
             code = "truncated" if "truncated" in str(error) else "broken"
             raise ImageRefused(code, f"its pixels cannot be decoded: {_sentence(error)}") from error
@@ -162,7 +165,7 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
             "unsupported-format",
             "its values have 32 bits, and nothing says what is black and white: save it with 8 or 16",
         )
-    return Picture(kind, *opened.size, exif, opened)
+    return Picture(kind, *opened.size, exif, opened, stripped)
 
 
 def media_type(body: bytes) -> Literal["image/jpeg", "image/png"] | None:
@@ -175,15 +178,6 @@ def media_type(body: bytes) -> Literal["image/jpeg", "image/png"] | None:
 def too_large(size: int) -> ImageRefused:
     """The refusal of a file of `size` bytes, more than MAX_BYTES: its content need not be read."""
     return ImageRefused("too-large", f"{size / 1e6:.1f} MB; Ground Truth takes at most {MAX_BYTES / 1e6:.0f} MB")
-
-
-def _eight_bit(opened: Image.Image) -> Image.Image:
-    if opened.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
-        wide = opened.convert("I")
-        _, largest = wide.getextrema()
-        scale = 2 ** (min(depth for depth in _DEPTHS if largest < 2**depth) - 8)
-        opened = wide.point(lambda value: value / scale).convert("L")
-    return opened if opened.mode == "RGB" else opened.convert("RGB")
 
 
 def _format(body: bytes) -> Format | None:
