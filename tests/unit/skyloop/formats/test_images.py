@@ -356,18 +356,6 @@ def png(color_type: int, depth: int, row: bytes, palette: bytes | None = None) -
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + colors + data + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("color_type", "samples"), [(2, 3), (4, 2), (6, 4)])
-@pytest.mark.parametrize("bits", [8, 10, 12, 14])
-def test_colors_of_few_bits_in_sixteen_are_refused_and_never_black(color_type, samples, bits):
-    def decoded(value):
-        return open_picture(png(color_type, 16, struct.pack(">H", value) * samples * 12)).decode()
-
-    with pytest.raises(ImageRefused, match="save it with 8") as caught:
-        decoded(2**bits - 1)
-    assert caught.value.code == "unsupported-format"
-    assert decoded(40_000).getpixel((0, 0)) == (156, 156, 156)
-
-
 @pytest.mark.parametrize("palette", [None, b"", b"\xff\x00\x00"])
 def test_a_color_that_the_palette_lacks_is_no_black(palette):
     with pytest.raises(ImageRefused) as caught:

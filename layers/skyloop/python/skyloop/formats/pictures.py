@@ -1,8 +1,8 @@
 """What is a picture, and how do its pixels become upright RGB? The one answer, for every reader.
 
 Intake, conversion, training, evaluation, the endpoint and the command line all ask here: a picture that one of them
-accepts is one for all, and they see the same pixels. The container carries this file and `exif.py` of the same folder,
-and nothing else of the domain.
+accepts is one for all, and they see the same pixels. The container carries this file, `exif.py` and `pixels.py` of the
+same folder, and nothing else of the domain.
 
 Whatever the bytes are, the outcome is a picture or :class:`ImageRefused`. Before a decoder sees them:
 
@@ -22,11 +22,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Literal
+from typing import Literal
 
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from skyloop.formats.exif import Exif, read_exif
+from skyloop.formats.pixels import Unreadable, read_rgb
 
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
 
@@ -41,9 +42,6 @@ LABELABLE: frozenset[Format] = frozenset({"JPEG", "PNG"})
 READABLE: frozenset[Format] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
 """What the endpoint answers for."""
 
-_DEPTHS = (8, 10, 12, 14, 16)
-_LEAST_WIDE = 64  # of 255: fourteen bits in sixteen reach 63
-_COLORMAP = 320  # TIFF 6.0, section 5
 _MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
 _MAX_SEGMENTS = 5_000  # of a JPEG; a profile has at most 255, extended XMP some hundreds
 _MAX_FILL = 100_000  # bytes between segments
@@ -112,7 +110,7 @@ class Picture:
     height: int
     exif: Exif
     _opened: ImageFile.ImageFile
-    _wide_colors: bool
+    _body: bytes
 
     @property
     def pixels(self) -> int:
@@ -122,30 +120,20 @@ class Picture:
     def decode(self) -> Image.Image:
         """Every pixel, upright, as mode RGB. To be called once.
 
-        Raises ImageRefused with code `truncated`, `broken` or `unsupported-format`.
+        Samples of sixteen bits, gray or colors: cameras write 10, 12 or 14 bits into them and do not say so. The
+        smallest of these depths that holds the samples, but one in a thousand, is taken, and its high byte kept: no
+        picture is black that is not. Transparency is dropped; CMYK, palettes and bits are converted as Pillow does,
+        without a color profile. Of several frames, the first is taken.
 
-        Grays of sixteen bits: thermal cameras write 10, 12 or 14 bits into them and do not say so. The smallest of
-        these depths that holds all values but one in a thousand is taken, and its high byte kept: no picture is black
-        that is not. Of colors of sixteen bits the decoder gives the high byte only, so they are refused where that is
-        nearly nothing.
-        Transparency is dropped; CMYK, palettes and bits are converted as Pillow does, without a color profile. Of
-        several frames, the first is taken.
+        Raises ImageRefused with code `truncated`, `broken`, or `unsupported-format` for dark colors of sixteen bits
+        that Pillow cannot read whole.
         """
         try:
-            colormap = self._opened.tag_v2.get(_COLORMAP) if hasattr(self._opened, "tag_v2") else None
-            self._opened.load()
-            if self._opened.mode == "P":
-                _check_palette(self._opened, colormap)
-            image = _eight_bit(self._opened)
-            if self._wide_colors and _largest(image) < _LEAST_WIDE:
-                raise ImageRefused(
-                    "unsupported-format",
-                    "its colors have 16 bits, of which it uses few, and nothing says how many: save it with 8",
-                )
+            image = read_rgb(self._opened, self._body, lambda: _READERS[self.format](BytesIO(self._body)))
             turn = _TRANSPOSES.get(self.exif.orientation)
             return image if turn is None else image.transpose(turn)
-        except ImageRefused:
-            raise
+        except Unreadable as error:
+            raise ImageRefused(error.code, str(error)) from error
         except Exception as error:  # decoders raise anything for what they cannot read; it is never our caller's fault
             code = "truncated" if "truncated" in str(error) else "broken"
             raise ImageRefused(code, f"its pixels cannot be decoded: {_sentence(error)}") from error
@@ -177,9 +165,7 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
             "unsupported-format",
             "its values have 32 bits, and nothing says what is black and white: save it with 8 or 16",
         )
-    # Pillow tells the depth of what it is going to decode nowhere else.
-    wide_colors = not opened.mode.startswith("I;16") and ";16" in str(opened.tile)
-    return Picture(kind, *opened.size, exif, opened, wide_colors)
+    return Picture(kind, *opened.size, exif, opened, stripped)
 
 
 def media_type(body: bytes) -> Literal["image/jpeg", "image/png"] | None:
@@ -192,39 +178,6 @@ def media_type(body: bytes) -> Literal["image/jpeg", "image/png"] | None:
 def too_large(size: int) -> ImageRefused:
     """The refusal of a file of `size` bytes, more than MAX_BYTES: its content need not be read."""
     return ImageRefused("too-large", f"{size / 1e6:.1f} MB; Ground Truth takes at most {MAX_BYTES / 1e6:.0f} MB")
-
-
-def _eight_bit(opened: Image.Image) -> Image.Image:
-    if opened.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
-        wide = opened.convert("I")
-        scale = 2 ** (min(depth for depth in _DEPTHS if _usual_largest(wide) < 2**depth) - 8)
-        opened = wide.point(lambda value: value / scale).convert("L")
-    return opened if opened.mode == "RGB" else opened.convert("RGB")
-
-
-def _usual_largest(wide: Image.Image) -> int:
-    """The value that at most one pixel in a thousand is above: sensors have hot pixels, and mark missing data."""
-    bins = wide.histogram(extrema=(0, 255 * 256))  # 256 of them, each of 256 values
-    above, number = 0, len(bins) - 1
-    while number and above + bins[number] <= wide.width * wide.height // 1000:
-        above += bins[number]
-        number -= 1
-    return min(_largest(wide), 256 * number + 255)
-
-
-def _largest(image: Image.Image) -> int:
-    """The largest value of all bands."""
-    found: Any = image.getextrema()  # of one band a pair, of several a pair each
-    return int(max(high for _, high in (found if isinstance(found[0], tuple) else [found])))
-
-
-def _check_palette(opened: ImageFile.ImageFile, colormap: tuple[int, ...] | None) -> None:
-    """Raise ImageRefused where a pixel has a color that the palette lacks; read a TIFF's as it was meant."""
-    if opened.palette is None or _largest(opened) >= len(opened.palette.palette) // 3:
-        raise ImageRefused("broken", "it has pixels of a color that its palette lacks")
-    if colormap and max(colormap) < 2**8:  # sixteen bits by the format, which some writers forget
-        count = len(colormap) // 3
-        opened.putpalette([colormap[band * count + number] for number in range(count) for band in range(3)])
 
 
 def _format(body: bytes) -> Format | None:
