@@ -13,6 +13,12 @@ settings.register_profile("repository", derandomize=True, deadline=None, suppres
 settings.load_profile("repository")
 
 
+@pytest.hookimpl
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a case with bytes by its argument: an archive holds the time, so each worker would name it differently."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def service_models_are_read_once() -> Iterator[None]:
     """Parse AWS's service models once per worker, not once per session: each `skyloop` command under test opens one."""
