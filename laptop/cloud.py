@@ -46,10 +46,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-class CannotStart(Exception):
-    """The cloud cannot bring its state back; the message says why."""
-
-
 class Cloud:
     """The ASGI application: the admin paths under ``/_skyloop/``, and the patched MiniStack for the rest."""
 
@@ -63,8 +59,14 @@ class Cloud:
         self._port = port
         self._found = found
         self._status = "starting"
+        self._failure: Exception | None = None
         self._starting: asyncio.Task[None] | None = None
         self._sagemaker: SageMaker | None = None
+
+    @property
+    def failure(self) -> Exception | None:
+        """What kept the state from being brought back."""
+        return self._failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or one message of the server's life."""
@@ -94,8 +96,8 @@ class Cloud:
                 raise
             # Hypercorn would serve on, and what is asked for then would be written over the state.
             log.exception("The cloud could not start")
-            reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            await send({"type": "lifespan.startup.failed", "message": reason})
+            self._failure = error
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
 
     async def _start(self) -> None:
         while True:
@@ -173,7 +175,7 @@ def _role_credentials(role_arn: str) -> dict[str, str]:
 async def serve(home: Path, descriptor: int, port: int, found: list[str]) -> None:
     """Serve the cloud on a listening socket until SIGTERM or SIGINT; `found` is what had to be put right before.
 
-    Raises CannotStart.
+    Raises whatever keeps the state from being brought back.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -194,4 +196,4 @@ async def serve(home: Path, descriptor: int, port: int, found: list[str]) -> Non
     try:
         await serve_asgi(cast(ASGIFramework, cloud), config, shutdown_trigger=stopped)
     except LifespanFailureError as error:
-        raise CannotStart(str(error)) from error
+        raise (cloud.failure or error) from None

@@ -16,6 +16,7 @@ import logging
 import os
 import socket
 import sys
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -86,13 +87,16 @@ def main() -> None:
         _end(f"{home} cannot be written to: {error}. Make room, or give yourself the right to write there.", arguments)
     except KeysBroken as error:
         _end(f"{error}. Remove it; the next start makes new keys.", arguments)
-    # Not at the top: this imports MiniStack, which reads its settings from the environment when it is imported.
-    from laptop import cloud
-
     try:
+        # Not at the top: this imports MiniStack, which reads its settings from the environment when it is imported.
+        from laptop import cloud
+
         asyncio.new_event_loop().run_until_complete(cloud.serve(home, listener.detach(), port, found))
-    except cloud.CannotStart as error:
-        _end(f"Its state cannot be brought back: {error}", arguments)
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+        _end(f"{home} cannot be used: {kind}{error}.", arguments)
     # The state is saved. Threads that still wait in MiniStack must not keep this process alive.
     logging.shutdown()
     os._exit(0)

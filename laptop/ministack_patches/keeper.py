@@ -155,8 +155,9 @@ class Keeper:
                 states, failed = _texts({"dynamodb": dynamodb.get_state})
                 covered = self._logged if states else None
         others = {name: make for name, make in _states().items() if name not in _TELEMETRY or telemetry}
-        for found, more in zip((states, failed), _texts(others), strict=True):
-            found.update(more)
+        more, also_failed = _texts(others)
+        states |= more
+        failed |= also_failed
         digests = {name: _digest(text) for name, text in states.items()}
         new = {name: states[name] for name, digest in digests.items() if self._written.get(name) != digest}
         if new or covered is not None:

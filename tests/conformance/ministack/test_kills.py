@@ -383,7 +383,7 @@ def test_a_damaged_row_costs_no_other(home: Home) -> None:
         journal.execute("UPDATE requests SET operation = '_no' WHERE request LIKE '%\"three\"%'")
         journal.execute("UPDATE executions SET record = '{' WHERE arn = ?", (lost,))
         journal.execute("UPDATE events SET event = '{' WHERE arn = ? AND number = 1", (kept,))
-    with closing(sqlite3.connect(home.folder / "sagemaker" / "records.sqlite")) as records, records:
+    with closing(sqlite3.connect(next(home.folder.rglob("records.sqlite")))) as records, records:
         records.execute("UPDATE records SET record = '[' WHERE name = 'lost'")
     home.start()
     assert parameter(home, "kept") == "1"
