@@ -50,7 +50,8 @@ _LATER_OPERATIONS = {
 }
 _TELEMETRY = {"cloudwatch:metrics", "cloudwatch_logs"}
 _TELEMETRY_SECONDS = 10.0
-_LAST = "cloudformation"  # read last: a stack then names every part that is in another service's state
+_TOGETHER = 10  # tries to read all states while no stack changes
+_TOGETHER_SECONDS = 0.02
 # What an operation of a stack that was interrupted comes back as: something that can be updated, or else deleted.
 _INTERRUPTED = {
     "CREATE_IN_PROGRESS": "CREATE_FAILED",
@@ -144,20 +145,14 @@ class Keeper:
 
     def _write(self, *, everything: bool) -> None:
         now = time.monotonic()
-        tables = _tables()  # before their snapshot: what changes meanwhile is in the next one
-        everything = everything or tables != self._known_tables  # by a stack, which is no request to a table
         telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
-        states: dict[str, str] = {}
-        failed: dict[str, object] = {}
-        covered = None
-        with self._tables:
-            if everything or self._since_snapshot >= _COMPACT:
-                states, failed = _texts({"dynamodb": dynamodb.get_state})
-                covered = self._logged if states else None
-        others = {name: make for name, make in _states().items() if name not in _TELEMETRY or telemetry}
-        more, also_failed = _texts(others)
-        states |= more
-        failed |= also_failed
+        for _ in range(_TOGETHER):  # a stack and its parts belong together
+            before, tables = _progress(), _tables()  # what changes in a table meanwhile is in the next snapshot
+            # A stack changes tables without a request to them.
+            states, failed, covered = self._read_now(telemetry, tables=everything or tables != self._known_tables)
+            if _progress() == before:
+                break
+            time.sleep(_TOGETHER_SECONDS)
         digests = {name: _digest(text) for name, text in states.items()}
         new = {name: states[name] for name, digest in digests.items() if self._written.get(name) != digest}
         if new or covered is not None:
@@ -170,6 +165,19 @@ class Keeper:
             self._telemetry_written = now
         if failed:
             raise ServicesNotStored(failed)
+
+    def _read_now(self, telemetry: bool, *, tables: bool) -> tuple[dict[str, str], dict[str, object], int | None]:
+        """The states as text, what is wrong with others, and the number of the last request that they cover."""
+        wanted = {name: make for name, make in _states().items() if name not in _TELEMETRY or telemetry}
+        states, failed = _texts(wanted)
+        covered = None
+        with self._tables:
+            if tables or self._since_snapshot >= _COMPACT:
+                text, error = _texts({"dynamodb": dynamodb.get_state})
+                states |= text
+                failed |= error
+                covered = self._logged if text else None
+        return states, failed, covered
 
     def start(self) -> None:
         """Begin to write down a moment later what changes by itself."""
@@ -371,6 +379,13 @@ def _tables() -> str:
         return ""
 
 
+def _progress() -> list[object]:
+    """What changes with each step of each stack."""
+    stacks = list(cloudformation._stacks._data.items())
+    events = list(cloudformation._stack_events._data.items())
+    return [*((repr(key), stack["StackStatus"]) for key, stack in stacks), *((repr(k), len(v)) for k, v in events)]
+
+
 def _states() -> dict[str, Callable[[], Any]]:
     """What makes each service's state; without tables and executions, which are written down one by one."""
     states = {name: make for name, make in app._build_persistence_save_dict().items() if name != "dynamodb"}
@@ -393,8 +408,8 @@ def _states() -> dict[str, Callable[[], Any]]:
         "metrics": cloudwatch._metrics,
         "alarm_history": cloudwatch._alarm_history,
     }
-    states[_LAST] = states.pop(_LAST, cloudformation.get_state)
-    return states
+    # First: a stack is never ahead of its parts.
+    return {"cloudformation": cloudformation.get_state, **states}
 
 
 def _interrupted_operations() -> list[str]:
