@@ -19,6 +19,7 @@ from typing import Any, cast
 from hypercorn.asyncio import serve as serve_asgi
 from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
+from hypercorn.utils import LifespanFailureError
 from ministack import app
 from ministack.core import lambda_runtime
 
@@ -58,8 +59,14 @@ class Cloud:
         self._port = port
         self._found = found
         self._status = "starting"
+        self._failure: Exception | None = None
         self._starting: asyncio.Task[None] | None = None
         self._sagemaker: SageMaker | None = None
+
+    @property
+    def failure(self) -> Exception | None:
+        """What kept the state from being brought back."""
+        return self._failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or one message of the server's life."""
@@ -81,16 +88,16 @@ class Cloud:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
                 self._starting = asyncio.create_task(self._start())
-            elif message["type"] == "lifespan.startup.failed":
-                self._status = f"failed: {message.get('message') or 'the emulator did not start'}"
 
         try:
             await self._ministack(scope, receive, start_and_send)
         except Exception as error:
-            # Hypercorn serves on without a word; who waits for this cloud reads it in its health.
+            if self._starting:
+                raise
+            # Hypercorn would serve on, and what is asked for then would be written over the state.
             log.exception("The cloud could not start")
-            self._status = f"failed: {error}"
-            raise
+            self._failure = error
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
 
     async def _start(self) -> None:
         while True:
@@ -166,7 +173,10 @@ def _role_credentials(role_arn: str) -> dict[str, str]:
 
 
 async def serve(home: Path, descriptor: int, port: int, found: list[str]) -> None:
-    """Serve the cloud on a listening socket until SIGTERM or SIGINT; `found` is what had to be put right before."""
+    """Serve the cloud on a listening socket until SIGTERM or SIGINT; `found` is what had to be put right before.
+
+    Raises whatever keeps the state from being brought back.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -183,4 +193,7 @@ async def serve(home: Path, descriptor: int, port: int, found: list[str]) -> Non
         await cloud.stop()
 
     # Hypercorn has a type for each ASGI message; MiniStack knows them as plain mappings.
-    await serve_asgi(cast(ASGIFramework, cloud), config, shutdown_trigger=stopped)
+    try:
+        await serve_asgi(cast(ASGIFramework, cloud), config, shutdown_trigger=stopped)
+    except LifespanFailureError as error:
+        raise (cloud.failure or error) from None

@@ -35,6 +35,8 @@ class Database:
         self._lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=30)
+            # Bytes that are no text make a row that its reader cannot use, not a file that is damaged.
+            self._connection.text_factory = lambda content: content.decode(errors="backslashreplace")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(tables)

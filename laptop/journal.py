@@ -44,15 +44,15 @@ class Journal(Database):
         self.found: list[str] = []
         """What could not be read, in sentences."""
 
-    def put_aside(self, table: str, column: str, name: object, content: str) -> None:
-        """Take a row that cannot be read out of its table; it is kept in the table `broken`. Raises NotStored."""
+    def put_aside(self, table: str, column: str, name: object, content: object, lost: str) -> None:
+        """Take a row that cannot be used out of its table; it is kept in the table `broken`. Raises NotStored.
+
+        `lost` begins the sentence that says so.
+        """
         with self.transaction() as connection:
-            connection.execute("INSERT INTO broken VALUES (?, ?, ?)", (table, str(name), content))
+            connection.execute("INSERT INTO broken VALUES (?, ?, ?)", (table, str(name), str(content)))
             connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))
-        self.found.append(
-            f"The row {name} of the table {table} in {FILE} cannot be read; it is kept in the table broken, and the "
-            "cloud begins without it."
-        )
+        self.found.append(f"{lost}; it is kept in the table broken of {FILE}, and the cloud begins without it.")
 
     def put_snapshots(self, states: Mapping[str, str], covered: int | None = None) -> None:
         """Replace services' snapshots, all or none; forget requests up to the number `covered`. Raises NotStored."""
@@ -63,7 +63,7 @@ class Journal(Database):
 
     def snapshots(self) -> dict[str, str]:
         """Each service's state, as `put_snapshots` got it."""
-        return dict(self.rows("SELECT service, state FROM snapshots"))
+        return {service: str(state) for service, state in self.rows("SELECT service, state FROM snapshots")}
 
     def log(self, operation: str, request: Document) -> int:
         """Write a request down before it is done; returns its number. Raises NotStored: then it must not be done."""
@@ -74,12 +74,12 @@ class Journal(Database):
 
     def requests(self) -> Iterator[LoggedRequest]:
         """The requests that no snapshot covers, in their order."""
-        rows = list(self.rows("SELECT number, operation, request FROM requests ORDER BY number"))
-        for number, operation, request in rows:
-            try:
-                yield LoggedRequest(number, operation, json.loads(request))
-            except ValueError:
-                self.put_aside("requests", "number", number, request)
+        for number, operation, text in self.rows("SELECT number, operation, request FROM requests ORDER BY number"):
+            if (request := _document(text)) is not None:
+                yield LoggedRequest(number, operation, request)
+            else:
+                lost = f"The write to a table number {number} ({operation}) cannot be read"
+                self.put_aside("requests", "number", number, text, lost)
 
     def put_execution(self, arn: str, record: Document, events: Mapping[int, Document]) -> None:
         """Write down an execution's record (without its history) and events of its history. Raises NotStored."""
@@ -89,24 +89,47 @@ class Journal(Database):
             rows = [(arn, number, json.dumps(event)) for number, event in events.items()]
             connection.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", rows)
 
-    def forget_events(self, arn: str, after: int) -> None:
-        """Forget an execution's events from the number `after` + 1 on: it begins again. Raises NotStored."""
+    def keep_events(self, arn: str, count: int) -> None:
+        """Forget all but the first `count` of an execution's events: it begins again. Raises NotStored."""
         with self.transaction() as connection:
-            connection.execute("DELETE FROM events WHERE arn = ? AND number > ?", (arn, after))
+            connection.execute("DELETE FROM events WHERE arn = ? AND number >= ?", (arn, count))
 
     def executions(self) -> dict[str, Document]:
         """Every execution's record by ARN, its history in `events`, in the order in which they began."""
         records: dict[str, Document] = {}
-        for arn, record in list(self.rows("SELECT arn, record FROM executions ORDER BY rowid")):
-            try:
-                records[arn] = {**json.loads(record), "events": []}
-            except (ValueError, TypeError):
-                self.put_aside("executions", "arn", arn, record)
-        for arn, row, event in list(self.rows("SELECT arn, rowid, event FROM events ORDER BY arn, number")):
+        for arn, text in self.rows("SELECT arn, record FROM executions ORDER BY rowid"):
+            record = _document(text)
+            if record is not None and record.get("executionArn") == arn:
+                records[arn] = {**record, "events": []}
+            else:
+                with self.transaction() as connection:  # an execution that takes its name has a history of its own
+                    moved = "INSERT INTO broken SELECT 'events', arn || ' ' || number, event FROM events WHERE arn = ?"
+                    connection.execute(moved, (arn,))
+                    connection.execute("DELETE FROM events WHERE arn = ?", (arn,))
+                self.put_aside("executions", "arn", arn, text, f"The record of the execution {arn} cannot be read")
+        gaps = set()
+        for arn, row, number, text in self.rows("SELECT arn, rowid, number, event FROM events ORDER BY arn, number"):
             if arn not in records:
                 continue
-            try:
-                records[arn]["events"].append(json.loads(event))
-            except ValueError:
-                self.put_aside("events", "rowid", row, event)
+            if (event := _document(text)) is not None:
+                records[arn]["events"].append(event)
+            else:
+                gaps.add(arn)
+                lost = f"Event {number + 1} of the execution {arn} cannot be read"
+                self.put_aside("events", "rowid", row, text, lost)
+        for arn in gaps:  # the next event is written after the last one that is left
+            events = records[arn]["events"]
+            with self.transaction() as connection:
+                connection.execute("DELETE FROM events WHERE arn = ?", (arn,))
+                rows = [(arn, number, json.dumps(event)) for number, event in enumerate(events)]
+                connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
         return records
+
+
+def _document(text: str) -> Document | None:
+    """A row's JSON object; None where it holds none."""
+    try:
+        document = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

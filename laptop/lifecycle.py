@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from laptop import deploy, preflight
 from laptop.account import read_keys
@@ -145,33 +145,50 @@ def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Ru
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     flag = "--auth" if auth else "--no-auth"
     # The server inherits the socket: a free port that is only looked up could be taken before the server opens it.
-    with _listen(DEFAULT_PORT if port is None else port) as listener, log.open("ab") as output:
+    reading, writing = os.pipe()
+    with (
+        os.fdopen(reading, "rb") as told,
+        os.fdopen(writing, "wb") as reason,
+        _listen(DEFAULT_PORT if port is None else port) as listener,
+        log.open("ab") as output,
+    ):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        inherited = {"--socket": listener.fileno(), "--reason": reason.fileno()}
+        descriptors = [text for name, number in inherited.items() for text in (name, str(number))]
         process = subprocess.Popen(
-            [sys.executable, "-m", "laptop.server", "--home", str(home), "--socket", str(listener.fileno()), flag],
+            [sys.executable, "-m", "laptop.server", "--home", str(home), *descriptors, flag],
             cwd=REPOSITORY,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            pass_fds=[listener.fileno()],
+            pass_fds=list(inherited.values()),
             umask=0o077,  # the state holds the keys of users
         )
+        listener.close()
+        reason.close()
+        _wait_until_ready(process, url, told, log)
+    return Running(url, process.pid), process
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, told: BinaryIO, log: Path) -> None:
+    """Wait for a server; `told` is where it says why it cannot start. One that is not ready is stopped."""
     try:
         deadline = time.monotonic() + READY_SECONDS
         while (state := _health(url).get("status")) != "ready":
             if process.poll() is not None:
+                if reason := told.read().decode(errors="replace"):
+                    raise LaptopError(f"The laptop cloud cannot start. {reason}")
                 raise LaptopError(f"The laptop cloud ended while starting:\n{_tail(log)}\nThe whole log is {log}.")
             if str(state).startswith("failed"):
-                raise LaptopError(f"The laptop cloud could not start ({state}).\nThe log is {log}.")
+                raise LaptopError(f"The laptop cloud cannot start ({state}).")
             if time.monotonic() > deadline:
                 raise LaptopError(f"The laptop cloud was not ready within {READY_SECONDS} s. The log is {log}.")
             time.sleep(0.02)
     except BaseException:
         _stop_process(process.pid)
         raise
-    return Running(url, process.pid), process
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,6 +1,7 @@
 """The laptop cloud as one process on one port of 127.0.0.1.
 
-``python -m laptop.server --home DIR --socket FD [--no-auth]``; FD is an inherited socket that listens, and --no-auth
+``python -m laptop.server --home DIR --socket FD [--reason FD] [--no-auth]``; FD is an inherited socket that listens, or
+an inherited pipe that takes the reason why the cloud cannot start (the disk may have no room for it), and --no-auth
 turns the enforcement of role policies off. State lives under DIR and survives the server, however it ends; child
 processes live under :mod:`laptop.processes` and do not. :mod:`laptop.lifecycle` starts and stops it for people;
 :mod:`laptop.cloud` is what it serves.
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 import sys
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from laptop.account import ACCOUNT_ID, REGION, KeysBroken, make_keys
 from laptop.repair import repair
@@ -67,26 +71,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The laptop cloud")
     parser.add_argument("--home", type=Path, required=True, help="folder of the cloud's state")
     parser.add_argument("--socket", type=int, required=True, help="file descriptor of the listening socket")
+    parser.add_argument("--reason", type=int, help="file descriptor that takes the reason of a start that fails")
     parser.add_argument("--auth", action=argparse.BooleanOptionalAction, default=True, help="enforce role policies")
     arguments = parser.parse_args()
     home = arguments.home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    if arguments.reason is not None:
+        os.set_inheritable(arguments.reason, False)
     listener = socket.socket(fileno=arguments.socket)
     port = listener.getsockname()[1]
     try:
+        home.mkdir(parents=True, exist_ok=True)
         found = repair(home)
         prepare_environment(home, port, auth=arguments.auth)
     except OSError as error:
-        sys.exit(f"{home} cannot be written to: {error}. Make room, or give yourself the right to write there.")
+        _end(f"{home} cannot be written to: {error}. Make room, or give yourself the right to write there.", arguments)
     except KeysBroken as error:
-        sys.exit(f"{error}. Remove it; the next start makes new keys.")
-    # Not at the top: this imports MiniStack, which reads its settings from the environment when it is imported.
-    from laptop import cloud
+        _end(f"{error}. Remove it; the next start makes new keys.", arguments)
+    try:
+        # Not at the top: this imports MiniStack, which reads its settings from the environment when it is imported.
+        from laptop import cloud
 
-    asyncio.new_event_loop().run_until_complete(cloud.serve(home, listener.detach(), port, found))
+        asyncio.new_event_loop().run_until_complete(cloud.serve(home, listener.detach(), port, found))
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+        _end(f"{home} cannot be used: {kind}{error}.", arguments)
     # The state is saved. Threads that still wait in MiniStack must not keep this process alive.
     logging.shutdown()
     os._exit(0)
+
+
+def _end(reason: str, arguments: argparse.Namespace) -> NoReturn:
+    """End the process at once, and say why: to who started it, and in the log."""
+    reason = " ".join(reason.split())
+    with contextlib.suppress(OSError):
+        if arguments.reason is not None:
+            os.write(arguments.reason, reason.encode(errors="replace")[:4096])  # a pipe takes that without a reader
+    with contextlib.suppress(OSError):
+        print(reason, file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 if __name__ == "__main__":

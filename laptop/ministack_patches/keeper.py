@@ -3,9 +3,8 @@
 MiniStack saves its state at a clean stop only. Here it is written down as it changes (:mod:`laptop.journal`):
 
 - a write to a table before it is done, and an execution's history event by event;
-- what was set up (stacks, functions, roles, queues, rules, alarms, …) before the request that did it is answered,
-  except while a stack is being made or changed: its parts belong together, and after a kill the deployment begins
-  again;
+- what was set up (stacks, functions, roles, queues, rules, alarms, …) before the request that did it is answered. A
+  stack that was being made or changed comes back as one whose operation failed, with the parts that it had;
 - messages that the cloud itself puts into queues a second later: one that is lost is one that the sweep makes up for;
 - metrics and logs ten seconds later.
 """
@@ -18,12 +17,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from ministack import app
-from ministack.core import persistence, responses
+from ministack.core import persistence, responses, router
 from ministack.services import cloudformation, cloudwatch, dynamodb, stepfunctions
 
 from laptop.database import DatabaseBroken, NotStored, set_aside
@@ -51,6 +50,23 @@ _LATER_OPERATIONS = {
 }
 _TELEMETRY = {"cloudwatch:metrics", "cloudwatch_logs"}
 _TELEMETRY_SECONDS = 10.0
+_TOGETHER = 10  # tries to read all states while no stack changes
+_TOGETHER_SECONDS = 0.02
+# What an operation of a stack that was interrupted comes back as: something that can be updated, or else deleted.
+_INTERRUPTED = {
+    "CREATE_IN_PROGRESS": "CREATE_FAILED",
+    "ROLLBACK_IN_PROGRESS": "ROLLBACK_FAILED",
+    "DELETE_IN_PROGRESS": "DELETE_FAILED",
+    "REVIEW_IN_PROGRESS": "REVIEW_IN_PROGRESS",  # no operation: it waits for its change set
+}
+
+
+class ServicesNotStored(NotStored):
+    """What changed in some services cannot be made into text; the other services' changes are stored."""
+
+    def __init__(self, reasons: Mapping[str, object]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+        self.services = frozenset(reasons)
 
 
 class Keeper:
@@ -71,7 +87,7 @@ class Keeper:
         self._histories: dict[str, int] = {}  # events of each execution that are written down
         self._histories_lock = threading.Lock()
         self._replaying = False
-        self._known_tables: frozenset[object] = frozenset()
+        self._known_tables = ""  # digest of what the tables are, without their items
         self._telemetry_written = 0.0
 
     @property
@@ -108,16 +124,18 @@ class Keeper:
                         await asyncio.to_thread(self.write_snapshots)
                     except Exception as error:  # whatever it was, the change is not stored
                         log.error("A change could not be written down: %s", error)
-                        message = {**message, "status": 500}
+                        if not isinstance(error, ServicesNotStored) or error.services & _states_of(scope):
+                            message = {**message, "status": 500}
             await send(message)
 
         return sending
 
     def write_snapshots(self, *, everything: bool = False) -> None:
-        """Write down what changed; nothing while a stack is in progress. Raises OSError: then all is as it was."""
+        """Write down what changed.
+
+        Raises ServicesNotStored where that is not possible for some services, and NotStored where nothing is stored.
+        """
         with self._writing:
-            if _deploying():
-                return
             self._changed.clear()
             try:
                 self._write(everything=everything)
@@ -126,38 +144,40 @@ class Keeper:
                 raise
 
     def _write(self, *, everything: bool) -> None:
-        tables_changed = self._table_names() != self._known_tables  # by a stack, which is no request to a table
-        everything = everything or tables_changed
         now = time.monotonic()
         telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
-        states, failed = {}, []
-        for name, get_state in _states().items():
-            if name not in _TELEMETRY or telemetry:
-                try:
-                    states[name] = _serialized(get_state)
-                except Exception as error:  # the other services' changes are kept all the same
-                    failed.append(f"{name}: {error}")
-        with self._tables:
-            covered = None
-            if everything or self._since_snapshot >= _COMPACT:
-                states["dynamodb"] = _serialized(dynamodb.get_state)
-                covered = self._logged
-            digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in states.items()}
-            new = {name: states[name] for name, digest in digests.items() if self._written.get(name) != digest}
-            if new or covered is not None:
-                self.journal.put_snapshots(new, covered)
-            if covered is not None:
-                self._since_snapshot = 0
-            self._written |= digests
-            self._known_tables = self._table_names()
+        for _ in range(_TOGETHER):  # a stack and its parts belong together
+            before, tables = _progress(), _tables()  # what changes in a table meanwhile is in the next snapshot
+            # A stack changes tables without a request to them.
+            states, failed, covered = self._read_now(telemetry, tables=everything or tables != self._known_tables)
+            if _progress() == before:
+                break
+            time.sleep(_TOGETHER_SECONDS)
+        digests = {name: _digest(text) for name, text in states.items()}
+        new = {name: states[name] for name, digest in digests.items() if self._written.get(name) != digest}
+        if new or covered is not None:
+            self.journal.put_snapshots(new, covered)
+        if covered is not None:
+            self._since_snapshot = 0
+            self._known_tables = tables
+        self._written |= digests
         if telemetry:
             self._telemetry_written = now
         if failed:
-            raise NotStored(f"What cannot be written down: {'; '.join(failed)}")
+            raise ServicesNotStored(failed)
 
-    @staticmethod
-    def _table_names() -> frozenset[object]:
-        return frozenset(dynamodb._tables._data)
+    def _read_now(self, telemetry: bool, *, tables: bool) -> tuple[dict[str, str], dict[str, object], int | None]:
+        """The states as text, what is wrong with others, and the number of the last request that they cover."""
+        wanted = {name: make for name, make in _states().items() if name not in _TELEMETRY or telemetry}
+        states, failed = _texts(wanted)
+        covered = None
+        with self._tables:
+            if tables or self._since_snapshot >= _COMPACT:
+                text, error = _texts({"dynamodb": dynamodb.get_state})
+                states |= text
+                failed |= error
+                covered = self._logged if text else None
+        return states, failed, covered
 
     def start(self) -> None:
         """Begin to write down a moment later what changes by itself."""
@@ -174,10 +194,12 @@ class Keeper:
                     log.exception("The state could not be written down")
 
     def stop(self) -> None:
-        """Write down everything and close. Raises OSError where that fails; the journal is as it was then."""
+        """Write down everything and close. Raises NotStored where nothing is stored; the journal is as it was then."""
         self._stopping.set()
         try:
             self.write_snapshots(everything=True)
+        except ServicesNotStored as error:
+            log.error("What changed last in some services could not be written down: %s", error)
         finally:
             self.journal.close()
 
@@ -191,7 +213,7 @@ class Keeper:
             context = {"account": responses.get_account_id(), "region": responses.get_region()}
             try:
                 self._logged = self.journal.log(operation, {**context, "request": request})
-            except NotStored as error:
+            except Exception as error:  # whatever it was, the write is not stored
                 log.error("A write to a table was refused: %s", error)
                 return responses.error_response_json("InternalServerError", "The write could not be stored.", 500)
             self._since_snapshot += 1
@@ -203,12 +225,20 @@ class Keeper:
             finally:
                 self._inside.logged = False
 
-    def _replay(self, logged: LoggedRequest) -> None:
-        responses.set_request_account_id(logged.request["account"])
-        responses.set_request_region(logged.request["region"])
-        getattr(dynamodb, logged.operation)(logged.request["request"])
+    def _replay(self, logged: LoggedRequest) -> bool:
+        """Do a write again; one that cannot be done is set aside."""
         self._logged = logged.number
+        try:
+            responses.set_request_account_id(logged.request["account"])
+            responses.set_request_region(logged.request["region"])
+            getattr(dynamodb, logged.operation)(logged.request["request"])
+        except Exception:  # it may have failed as well when it was asked for
+            log.exception("The write %s (%s) could not be done again", logged.number, logged.operation)
+            lost = f"The write to a table number {logged.number} ({logged.operation}) could not be done again"
+            self.journal.put_aside("requests", "number", logged.number, json.dumps(logged.request), lost)
+            return False
         self._since_snapshot += 1
+        return True
 
     # ── Executions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -242,14 +272,11 @@ class Keeper:
 
     def _bring_back(self) -> None:
         snapshots = self.journal.snapshots()
-        states = {}
-        for name, text in snapshots.items():
-            try:
-                states[name] = json.loads(text, object_hook=persistence._json_object_hook)
-            except ValueError:
-                self.journal.put_aside("snapshots", "service", name, text)
+        states = self._read(snapshots)
         executions = self.journal.executions()
-        states.setdefault("cloudwatch", {}).update(states.pop("cloudwatch:metrics", {}))
+        requests = list(self.journal.requests())
+        metrics = states.pop("cloudwatch:metrics", {})
+        states["cloudwatch"] = {**states.get("cloudwatch", {}), **metrics}
         kept = {arn: len(record["events"]) for arn, record in executions.items()}
         self._replaying = True
         try:
@@ -258,31 +285,52 @@ class Keeper:
                 if name == "stepfunctions" and (state or executions):
                     state = {**(state or {}), "executions": executions}
                 if state:
-                    self._load(name, module, state)
-            requests = list(self.journal.requests())
-            for logged in requests:
-                self._replay(logged)
+                    self._load(name, module, state, snapshots.get(name))
+            done = [self._replay(logged) for logged in requests]
         finally:
             self._replaying = False
         for arn, record in executions.items():
             self._histories[arn] = len(record["events"])
             if len(record["events"]) < kept[arn]:  # it begins again
-                self.journal.forget_events(arn, len(record["events"]))
-        self._written = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in snapshots.items()}
+                self.journal.keep_events(arn, len(record["events"]))
+        self._written = {name: _digest(text) for name, text in snapshots.items()}
         self.found += self.journal.found
-        self._known_tables = self._table_names()
-        if requests:
-            self.found.append(f"{len(requests)} writes to tables since the last snapshot were done again.")
+        self.found += _interrupted_operations()
+        self._known_tables = _tables()
+        if any(done):
+            self.found.append(f"{sum(done)} writes to tables since the last snapshot were done again.")
 
-    def _load(self, name: str, module: str, state: Document) -> None:
+    def _read(self, snapshots: Mapping[str, str]) -> dict[str, Document]:
+        """Each service's state; one that cannot be read is set aside."""
+        states = {}
+        for name, text in snapshots.items():
+            try:
+                state = json.loads(text, object_hook=persistence._json_object_hook)
+                states[name] = {} if state is None else {**state}
+            except Exception:  # whatever the damage, it is this service's alone
+                log.exception("The state of %s cannot be read", name)
+                self._lose(name, text)
+        return states
+
+    def _load(self, name: str, module: str, state: Document, text: str | None) -> None:
         try:
             app._get_module(module).load_persisted_state(state)
         except Exception:
             log.exception("The state of %s could not be restored", name)
-            self.found.append(f"The state of {name} could not be restored; it begins empty. The log has the reason.")
+            if text is not None:
+                self._lose(name, text)
+            else:
+                self.found.append(f"The state of {name} could not be restored; the log has the reason.")
+
+    def _lose(self, name: str, text: str) -> None:
+        self.journal.put_aside("snapshots", "service", name, text, f"The state of {name} cannot be read")
 
 
 KEEPER = Keeper()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(document: Document) -> Document:
@@ -299,6 +347,43 @@ def _serialized(get_state: Callable[[], Any]) -> str:
             if "changed size during iteration" not in str(error):
                 raise
     raise RuntimeError("a service's state changes too fast to be written down")
+
+
+def _texts(states: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, str], dict[str, object]]:
+    """The states as text, and what is wrong with those that cannot be made into text."""
+    texts: dict[str, str] = {}
+    failed: dict[str, object] = {}
+    for name, get_state in states.items():
+        try:
+            texts[name] = _serialized(get_state)
+        except Exception as error:  # the other services' changes are kept all the same
+            failed[name] = error
+    return texts, failed
+
+
+def _tables() -> str:
+    """A digest of what the tables are: their definitions and settings, without items."""
+    of_items = {"items", "ItemCount", "TableSizeBytes", dynamodb._INDEX_MEMBERS}
+    settings = (dynamodb._tags, dynamodb._ttl_settings, dynamodb._pitr_settings, dynamodb._resource_policies)
+
+    def definitions() -> list[object]:
+        tables = dynamodb._tables._data.items()
+        return [
+            [[repr(key), {k: v for k, v in table.items() if k not in of_items}] for key, table in tables],
+            *settings,
+        ]
+
+    try:
+        return _digest(_serialized(definitions))
+    except Exception:  # then their snapshot says why
+        return ""
+
+
+def _progress() -> list[object]:
+    """What changes with each step of each stack."""
+    stacks = list(cloudformation._stacks._data.items())
+    events = list(cloudformation._stack_events._data.items())
+    return [*((repr(key), stack["StackStatus"]) for key, stack in stacks), *((repr(k), len(v)) for k, v in events)]
 
 
 def _states() -> dict[str, Callable[[], Any]]:
@@ -323,15 +408,28 @@ def _states() -> dict[str, Callable[[], Any]]:
         "metrics": cloudwatch._metrics,
         "alarm_history": cloudwatch._alarm_history,
     }
-    return states
+    # First: a stack is never ahead of its parts.
+    return {"cloudformation": cloudformation.get_state, **states}
 
 
-def _deploying() -> bool:
-    """Whether a stack is being made or changed. One that waits for the review of its change set is not."""
-    return any(
-        str(stack["StackStatus"]).endswith("IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS"
-        for stack in list(cloudformation._stacks._data.values())
-    )
+def _interrupted_operations() -> list[str]:
+    """Give every stack whose operation the end of the cloud interrupted a status from which it can go on."""
+    found = []
+    for stack in cloudformation._stacks._data.values():
+        before = str(stack["StackStatus"])
+        if not before.endswith("IN_PROGRESS"):
+            continue
+        # MiniStack takes an update in this state. The resources that were changed already are recorded as changed.
+        after = _INTERRUPTED.get(before, "UPDATE_ROLLBACK_COMPLETE")
+        if after == before:
+            continue
+        stack["StackStatus"] = after
+        stack["StackStatusReason"] = f"The cloud ended during {before}."
+        if after == "UPDATE_ROLLBACK_COMPLETE":
+            # No template is what the stack runs now: the next update is never empty.
+            stack["_template"] = {**stack.get("_template", {}), "_interrupted": True}
+        found.append(f"The stack {stack['StackName']} was {before} when the cloud ended; it is {after} now.")
+    return found
 
 
 def _writes(scope: Message) -> bool:
@@ -350,6 +448,14 @@ def _at_once(scope: Message) -> bool:
     if service == "s3":  # objects are files; what is set on a bucket is not
         return "/" not in str(scope["path"]).strip("/")
     return operation != "invocations"
+
+
+def _states_of(scope: Message) -> frozenset[str]:
+    """The names of the states that a request's own service has."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    name = router.detect_service(str(scope["method"]), str(scope["path"]), headers, {})
+    service = app.SERVICE_REGISTRY.get(app.SERVICE_NAME_ALIASES.get(name, name), {"module": name})
+    return frozenset({service.get("state_key", service["module"]), *service.get("sub_modules", ())})
 
 
 def _service(authorization: bytes) -> str:

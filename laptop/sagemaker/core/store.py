@@ -160,10 +160,10 @@ class Store:
             raise
         for kind, name, text in rows:
             try:
-                self._kinds.setdefault(kind, {})[name] = json.loads(text)
-            except ValueError:
+                self._kinds.setdefault(kind, {})[name] = {**json.loads(text)}
+            except (ValueError, TypeError, RecursionError):
                 with self._database.transaction() as connection:
-                    connection.execute("INSERT INTO broken VALUES (?, ?, ?)", (kind, name, text))
+                    connection.execute("INSERT INTO broken VALUES (?, ?, ?)", (kind, name, str(text)))
                     connection.execute("DELETE FROM records WHERE kind = ? AND name = ?", (kind, name))
                 self.found.append(f"The record of {kind} {name} cannot be read; it is kept in the table broken.")
 

@@ -192,6 +192,8 @@ def test_nothing_acknowledged_is_lost_at_any_moment(home: Home, seed: int) -> No
         assert s3.get_object(Bucket="bucket", Key=name)["Body"].read() == name.encode() * 50
 
 
+_ALLOW = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [_ALLOW]})
 MACHINE = {
     "QueryLanguage": "JSONata",
     "StartAt": "Wait",
@@ -200,9 +202,7 @@ MACHINE = {
 
 
 def test_an_execution_that_was_started_survives_a_kill(home: Home) -> None:
-    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     states = home.client("stepfunctions")
     machine = states.create_state_machine(name="machine", definition=json.dumps(MACHINE), roleArn=role)
     arn = machine["stateMachineArn"]
@@ -357,21 +357,117 @@ def test_a_damaged_row_costs_no_other(home: Home) -> None:
     make_table(home)
     home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
     home.client("sqs").create_queue(QueueName="queue")
+    home.client("sns").create_topic(Name="topic")
+    home.client("sagemaker").create_model_package_group(ModelPackageGroupName="kept")
+    home.client("sagemaker").create_model_package_group(ModelPackageGroupName="lost")
+    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    states = home.client("stepfunctions")
+    machine = states.create_state_machine(name="machine", definition=json.dumps(MACHINE), roleArn=role)
+    kept, lost = (
+        states.start_execution(stateMachineArn=machine["stateMachineArn"], name=name)["executionArn"]
+        for name in ("kept", "lost")
+    )
+    for arn in (kept, lost):
+        wait_until(lambda arn=arn: states.describe_execution(executionArn=arn)["status"] == "SUCCEEDED")
+    length = len(states.get_execution_history(executionArn=kept)["events"])
     table = home.client("dynamodb")
-    for name in ("one", "two"):
+    wait_until(lambda: not rows(home, "SELECT * FROM requests"))  # the snapshot of the new table
+    for name in ("one", "two", "three", "four"):
         table.put_item(TableName="table", Item={"name": {"S": name}})
     home.kill()
     with closing(sqlite3.connect(home.folder / "state" / FILE)) as journal, journal:
         journal.execute("UPDATE snapshots SET state = substr(state, 1, length(state) / 2) WHERE service = 'sqs'")
+        journal.execute("UPDATE snapshots SET state = CAST(X'22ff22' AS TEXT) WHERE service = 'sns'")
         journal.execute("UPDATE requests SET request = '{bad' WHERE request LIKE '%\"one\"%'")
+        journal.execute("UPDATE requests SET request = '5' WHERE request LIKE '%\"two\"%'")
+        journal.execute("UPDATE requests SET operation = '_no' WHERE request LIKE '%\"three\"%'")
+        journal.execute("UPDATE executions SET record = '{' WHERE arn = ?", (lost,))
+        journal.execute("UPDATE events SET event = '{' WHERE arn = ? AND number = 1", (kept,))
+    with closing(sqlite3.connect(next(home.folder.rglob("records.sqlite")))) as records, records:
+        records.execute("UPDATE records SET record = '[' WHERE name = 'lost'")
     home.start()
     assert parameter(home, "kept") == "1"
     items = home.client("dynamodb").scan(TableName="table")["Items"]
-    assert [item["name"]["S"] for item in items] == ["two"]
+    assert [item["name"]["S"] for item in items] == ["four"]
+    [group] = home.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"]
+    assert group["ModelPackageGroupName"] == "kept"
+    states = home.client("stepfunctions")
+    assert [
+        one["name"] for one in states.list_executions(**{"stateMachineArn": machine["stateMachineArn"]})["executions"]
+    ] == ["kept"]
+    assert len(states.get_execution_history(executionArn=kept)["events"]) == length - 1
     assert home.running
-    said = " ".join(lifecycle._health(home.running.endpoint_url)["found"])
-    assert "sqs" in said
-    assert "requests" in said
+    found = lifecycle._health(home.running.endpoint_url)["found"]
+    for what in ("state of sqs", "state of sns", "(_put_item)", "(_no)", f"execution {lost}", f"execution {kept}"):
+        assert any(what in sentence for sentence in found), what
+    assert any("lost" in sentence and "records" not in sentence for sentence in found)
+    home.again()
+    assert len(home.client("stepfunctions").get_execution_history(executionArn=kept)["events"]) == length - 1
+    assert home.running
+    assert not any("cannot be read" in sentence for sentence in lifecycle._health(home.running.endpoint_url)["found"])
+
+
+def rows(home: Home, query: str) -> list[Any]:
+    with closing(sqlite3.connect(home.folder / "state" / FILE)) as journal:
+        return journal.execute(query).fetchall()
+
+
+WAITING = json.dumps(
+    {
+        "Resources": {
+            "Parameter": {
+                "Type": "AWS::SSM::Parameter",
+                "Properties": {"Name": "made", "Type": "String", "Value": "1"},
+            },
+            "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle", "DependsOn": "Parameter"},
+            "Wait": {
+                "Type": "AWS::CloudFormation::WaitCondition",
+                "Properties": {"Handle": {"Ref": "Handle"}, "Timeout": "600"},
+            },
+        }
+    }
+)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_what_is_written_during_a_deployment_is_kept(home: Home, clean: bool) -> None:
+    home.client("cloudformation").create_stack(StackName="slow", TemplateBody=WAITING)
+    wait_until(lambda: "Parameter" in [one["LogicalResourceId"] for one in complete(home)])
+    home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
+    if clean:
+        home.stop()
+        home.start()
+    else:
+        home.again()
+    assert parameter(home, "kept") == "1"
+    stacks = home.client("cloudformation")
+    [stack] = stacks.describe_stacks(StackName="slow")["Stacks"]
+    assert stack["StackStatus"] == "CREATE_FAILED"
+    stacks.delete_stack(StackName="slow")
+    stacks.get_waiter("stack_delete_complete").wait(StackName="slow", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    with pytest.raises(ClientError, match="ParameterNotFound"):
+        parameter(home, "made")
+
+
+def complete(home: Home) -> list[Any]:
+    events = home.client("cloudformation").describe_stack_events(StackName="slow")["StackEvents"]
+    return [one for one in events if one["ResourceStatus"] == "CREATE_COMPLETE"]
+
+
+def test_an_update_that_was_interrupted_is_done_again(home: Home) -> None:
+    stacks = home.client("cloudformation")
+    first = json.dumps({"Resources": {"Parameter": json.loads(WAITING)["Resources"]["Parameter"]}})
+    stacks.create_stack(StackName="slow", TemplateBody=first)
+    wait_until(lambda: "slow" in [one["LogicalResourceId"] for one in complete(home)])
+    stacks.update_stack(StackName="slow", TemplateBody=WAITING.replace('"Value": "1"', '"Value": "2"'))
+    wait_until(lambda: parameter(home, "made") == "2")
+    home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
+    home.again()
+    assert parameter(home, "kept") == "1"
+    stacks = home.client("cloudformation")
+    stacks.update_stack(StackName="slow", TemplateBody=first)
+    wait_until(lambda: stacks.describe_stacks(StackName="slow")["Stacks"][0]["StackStatus"] == "UPDATE_COMPLETE")
+    assert parameter(home, "made") == "1"
 
 
 def test_a_bucket_in_the_host_is_the_bucket_in_the_path(home: Home) -> None:
@@ -385,11 +481,28 @@ def test_a_bucket_in_the_host_is_the_bucket_in_the_path(home: Home) -> None:
     assert request.send().body == b"content"
 
 
-def test_a_cloud_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_cloud_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path / "home")
     home.start()
+    home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
     home.stop()
+    keys = (home.folder / "credentials.json").read_text()
     (home.folder / "credentials.json").write_text("")
-    with pytest.raises(lifecycle.LaptopError, match=r"credentials\.json does not hold") as error:
+    with pytest.raises(lifecycle.LaptopError, match=r"credentials\.json does not hold") as broken:
         home.start()
-    assert "Traceback" not in str(error.value)
+    (home.folder / "credentials.json").write_text(keys)
+    with monkeypatch.context() as patched:  # a server that can write nothing, its log included
+        plain = subprocess.Popen
+        full = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))}
+        patched.setattr(subprocess, "Popen", lambda *given, **named: plain(*given, **named, **full))
+        with pytest.raises(lifecycle.LaptopError) as refused:
+            home.start()
+    with closing(sqlite3.connect(home.folder / "state" / FILE)) as journal, journal:
+        journal.execute("UPDATE snapshots SET state = '{' WHERE service = 'ssm'")
+        journal.execute("CREATE TRIGGER stop BEFORE INSERT ON broken BEGIN SELECT RAISE(FAIL, 'no room'); END")
+    with pytest.raises(lifecycle.LaptopError, match="no room") as unusable:
+        home.start()
+    for error in (broken, refused, unusable):
+        assert str(error.value).startswith("The laptop cloud cannot start. ")
+        assert len(str(error.value).splitlines()) == 1
+    assert str(home.folder) in str(refused.value)
