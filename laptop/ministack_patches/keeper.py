@@ -12,7 +12,6 @@ MiniStack saves its state at a clean stop only. Here it is written down as it ch
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import threading
@@ -23,12 +22,20 @@ from typing import Any
 
 from ministack import app
 from ministack.core import persistence, responses, router
-from ministack.services import cloudformation, cloudwatch, dynamodb, stepfunctions
+from ministack.services import dynamodb
 
 from laptop.database import DatabaseBroken, NotStored, set_aside
 from laptop.documents import Document
 from laptop.journal import FILE, Journal, LoggedRequest
 from laptop.ministack_patches.patching import Original
+from laptop.ministack_patches.states import (
+    as_texts,
+    digest,
+    end_interrupted_operations,
+    services_states,
+    stacks_progress,
+    tables_digest,
+)
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -52,13 +59,6 @@ _TELEMETRY = {"cloudwatch:metrics", "cloudwatch_logs"}
 _TELEMETRY_SECONDS = 10.0
 _TOGETHER = 10  # tries to read all states while no stack changes
 _TOGETHER_SECONDS = 0.02
-# What an operation of a stack that was interrupted comes back as: something that can be updated, or else deleted.
-_INTERRUPTED = {
-    "CREATE_IN_PROGRESS": "CREATE_FAILED",
-    "ROLLBACK_IN_PROGRESS": "ROLLBACK_FAILED",
-    "DELETE_IN_PROGRESS": "DELETE_FAILED",
-    "REVIEW_IN_PROGRESS": "REVIEW_IN_PROGRESS",  # no operation: it waits for its change set
-}
 
 
 class ServicesNotStored(NotStored):
@@ -80,7 +80,7 @@ class Keeper:
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._writing = threading.Lock()
-        self._tables = threading.RLock()  # requests to tables are logged in the order in which they are done
+        self._tables_lock = threading.RLock()  # requests to tables are logged in the order in which they are done
         self._inside = threading.local()
         self._logged = 0
         self._since_snapshot = 0
@@ -147,14 +147,17 @@ class Keeper:
         now = time.monotonic()
         telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
         for _ in range(_TOGETHER):  # a stack and its parts belong together
-            before, tables = _progress(), _tables()  # what changes in a table meanwhile is in the next snapshot
+            before, tables = (
+                stacks_progress(),
+                tables_digest(),
+            )  # what changes in a table meanwhile is in the next snapshot
             # A stack changes tables without a request to them.
             states, failed, covered = self._read_now(telemetry, tables=everything or tables != self._known_tables)
-            if _progress() == before:
+            if stacks_progress() == before:
                 break
             time.sleep(_TOGETHER_SECONDS)
-        digests = {name: _digest(text) for name, text in states.items()}
-        new = {name: states[name] for name, digest in digests.items() if self._written.get(name) != digest}
+        digests = {name: digest(text) for name, text in states.items()}
+        new = {name: states[name] for name in digests if self._written.get(name) != digests[name]}
         if new or covered is not None:
             self.journal.put_snapshots(new, covered)
         if covered is not None:
@@ -168,12 +171,12 @@ class Keeper:
 
     def _read_now(self, telemetry: bool, *, tables: bool) -> tuple[dict[str, str], dict[str, object], int | None]:
         """The states as text, what is wrong with others, and the number of the last request that they cover."""
-        wanted = {name: make for name, make in _states().items() if name not in _TELEMETRY or telemetry}
-        states, failed = _texts(wanted)
+        wanted = {name: make for name, make in services_states().items() if name not in _TELEMETRY or telemetry}
+        states, failed = as_texts(wanted)
         covered = None
-        with self._tables:
+        with self._tables_lock:
             if tables or self._since_snapshot >= _COMPACT:
-                text, error = _texts({"dynamodb": dynamodb.get_state})
+                text, error = as_texts({"dynamodb": dynamodb.get_state})
                 states |= text
                 failed |= error
                 covered = self._logged if text else None
@@ -209,7 +212,7 @@ class Keeper:
         """Log a write to a table, then do it. One that cannot be logged is not done."""
         if self._replaying or getattr(self._inside, "logged", False):  # part of a request that is logged
             return original(request)
-        with self._tables:
+        with self._tables_lock:
             context = {"account": responses.get_account_id(), "region": responses.get_region()}
             try:
                 self._logged = self.journal.log(operation, {**context, "request": request})
@@ -293,10 +296,10 @@ class Keeper:
             self._histories[arn] = len(record["events"])
             if len(record["events"]) < kept[arn]:  # it begins again
                 self.journal.keep_events(arn, len(record["events"]))
-        self._written = {name: _digest(text) for name, text in snapshots.items()}
+        self._written = {name: digest(text) for name, text in snapshots.items()}
         self.found += self.journal.found
-        self.found += _interrupted_operations()
-        self._known_tables = _tables()
+        self.found += end_interrupted_operations()
+        self._known_tables = tables_digest()
         if any(done):
             self.found.append(f"{sum(done)} writes to tables since the last snapshot were done again.")
 
@@ -329,107 +332,9 @@ class Keeper:
 KEEPER = Keeper()
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _plain(document: Document) -> Document:
     plain: Document = json.loads(json.dumps(document, default=persistence._json_default))
     return plain
-
-
-def _serialized(get_state: Callable[[], Any]) -> str:
-    """A service's state as text. Other threads may change it meanwhile: then it is read again."""
-    for _ in range(100):
-        try:
-            return json.dumps(get_state(), default=persistence._json_default)
-        except RuntimeError as error:
-            if "changed size during iteration" not in str(error):
-                raise
-    raise RuntimeError("a service's state changes too fast to be written down")
-
-
-def _texts(states: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, str], dict[str, object]]:
-    """The states as text, and what is wrong with those that cannot be made into text."""
-    texts: dict[str, str] = {}
-    failed: dict[str, object] = {}
-    for name, get_state in states.items():
-        try:
-            texts[name] = _serialized(get_state)
-        except Exception as error:  # the other services' changes are kept all the same
-            failed[name] = error
-    return texts, failed
-
-
-def _tables() -> str:
-    """A digest of what the tables are: their definitions and settings, without items."""
-    of_items = {"items", "ItemCount", "TableSizeBytes", dynamodb._INDEX_MEMBERS}
-    settings = (dynamodb._tags, dynamodb._ttl_settings, dynamodb._pitr_settings, dynamodb._resource_policies)
-
-    def definitions() -> list[object]:
-        tables = dynamodb._tables._data.items()
-        return [
-            [[repr(key), {k: v for k, v in table.items() if k not in of_items}] for key, table in tables],
-            *settings,
-        ]
-
-    try:
-        return _digest(_serialized(definitions))
-    except Exception:  # then their snapshot says why
-        return ""
-
-
-def _progress() -> list[object]:
-    """What changes with each step of each stack."""
-    stacks = list(cloudformation._stacks._data.items())
-    events = list(cloudformation._stack_events._data.items())
-    return [*((repr(key), stack["StackStatus"]) for key, stack in stacks), *((repr(k), len(v)) for k, v in events)]
-
-
-def _states() -> dict[str, Callable[[], Any]]:
-    """What makes each service's state; without tables and executions, which are written down one by one."""
-    states = {name: make for name, make in app._build_persistence_save_dict().items() if name != "dynamodb"}
-    states["stepfunctions"] = lambda: {
-        "state_machines": stepfunctions._state_machines,
-        "tags": stepfunctions._tags,
-        "activities": stepfunctions._activities,
-        "state_machine_versions": stepfunctions._state_machine_versions,
-        "state_machine_aliases": stepfunctions._state_machine_aliases,
-        "map_runs": stepfunctions._map_runs,
-    }
-    states["cloudwatch"] = lambda: {
-        "alarms": cloudwatch._alarms,
-        "composite_alarms": cloudwatch._composite_alarms,
-        "composite_triggers": cloudwatch._composite_triggers,
-        "dashboards": cloudwatch._dashboards,
-        "resource_tags": cloudwatch._resource_tags,
-    }
-    states["cloudwatch:metrics"] = lambda: {
-        "metrics": cloudwatch._metrics,
-        "alarm_history": cloudwatch._alarm_history,
-    }
-    # First: a stack is never ahead of its parts.
-    return {"cloudformation": cloudformation.get_state, **states}
-
-
-def _interrupted_operations() -> list[str]:
-    """Give every stack whose operation the end of the cloud interrupted a status from which it can go on."""
-    found = []
-    for stack in cloudformation._stacks._data.values():
-        before = str(stack["StackStatus"])
-        if not before.endswith("IN_PROGRESS"):
-            continue
-        # MiniStack takes an update in this state. The resources that were changed already are recorded as changed.
-        after = _INTERRUPTED.get(before, "UPDATE_ROLLBACK_COMPLETE")
-        if after == before:
-            continue
-        stack["StackStatus"] = after
-        stack["StackStatusReason"] = f"The cloud ended during {before}."
-        if after == "UPDATE_ROLLBACK_COMPLETE":
-            # No template is what the stack runs now: the next update is never empty.
-            stack["_template"] = {**stack.get("_template", {}), "_interrupted": True}
-        found.append(f"The stack {stack['StackName']} was {before} when the cloud ended; it is {after} now.")
-    return found
 
 
 def _writes(scope: Message) -> bool:

@@ -21,7 +21,7 @@ from laptop.ministack_patches.keeper import Keeper, ServicesNotStored
 def states(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Callable[[], Any]]:
     """What the services' states are made by; that of `sqs` cannot be made into text."""
     states: dict[str, Callable[[], Any]] = {"sqs": lambda: {1j: 2}, "ssm": lambda: {"a": "x\ud800y"}}
-    monkeypatch.setattr(keeper, "_states", lambda: states)
+    monkeypatch.setattr(keeper, "services_states", lambda: states)
     monkeypatch.setattr(persistence, "STATE_DIR", str(tmp_path))
     return states
 

@@ -1,0 +1,119 @@
+"""What MiniStack's services hold, as text that can be written down."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack import app
+from ministack.core import persistence
+from ministack.services import cloudformation, cloudwatch, dynamodb, stepfunctions
+
+# What an operation of a stack that was interrupted comes back as: something that can be updated, or else deleted.
+_INTERRUPTED = {
+    "CREATE_IN_PROGRESS": "CREATE_FAILED",
+    "ROLLBACK_IN_PROGRESS": "ROLLBACK_FAILED",
+    "DELETE_IN_PROGRESS": "DELETE_FAILED",
+    "REVIEW_IN_PROGRESS": "REVIEW_IN_PROGRESS",  # no operation: it waits for its change set
+}
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _serialized(get_state: Callable[[], Any]) -> str:
+    """A service's state as text. Other threads may change it meanwhile: then it is read again."""
+    for _ in range(100):
+        try:
+            return json.dumps(get_state(), default=persistence._json_default)
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
+    raise RuntimeError("a service's state changes too fast to be written down")
+
+
+def as_texts(states: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, str], dict[str, object]]:
+    """The states as text, and what is wrong with those that cannot be made into text."""
+    texts: dict[str, str] = {}
+    failed: dict[str, object] = {}
+    for name, get_state in states.items():
+        try:
+            texts[name] = _serialized(get_state)
+        except Exception as error:  # the other services' changes are kept all the same
+            failed[name] = error
+    return texts, failed
+
+
+def tables_digest() -> str:
+    """A digest of what the tables are: their definitions and settings, without items."""
+    of_items = {"items", "ItemCount", "TableSizeBytes", dynamodb._INDEX_MEMBERS}
+    settings = (dynamodb._tags, dynamodb._ttl_settings, dynamodb._pitr_settings, dynamodb._resource_policies)
+
+    def definitions() -> list[object]:
+        tables = dynamodb._tables._data.items()
+        return [
+            [[repr(key), {k: v for k, v in table.items() if k not in of_items}] for key, table in tables],
+            *settings,
+        ]
+
+    try:
+        return digest(_serialized(definitions))
+    except Exception:  # then their snapshot says why
+        return ""
+
+
+def stacks_progress() -> list[object]:
+    """What changes with each step of each stack."""
+    stacks = list(cloudformation._stacks._data.items())
+    events = list(cloudformation._stack_events._data.items())
+    return [*((repr(key), stack["StackStatus"]) for key, stack in stacks), *((repr(k), len(v)) for k, v in events)]
+
+
+def services_states() -> dict[str, Callable[[], Any]]:
+    """What makes each service's state; without tables and executions, which are written down one by one."""
+    states = {name: make for name, make in app._build_persistence_save_dict().items() if name != "dynamodb"}
+    states["stepfunctions"] = lambda: {
+        "state_machines": stepfunctions._state_machines,
+        "tags": stepfunctions._tags,
+        "activities": stepfunctions._activities,
+        "state_machine_versions": stepfunctions._state_machine_versions,
+        "state_machine_aliases": stepfunctions._state_machine_aliases,
+        "map_runs": stepfunctions._map_runs,
+    }
+    states["cloudwatch"] = lambda: {
+        "alarms": cloudwatch._alarms,
+        "composite_alarms": cloudwatch._composite_alarms,
+        "composite_triggers": cloudwatch._composite_triggers,
+        "dashboards": cloudwatch._dashboards,
+        "resource_tags": cloudwatch._resource_tags,
+    }
+    states["cloudwatch:metrics"] = lambda: {
+        "metrics": cloudwatch._metrics,
+        "alarm_history": cloudwatch._alarm_history,
+    }
+    # First: a stack is never ahead of its parts.
+    return {"cloudformation": cloudformation.get_state, **states}
+
+
+def end_interrupted_operations() -> list[str]:
+    """Give every stack whose operation the end of the cloud interrupted a status from which it can go on."""
+    found = []
+    for stack in cloudformation._stacks._data.values():
+        before = str(stack["StackStatus"])
+        if not before.endswith("IN_PROGRESS"):
+            continue
+        # MiniStack takes an update in this state. The resources that were changed already are recorded as changed.
+        after = _INTERRUPTED.get(before, "UPDATE_ROLLBACK_COMPLETE")
+        if after == before:
+            continue
+        stack["StackStatus"] = after
+        stack["StackStatusReason"] = f"The cloud ended during {before}."
+        if after == "UPDATE_ROLLBACK_COMPLETE":
+            # No template is what the stack runs now: the next update is never empty.
+            stack["_template"] = {**stack.get("_template", {}), "_interrupted": True}
+        found.append(f"The stack {stack['StackName']} was {before} when the cloud ended; it is {after} now.")
+    return found
