@@ -41,7 +41,7 @@ PARAMETERS = {
     "MinMap50": 0.05,
     "LabelingBatchSize": FLIGHTS * FRAMES,
     "LabelingQuietSeconds": 1,
-    "BakeSeconds": 10,
+    "BakeSeconds": 600,
     "SweepRate": "rate(1 hour)",
     "DriftRate": "rate(1 day)",
 }

@@ -276,6 +276,13 @@ def test_rollback_alarms_act_through_sagemaker_alone() -> None:
         assert "AlarmActions" not in alarms[name]
 
 
+def test_every_bake_is_long_enough_for_the_latency_alarm() -> None:
+    alarm = wiring.resources("AWS::CloudWatch::Alarm")["EndpointLatencyAlarm"]
+    datapoints, period = alarm["DatapointsToAlarm"], alarm["Period"]
+    # One more period: the first minute may be over before anybody asks, and a metric is not there at once.
+    assert wiring.template()["Parameters"]["BakeSeconds"]["MinValue"] >= (datapoints + 1) * period
+
+
 def test_ground_truth_lambda_accounts_are_those_in_the_service_model() -> None:
     model = botocore.session.get_session().get_service_model("sagemaker")
     documentation = model.shape_for("HumanTaskConfig").members["PreHumanTaskLambdaArn"].documentation

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 # How long a container may take to answer /ping where the variant does not say (ContainerStartupHealthCheckTimeoutIn-
 # Seconds, 60 s at least). `container_startup_seconds` in the home's sagemaker.json overrides both.
 _STARTUP_SECONDS = 60.0
+# How many times faster than on AWS a deployment bakes: whoever sits before it does not wait for minutes of traffic that
+# nobody sends. `bake_speed` in the home's sagemaker.json overrides it.
+_BAKE_SPEED = 60.0
 # Between tries to build a fleet when a disk is full or S3 cannot be reached. An endpoint that was in service is built
 # in the end, however long that takes.
 _BUILD_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -106,7 +109,8 @@ class LiveEndpoint:
         """Replace the fleet, blue/green: afterwards the new config is in service, or the old one again."""
         rollout = Rollout(self, config)
         try:
-            outcome = blue_green.carry_out(plan, rollout, time.monotonic, self.pause)
+            hastened = blue_green.hasten(plan, float(self.context.settings().get("bake_speed", _BAKE_SPEED)))
+            outcome = blue_green.carry_out(hastened, rollout, time.monotonic, self.pause)
         except Cancelled:
             rollout.abandon()
             raise

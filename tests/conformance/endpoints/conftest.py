@@ -115,9 +115,9 @@ class Hosting:
 
 
 def make_hosting(cloud: Any) -> Hosting:
-    """Prepare a cloud for hosting: image, quota, role, bucket."""
+    """Prepare a cloud for hosting: image, quota, role, bucket. Deployments bake for as long as they are asked to."""
     settings_file(cloud, "images", {"hosting-container": str(CONTAINER)})
-    settings_file(cloud, "sagemaker", {"endpoint_instances": 30})
+    settings_file(cloud, "sagemaker", {"endpoint_instances": 30, "bake_speed": 1})
     trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
     role = cloud.client("iam").create_role(
         RoleName=cloud.name("hosting"),

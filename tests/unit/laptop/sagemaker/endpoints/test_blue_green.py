@@ -179,6 +179,12 @@ def test_the_termination_wait_is_a_bake_too() -> None:
     assert stage.carry_out(Plan((Step({"v": 1.0}, 0.0),), ("latency",), 5.0)) == Outcome(False, "")
 
 
+def test_a_hastened_deployment_bakes_a_shorter_time_and_may_take_as_long() -> None:
+    usual = Plan((Step({"v": 0.5}, 180.0), Step({"v": 1.0}, 180.0)), ("latency",), 60.0, 600.0)
+    hastened = Plan((Step({"v": 0.5}, 3.0), Step({"v": 1.0}, 3.0)), ("latency",), 1.0, 600.0)
+    assert blue_green.hasten(usual, 60.0) == hastened
+
+
 def test_a_bake_of_no_time_still_looks_at_the_alarms_once() -> None:
     stage = Recorder()
     stage.alarm_at = 0.0
