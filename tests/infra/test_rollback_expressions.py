@@ -98,3 +98,22 @@ def test_a_change_of_instances_is_no_deployment() -> None:
 )
 def test_an_alarm_counts_for_the_version_that_it_judges(rang: int, judged: str, recorded: dict, goes: str) -> None:
     assert owner(since=DEPLOYED + rang, judged=judged, last_good=recorded) == goes
+
+
+@pytest.mark.parametrize(("since", "goes"), [(DEPLOYED, "CheckAlertedToday"), (0, "PublishAlert")])
+def test_an_alarm_is_told_once_a_day_and_a_person_each_time(since: int, goes: str) -> None:
+    assert which("rollback", "CheckReason", {**VARIABLES["rollback"], "since": since}) == goes
+
+
+def test_what_is_told_once_a_day_is_the_same_end_of_the_same_version() -> None:
+    def fingerprint(event: str, subject: str, failed: str) -> str:
+        alert = {"event": event, "subject": subject}
+        variables = {**VARIABLES["rollback"], "alert": alert, "failed": failed}
+        arguments = run(state("rollback", "CheckAlertedToday")["Arguments"], variables)
+        accepted("dynamodb", "PutItem", arguments)
+        made: str = arguments["Item"]["fingerprint"]["S"]
+        assert arguments["ExpressionAttributeValues"][":fingerprint"] == {"S": made}
+        return made
+
+    told = [("rollback-failed", V1, "CheckTarget"), ("endpoint-alarm", V1, ""), ("endpoint-alarm", V2, "")]
+    assert len({fingerprint(*one) for one in told}) == 3
