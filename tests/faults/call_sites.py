@@ -66,6 +66,7 @@ PARAMETERS = {
 }
 WITH_SERVICE = {"LabelingBatchSize": FRAMES}
 WATCHED = {"LabelingBatchSize": 1000, "DriftRate": "rate(1 minute)"}  # what drift requeues stays in the queue
+BAKE_SPEED = 1000  # alarms are none of what is looked at here
 TURN_SECONDS = 600  # far beyond what any way to recover takes
 VISIBILITY_SECONDS = 30  # of messages that a function which died had taken: the template's are up to half an hour
 SWEEP_SECONDS = 10  # between two sweeps that the campaign asks for, as the schedule would
@@ -108,6 +109,8 @@ class Campaign:
 
     def prepare(self) -> None:
         """Version 1 in service, trained by the product's own container, then version 2; homes on the way are kept."""
+        self.loop.home.mkdir()
+        (self.loop.home / "sagemaker.json").write_text(json.dumps({"bake_speed": BAKE_SPEED}))
         self._up(**PARAMETERS)
         self._keep(FIRST)
         self._pass(FIRST)
