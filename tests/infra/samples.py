@@ -177,7 +177,9 @@ VARIABLES: dict[str, wiring.JSON] = {
         "package_arn": f"{PACKAGES}/2",
         "force": False,
         "version": 2,
+        "model": "skyloop-dev-v2",
         "config": "skyloop-dev-v2",
+        "config_there": True,
         "approval": "Approved",
         "golden_predictions_uri": f"{ARTIFACTS}/evaluation/golden-predictions.json",
         "model_uri": f"{ARTIFACTS}/output/model.tar.gz",
@@ -194,11 +196,15 @@ VARIABLES: dict[str, wiring.JSON] = {
         "scaling": {},
         "trouble": ERROR,
         "restored": False,
+        "guarded": True,
+        "fate": "is rejected",
         "move": "in-service",
         "smoke": {"passed": False, "summary": "2 of 5 answers differ"},
+        "unconfirmed": ERROR,
     },
     "move_endpoint": {
         "config": "skyloop-dev-v2",
+        "previous": "skyloop-dev-v1",
         "strategy": "CANARY",
         "instances": 2,
         "correlation_id": "flight-7",
@@ -214,10 +220,11 @@ VARIABLES: dict[str, wiring.JSON] = {
         **COMMON,
         "reason": "by hand",
         "since": 0,
-        "judged": "skyloop-dev-v2",
-        "before_update": "",
+        "unwanted": "skyloop-dev-v2",
+        "stopped": False,
         "deployed_at": 1763892000000,
         "move": "in-service",
+        "guarded": True,
         "last_good": RECORD,
         "endpoint": ENDPOINT,
         "bad": "skyloop-dev-v2",
@@ -230,8 +237,10 @@ VARIABLES: dict[str, wiring.JSON] = {
         "swept": {"uploads_requeued": 1, "images_requeued": 2, "files_alerted": 0},
         "finished": [],
         "serving": 1,
+        "serving_arn": f"{PACKAGES}/1",
         "approved": [],
         "ringing": [],
+        "unguarded": [],
         "started": [JOB],
         "fingerprint": "SweepUploads States.Timeout",
     },
@@ -281,6 +290,7 @@ INPUTS: dict[str, Any] = {
     "rollback.Begin": {"reason": "by hand", "since": "2026-11-23T10:00:00Z", "config": "skyloop-dev-v2"},
     "move_endpoint.Begin": {
         "config": "skyloop-dev-v2",
+        "previous": "skyloop-dev-v1",
         "strategy": "CANARY",
         "instances": 2,
         "correlation_id": "flight-7",
@@ -298,7 +308,7 @@ INPUTS: dict[str, Any] = {
     "sweep.StartMissedWork/FindExecution": MISSED,
     "sweep.StartMissedWork/StartExecution": MISSED,
 }
-MOVED = {"Output": {"outcome": "in-service", "error": {}, "endpoint": ENDPOINT}}
+MOVED = {"Output": {"outcome": "in-service", "error": {}, "endpoint": ENDPOINT, "guarded": True}}
 RESULTS: dict[str, Any] = {
     "move_endpoint.ReadAlarms": {"MetricAlarms": ALARMS},
     **dict.fromkeys(
@@ -308,7 +318,11 @@ RESULTS: dict[str, Any] = {
         ),
         ENDPOINT,
     ),
-    **dict.fromkeys(("deploy.MoveEndpoint", "deploy.RestorePrevious", "rollback.MoveEndpoint"), MOVED),
+    **dict.fromkeys(("deploy.Guard", "deploy.MoveEndpoint", "deploy.RestorePrevious", "rollback.MoveEndpoint"), MOVED),
+    "deploy.FindFormerConfig": {"EndpointConfigs": [{"EndpointConfigName": "skyloop-dev-v2"}]},
+    "deploy.DescribeFormerConfig": {
+        "ProductionVariants": [{"InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 1}]
+    },
     **dict.fromkeys(
         ("deploy.ReadLastGood", "rollback.ReadLastGood", "sweep.ReadLastGood", "retrain.FindChampion"), RECORDED
     ),
@@ -356,10 +370,11 @@ RESULTS: dict[str, Any] = {
     "sweep.ListApprovedPackages": {
         "ModelPackageSummaryList": [{"ModelPackageVersion": 2, "ModelPackageArn": f"{PACKAGES}/2"}]
     },
-    "sweep.ListRingingAlarms": {
+    "sweep.ListAlarms": {
         "MetricAlarms": [
             {
                 "AlarmName": SETTINGS["ErrorAlarmName"],
+                "StateValue": "ALARM",
                 "StateUpdatedTimestamp": "2026-11-23T10:00:07.871Z",
                 "StateReason": "3 datapoints",
                 "Dimensions": ALARMS[0]["Dimensions"],

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.infra import wiring
-from tests.infra.expressions import run, state, which
+from tests.infra.expressions import accepted, run, state, which
 from tests.infra.samples import ERROR, RECORD, RECORDED, VARIABLES
+
+LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 def fleet(instances: int) -> wiring.JSON:
@@ -45,7 +49,7 @@ def test_version_in_service_is_read_from_the_config(config: str, version: int) -
     [
         ("Updating", "skyloop-dev-v2", "", False, "WaitForEndpoint"),
         ("Failed", "skyloop-dev-v2", "", False, "DeleteFailedEndpoint"),
-        ("InService", "skyloop-dev-v2", "skyloop-dev-v2", False, "Done"),
+        ("InService", "skyloop-dev-v2", "skyloop-dev-v2", False, "Guard"),
         ("InService", "skyloop-dev-v2", "skyloop-dev-v1", False, "SmokeTest"),
         ("InService", "skyloop-dev-v3", "skyloop-dev-v3", False, "Done"),
         ("InService", "skyloop-dev-v3", "skyloop-dev-v3", True, "PlanUpdate"),
@@ -59,7 +63,7 @@ def test_deployment_of_version_2(status: str, config: str, last_good: str, force
         result={"EndpointStatus": status, "EndpointConfigName": config},
     )
     variables = {
-        "endpoint": {"EndpointStatus": status, "EndpointConfigName": config},
+        "endpoint": {"EndpointStatus": status, "EndpointConfigName": config, "LastModifiedTime": LONG_AGO},
         "config": "skyloop-dev-v2",
         "last_good": {"config": last_good},
         "serving_version": serving,
@@ -70,10 +74,35 @@ def test_deployment_of_version_2(status: str, config: str, last_good: str, force
 
 
 @pytest.mark.parametrize(
+    ("last_good", "changed", "goes"),
+    [
+        # The deployment of version 1 has not said yet what is to be restored.
+        ("skyloop-dev-v0", datetime.now(UTC), "WaitForEndpoint"),
+        ("", datetime.now(UTC), "WaitForEndpoint"),
+        ("skyloop-dev-v1", datetime.now(UTC), "PlanUpdate"),
+        # It never will.
+        ("skyloop-dev-v0", datetime(2026, 1, 1, tzinfo=UTC), "PlanUpdate"),
+    ],
+)
+def test_a_deployment_waits_for_the_test_of_what_serves(last_good: str, changed: datetime, goes: str) -> None:
+    serving = {"EndpointStatus": "InService", "EndpointConfigName": "skyloop-dev-v1"}
+    variables = {
+        **VARIABLES["deploy"],
+        "endpoint": {**serving, "LastModifiedTime": changed.isoformat()},
+        "last_good": {"config": last_good},
+    }
+    assert which("deploy", "CheckEndpointIdle", variables) == goes
+    # What was good is read again: it may be another by then.
+    assert state("deploy", "WaitForEndpoint")["Next"] == "ReadLastGood"
+
+
+@pytest.mark.parametrize(
     ("outcome", "previous", "goes", "failed"),
     [
         ("in-service", "skyloop-dev-v1", "SmokeTest", None),
-        ("rolled-back", "skyloop-dev-v1", "RejectPackage", "RolledBack"),
+        ("rolled-back", "skyloop-dev-v1", "CheckPackage", "RolledBack"),
+        # Whoever changed the endpoint meanwhile says what became of it.
+        ("overtaken", "skyloop-dev-v1", "Overtaken", None),
         # What could not even begin is not the package's fault.
         ("unguarded", "skyloop-dev-v1", "DescribeFailure", "Unguarded"),
         ("refused", "skyloop-dev-v1", "DescribeFailure", "Refused"),
@@ -97,20 +126,20 @@ def test_sagemaker_has_restored_what_it_rolled_back() -> None:
 @pytest.mark.parametrize("there", [True, False])
 def test_what_there_is_is_moved_with_its_fleet(there: bool) -> None:
     endpoint = {"ProductionVariants": [{"DesiredInstanceCount": 3}]} if there else {}
-    variables = {
-        "config": "skyloop-dev-v2", "endpoint_there": there, "endpoint": endpoint, "correlation_id": "f",
-    }  # fmt: skip
+    serves = "skyloop-dev-v1" if there else ""
+    variables = {**VARIABLES["deploy"], "endpoint_there": there, "endpoint": endpoint, "previous": serves}
     given = run(state("deploy", "MoveEndpoint")["Arguments"], variables)["Input"]
     assert (given["strategy"], given["instances"]) == (("CANARY", 3) if there else ("CREATE", 0))
+    assert given["previous"] == serves
 
 
 @pytest.mark.parametrize(
     ("outcome", "trouble"), [("in-service", {}), *((name, ERROR) for name in ("rolled-back", "refused", "failed"))]
 )
 def test_what_a_restore_comes_to(outcome: str, trouble: wiring.JSON) -> None:
-    result = {"Output": {"outcome": outcome, "error": trouble, "endpoint": {}}}
+    result = {"Output": {"outcome": outcome, "error": trouble, "endpoint": {}, "guarded": True}}
     assigned = run(state("deploy", "RestorePrevious")["Assign"], result=result)
-    assert assigned == {"trouble": trouble}
+    assert assigned == {"trouble": trouble, "guarded": True}
     goes = "RestoreFailed" if trouble else "DescribeFailure"
     assert which("deploy", "CheckRestore", assigned) == goes
 
@@ -176,10 +205,10 @@ def test_deployed_says_what_was_not_as_wished(previous: str, instances: int, sca
 @pytest.mark.parametrize(
     ("approval", "force", "goes"),
     [
-        ("Approved", False, "ReadLastGood"),
+        ("Approved", False, "FindFormerConfig"),
         ("Rejected", False, "Done"),
         ("PendingManualApproval", False, "Done"),
-        ("Rejected", True, "ReadLastGood"),
+        ("Rejected", True, "FindFormerConfig"),
     ],
 )
 def test_only_an_approved_package_is_deployed(approval: str, force: bool, goes: str) -> None:
@@ -229,11 +258,11 @@ def test_an_alert_does_not_claim_a_restore_that_failed(previous: str, trouble: w
 @pytest.mark.parametrize(
     ("status", "config", "goes"),
     [
-        ("InService", "skyloop-dev-v2", "RecordDeployment"),
-        ("SystemUpdating", "skyloop-dev-v2", "RecordDeployment"),
+        ("InService", "skyloop-dev-v2", "CheckAnswers"),
+        ("SystemUpdating", "skyloop-dev-v2", "CheckAnswers"),
         # A rollback began while the smoke test ran.
-        ("Updating", "skyloop-dev-v2", "Done"),
-        ("InService", "skyloop-dev-v1", "Done"),
+        ("Updating", "skyloop-dev-v2", "Overtaken"),
+        ("InService", "skyloop-dev-v1", "Overtaken"),
     ],
 )
 def test_a_rollback_during_the_smoke_test_wins(status: str, config: str, goes: str) -> None:
@@ -241,6 +270,84 @@ def test_a_rollback_during_the_smoke_test_wins(status: str, config: str, goes: s
     assert which("deploy", "CheckStillDeployed", variables) == goes
 
 
-def test_a_smoke_test_that_could_not_be_made_rejects_nothing() -> None:
+@pytest.mark.parametrize(
+    ("smoke", "confirmed", "goes", "failed"),
+    [
+        ({"passed": True, "summary": ""}, True, "RecordDeployment", None),
+        ({"passed": True, "summary": ""}, False, "DescribeFailure", None),
+        ({"passed": False, "summary": "2 differ"}, True, "CheckPackage", "SmokeTest"),
+        ({"passed": False, "summary": "2 differ"}, False, "CheckPackage", "SmokeTest"),
+        # A test that could not be made rejects nothing.
+        ({"passed": False, "made": False}, True, "CheckPrevious", "SmokeTestNotMade"),
+        ({"passed": False, "made": False}, False, "CheckPrevious", "SmokeTestNotMade"),
+    ],
+)
+def test_what_a_smoke_test_comes_to(smoke: wiring.JSON, confirmed: bool, goes: str, failed: str | None) -> None:
+    variables = {"smoke": smoke, "failed": "SmokeTest" if confirmed else "ConfirmEndpoint", "unconfirmed": ERROR}
+    assert which("deploy", "CheckAnswers", variables) == goes
+    rule = [one for one in state("deploy", "CheckAnswers")["Choices"] if run(one["Condition"], variables)][:1]
+    assert [one["Assign"].get("failed") for one in rule if "failed" in one["Assign"]] == ([failed] if failed else [])
     (catcher,) = state("deploy", "SmokeTest")["Catch"]
-    assert (catcher["Next"], catcher["Assign"]["failed"]) == ("CheckPrevious", "SmokeTestNotMade")
+    assert (catcher["Next"], catcher["Assign"]["smoke"]) == ("ConfirmEndpoint", {"passed": False, "made": False})
+
+
+@pytest.mark.parametrize(
+    ("type_", "count", "config"),
+    [
+        ("ml.m5.xlarge", 2, "skyloop-dev-v2"),
+        ("ml.m5.xlarge", 1, "skyloop-dev-v2-OTHER"),
+        ("ml.c5.xlarge", 2, "skyloop-dev-v2-OTHER"),
+    ],
+)
+def test_other_instances_are_another_config(type_: str, count: int, config: str) -> None:
+    former = {"ProductionVariants": [{"InstanceType": type_, "InitialInstanceCount": count}]}
+    settings = {"EndpointInstanceType": "ml.m5.xlarge", "EndpointInstanceCount": "2"}
+    read = state("deploy", "DescribeFormerConfig", **settings)["Assign"]["config"]
+    made = run(read, {"model": "skyloop-dev-v2"}, result=former)
+    digest = hashlib.sha256(b"2 ml.m5.xlarge").hexdigest()[:8]
+    assert made == config.replace("OTHER", digest)
+    serving = run(state("deploy", "DescribeEndpoint")["Assign"]["serving_version"], result={"EndpointConfigName": made})
+    assert serving == 2
+
+
+def test_a_config_is_found_by_its_whole_name() -> None:
+    names = [{"EndpointConfigName": f"skyloop-dev-v{number}"} for number in (10, 12)]
+    find = state("deploy", "FindFormerConfig")
+    accepted("sagemaker", "ListEndpointConfigs", run(find["Arguments"], {"model": "skyloop-dev-v1"}))
+    for model, there in (("skyloop-dev-v1", False), ("skyloop-dev-v12", True)):
+        result = {"EndpointConfigs": names}
+        assert run(find["Assign"]["config_there"], {"model": model}, result=result) is there
+    assert run(find["Assign"]["config_there"], {"model": "skyloop-dev-v1"}, result={"EndpointConfigs": []}) is False
+
+
+@pytest.mark.parametrize(
+    ("failed", "recorded", "goes"),
+    [
+        ("SmokeTest", "package/1", "RejectPackage"),
+        # On other instances the same package serves.
+        ("SmokeTest", "package/2", "CheckPrevious"),
+        ("RolledBack", "package/2", "CheckPrevious"),
+        ("ArtifactDiffers", "package/2", "RejectPackage"),
+    ],
+)
+def test_instances_are_no_reason_to_reject_what_serves(failed: str, recorded: str, goes: str) -> None:
+    variables = {"failed": failed, "package_arn": "package/2", "last_good": {**RECORD, "package_arn": recorded}}
+    assert which("deploy", "CheckPackage", variables) == goes
+
+
+def test_an_alert_says_that_nothing_guards_what_serves_and_what_became_of_the_package() -> None:
+    variables = {**VARIABLES["deploy"], "failed": "SmokeTest", "restored": True}
+    made = state("deploy", "DescribeFailure")["Assign"]["alert"]
+    alert = run(made, {**variables, "guarded": False, "fate": "could not be rejected: run `skyloop reject 2`"})
+    assert "could not be pointed at what serves now" in alert["what"]
+    assert "could not be rejected: run `skyloop reject 2`" in alert["kept"]
+    alert = run(made, {**variables, "guarded": True, "fate": "is rejected"})
+    assert "could not be pointed" not in alert["what"]
+    assert "the package is rejected" in alert["kept"]
+
+
+@pytest.mark.parametrize(("guarded", "goes"), [(True, "Done"), (False, "GuardFailed")])
+def test_a_version_in_service_is_guarded_again(guarded: bool, goes: str) -> None:
+    given = run(state("deploy", "Guard")["Arguments"], VARIABLES["deploy"])["Input"]
+    assert (given["strategy"], given["config"]) == ("GUARD", VARIABLES["deploy"]["config"])
+    assert which("deploy", "CheckGuard", {"guarded": guarded}) == goes

@@ -75,9 +75,10 @@ def test_no_model_is_made_before_the_digests_were_looked_at() -> None:
 def test_an_artifact_that_differs_rejects_the_package_and_touches_nothing(previous: str) -> None:
     (rule,) = state("deploy", "CheckArtifacts")["Choices"]
     verification = {"verified": False, "summary": CAUSE}
-    assert which("deploy", "CheckArtifacts", {"verification": verification}) == "RejectPackage"
+    assert which("deploy", "CheckArtifacts", {"verification": verification}) == "CheckPackage"
     variables = {**VARIABLES["deploy"], "previous": previous, "restored": True, "verification": verification}
     variables |= run(rule["Assign"], variables)
+    assert which("deploy", "CheckPackage", variables) == "RejectPackage"
     accepted("sagemaker", "UpdateModelPackage", run(state("deploy", "RejectPackage")["Arguments"], variables))
     assert which("deploy", "CheckPrevious", variables) == "DescribeFailure"
     alert = run(state("deploy", "DescribeFailure")["Assign"]["alert"], variables)

@@ -77,11 +77,19 @@ PENDING = {"PendingDeploymentSummary": {"EndpointConfigName": "skyloop-dev-v2"}}
         ("InService", "skyloop-dev-v1", {"refused": ERROR}, "refused"),
         ("InService", "skyloop-dev-v2", {"refused": ERROR}, "in-service"),
         ("Updating", "skyloop-dev-v1", {"refused": ERROR}, "WaitForEndpoint"),
+        # It was in service, and then another execution came.
+        ("Updating", "skyloop-dev-v2", {"pending": "skyloop-dev-v3"}, "Overtaken"),
+        ("Updating", "skyloop-dev-v2", {"pending": "skyloop-dev-v1"}, "Overtaken"),
+        ("Updating", "skyloop-dev-v1", {"pending": "skyloop-dev-v2"}, "WaitForEndpoint"),
+        ("InService", "skyloop-dev-v3", {}, "Overtaken"),
     ],
 )
 def test_what_became_of_the_move(status: str, config: str, more: Any, goes: str) -> None:
-    endpoint = {"EndpointStatus": status, "EndpointConfigName": config}
-    variables = {"endpoint": endpoint, "config": "skyloop-dev-v2", "refused": {}, **more}
+    endpoint: wiring.JSON = {"EndpointStatus": status, "EndpointConfigName": config}
+    if pending := more.get("pending"):
+        endpoint["PendingDeploymentSummary"] = {"EndpointConfigName": pending}
+    serves = {"config": "skyloop-dev-v2", "previous": "skyloop-dev-v1"}
+    variables = {"endpoint": endpoint, **serves, "refused": {}, **more}
     rules = state("move_endpoint", "CheckEndpoint")["Choices"]
     rule = next((one for one in rules if run(one["Condition"], variables)), {"Next": "EndpointFailed"})
     assert run(rule.get("Assign", {}), variables).get("outcome", rule["Next"]) == goes
@@ -126,3 +134,59 @@ def test_nothing_new_goes_into_service_without_alarms(strategy: str, outcome: st
     variables = {"strategy": strategy, "outcome": outcome}
     assert which("move_endpoint", "CheckGuarded", variables) == goes
     assert which("move_endpoint", "CheckUnguarded", variables) == unguarded
+
+
+@pytest.mark.parametrize(
+    ("strategy", "refused", "cause", "outcome"),
+    [
+        ("CREATE", ERROR, 'Could not find endpoint "arn:aws:sagemaker:…"', "refused"),
+        ("CREATE", ERROR, "Rate exceeded", "unknown"),
+        ("CREATE", {}, "Could not find endpoint", "unknown"),
+        ("CANARY", ERROR, "Could not find endpoint", "unknown"),
+    ],
+)
+def test_a_first_endpoint_that_is_not_there_was_refused(
+    strategy: str, refused: wiring.JSON, cause: str, outcome: str
+) -> None:
+    (catcher,) = state("move_endpoint", "WatchEndpoint")["Catch"]
+    variables = {"strategy": strategy, "refused": refused}
+    found = run(catcher["Assign"], variables, errorOutput={"Error": "SageMaker.SageMakerException", "Cause": cause})
+    assert found["outcome"] == outcome
+    assert found["error"] == (refused or {"Error": "SageMaker.SageMakerException", "Cause": cause})
+
+
+@pytest.mark.parametrize(
+    ("strategy", "pointed", "goes"),
+    [
+        ("GUARD", ["skyloop-dev-v2", "skyloop-dev-v2"], "Done"),
+        # As a change of the stack leaves them.
+        ("GUARD", ["skyloop-dev-v2", "none-yet"], "PointAlarms"),
+        ("GUARD", ["none-yet", "none-yet"], "PointAlarms"),
+        ("CANARY", ["skyloop-dev-v2", "skyloop-dev-v2"], "PointAlarms"),
+    ],
+)
+def test_alarms_that_judge_what_serves_are_left_as_they_are(strategy: str, pointed: list[str], goes: str) -> None:
+    alarms = [
+        {"Dimensions": [{"Name": "EndpointName", "Value": "e"}, {"Name": "EndpointConfigName", "Value": name}]}
+        for name in pointed
+    ]
+    variables = {"strategy": strategy, "guarded": "skyloop-dev-v2", "alarms": alarms}
+    assert which("move_endpoint", "CheckPointed", variables) == goes
+    given = {"config": "skyloop-dev-v2", "previous": "", "strategy": strategy, "instances": 0, "correlation_id": "f"}
+    begun = run(state("move_endpoint", "Begin")["Assign"], input=given)
+    assert begun["outcome"] == ("in-service" if strategy == "GUARD" else "")
+
+
+def test_what_serves_is_guarded_again_where_nothing_new_could_be() -> None:
+    unguarded = state("move_endpoint", "Unguarded")
+    assert unguarded["Next"] == "ReadAlarms"
+    for previous, guarded in (("skyloop-dev-v1", "skyloop-dev-v1"), ("", "skyloop-dev-v2")):
+        variables = {"config": "skyloop-dev-v2", "previous": previous, "unguarded": ERROR}
+        assert run(unguarded["Assign"], variables)["guarded"] == guarded
+
+
+@pytest.mark.parametrize(("unguarded", "guarded"), [({}, True), (ERROR, False)])
+def test_the_end_says_whether_the_alarms_judge_what_serves(unguarded: wiring.JSON, guarded: bool) -> None:
+    variables = {"outcome": "in-service", "error": {}, "endpoint": {}, "unguarded": unguarded}
+    output = run(state("move_endpoint", "Done")["Output"], variables)
+    assert (output["guarded"], output["error"]) == (guarded, unguarded)

@@ -56,11 +56,12 @@ def test_alarm_and_sweep_name_the_rollback_alike() -> None:
     assert assign["request"]["endpoint_name"] == "skyloop-dev"
     listed = {
         "AlarmName": alarm,
+        "StateValue": "ALARM",
         "StateUpdatedTimestamp": "2026-11-23T10:00:07.871Z",
         "StateReason": "3 datapoints",
         "Dimensions": [{"Name": "VariantName", "Value": "v"}, {"Name": "EndpointConfigName", "Value": "v7"}],
     }
-    swept = run(state("sweep", "ListRingingAlarms")["Assign"]["ringing"], result={"MetricAlarms": [listed]})
+    swept = run(state("sweep", "ListAlarms")["Assign"]["ringing"], result={"MetricAlarms": [listed]})
     assert [item["name"] for item in swept] == [assign["name"]]
     assert [item["input"]["config"] for item in swept] == [assign["request"]["config"]] == ["v7"]
     assert len(assign["name"]) <= 80

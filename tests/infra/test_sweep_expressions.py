@@ -31,8 +31,10 @@ def test_sweep_finds_nothing_in_empty_lists() -> None:
     empty = {"LabelingJobSummaryList": [], "ModelPackageSummaryList": [], "MetricAlarms": []}
     for name, variable in (("ListFinishedJobs", "finished"), ("ListApprovedPackages", "approved")):
         assert run(state("sweep", name)["Assign"][variable], {"serving": 0}, result=empty) == []
-    assert run(state("sweep", "ListRingingAlarms")["Assign"]["ringing"], result=empty) == []
-    items = run(state("sweep", "StartMissedWork")["Items"], {"finished": [], "approved": [], "ringing": []})
+    found = run(state("sweep", "ListAlarms")["Assign"], {"serving": 1, "serving_arn": "arn/1"}, result=empty)
+    assert found == {"ringing": [], "unguarded": []}
+    nothing: dict[str, list[str]] = {name: [] for name in ("finished", "approved", "unguarded", "ringing")}
+    items = run(state("sweep", "StartMissedWork")["Items"], nothing)
     assert items == []
 
 
@@ -41,3 +43,25 @@ def test_sweep_finds_nothing_in_empty_lists() -> None:
 )
 def test_sweep_counts_what_it_started(results: list[str], started: list[str]) -> None:
     assert run(state("sweep", "StartMissedWork")["Assign"]["started"], result=results) == started
+
+
+@pytest.mark.parametrize(
+    ("serving", "judged", "found"), [(3, "none-yet", 1), (0, "none-yet", 0), (3, "skyloop-dev-v3", 0)]
+)
+def test_sweep_deploys_what_no_alarm_judges(serving: int, judged: str, found: int) -> None:
+    """CloudFormation writes an alarm that it changes as the template has it: it judges nobody then."""
+    alarms = [
+        {
+            "AlarmName": name,
+            "StateValue": "OK",
+            "Dimensions": [{"Name": "EndpointConfigName", "Value": judged}],
+            "AlarmConfigurationUpdatedTimestamp": "2026-11-23T10:00:00Z",
+        }
+        for name in ("5xx", "latency")
+    ]
+    variables = {"serving": serving, "serving_arn": "arn/3"}
+    unguarded = run(state("sweep", "ListAlarms")["Assign"]["unguarded"], variables, result={"MetricAlarms": alarms})
+    assert len(unguarded) == found
+    for item in unguarded:
+        assert item["name"] == "skyloop-dev-v3-guard-1795428000"
+        assert item["input"] == {"model_package_arn": "arn/3"}
