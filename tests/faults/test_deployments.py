@@ -128,9 +128,12 @@ class Field:
     def until(self, alert: str, known: set[str]) -> None:
         """Wait for an alert that is not known, and for the end of all that runs."""
         self.loop.wait(alert, lambda: any(one["key"] not in known for one in self.loop.alerts(alert)))
-        self.loop.wait(
-            "rest", lambda: not any(self.loop.executions(name, "RUNNING") for name in ("Deploy", "Rollback"))
-        )
+        self.rest()
+
+    def rest(self) -> None:
+        """Wait for the end of all that changes the endpoint."""
+        machines = ("Deploy", "Rollback")
+        self.loop.wait("rest", lambda: not any(self.loop.executions(name, "RUNNING") for name in machines))
 
     def alerts(self, known: set[str]) -> Counter[str]:
         """The events that were told and are not known."""
