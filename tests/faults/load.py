@@ -46,7 +46,7 @@ class Load:
     def __post_init__(self) -> None:
         cloud: Cloud = self.loop.cloud
         config = Config(retries={"total_max_attempts": 1}, max_pool_connections=CLIENTS, read_timeout=70)
-        settings = client_settings(str(cloud.endpoint_url), read_keys(self.loop.home))
+        settings: Any = client_settings(str(cloud.endpoint_url), read_keys(self.loop.home))
         self._client: Any = boto3.session.Session().client("sagemaker-runtime", config=config, **settings)
         self._endpoint = cloud.endpoint_name
         self._random = random.Random(0)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from laptop.faults import MODES
-from tests.faults.call_sites import UPDATE, Campaign, faults, table
+from tests.faults.call_sites import Campaign, faults, table
+from tests.faults.turns import UPDATE
 
 TABLES = Path(".cache") / "call-sites"
 

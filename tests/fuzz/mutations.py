@@ -21,7 +21,7 @@ Mutation = Callable[[random.Random, bytearray, Sequence[bytes]], None]
 
 def flip(chance: random.Random, body: bytearray, _: Sequence[bytes]) -> None:
     """Some bits."""
-    for _ in range(chance.choice((1, 1, 2, 8, 64))):
+    for _number in range(chance.choice((1, 1, 2, 8, 64))):
         body[chance.randrange(len(body))] ^= 1 << chance.randrange(8)
 
 

@@ -87,7 +87,7 @@ class Loop:
         client = self.cloud.client("stepfunctions")
         arn = client.start_execution(stateMachineArn=machine)["executionArn"]
 
-        def ended() -> dict[str, Any] | None:
+        def ended() -> Any:
             found = client.describe_execution(executionArn=arn)
             return found if found["status"] != "RUNNING" else None
 
@@ -103,7 +103,7 @@ class Loop:
         answer = getattr(self.cloud.client("sagemaker"), operation)(MaxResults=100)
         return next(value for value in answer.values() if isinstance(value, list))
 
-    def packages(self) -> list[dict[str, Any]]:
+    def packages(self) -> list[Any]:
         """Summaries of the stack's model packages, newest first."""
         return self.cloud.client("sagemaker").list_model_packages(
             ModelPackageGroupName=self.cloud.outputs["ModelPackageGroupName"],
@@ -111,7 +111,7 @@ class Loop:
             MaxResults=100,
         )["ModelPackageSummaryList"]
 
-    def executions(self, machine: str, status: str | None = None) -> list[snapshot.Execution]:
+    def executions(self, machine: str, status: Any = None) -> list[snapshot.Execution]:
         """Executions of a machine (Label, Retrain, Deploy, Rollback), newest first."""
         return snapshot.executions(self.cloud, machine, status, 100)
 
@@ -131,7 +131,7 @@ class Loop:
 
         return check
 
-    def detect(self, image: Path) -> dict[str, Any]:
+    def detect(self, image: Path) -> Any:
         """The endpoint's answer for one image."""
         answer = self.cloud.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=self.cloud.endpoint_name, ContentType="image/jpeg", Body=image.read_bytes()

@@ -20,7 +20,7 @@ def repository_files(*patterns: str) -> list[str]:
     return [path for path in listed if (REPOSITORY / path).exists()]
 
 
-def stored_event(name: str) -> dict[str, Any]:
+def stored_event(name: str) -> Any:
     """`tests/events/<name>.json`."""
     return json.loads((REPOSITORY / "tests" / "events" / f"{name}.json").read_text())
 

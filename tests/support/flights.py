@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -61,7 +62,7 @@ def write_flight(
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     elsewhere = np.random.default_rng(seed)  # its own, so that the same frames can be labeled rightly
-    coco: dict[str, list] = {"images": [], "annotations": [], "categories": []}
+    coco: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
     coco["categories"] = [{"id": index + 1, "name": name} for index, name in enumerate(CATEGORIES)]
     images = []
     for index in range(frames):
