@@ -1,6 +1,6 @@
 """What the endpoint takes on at once, so that no mix of requests exhausts its memory or lets callers wait in vain.
 
-Two budgets, both shared by all requests: the bytes of bodies that are held, and the pixels that are decoded. A request
+Two budgets, both shared by all requests: the bytes of bodies that are held, and those that decoding takes. A request
 that finds neither room nor a short queue is refused at once (:class:`Overloaded`, HTTP 503), which tells SageMaker's
 callers to try again, and costs nothing.
 """
@@ -50,6 +50,7 @@ class _Receiving:
     size: int
     last: float  # when its latest bytes came, by the event loop's clock
     timeout: asyncio.Timeout
+    gone: bool = False  # it gave way to others
 
 
 class Bodies:
@@ -88,6 +89,8 @@ class Bodies:
                 self._receiving.add(body)
                 try:
                     async for part in stream:
+                        if body.gone:
+                            break
                         if body.size + len(part) > limit:
                             raise TooLarge(f"The body is larger than {limit // 2**20} MB.")
                         body.last = loop.time()
@@ -95,6 +98,8 @@ class Bodies:
                         self._free -= len(part)
                         body.size += len(part)
                         parts.append(part)
+                    if body.gone:  # its last bytes may have come before its timeout was noticed
+                        raise TimeoutError
                     whole = b"".join(parts)
                 except BaseException:
                     self._free += body.size
@@ -116,23 +121,23 @@ class Bodies:
                 raise Overloaded("The endpoint holds as many bytes as it can; try again later.")
             self._receiving.discard(slowest)
             self._free += slowest.size
-            slowest.size = 0
+            slowest.size, slowest.gone = 0, True
             slowest.timeout.reschedule(now)
 
 
 class Workers:
     """Threads that decode and detect, with a short queue before them, in the order in which requests came.
 
-    A picture takes one thread and as much of a budget as it has pixels; the largest waits until it has the budget for
-    itself, and those behind it wait with it, so that it is not overtaken for ever.
+    A picture takes one thread and as much of a budget as decoding it takes; the largest waits until it has the budget
+    for itself, and those behind it wait with it, so that it is not overtaken for ever.
     """
 
-    def __init__(self, threads: int, pixels: int, queue: int, seconds: float, soon: float = 0.0) -> None:
+    def __init__(self, threads: int, memory: int, queue: int, seconds: float, soon: float = 0.0) -> None:
         """Start idle.
 
         Args:
             threads: pictures that are worked on at once.
-            pixels: that are decoded at once, over all threads. A picture with more runs alone.
+            memory: bytes that decoding may take at once, over all threads. A picture that takes more runs alone.
             queue: requests that may always wait.
             seconds: that a request may wait.
             soon: seconds; more requests than `queue` may wait where their turn would come within these, as pictures
@@ -140,7 +145,7 @@ class Workers:
         """
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detect")
         self._threads = self._free_threads = threads
-        self._pixels = self._free_pixels = pixels
+        self._memory = self._free_memory = memory
         self._queue = queue
         self._seconds = seconds
         self._soon = soon
@@ -159,28 +164,28 @@ class Workers:
         now = asyncio.get_running_loop().time()
         return max((now - began for began in self._since.values()), default=0.0)
 
-    async def run(self, pixels: int, work: Callable[[], T]) -> T:
+    async def run(self, memory: int, work: Callable[[], T]) -> T:
         """Work on a picture in a thread as soon as there is room.
 
         Args:
-            pixels: that the picture has.
+            memory: bytes that decoding the picture takes.
             work: what the thread does; what it raises is raised here.
 
         Raises:
             Overloaded: the queue is full, or the request waited too long.
         """
-        pixels = min(pixels, self._pixels)
-        if self._waiting or not self._fits(pixels):
-            await self._turn(pixels)
+        memory = min(memory, self._memory)
+        if self._waiting or not self._fits(memory):
+            await self._turn(memory)
         else:
-            self._take(pixels)
+            self._take(memory)
         loop = asyncio.get_running_loop()
         mark = object()
         self._since[mark] = loop.time()
 
         def end(done: asyncio.Future[T]) -> None:
             self._usual += (loop.time() - self._since.pop(mark) - self._usual) / USUAL_OVER
-            self._give_back(pixels)
+            self._give_back(memory)
             if not done.cancelled():
                 done.exception()  # looked at here for a caller that left meanwhile
 
@@ -188,38 +193,41 @@ class Workers:
         done.add_done_callback(end)
         return await asyncio.shield(done)  # a thread cannot be stopped: its room is free when it ends, not before
 
-    async def _turn(self, pixels: int) -> None:
+    async def _turn(self, memory: int) -> None:
         if self.full:
             raise Overloaded("The endpoint has as many requests as it can answer; try again later.")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((turn, pixels))
+        self._waiting.append((turn, memory))
         try:
             async with asyncio.timeout(self._seconds):
                 await turn
-        except TimeoutError as error:
-            raise Overloaded("The endpoint is busy with other requests; try again later.") from error
-        finally:
+        except BaseException as error:
             if turn.cancelled():
-                self._waiting.remove((turn, pixels))
+                self._waiting.remove((turn, memory))
                 self._admit()  # those behind it may be smaller
+            else:  # its turn came in the very moment in which the wait ended
+                self._give_back(memory)
+            if isinstance(error, TimeoutError):
+                raise Overloaded("The endpoint is busy with other requests; try again later.") from error
+            raise
 
-    def _fits(self, pixels: int) -> bool:
-        return self._free_threads > 0 and pixels <= self._free_pixels
+    def _fits(self, memory: int) -> bool:
+        return self._free_threads > 0 and memory <= self._free_memory
 
-    def _take(self, pixels: int) -> None:
+    def _take(self, memory: int) -> None:
         self._free_threads -= 1
-        self._free_pixels -= pixels
+        self._free_memory -= memory
 
-    def _give_back(self, pixels: int) -> None:
+    def _give_back(self, memory: int) -> None:
         self._free_threads += 1
-        self._free_pixels += pixels
+        self._free_memory += memory
         self._admit()
 
     def _admit(self) -> None:
         while self._waiting and self._fits(self._waiting[0][1]):
-            turn, pixels = self._waiting[0]
+            turn, memory = self._waiting[0]
             if turn.cancelled():
                 break  # it is about to leave the queue, and admits the next then
             self._waiting.popleft()
-            self._take(pixels)
+            self._take(memory)
             turn.set_result(None)

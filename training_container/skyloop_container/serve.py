@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import uvicorn
-from skyloop.formats.pictures import BYTES_PER_PIXEL, READABLE, ImageRefused, open_picture
+from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -33,7 +33,7 @@ STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says th
 QUEUE_PER_WORKER = 8
 SOON_SECONDS = 3.0
 # Of the memory, bodies may hold an eighth and pictures a half; the model and the runtime need the rest.
-BODIES_SHARE, PIXELS_SHARE = 1 / 8, 1 / 2
+BODIES_SHARE, DECODING_SHARE = 1 / 8, 1 / 2
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 
 
@@ -63,7 +63,7 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
     bodies = Bodies(max(round(memory * BODIES_SHARE), 2 * MAX_BODY), BODY_SECONDS)
     pictures = Workers(
         workers,
-        round(memory * PIXELS_SHARE / BYTES_PER_PIXEL),
+        round(memory * DECODING_SHARE),
         workers * QUEUE_PER_WORKER,
         QUEUE_SECONDS,
         SOON_SECONDS,
@@ -78,8 +78,8 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
     async def answer(request: Request, confidence: float | None) -> Response:
         body = await bodies.receive(request.stream(), MAX_BODY)
         try:
-            pixels = await asyncio.get_running_loop().run_in_executor(headers, _count_pixels, body)
-            prediction = await pictures.run(pixels, functools.partial(predict_image, detector, body, confidence))
+            needed = await asyncio.get_running_loop().run_in_executor(headers, _memory, body)
+            prediction = await pictures.run(needed, functools.partial(predict_image, detector, body, confidence))
         finally:
             bodies.release(len(body))
         return JSONResponse(prediction)
@@ -104,8 +104,8 @@ def _sentence(error: Exception) -> str:
     return f"The body cannot be used ({error.code}): {error}" if isinstance(error, ImageRefused) else str(error)
 
 
-def _count_pixels(body: bytes) -> int:
-    return open_picture(body, READABLE).pixels
+def _memory(body: bytes) -> int:
+    return open_picture(body, READABLE).memory
 
 
 def parse_confidence(attributes: str) -> float | None:

@@ -10,13 +10,14 @@ Whatever the bytes are, the outcome is a picture or :class:`ImageRefused`. Befor
   side (Ultralytics trains on no smaller ones) and no longer than 64 times its width, or the network would see nothing;
 - a JPEG's segments and a PNG's chunks are walked to the end marker, for decoders paint a missing tail gray. Only what
   decides about pixels is handed on: no EXIF, profile, comment or preview reaches a parser, so none can fail a picture;
-- what makes decoders slow is counted: scans of a progressive JPEG, segments, chunks, entries of a TIFF.
+- what makes decoders slow is counted: scans of a progressive JPEG, segments, chunks, entries and strips of a TIFF.
 
-Decoding 100 megapixels takes at most `BYTES_PER_PIXEL` bytes for each of its pixels, and a copy of the file.
+Decoding takes at most `Picture.memory` bytes, and a copy of the file.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -35,7 +36,8 @@ MAX_BYTES = 40_000_000  # "40 MB", read strictly: docs.aws.amazon.com/sagemaker/
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 10  # pixels: ultralytics.data.utils.verify_image
 MAX_ASPECT = 64
-BYTES_PER_PIXEL = 10
+BYTES_PER_PIXEL: dict[Format, int] = {"JPEG": 10, "PNG": 10, "WEBP": 20, "BMP": 10, "TIFF": 10}
+"""What decoding takes at most. Pillow has a WebP four times at once, with an alpha channel."""
 
 LABELABLE: frozenset[Format] = frozenset({"JPEG", "PNG"})
 """What Ground Truth shows to people: docs.aws.amazon.com/sagemaker/latest/dg/sms-supported-data-formats.html."""
@@ -47,6 +49,7 @@ _MAX_SEGMENTS = 5_000  # of a JPEG; a profile has at most 255, extended XMP some
 _MAX_FILL = 100_000  # bytes between segments
 _MAX_CHUNKS = 100_000  # of a PNG
 _MAX_ENTRIES = 1_000  # of a TIFF's directory
+_MAX_STRIPS = 100_000  # or tiles of a TIFF: a strip is a row at least
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
@@ -72,8 +75,10 @@ _READERS: dict[Format, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
 }
-# Markers of a JPEG that stand alone, without a length: TEM and the restart markers (ITU-T T.81, table B.1).
-_STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD8)}
+# A marker of a JPEG, after any number of fill bytes, that has a length or is the end: FF 00 is a data byte within a
+# scan, TEM and the restart markers stand alone (ITU-T T.81, B.1.1). A run of FF is looked at once, from its begin.
+_MARKER_HERE = re.compile(rb"\xff++[^\x00\x01\xd0-\xd7]")
+_NEXT_MARKER = re.compile(rb"(?<!\xff)\xff++[^\x00\x01\xd0-\xd7]")
 _END_OF_IMAGE, _START_OF_SCAN, _ADOBE, _EXIF_SEGMENT = 0xD9, 0xDA, 0xEE, 0xE1
 _METADATA_MARKERS = {*range(0xE1, 0xF0), 0xFE} - {_ADOBE}  # application segments and comments; Adobe's says the colors
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -113,9 +118,9 @@ class Picture:
     _body: bytes
 
     @property
-    def pixels(self) -> int:
-        """How many pixels decoding makes."""
-        return self.width * self.height
+    def memory(self) -> int:
+        """Bytes that decoding takes at most."""
+        return self.width * self.height * BYTES_PER_PIXEL[self.format]
 
     def decode(self) -> Image.Image:
         """Every pixel, upright, as mode RGB. To be called once.
@@ -163,7 +168,7 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
     if opened.mode in ("I", "F"):
         raise ImageRefused(
             "unsupported-format",
-            "its values have 32 bits, and nothing says what is black and white: save it with 8 or 16",
+            "its values have 32 bits or a sign, and nothing says what is black and white: save it with 8 or 16",
         )
     return Picture(kind, *opened.size, exif, opened, stripped)
 
@@ -258,33 +263,27 @@ def _jpeg_segments(body: bytes) -> Iterator[tuple[int, int, int]]:
     An embedded preview has an end marker of its own, and cameras append data after the real one: hence the walk. Raises
     ImageRefused where the file ends before its end marker.
     """
-    at, number, fill = 2, 0, 0
-    while (at := body.find(b"\xff", at)) >= 0:
-        begin = at
-        while at < len(body) and body[at] == 0xFF:  # any number of fill bytes may precede a marker
-            at += 1
-        fill += at - begin - 1
+    at, fill = 2, 0
+    for _ in range(_MAX_SEGMENTS):
+        # The entropy-coded data after a scan's header is passed over by the search for the next marker. A segment may
+        # end with FF, which is no begin of a run.
+        found = _MARKER_HERE.match(body, at) or _NEXT_MARKER.search(body, at)
+        if found is None:
+            break
+        at = found.end()
+        fill += at - found.start() - 2
         if fill > _MAX_FILL:
             raise _too_complex(f"more than {_MAX_FILL} bytes between its segments")
-        if at >= len(body):
-            break
-        marker = body[at]
-        at += 1
+        marker = body[at - 1]
         if marker == _END_OF_IMAGE:
             return
-        if marker == 0x00 or marker in _STANDALONE_MARKERS:  # FF 00 is a data byte within a scan
-            continue
-        number += 1
-        if number > _MAX_SEGMENTS:
-            raise _too_complex(f"more than {_MAX_SEGMENTS} segments")
-        if at + 2 > len(body):
-            break
-        # The entropy-coded data after a scan's header is passed over by the search for the next marker.
         end = at + int.from_bytes(body[at : at + 2], "big")
-        if end > len(body):
+        if at + 2 > len(body) or end > len(body):
             break
         yield marker, at - 2, end
         at = end
+    else:
+        raise _too_complex(f"more than {_MAX_SEGMENTS} segments")
     raise ImageRefused("truncated", "the JPEG ends before its end marker: an interrupted upload?")
 
 
@@ -338,6 +337,9 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
 
 # ── The endpoint's other formats ─────────────────────────────────────────────────────────────────────────────────────
 
+_IMAGE_WIDTH, _IMAGE_LENGTH, _SHORT = 256, 257, 3
+_STRIP_TAGS = {273, 279, 324, 325}  # offsets and lengths of strips and tiles: Pillow looks at each
+_MAX_PLANES = 5  # that may be stored one after the other: CMYK and alpha
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
@@ -346,12 +348,20 @@ def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
     order = "<" if body.startswith(b"II") else ">"
     (offset,) = struct.unpack_from(f"{order}I", body, 4)
     (count,) = struct.unpack_from(f"{order}H", body, offset)
-    claimed = 0
+    claimed, strips = 0, 0
+    sides = {_IMAGE_WIDTH: 0, _IMAGE_LENGTH: 0}
     for number in range(count):
-        _, kind, values = struct.unpack_from(f"{order}HHI", body, offset + 2 + 12 * number)
+        entry = offset + 2 + 12 * number
+        tag, kind, values = struct.unpack_from(f"{order}HHI", body, entry)
         claimed += _TIFF_SIZES.get(kind, 0) * values
+        if tag in _STRIP_TAGS:
+            strips = max(strips, values)
+        elif tag in sides:
+            (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", body, entry + 8)
     if count > _MAX_ENTRIES or claimed > len(body):
         raise _too_complex("a directory that claims more than the file holds")
+    if strips > min(_MAX_STRIPS, _MAX_PLANES * sides[_IMAGE_WIDTH] * sides[_IMAGE_LENGTH]):
+        raise _too_complex(f"{strips} strips or tiles")
     return body, Exif()
 
 
