@@ -30,6 +30,8 @@ HEALTH = "/_skyloop/health"
 _ADMIN = "/_skyloop/"
 # What the emulator serves to its own tools, without a signature: nobody needs it here.
 _INTERNAL = re.compile(r"/(_(?!skyloop/)|health$)")
+# A path and a query, percent-encoded (RFC 9112, origin-form): no URL of another server, no fragment.
+_TARGET = re.compile(rb"/[!-\"$-~]*")
 _HOST = re.compile(r"(?:(?:[a-z0-9.-]+\.)?localhost|127\.0\.0\.1|\[::1\]):([0-9]{1,5})")
 
 
@@ -58,6 +60,7 @@ class Door:
             return
         headers = _headers(scope)
         try:
+            _check_text(scope, headers)
             self._check_host(headers)
             cors = self._check_origin(scope, headers)
             if cors is not None and scope["method"] == "OPTIONS":
@@ -191,11 +194,29 @@ class _Body:
 
 
 def _headers(scope: Message) -> Headers:
+    """By lower-case name, several of one name joined; what is not UTF-8 is kept as surrogates, for `_check_text`."""
     headers: Headers = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("utf-8", "surrogateescape")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
+
+
+def _check_text(scope: Message, headers: Headers) -> None:
+    """Raise Refused for a request that is no text, or whose target is none that HTTP knows.
+
+    A signature is computed over text in UTF-8. What was no text, or was cut by one reader of the URL and not by the
+    next, could not be checked, or would be checked as something else than what is inside takes it for.
+    """
+    if not _TARGET.fullmatch(scope["raw_path"] + b"?" + scope.get("query_string", b"")):
+        raise Refused("InvalidURI", "Couldn't parse the specified URI.", 400)
+    for name, value in headers.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Refused("IncompleteSignature", f"The header {name!a} is not UTF-8.", 400) from None
+        if not name.isascii():
+            raise Refused("IncompleteSignature", f"The header {name!a} is not a name.", 400)
 
 
 def _without_wildcard(send: Send, cors: Headers) -> Send:
