@@ -11,6 +11,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from laptop.account import REGION, Keys
+from laptop.door.connections import STATE, Connection, Connections
 from laptop.door.door import Door
 from laptop.ministack_patches import authorization
 
@@ -65,7 +66,7 @@ class Asked:
     received: bytes = field(default=b"", repr=False)
 
 
-def ask(request: Request, **limits: Any) -> Asked:
+def ask(request: Request) -> Asked:
     """Ask a door of this home; raises what the door raises."""
     asked = Asked()
     messages = [
@@ -95,6 +96,7 @@ def ask(request: Request, **limits: Any) -> Asked:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    door = Door(inside, KEYS, PORT, authorization.session_secret, authorization.caller, lambda *_: None, **limits)
-    asyncio.run(door(request.scope, receive, send))
+    door = Door(inside, KEYS, PORT, authorization.session_secret, authorization.caller, lambda *_: None)
+    state = {STATE: Connection(Connections(), lambda: None)}
+    asyncio.run(door({**request.scope, "state": state}, receive, send))
     return asked
