@@ -59,6 +59,20 @@ class Target:
         return laptop_cloud(self.home)
 
 
+def _check_text(given: dict[str, Any]) -> None:
+    """Raise CliError for a name or a home that is not UTF-8: neither AWS nor a JSON file takes it.
+
+    Any other path may be any bytes: it names what is read, and the key that is made of it is checked there.
+    """
+    for name, value in given.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) or name == "home":
+                try:
+                    str(text).encode()
+                except UnicodeEncodeError:
+                    raise CliError(f"{str(text)!a} is not UTF-8.", "Write it in UTF-8, or choose another.") from None
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Add the shared options to a command, and turn its errors into two lines and an exit code.
 
@@ -75,6 +89,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         out = Output(as_json)
         try:
             with of_this_machine(), translated():
+                _check_text(given)
                 if target:
                     given["cloud"] = Target(**{name: given.pop(name) for name in target}).connect()
                 function(out=out, **given)

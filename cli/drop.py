@@ -134,7 +134,9 @@ def upload_drop(cloud: Cloud, planned: Drop, coco: CocoFile | None, correlation_
     Boxes and categories go first: as soon as the first image arrives, the workforce may be asked about it. Raises
     CliError when the labels name none of the images.
     """
-    report = DropReport(correlation_id, planned.flights, other_files=planned.other_files)
+    report = DropReport(
+        correlation_id, planned.flights, other_files=planned.other_files, unreadable=dict(planned.refused)
+    )
     if coco is not None:
         _upload_labels(cloud, join_labels(coco, planned), coco.category_names, report)
     s3 = cloud.client("s3")

@@ -61,7 +61,7 @@ def translated() -> Iterator[None]:
         raise CliError("No AWS region is set.", "Pass --region, for example --region eu-central-1.") from error
     except (aws.TokenRetrievalError, aws.SSOError) as error:
         raise CliError(f"AWS sign-in: {error}", "Sign in again with `aws sso login`.") from error
-    except aws.ParamValidationError as error:
+    except aws.BotoCoreError as error:  # whatever botocore finds before it asks, such as a region that is none
         raise CliError(f"The request is not valid: {error}", "Correct the value named above.") from error
     except ObjectMissing as error:
         raise CliError(f"{error} is missing.", "It may have been deleted a moment ago: repeat the command.") from error
@@ -81,6 +81,8 @@ def of_this_machine() -> Iterator[None]:
         raise
     except OSError as error:
         raise CliError(f"This machine says: {error}", "Make room, or see to the right to use it; repeat.") from error
+    except UnicodeEncodeError as error:
+        raise CliError(f"{error.object!a} is not UTF-8.", "Rename the file, or write it in UTF-8; repeat.") from error
     except (RecursionError, MemoryError) as error:
         kind = "is nested too deeply" if isinstance(error, RecursionError) else "is too large for this machine's memory"
         raise CliError(f"Something that was read {kind}.", "Check the files that were given; then repeat.") from error

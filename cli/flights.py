@@ -33,11 +33,15 @@ class Image:
 
 @dataclass(frozen=True)
 class Drop:
-    """The images below a path, with their flights, and how many other files were left out."""
+    """The images below a path, with their flights, and how many other files were left out.
+
+    `refused` maps the images whose name cannot be a key to why; they do not stop the others.
+    """
 
     root: Path
     images: list[Image]
     other_files: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -48,11 +52,11 @@ class Drop:
 
 def checked_flight_name(name: str) -> str:
     """The name, when it can be one segment of a key. Raises CliError otherwise."""
-    bad = name in {"", ".", ".."} or "/" in name or "\\" in name or len(name.encode()) > 200
-    if bad or any(unicodedata.category(character) == "Cc" for character in name):
+    bad = name in {"", ".", ".."} or "/" in name or "\\" in name or len(os.fsencode(name)) > 200
+    if bad or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
         raise CliError(
-            f"{name!r} cannot be the name of a flight.",
-            "Pass --flight NAME: one to 200 bytes, without / or \\ or control characters, and not . or ..",
+            f"{name!a} cannot be the name of a flight.",
+            "Pass --flight NAME: one to 200 bytes of UTF-8, without / or \\ or control characters, and not . or ..",
         )
     return name
 
@@ -93,43 +97,60 @@ def _walk(root: Path) -> tuple[dict[Path, list[Path]], int]:
     return folders, others
 
 
+def _why_no_key(image: Image) -> str | None:
+    """Why an image cannot have its key; None when it can."""
+    try:
+        checked_flight_name(image.flight)
+        length = len(image.key.encode())
+    except CliError as error:
+        return error.what
+    except UnicodeEncodeError:
+        return "its name is not valid UTF-8"
+    return f"its key is {length} bytes long; S3 takes {MAX_KEY_BYTES}" if length > MAX_KEY_BYTES else None
+
+
+def _images_below(path: Path, base: str, folders: dict[Path, list[Path]]) -> list[Image]:
+    images: list[Image] = []
+    used: set[str] = set()
+    for folder, files in folders.items():
+        name = _flight_of(path, base, folder)
+        for file in files:
+            image = Image(file, name, file.name)
+            if image.key in used:  # two folders are one flight (x and x/images): keep their files apart
+                image = Image(file, name, "/".join(file.relative_to(path).parts))
+            used.add(image.key)
+            images.append(image)
+    return images
+
+
 def plan_drop(path: Path, flight: str | None = None) -> Drop:
     """The flights and images of a path.
 
     A file is a drop of one image, even when its name is not an image's. A folder is searched with its sub-folders; each
     folder with images is a flight, `<name>` for the folder itself and `<name>-<sub-folder>` below it. `flight` replaces
-    `<name>`. Raises CliError when there is nothing to drop, or when a name cannot be a key.
+    `<name>`. Raises CliError when there is nothing to drop, and when no image's name can be a key.
     """
     if not path.exists():
         raise CliError(f"There is no {path}.", "Pass an image, or a folder of images.")
+    notes: list[str] = []
+    others = 0
     if path.is_file():
         base = checked_flight_name(flight or _folder_name(path.resolve().parent))
-        notes = [] if _is_image(path) else [f"{path.name} is not an image by its name; the pipeline decides."]
-        drop = Drop(path.parent, [Image(path, base, path.name)], notes=notes)
+        if not _is_image(path):
+            notes.append(f"{path.name} is not an image by its name; the pipeline decides.")
+        root, images = path.parent, [Image(path, base, path.name)]
     else:
         base = checked_flight_name(flight or _folder_name(path))
         folders, others = _walk(path)
-        images: list[Image] = []
-        used: set[str] = set()
-        for folder, files in folders.items():
-            name = checked_flight_name(_flight_of(path, base, folder))
-            for file in files:
-                image = Image(file, name, file.name)
-                if image.key in used:  # two folders are one flight (x and x/images): keep their files apart
-                    image = Image(file, name, "/".join(file.relative_to(path).parts))
-                used.add(image.key)
-                images.append(image)
+        root, images = path, _images_below(path, base, folders)
         if not images:
             raise CliError(
                 f"{path} holds no images.",
                 f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}; sub-folders are searched.",
             )
-        drop = Drop(path, images, others)
-    for image in drop.images:
-        try:
-            length = len(image.key.encode())
-        except UnicodeEncodeError:
-            raise CliError(f"The name {os.fsencode(image.path)!r} is not valid UTF-8.", "Rename the file.") from None
-        if length > MAX_KEY_BYTES:
-            raise CliError(f"The key of {image.path} is {length} bytes long; S3 takes {MAX_KEY_BYTES}.", "Rename it.")
-    return drop
+    refused = {image.path: why for image in images if (why := _why_no_key(image))}
+    if len(refused) == len(images):
+        first, why = next(iter(refused.items()))
+        raise CliError(f"{first} cannot be dropped: {why}", "Rename it.")
+    kept = [image for image in images if image.path not in refused]
+    return Drop(root, kept, others, {str(place): why for place, why in refused.items()}, notes)

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Annotated
 
 import typer
+from typer._click.core import Context
+from typer._click.exceptions import UsageError
+from typer.core import TyperGroup
 
 from cli.commands import images, laptop, models, state
+from cli.output import printable
 
 EPILOG = "The laptop cloud is used unless --profile, --region or --stack names a stack on AWS."
 LAPTOP, IMAGES, STATE, MODELS = "The laptop cloud", "Images and labels", "What happens", "Models"
 
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        error.message = printable(error.message)
+        raise
+
+
+class _Commands(TyperGroup):
+    """Commands whose usage errors, which repeat what was typed, do nothing to a terminal."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        with _printable_errors():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> object:
+        with _printable_errors():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="skyloop",
+    cls=_Commands,
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -64,4 +95,8 @@ app.command(rich_help_panel=MODELS)(models.rollback)
 
 def main() -> None:
     """Entry point of `skyloop` and `python -m cli`."""
+    # A terminal of another encoding shows what it has no character for in another way; it is no reason to stop.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()

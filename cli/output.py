@@ -18,8 +18,9 @@ from cli.errors import CliError
 Item = TypeVar("Item")
 
 
-# What moves a terminal's cursor, sets its title or turns writing around, in a name that somebody chose.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# What moves a terminal's cursor, sets its title or turns writing around, in a name that somebody chose; and the bytes
+# of names that are not UTF-8, which Python has as halves of characters (PEP 383) and no stream takes.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Terminal(Console):
@@ -29,8 +30,13 @@ class Terminal(Console):
         """The segments of a renderable, with what is printable in place of what is not."""
         for segment in super().render(renderable, options):
             if segment.control is None and _CONTROLS.search(segment.text):
-                segment = Segment(_CONTROLS.sub(_shown, segment.text), segment.style)
+                segment = Segment(printable(segment.text), segment.style)
             yield segment
+
+
+def printable(text: str) -> str:
+    """A text with what is printable in place of what is not."""
+    return _CONTROLS.sub(_shown, text)
 
 
 def _shown(match: re.Match[str]) -> str:

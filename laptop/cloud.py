@@ -16,7 +16,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from hypercorn.asyncio import serve as serve_asgi
 from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import LifespanFailureError
@@ -26,6 +25,7 @@ from ministack.core import lambda_runtime
 from laptop import faults
 from laptop.account import ACCOUNT_ID, REGION, read_keys
 from laptop.documents import Document
+from laptop.door.connections import serve_bounded
 from laptop.door.door import HEALTH, Door
 from laptop.ministack_patches import (
     authorization,
@@ -148,6 +148,8 @@ class Cloud:
         body = b""
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":  # by the client, or by the door: not the body that was signed
+                return
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
@@ -182,7 +184,6 @@ async def serve(home: Path, descriptor: int, port: int, found: list[str]) -> Non
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = Config()
     config.bind = [f"fd://{descriptor}"]
-    config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     config.shutdown_timeout = 60
     config.loglevel = "WARNING"
@@ -194,6 +195,6 @@ async def serve(home: Path, descriptor: int, port: int, found: list[str]) -> Non
 
     # Hypercorn has a type for each ASGI message; MiniStack knows them as plain mappings.
     try:
-        await serve_asgi(cast(ASGIFramework, cloud), config, shutdown_trigger=stopped)
+        await serve_bounded(cast(ASGIFramework, cloud), config, stopped)
     except LifespanFailureError as error:
         raise (cloud.failure or error) from None

@@ -55,8 +55,8 @@ def drop(
     if report.unreadable:
         name, why = next(iter(report.unreadable.items()))
         raise CliError(
-            f"{len(report.unreadable)} files could not be read, the first is {name}: {why}",
-            "Make them readable, then drop again.",
+            f"{len(report.unreadable)} files could not be uploaded, the first is {name}: {why}",
+            "Rename them or make them readable, then drop again.",
         )
 
 

@@ -3,10 +3,16 @@
 A port of 127.0.0.1 is open to every program of this machine, and by way of the browser to every page on the web. So the
 `Host` must be this machine (no DNS rebinding), a request that a page of another origin sends needs that origin in the
 CORS rules of the bucket that it asks for, and whatever does something is signed with keys that only this home knows.
+
+Nobody waits for a client without end: every 64 KiB of a body, and its rest, must come within 60 seconds of waiting for
+it. What waits while nothing is expected of the client (a long poll, a function that runs) has all its time. A body is
+read after the signature was checked, but where the signature covers the body's hash and no header has it: then up to
+70 MiB are kept before (`connections` bounds what all of them keep).
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import hashlib
 import re
@@ -15,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from laptop.account import ACCOUNT_ID, Keys
 from laptop.door import signatures
 from laptop.door.answers import Headers, Message, Send, answer, raw, refusal
+from laptop.door.connections import STATE, Connection
 from laptop.door.signatures import PresignedV2, Refused, Verifier
 
 Receive = Callable[[], Awaitable[Message]]
@@ -26,10 +33,17 @@ Caller = Callable[[Headers, str], str]
 Cors = Callable[[str, str, Headers], tuple[int, Headers, bytes] | None]
 """(method, path, headers) -> the preflight's answer, or the CORS headers of an answer; None: not for this origin."""
 
+BODY_SECONDS = 60.0
+BODY_PIECE = 64 * 1024
+UNCHECKED_BYTES = 70 * 1024 * 1024
+"""The largest request of a service that signs the body's hash without a header for it: Lambda's CreateFunction."""
+
 HEALTH = "/_skyloop/health"
 _ADMIN = "/_skyloop/"
 # What the emulator serves to its own tools, without a signature: nobody needs it here.
 _INTERNAL = re.compile(r"/(_(?!skyloop/)|health$)")
+# A path and a query, percent-encoded (RFC 9112, origin-form): no URL of another server, no fragment.
+_TARGET = re.compile(rb"/[!-\"$-~]*")
 _HOST = re.compile(r"(?:(?:[a-z0-9.-]+\.)?localhost|127\.0\.0\.1|\[::1\]):([0-9]{1,5})")
 
 
@@ -57,21 +71,31 @@ class Door:
             await self._inside(scope, receive, send)
             return
         headers = _headers(scope)
+        connection: Connection = scope["state"][STATE]
+        body = _Body(receive, connection)
+        send = body.draining(send)
         try:
+            _check_text(scope, headers)
             self._check_host(headers)
             cors = self._check_origin(scope, headers)
             if cors is not None and scope["method"] == "OPTIONS":
                 await answer(send, *cors)
                 return
-            body = _Body(receive)
-            if scope["path"] != HEALTH:
-                signer = await self._check_signature(scope, headers, body)
-                self._check_caller(scope, headers, signer)
-            await self._inside(scope, body.receive, _without_wildcard(send, cors[1] if cors else {}))
+            sending = _without_wildcard(send, cors[1] if cors else {})
+            if scope["path"] == HEALTH:
+                await body.whole(0)
+                await self._inside(scope, body.receive, sending)
+                return
+            signer = await self._check_signature(scope, headers, body)
+            self._check_caller(scope, headers, signer)
+            connection.let_in()
+            await self._inside(scope, body.receive, sending)
             if body.refused:
                 raise body.refused
         except Refused as refused:
             await answer(send, refused.status, *refusal(refused, scope, headers))
+        finally:
+            connection.release()
 
     def _check_host(self, headers: Headers) -> None:
         match = _HOST.fullmatch(headers.get("host", "").lower())
@@ -123,7 +147,7 @@ class Door:
             check(word)
             body.expected_hash = word
         else:
-            check(hashlib.sha256(await body.whole()).hexdigest())
+            check(hashlib.sha256(await body.whole(UNCHECKED_BYTES)).hexdigest())
         return signature.access_key_id
 
     def _check_caller(self, scope: Message, headers: Headers, signer: str) -> None:
@@ -149,22 +173,35 @@ class _Body:
     expected_hash: str | None = None
     refused: Refused | None = None
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, connection: Connection) -> None:
         self._receive = receive
+        self._connection = connection
         self._digest = hashlib.sha256()
         self._whole: bytes | None = None
+        self._complete = False
+        self._patience = BODY_SECONDS
+        self._piece = 0
 
-    async def whole(self) -> bytes:
-        """The body, read ahead of the application, which gets it all the same."""
-        parts = []
-        while True:
-            message = await self._receive()
+    async def whole(self, limit: int | None = None) -> bytes:
+        """The body, read ahead of the application, which gets it all the same.
+
+        Args:
+            limit: bytes that may be kept of a request whose signature is not checked yet; None where it was.
+
+        Raises:
+            Refused: it is longer, it comes too slowly, or the client has gone.
+        """
+        body = bytearray()
+        while not self._complete:
+            message = await self._next()
             if message["type"] != "http.request":
                 raise Refused("IncompleteBody", "The request ended before its body did.", 400)
-            parts.append(message.get("body", b""))
-            if not message.get("more_body"):
-                break
-        self._whole = b"".join(parts)
+            body += message.get("body", b"")
+            if limit is not None:
+                if len(body) > limit:
+                    raise Refused("RequestTooLargeException", f"Request must be smaller than {limit} bytes.", 413)
+                self._connection.hold(len(message.get("body", b"")))
+        self._whole = bytes(body)
         return self._whole
 
     async def receive(self) -> Message:
@@ -173,7 +210,13 @@ class _Body:
             message: Message = {"type": "http.request", "body": self._whole}
             self._whole = None
             return message
-        message = await self._receive()
+        if self._complete:  # it waits for the client to go, which may be long
+            return await self._receive()
+        try:
+            message = await self._next()
+        except Refused as refused:
+            self.refused = refused
+            return {"type": "http.disconnect"}
         if self.expected_hash is None or message["type"] != "http.request":
             return message
         self._digest.update(message.get("body", b""))
@@ -189,13 +232,75 @@ class _Body:
         )
         return {"type": "http.disconnect"}  # whoever gets an incomplete body does nothing
 
+    async def _next(self) -> Message:
+        """What the client sends next. Raises Refused when that takes too long; other waiting does not count."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
+        except TimeoutError:
+            raise Refused(
+                "RequestTimeout",
+                "Your socket connection to the server was not read from or written to within the timeout period. Idle "
+                "connections will be closed.",
+                400,
+            ) from None
+        self._complete = not message.get("more_body")
+        self._patience -= clock() - began
+        self._piece += len(message.get("body", b""))
+        if self._piece >= BODY_PIECE:
+            self._piece, self._patience = 0, BODY_SECONDS
+        return message
+
+    def draining(self, send: Send) -> Send:
+        """A `send` that takes in what still comes of the body while an answer ends.
+
+        Hypercorn tells the application then that the request is over, by the queue of the body's parts. Where that is
+        full and nobody takes from it, it waits for ever, and keeps the connection.
+        """
+
+        async def drain() -> None:
+            while True:
+                await self._receive()
+
+        async def sending(message: Message) -> None:
+            if self._complete or message["type"] != "http.response.body" or message.get("more_body"):
+                await send(message)
+                return
+            draining = asyncio.create_task(drain())
+            try:
+                await send(message)
+            finally:
+                draining.cancel()
+
+        return sending
+
 
 def _headers(scope: Message) -> Headers:
+    """By lower-case name, several of one name joined; what is not UTF-8 is kept as surrogates, for `_check_text`."""
     headers: Headers = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("utf-8", "surrogateescape")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
+
+
+def _check_text(scope: Message, headers: Headers) -> None:
+    """Raise Refused for a request that is no text, or whose target is none that HTTP knows.
+
+    A signature is computed over text in UTF-8. What was no text, or was cut by one reader of the URL and not by the
+    next, could not be checked, or would be checked as something else than what is inside takes it for.
+    """
+    if not _TARGET.fullmatch(scope["raw_path"] + b"?" + scope.get("query_string", b"")):
+        raise Refused("InvalidURI", "Couldn't parse the specified URI.", 400)
+    for name, value in headers.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Refused("IncompleteSignature", f"The header {name!a} is not UTF-8.", 400) from None
+        if not name.isascii():
+            raise Refused("IncompleteSignature", f"The header {name!a} is not a name.", 400)
 
 
 def _without_wildcard(send: Send, cors: Headers) -> Send:

@@ -262,7 +262,7 @@ class Verifier:
         )
         signer.payload_hash = payload_hash
         text = signer.string_to_sign(request, signer.canonical_request(request))
-        if not hmac.compare_digest(signer.signature(text, request), signature.signature):
+        if not hmac.compare_digest(signer.signature(text, request).encode(), signature.signature.encode()):
             raise mismatch()
 
     def chunks(self) -> Chunks:

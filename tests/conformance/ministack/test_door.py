@@ -215,6 +215,17 @@ def test_a_body_without_a_hash_header_is_covered_by_the_signature(cloud: Cloud, 
     assert replace(request, body=b'{"Limit": 2}').send().status == 403
 
 
+def test_the_admin_paths_do_nothing_for_a_body_that_was_not_signed(cloud: Cloud, keys: Keys) -> None:
+    faults = SignedRequest(cloud.endpoint_url, "GET", "/_skyloop/faults")
+    before = faults.sign(keys).send().body
+    body = b"{}"
+    headers = {"x-amz-content-sha256": hashlib.sha256(body).hexdigest()}
+    request = SignedRequest(cloud.endpoint_url, "POST", "/_skyloop/faults", body, headers).sign(keys)
+    forged = replace(request, body=b'{"lose": ["Object Created"]}').send()
+    assert (forged.status, b"XAmzContentSHA256Mismatch" in forged.body) == (400, True), forged
+    assert faults.sign(keys).send().body == before
+
+
 @pytest.mark.parametrize("version", ["s3", "s3v4"])
 def test_presigned_requests_are_good_for_what_they_name_and_for_their_time(
     cloud: Cloud, keys: Keys, bucket: str, version: str
