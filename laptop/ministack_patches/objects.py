@@ -54,13 +54,15 @@ def _mark_damaged() -> Iterator[str]:
         folder = os.path.join(s3.DATA_DIR, account, name)
         if not os.path.isdir(folder):
             continue
+        there = set()
         for path, key in s3._persisted_key_files(folder, sidecars=False):
+            there.add(path)
             record = bucket["objects"].get(key)
             if record is not None and os.stat(path).st_size != record["size"]:
                 record[_DAMAGED] = True
                 yield f"{name}/{key}"
         for sidecar, key in s3._persisted_key_files(folder, sidecars=True):
-            if not os.path.exists(sidecar.removesuffix(SIDECAR)) and (record := _record_of_lost(sidecar)) is not None:
+            if sidecar.removesuffix(SIDECAR) not in there and (record := _record_of_lost(sidecar)) is not None:
                 bucket["objects"][key] = {**s3._object_record_from_version(record), _DAMAGED: True}
                 s3._load_persisted_history(account, bucket, name, key, record)
                 yield f"{name}/{key}"
