@@ -35,6 +35,7 @@ from laptop.ministack_patches import (
     executions,
     installation,
     local_sagemaker,
+    lost_parts,
 )
 from laptop.ministack_patches.keeper import KEEPER
 from laptop.sagemaker.service import SageMaker
@@ -115,6 +116,7 @@ class Cloud:
             )
             local_sagemaker.provide(self._sagemaker)
             await asyncio.to_thread(self._sagemaker.start)
+            KEEPER.found += lost_parts.take_out(KEEPER.restored)
         except Exception as error:
             log.exception("The local SageMaker could not start")
             self._status = f"failed: the local SageMaker: {error}"

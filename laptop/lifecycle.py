@@ -26,7 +26,7 @@ from laptop import deploy, preflight
 from laptop.account import read_keys
 from laptop.documents import Document
 from laptop.door.door import HEALTH
-from laptop.running import DEFAULT_PORT, FILE, Running, read
+from laptop.running import DEFAULT_PORT, FILE, STAY, Running, read
 from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 
 READY_SECONDS = 180
@@ -56,7 +56,7 @@ def up(
     name of a settings file of the home (``workforce``, ``sagemaker``, ``images``) to members to change in it. ``auth``
     says whether role policies are enforced; a cloud that runs already keeps what it was started with.
     Raises LaptopError, RecordBroken, preflight.Refused or deploy.DeployError. A server that this call started ends when
-    the call fails or is interrupted.
+    the call fails or is interrupted, and with this process, however that ends.
     """
     application = deploy.load(template)
     preflight.check(application)
@@ -87,6 +87,8 @@ def up(
                 running.endpoint_url, running.pid, configuration.stack_name, outputs, configuration.parameters, given
             )
             _write(home, running)
+            if started is not None:
+                _let_stay(started)
             return running
         except BaseException as error:
             if started is not None:
@@ -136,7 +138,8 @@ def status(home: Path = DEFAULT_HOME) -> Running | None:
 def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Running, subprocess.Popen[bytes]]:
     """Start a server over ``home`` and wait until it is ready: no stack, no ``laptop.json``.
 
-    ``port`` is 4566 by default, 0 for any; where it is taken, a free one is used. Raises LaptopError.
+    ``port`` is 4566 by default, 0 for any; where it is taken, a free one is used. The server ends with this process, or
+    when the process object that is returned is forgotten: its standard input is closed then. Raises LaptopError.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     logs = home / "logs"
@@ -159,7 +162,7 @@ def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Ru
             [sys.executable, "-m", "laptop.server", "--home", str(home), *descriptors, flag],
             cwd=REPOSITORY,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closed when this process ends, by whatever: a server that nobody knows ends too
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -194,6 +197,13 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, told: BinaryIO
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Stop a server that :func:`start` started."""
     _stop_process(process.pid)
+
+
+def _let_stay(process: subprocess.Popen[bytes]) -> None:
+    """Tell a server that it is written down, so that it outlives this process."""
+    assert process.stdin
+    with contextlib.suppress(BrokenPipeError), process.stdin as lifeline:  # it may have ended by itself meanwhile
+        lifeline.write(STAY)
 
 
 def _health(url: str) -> Document:

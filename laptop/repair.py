@@ -7,26 +7,31 @@ import shutil
 from pathlib import Path
 
 SIDECAR = ".meta.json"
-# What MiniStack computes anew from an object's bytes when its record does not say it.
-_OF_THE_BYTES = ("size", "etag", "checksums")
+"""What follows an object's file in the name of its record's file."""
+UNFINISHED = ".tmp"
+"""What follows a file's name until it is whole."""
 
 
 def repair(home: Path) -> list[str]:
-    """Remove unfinished files and unpacked functions, and mend the records of objects; returns sentences.
+    """Remove unfinished files and unpacked functions, and complete what was written; returns sentences.
 
-    An object is its bytes and a record beside them, which is written second: where the bytes are newer, the process
-    ended between the two, and what the record says of the bytes is that of the object before.
+    An object is its bytes and a record beside them. Both are written whole before the bytes and then the record take
+    their places: a record that still waits, while no bytes do, belongs to the bytes that are there.
     """
     shutil.rmtree(home / "tmp", ignore_errors=True)
-    unfinished = [*_files(home / "s3", "*.tmp"), *_files(home / "state", "*.tmp"), *_files(home / "state", "*.partial")]
+    completed = sum(_complete(record) for record in _files(home / "s3", f"*{SIDECAR}{UNFINISHED}"))
+    unfinished = [
+        *_files(home / "s3", f"*{UNFINISHED}"),
+        *_files(home / "state", f"*{UNFINISHED}"),
+        *_files(home / "state", "*.partial"),
+    ]
     for file in unfinished:
         file.unlink(missing_ok=True)
-    mended = sum(_mend(sidecar) for sidecar in _files(home / "s3", f"*{SIDECAR}"))
     found = []
     if unfinished:
         found.append(f"{len(unfinished)} unfinished files were removed; what they belonged to was never acknowledged.")
-    if mended:
-        found.append(f"{mended} objects were written but not yet acknowledged when the cloud ended; they are complete.")
+    if completed:
+        found.append(f"{completed} objects were written but not acknowledged when the cloud ended; they are complete.")
     return found
 
 
@@ -34,18 +39,16 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     return [path for path in folder.rglob(pattern) if path.is_file()]
 
 
-def _mend(sidecar: Path) -> bool:
+def _complete(waiting: Path) -> bool:
+    """Put a record that waits beside its bytes, if they are there."""
+    sidecar = waiting.with_name(waiting.name.removesuffix(UNFINISHED))
     data = sidecar.with_name(sidecar.name.removesuffix(SIDECAR))
+    if data.with_name(f"{data.name}{UNFINISHED}").exists():
+        return False
     try:
-        if data.stat().st_mtime_ns <= sidecar.stat().st_mtime_ns:
+        if json.loads(waiting.read_bytes())["size"] != data.stat().st_size:
             return False
-        record = json.loads(sidecar.read_text(encoding="utf-8"))
-    except FileNotFoundError:  # a delete marker has no bytes
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
-    except ValueError:
-        record = {}
-    if record.get("is_delete_marker"):
-        return False
-    kept = {name: value for name, value in record.items() if name not in _OF_THE_BYTES}
-    sidecar.write_text(json.dumps(kept), encoding="utf-8")
+    waiting.replace(sidecar)
     return True

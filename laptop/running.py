@@ -13,6 +13,8 @@ from laptop.skyloop_plugin import COMMAND
 
 FILE = "laptop.json"
 DEFAULT_PORT = 4566
+STAY = b"stay\n"
+"""What a server reads from its standard input once the record names it: from then on it outlives who started it."""
 
 
 class RecordBroken(Exception):

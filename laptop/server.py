@@ -2,7 +2,8 @@
 
 ``python -m laptop.server --home DIR --socket FD [--reason FD] [--no-auth]``; FD is an inherited socket that listens, or
 an inherited pipe that takes the reason why the cloud cannot start (the disk may have no room for it), and --no-auth
-turns the enforcement of role policies off. State lives under DIR and survives the server, however it ends; child
+turns the enforcement of role policies off. Standard input ends with the process that started this one; unless it said
+before that this one is to stay, it ends as well. State lives under DIR and survives the server, however it ends; child
 processes live under :mod:`laptop.processes` and do not. :mod:`laptop.lifecycle` starts and stops it for people;
 :mod:`laptop.cloud` is what it serves.
 """
@@ -12,16 +13,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import NoReturn
 
 from laptop.account import ACCOUNT_ID, REGION, KeysBroken, make_keys
 from laptop.repair import repair
+from laptop.running import STAY
+
+_OTHER_SECONDS = 120.0  # longer than a server takes to stop
 
 
 def prepare_environment(home: Path, port: int, *, auth: bool) -> None:
@@ -77,10 +85,15 @@ def main() -> None:
     home = arguments.home.resolve()
     if arguments.reason is not None:
         os.set_inheritable(arguments.reason, False)
+    _end_with_starter()
     listener = socket.socket(fileno=arguments.socket)
     port = listener.getsockname()[1]
     try:
         home.mkdir(parents=True, exist_ok=True)
+        if not _take(home):
+            _end(
+                f"Another server uses {home}, which nothing here knows. End it (`pgrep -fl laptop.server`).", arguments
+            )
         found = repair(home)
         prepare_environment(home, port, auth=arguments.auth)
     except OSError as error:
@@ -100,6 +113,41 @@ def main() -> None:
     # The state is saved. Threads that still wait in MiniStack must not keep this process alive.
     logging.shutdown()
     os._exit(0)
+
+
+def _end_with_starter() -> None:
+    """End this process, as `down` would, when standard input ends before it said that this process is to stay."""
+    lifeline = os.dup(0)  # not inherited
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)  # the processes that are started here inherit this one
+
+    def watch() -> None:
+        said = b""
+        while chunk := os.read(lifeline, len(STAY)):
+            said += chunk
+        os.close(lifeline)
+        if said != STAY:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+def _take(home: Path) -> bool:
+    """Make this process the only server of a home, once another one has ended; False when it does not end.
+
+    Two servers would each write down their own half of the state. The lock ends with this process.
+    """
+    lock = os.open(home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + _OTHER_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
 
 
 def _end(reason: str, arguments: argparse.Namespace) -> NoReturn:

@@ -6,6 +6,7 @@ and nothing else does.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +45,21 @@ CONTAINER_ENVIRONMENT = {"SKYLOOP_BIND_HOST": "127.0.0.1"}
 def image_folder(repository: str) -> Path | None:
     """The folder with an image's Dockerfile, by the image's repository (`team/name`); None for another project's."""
     return _IMAGE_FOLDER if repository.rpartition("/")[2].endswith(_IMAGE) else None
+
+
+# ── Images that lie in a folder instead of a bucket ──────────────────────────────────────────────────────────────────
+
+
+def drop_again(bucket: Path) -> str:
+    """A sentence, after a blank, that says how to drop the images in a bucket's folder again; empty without images."""
+    images = bucket / layout.RAW_IMAGES
+    if not images.is_dir():
+        return ""
+    flights = sorted(folder.name for folder in images.iterdir() if folder.is_dir())
+    return (
+        f" Drop its images again, flight by flight: `{COMMAND} drop {shlex.quote(str(images))}/FLIGHT` for "
+        f"{', '.join(flights)}."
+    )
 
 
 # ── Boxes that are known when images are dropped ─────────────────────────────────────────────────────────────────────

@@ -1,21 +1,15 @@
 """Where MiniStack's services hand over what has to be kept; :mod:`laptop.ministack_patches.keeper` keeps it.
 
-S3 writes objects to files itself; here its errors are passed on instead of being logged.
+What S3 keeps in files is the subject of :mod:`laptop.ministack_patches.objects` and `uploads`.
 """
 
 from __future__ import annotations
 
-import contextvars
-import logging
 from typing import Any
-
-from ministack.services import s3
 
 from laptop.documents import Document
 from laptop.ministack_patches.keeper import KEEPER
 from laptop.ministack_patches.patching import Original, patch
-
-log = logging.getLogger(__name__)
 
 _TABLE_WRITES = (
     "_create_table",
@@ -90,55 +84,3 @@ def _load_state(original: Original) -> None:
 )
 def _save_all(original: Original, services: Document) -> None:
     KEEPER.stop()
-
-
-_not_written: contextvars.ContextVar[list[OSError] | None] = contextvars.ContextVar("not_written", default=None)
-
-
-@patch(
-    "services.s3:_atomic_write",
-    because="MiniStack logs that an object could not be written to disk, and goes on",
-    proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
-)
-def _atomic_write(original: Original, path: str, data: Any, **named: Any) -> None:
-    try:
-        original(path, data, **named)
-    except OSError as error:
-        if (errors := _not_written.get()) is not None:
-            errors.append(error)
-        raise
-
-
-@patch(
-    "services.s3:handle_request",
-    because="MiniStack answers 200 for an object that it could not write to disk",
-    proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
-)
-async def _handle_s3(
-    original: Original, method: str, path: str, headers: Document, body: bytes, query: Document, **more: Any
-) -> Any:
-    errors: list[OSError] = []
-    token = _not_written.set(errors)
-    bucket_name, _, key = path.lstrip("/").partition("/")
-    bucket = s3._buckets.get(bucket_name) or {"objects": {}}
-    object_before = bucket["objects"].get(key)
-    versions_before = list(s3._object_versions.get((bucket_name, key)) or [])
-    try:
-        answer = await original(method, path, headers, body, query, **more)
-    except OSError as error:
-        errors.append(error)
-    finally:
-        _not_written.reset(token)
-    if not errors:
-        return answer
-    log.error("%s %s could not be stored: %s", method, path, errors[0])
-    if object_before is None:
-        bucket["objects"].pop(key, None)
-    else:
-        bucket["objects"][key] = object_before
-    if versions_before:
-        s3._object_versions[(bucket_name, key)] = versions_before
-    else:
-        s3._object_versions.pop((bucket_name, key), None)
-    message = "<Error><Code>ServiceUnavailable</Code><Message>The object could not be stored.</Message></Error>"
-    return 503, {"Content-Type": "application/xml"}, message.encode()

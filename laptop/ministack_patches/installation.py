@@ -13,10 +13,12 @@ from laptop.ministack_patches import (
     lambdas,
     leading_keys,
     maps,
+    objects,
     patching,
     resumption,
     services,
     templates,
+    uploads,
 )
 
 _SUBJECTS = (
@@ -31,6 +33,8 @@ _SUBJECTS = (
     leading_keys,
     templates,
     durability,
+    objects,
+    uploads,
     resumption,
     call_faults,
 )

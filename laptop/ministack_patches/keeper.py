@@ -75,6 +75,8 @@ class Keeper:
     def __init__(self) -> None:
         self.found: list[str] = []
         """What the last start found to put right, in sentences."""
+        self.restored: set[str] = set()
+        """The names of the states that the last start brought back."""
         self._journal: Journal | None = None
         self._written: dict[str, str] = {}  # digest of each snapshot
         self._changed = threading.Event()
@@ -89,6 +91,7 @@ class Keeper:
         self._replaying = False
         self._known_tables = ""  # digest of what the tables are, without their items
         self._telemetry_written = 0.0
+        self._telemetry_progress: list[object] = []  # of the stacks, then: they make log groups
 
     @property
     def journal(self) -> Journal:
@@ -145,12 +148,12 @@ class Keeper:
 
     def _write(self, *, everything: bool) -> None:
         now = time.monotonic()
-        telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
+        progress = stacks_progress()
+        due = now - self._telemetry_written >= _TELEMETRY_SECONDS or progress != self._telemetry_progress
+        telemetry = everything or due
         for _ in range(_TOGETHER):  # a stack and its parts belong together
-            before, tables = (
-                stacks_progress(),
-                tables_digest(),
-            )  # what changes in a table meanwhile is in the next snapshot
+            # What changes in a table meanwhile is in the next snapshot.
+            before, tables = stacks_progress(), tables_digest()
             # A stack changes tables without a request to them.
             states, failed, covered = self._read_now(telemetry, tables=everything or tables != self._known_tables)
             if stacks_progress() == before:
@@ -166,6 +169,7 @@ class Keeper:
         self._written |= digests
         if telemetry:
             self._telemetry_written = now
+            self._telemetry_progress = progress
         if failed:
             raise ServicesNotStored(failed)
 
@@ -276,6 +280,7 @@ class Keeper:
     def _bring_back(self) -> None:
         snapshots = self.journal.snapshots()
         states = self._read(snapshots)
+        self.restored = set(states)
         executions = self.journal.executions()
         requests = list(self.journal.requests())
         metrics = states.pop("cloudwatch:metrics", {})
@@ -320,6 +325,7 @@ class Keeper:
             app._get_module(module).load_persisted_state(state)
         except Exception:
             log.exception("The state of %s could not be restored", name)
+            self.restored.discard(name)
             if text is not None:
                 self._lose(name, text)
             else:

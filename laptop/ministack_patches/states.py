@@ -11,6 +11,8 @@ from ministack import app
 from ministack.core import persistence
 from ministack.services import cloudformation, cloudwatch, dynamodb, stepfunctions
 
+from laptop.documents import Document
+
 # What an operation of a stack that was interrupted comes back as: something that can be updated, or else deleted.
 _INTERRUPTED = {
     "CREATE_IN_PROGRESS": "CREATE_FAILED",
@@ -99,6 +101,13 @@ def services_states() -> dict[str, Callable[[], Any]]:
     return {"cloudformation": cloudformation.get_state, **states}
 
 
+def to_be_updated(stack: Document, reason: str) -> None:
+    """Make a stack one whose next update is never empty: no template is what it runs now."""
+    stack["StackStatus"] = "UPDATE_ROLLBACK_COMPLETE"
+    stack["StackStatusReason"] = reason
+    stack["_template"] = {**stack.get("_template", {}), "_interrupted": True}
+
+
 def end_interrupted_operations() -> list[str]:
     """Give every stack whose operation the end of the cloud interrupted a status from which it can go on."""
     found = []
@@ -110,10 +119,11 @@ def end_interrupted_operations() -> list[str]:
         after = _INTERRUPTED.get(before, "UPDATE_ROLLBACK_COMPLETE")
         if after == before:
             continue
-        stack["StackStatus"] = after
-        stack["StackStatusReason"] = f"The cloud ended during {before}."
+        reason = f"The cloud ended during {before}."
         if after == "UPDATE_ROLLBACK_COMPLETE":
-            # No template is what the stack runs now: the next update is never empty.
-            stack["_template"] = {**stack.get("_template", {}), "_interrupted": True}
+            to_be_updated(stack, reason)
+        else:
+            stack["StackStatus"] = after
+            stack["StackStatusReason"] = reason
         found.append(f"The stack {stack['StackName']} was {before} when the cloud ended; it is {after} now.")
     return found

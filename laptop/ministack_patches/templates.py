@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from ministack.services import cloudformation
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import drift, provisioners
 
 from laptop.documents import Document
 from laptop.ministack_patches.local_sagemaker import sagemaker
@@ -35,6 +35,7 @@ def prepare() -> None:
         "delete": _delete_group,
     }
     provisioners._STACK_TAG_PROPERTY[_GROUP] = ("Tags", "list")
+    drift._DRIFT_READERS[_GROUP] = (_read_group, frozenset())  # only whether it is there
 
 
 @patch(
@@ -133,6 +134,13 @@ def _attributes(name: str) -> Document:
         "ModelPackageGroupArn": group["ModelPackageGroupArn"],
         "ModelPackageGroupStatus": group["ModelPackageGroupStatus"],
     }
+
+
+def _read_group(physical_id: str, properties: Document) -> Document | None:
+    try:
+        return _attributes(physical_id.rpartition("/")[2])
+    except ValueError:
+        return None
 
 
 def _update_group(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,8 +22,29 @@ from tests.conformance.sagemaker.conftest import (  # noqa: F401 (fixtures)
     sagemaker,
     training_request,
 )
+from tests.support.homes import Home
 
 MakeRole = Callable[..., str]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path / "home")
+    home.start()
+    yield home
+    home.stop()
+
+
+@pytest.fixture
+def full_disk(home: Home) -> Iterator[Callable[[bool], None]]:
+    """`full_disk(True)`: no file of the cloud's process may grow, as on a full disk. Undone at the end."""
+
+    def limit(full: bool) -> None:
+        largest = 0 if full else resource.RLIM_INFINITY
+        resource.prlimit(home.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+
+    yield limit
+    limit(False)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -19,60 +19,16 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from laptop import lifecycle
 from laptop.account import client_settings, read_keys
 from laptop.journal import FILE
-from laptop.running import Running
 from tests.conformance.conftest import wait_until
+from tests.support.homes import Home
 from tests.support.signed import SignedRequest
 
 pytestmark = pytest.mark.xdist_group("kills")
-
-
-class Home:
-    """A cloud without a stack that is killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.running: Running | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.running, self._process = lifecycle.start(self.folder, port=0)
-
-    def client(self, service: str, attempts: int = 1) -> Any:
-        assert self.running
-        settings = client_settings(self.running.endpoint_url, read_keys(self.folder))
-        return boto3.client(service, config=Config(retries={"total_max_attempts": attempts}), **settings)
-
-    @property
-    def pid(self) -> int:
-        assert self._process
-        return self._process.pid
-
-    def kill(self) -> None:
-        assert self._process
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def again(self) -> None:
-        self.kill()
-        self.start()
-
-    def stop(self) -> None:
-        assert self._process
-        lifecycle.stop(self._process)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path / "home")
-    home.start()
-    yield home
-    home.stop()
 
 
 def make_table(home: Home) -> None:
@@ -219,18 +175,6 @@ def test_an_execution_that_was_started_survives_a_kill(home: Home) -> None:
     history = states.get_execution_history(executionArn=second)["events"]
     assert [event["type"] for event in history].count("ExecutionStarted") == 1
     assert [event["id"] for event in history] == list(range(1, len(history) + 1))
-
-
-@pytest.fixture
-def full_disk(home: Home) -> Iterator[Callable[[bool], None]]:
-    """`full_disk(True)`: no file of the cloud's process may grow, as on a full disk. Undone at the end."""
-
-    def limit(full: bool) -> None:
-        largest = 0 if full else resource.RLIM_INFINITY
-        resource.prlimit(home.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
-
-    yield limit
-    limit(False)
 
 
 def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable[[bool], None]) -> None:

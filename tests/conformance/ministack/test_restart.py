@@ -286,18 +286,17 @@ def test_what_cannot_work_is_refused_before_a_server_starts(home: Path, up: Any,
     assert not (home / "logs").exists()
 
 
-def test_an_interrupted_up_leaves_nothing(tmp_path: Path, template: Path) -> None:
-    home = tmp_path / "interrupted"
+def begin_up(home: Path, template: Path) -> subprocess.Popen[str]:
+    """A process that calls `up`, and prints what `up` tells."""
     program = f"""
 import sys
 sys.path.insert(0, {str(REPOSITORY)!r})
 from pathlib import Path
 from laptop import lifecycle
-print("go", flush=True)
 lifecycle.up(Path({str(home)!r}), template=Path({str(template)!r}), samconfig=Path("none"), port=0,
              progress=lambda line: print(line, flush=True))
 """
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -305,17 +304,52 @@ lifecycle.up(Path({str(home)!r}), template=Path({str(template)!r}), samconfig=Pa
         # A shell starts its background jobs with SIGINT ignored, and whoever they start inherits that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def server_of(process: subprocess.Popen[str]) -> psutil.Process | None:
+    children = psutil.Process(process.pid).children()
+    return next((child for child in children if "laptop.server" in " ".join(child.cmdline())), None)
+
+
+def test_an_interrupted_up_leaves_nothing(tmp_path: Path, template: Path) -> None:
+    home = tmp_path / "interrupted"
+    process = begin_up(home, template)
     assert process.stdout
     for line in process.stdout:
         if line.startswith("The laptop cloud listens"):
             break
-    [server] = [
-        child for child in psutil.Process(process.pid).children() if "laptop.server" in " ".join(child.cmdline())
-    ]
+    server = server_of(process)
+    assert server
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     wait_until(lambda: ended(server.pid))
     assert not home.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("deploying", [False, True])
+def test_an_up_that_is_killed_takes_its_server_with_it(
+    home: Path, template: Path, up: Any, number: int, deploying: bool
+) -> None:
+    process = begin_up(home, template)
+    server = wait_until(lambda: server_of(process))
+    if deploying:
+        assert process.stdout
+        assert process.stdout.readline().startswith("The laptop cloud listens")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    second = up()  # at once: a server that still ends is waited for
+    assert ended(server.pid)
+    assert lifecycle.status(home).pid == second.pid
+
+
+def test_a_server_outlives_the_up_that_wrote_it_down(home: Path, template: Path) -> None:
+    process = begin_up(home, template)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    running = lifecycle.status(home)
+    assert running
+    assert running.pid, "it answers"
 
 
 def test_a_port_that_is_taken_is_not_fought_over(cloud: Any, home: Path, up: Any) -> None:
