@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from skyloop.aws.clients import client
 from skyloop.documents import CatalogueItem
+from skyloop.intake.intake import Intake
+from skyloop.intake.uploads import Upload
 from skyloop.layout import LABELING_LOCK, quarantine_id, queue_order
 
 from tests.support.account import BUCKET, Context, load_handler, put_state
@@ -140,6 +142,19 @@ def test_an_overwritten_key_whose_event_was_lost_is_found(storage, catalogue, qu
     assert len(list(catalogue.by_status("PENDING"))) == 2
     storage.write("raw-images/f/bad.jpg", encoded(picture(seed=3)))
     assert sweep(later())["uploads_requeued"] == 1
+
+
+def test_an_image_that_was_put_aside_and_is_back_without_an_event_is_found(storage, catalogue, queued, alerts):
+    storage.write(ODD, encoded(picture(seed=1)))
+    catalogued = Intake(storage, catalogue)
+    catalogued.take(Upload(bucket=BUCKET, key=ODD))
+    [waiting] = catalogue.by_status("PENDING")
+    assert catalogue.put_aside(waiting, "it was deleted before it was labeled", datetime.now(UTC))
+    assert sweep(later())["uploads_requeued"] == 1
+    assert "the earlier version for 90 days" in alerts()[0]["kept"]
+    catalogued.take(Upload(bucket=BUCKET, key=queued()[0]["detail"]["object"]["key"]))
+    assert [item.key for item in catalogue.by_status("PENDING")] == [ODD]
+    assert sweep(later())["uploads_requeued"] == 0
 
 
 def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):

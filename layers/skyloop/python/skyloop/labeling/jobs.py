@@ -22,6 +22,7 @@ from skyloop.documents import (
 )
 from skyloop.formats.groundtruth import MAX_ITEMS, categories_of, input_line
 from skyloop.labeling import selection
+from skyloop.labeling.sources import Sources
 
 LABEL_ATTRIBUTE = "boxes"
 PARALLEL_WRITES = 16
@@ -79,9 +80,10 @@ class LabelingJobs:
         if verdict.decision == "idle":
             return SelectIdle(reason=verdict.reason)
         categories = self._categories()
-        waiting = list(self.catalogue.by_status("PENDING", limit=MAX_ITEMS))
+        pending = self.catalogue.by_status("PENDING", limit=MAX_ITEMS)
+        waiting = Sources(self.storage, self.catalogue).unchanged(pending, request.now)
         if not waiting:
-            return SelectIdle(reason="another selection took the images that waited")
+            return SelectIdle(reason="what waited was taken by another selection, or is gone")
         job_name = selection.labeling_job_name(settings.prefix, ((item.image_id, item.attempts) for item in waiting))
         claimed = self._claim(waiting, job_name)
         if not claimed:
