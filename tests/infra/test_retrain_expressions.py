@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 from skyloop.layout import MODEL_ARTIFACTS, ModelArtifacts
 
 from tests.infra import wiring
@@ -203,26 +206,77 @@ def test_an_evaluations_own_words_come_first(job: wiring.JSON, why: str) -> None
     assert run(rule["Assign"]["error"], {"job": job}) == {"Error": "EvaluationFailed", "Cause": why}
 
 
-def attempt(number: str | None, job: str = JOB) -> str:
-    """The name of the training job."""
-    item = {"Item": {"name": {"S": "x"}, "attempt": {"N": number}}} if number else {}
-    name: str = run(state("retrain", "ReadAttempt")["Assign"]["training_job"], {"labeling_job": job}, result=item)
-    return name
+class Askings:
+    """Executions of retrain that count their attempts in one table, a state at a time."""
+
+    def __init__(self) -> None:
+        self.client = boto3.client("dynamodb", region_name="us-east-1")
+        self.client.create_table(
+            TableName="state",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        )
+
+    def enter(self, name: str, asking: str, lost: int = 0) -> str:
+        """The attempt's number after CountAttempt or ReadAttempt of an execution, '' without one."""
+        definition, variables = state("retrain", name), {**VARIABLES["retrain"], "lost": lost}
+        where = {"context": {"Execution": {"Name": asking}}}
+        arguments = run(definition["Arguments"], variables, **where)
+        call = self.client.update_item if name == "CountAttempt" else self.client.get_item
+        try:
+            result = call(**arguments)
+        except self.client.exceptions.ConditionalCheckFailedException:
+            assert definition["Catch"][0]["Next"] == "ReadAttempt"
+            return ""
+        return str(run(definition["Assign"]["attempt"], variables, result=result, **where))
+
+
+@pytest.fixture
+def askings() -> Iterator[Askings]:
+    with mock_aws():
+        yield Askings()
 
 
 def test_every_attempt_has_a_name_of_its_own() -> None:
-    assert attempt(None) == attempt("1") == JOB
-    assert attempt("2") == f"{JOB}-2"
     for number in ("2", "999"):
-        longest = attempt(number, "j" * 63)
+        variables = {"labeling_job": "j" * 63, "attempt": number}
+        longest = run(state("retrain", "NameTraining")["Assign"]["training_job"], variables)
         accepted("sagemaker", "DescribeProcessingJob", {"ProcessingJobName": f"{longest}-eval"})
         assert longest.endswith(f"-{number}")
 
 
+def test_two_askings_at_once_get_two_attempts(askings: Askings) -> None:
+    """Both have counted before either goes on."""
+    assert [askings.enter("CountAttempt", asking) for asking in ("a", "b")] == ["2", "3"]
+    assert state("retrain", "CountAttempt")["Next"] == "NameTraining"
+
+
+def test_an_asking_whose_answer_was_lost_is_counted_once(askings: Askings) -> None:
+    assert askings.enter("CountAttempt", "a") == "2"
+    assert askings.enter("CountAttempt", "a") == ""
+    assert askings.enter("ReadAttempt", "a") == "2"
+    # And once more only when SageMaker has lost the machine.
+    assert askings.enter("CountAttempt", "a", lost=1) == "3"
+
+
+def test_an_asking_never_takes_the_number_of_another(askings: Askings) -> None:
+    """Its answer was lost, and another asking counted before it looked."""
+    askings.enter("CountAttempt", "a")
+    assert askings.enter("CountAttempt", "a") == ""
+    assert askings.enter("CountAttempt", "b") == "3"
+    assert askings.enter("ReadAttempt", "a") == ""
+    assert which("retrain", "CheckAttempt", {"attempt": ""}) == "CountAttempt"
+    assert askings.enter("CountAttempt", "a") == "4"
+    assert which("retrain", "CheckAttempt", {"attempt": "4"}) == "NameTraining"
+
+
 def test_only_who_asks_gets_another_attempt() -> None:
+    """The event's training keeps the first name: no second event makes another, and none takes an asking's."""
     begin = state("retrain", "Begin")["Assign"]
     variables = {**VARIABLES["retrain"], "dataset": {**DATASET, "decision": "train"}}
-    for given, following in (({}, "ReadAttempt"), ({"training": {}}, "CountAttempt")):
+    assert run(begin["training_job"], input={"labeling_job_name": JOB}) == JOB
+    for given, following in (({}, "PlaceArtifacts"), ({"training": {}}, "CountAttempt")):
         again = run(begin["again"], input={"labeling_job_name": JOB, **given})
         assert which("retrain", "CheckDataset", {**variables, "again": again}) == following
 
