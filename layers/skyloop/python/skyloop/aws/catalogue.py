@@ -7,7 +7,8 @@ Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from skyloop.aws.dynamodb import Attributes
 
+PARALLEL_WRITES = 16
 MAX_UNANSWERED = 3
 """Labeling jobs that may return an image without labels before it is quarantined: every job costs people time."""
 
@@ -157,6 +159,11 @@ class Catalogue:
             "#status = :before AND labeling_job = :job",
             {":before": status, ":pending": "PENDING", ":job": job_name, ":one": 1},
         )
+
+    def requeue_all(self, image_ids: Iterable[str], job_name: str, status: ImageStatus = "LABELING") -> int:
+        """`requeue` each, many at once; how many it was true for."""
+        with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
+            return sum(pool.map(lambda image_id: self.requeue(image_id, job_name, status), image_ids))
 
     def requeue_unlabeled(self, image_id: str, job_name: str) -> bool:
         """A completed job has no labels for this image: requeue it, or quarantine it when that happened too often."""

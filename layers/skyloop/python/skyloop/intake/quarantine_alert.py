@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from skyloop import layout
 from skyloop.alerts import publish
-from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.catalogue import PARALLEL_WRITES, Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
 from skyloop.documents import Alert, CatalogueItem
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
 MOST_REASONS = 5  # different reasons that an alert spells out; the entries have them all
-PARALLEL_WRITES = 16
 
 
 def alert_quarantined(storage: Storage, catalogue: Catalogue, sns: SNSClient, settings: Settings, now: datetime) -> int:

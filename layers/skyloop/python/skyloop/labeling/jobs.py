@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from skyloop import layout
-from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.catalogue import PARALLEL_WRITES, Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
 from skyloop.documents import (
@@ -25,7 +25,6 @@ from skyloop.labeling import selection
 from skyloop.labeling.sources import Sources
 
 LABEL_ATTRIBUTE = "boxes"
-PARALLEL_WRITES = 16
 
 TASK_TEMPLATE = """\
 <script src="https://assets.crowd.aws/crowd-html-elements.js"></script>
@@ -101,10 +100,8 @@ class LabelingJobs:
         if request.labeled:
             note = {"labeling_job": job_name, "reason": request.reason}
             self.storage.write_json(layout.exclusion_key(job_name), note)
-        items = list(self.catalogue.of_job(job_name, status))
-        with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
-            requeued = pool.map(lambda item: self.catalogue.requeue(item.image_id, job_name, status), items)
-            return RequeueResponse(requeued=sum(requeued))
+        image_ids = [item.image_id for item in self.catalogue.of_job(job_name, status)]
+        return RequeueResponse(requeued=self.catalogue.requeue_all(image_ids, job_name, status))
 
     def _queue(self, now: datetime) -> selection.Queue:
         """What waits, from three short queries that never read more items than a batch has."""
