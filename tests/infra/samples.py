@@ -126,6 +126,7 @@ VARIABLES: dict[str, wiring.JSON] = {
         "training_job": JOB,
         "asked": {},
         "again": False,
+        "refusal": "epochs must be a whole number from 1 to 10000",
         "lost": 0,
         "attempt": "2",
         "artifacts": {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
-from skyloop.layout import MODEL_ARTIFACTS, ModelArtifacts
+from skyloop.documents import MAX_EPOCHS, WEIGHTS
+from skyloop.layout import BASE_WEIGHTS, MODEL_ARTIFACTS, ModelArtifacts, may_train_from
 
 from tests.infra import wiring
 from tests.infra.expressions import accepted, run, state, which
@@ -158,7 +160,8 @@ def test_a_manifest_is_converted_in_parts_of_some_forty_lines(counters: dict[str
 
 
 def test_artifacts_lie_where_the_layout_says() -> None:
-    variables = {"labeling_job": JOB, "training_job": JOB}
+    root = run(state("retrain", "Begin")["Assign"]["artifacts"])
+    variables = {"labeling_job": JOB, "training_job": JOB, "artifacts": root}
     artifacts = run(state("retrain", "PlaceArtifacts")["Assign"]["artifacts"], variables)
     layout = ModelArtifacts(JOB)
     keys = {
@@ -176,7 +179,7 @@ def test_artifacts_lie_where_the_layout_says() -> None:
 
 def test_paths_of_artifacts_are_spelled_once() -> None:
     texts = [text for text in wiring.strings(wiring.machine("retrain")) if "model-artifacts" in text]
-    assert texts == [wiring.machine("retrain")["States"]["PlaceArtifacts"]["Assign"]["artifacts"]]
+    assert texts == [wiring.machine("retrain")["States"]["Begin"]["Assign"]["artifacts"]["root"]]
     assert texts[0].count("model-artifacts") == 1
 
 
@@ -288,6 +291,54 @@ def test_an_attempt_is_as_it_was_asked_for() -> None:
     assert training["hyperparameters"]["epochs"] == "7"
     assert [channel["ChannelName"] for channel in training["channels"]] == ["train", "validation", "weights"]
     assert training["base_model"] == "s3://elsewhere/base.pt"
+
+
+WEIGHTS_ASKED_FOR = {
+    "yolo11n.pt": "",
+    "s3://data/model-artifacts/base-weights/0123456789abcdef/a b.pt": "",
+    "s3://weights/yolo11n.pt": "",
+    "s3://weights/yolo11s.pt": "may read",
+    "s3://elsewhere/base.pt": "may read",
+    "s3://data/raw-images/base.pt": "may read",
+    "s3://data/model-artifacts-of-others/base.pt": "may read",
+    f"s3://data/model-artifacts/{'k' * 200}.pt": "base_weights must be",
+    "s3://data/model-artifacts/a'b.pt": "base_weights must be",
+    "s3://data/model-artifacts/job/output/model.tar.gz": "base_weights must be",
+    "": "base_weights must be",
+    "a/b.pt": "base_weights must be",
+}
+
+
+def refusal(**training: Any) -> str:
+    read = state("retrain", "ReadRequest", BaseWeights="s3://weights/yolo11n.pt")["Assign"]
+    return str(run(read["refusal"], {**VARIABLES["retrain"], "asked": training}))
+
+
+@pytest.mark.parametrize(("weights", "why"), WEIGHTS_ASKED_FOR.items())
+def test_weights_that_training_may_not_read_or_a_package_not_name_are_refused_at_once(weights: str, why: str) -> None:
+    """By the machine as by the command line, before a training that would fail, or its registration."""
+    said = refusal(base_weights=weights)
+    assert (why in said) if why else (said == "")
+    taken = re.fullmatch(WEIGHTS, weights) and may_train_from(weights, "data", "s3://weights/yolo11n.pt")
+    assert bool(taken) == (why == "")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "taken"),
+    [(1, True), (MAX_EPOCHS, True), (MAX_EPOCHS + 1, False), (0, False), (1.5, False), ("x", False)],
+)
+def test_epochs_that_no_container_takes_are_refused_at_once(epochs: Any, taken: bool) -> None:
+    assert (refusal(epochs=epochs) == "") == taken
+
+
+def test_a_refused_request_says_what_to_run_and_a_good_one_goes_on() -> None:
+    assert refusal() == refusal(start_from="scratch") == ""
+    assert which("retrain", "CheckRequest", {"refusal": ""}) == "DescribeLabelingJob"
+    assert which("retrain", "CheckRequest", {"refusal": "no"}) == "DescribeFailure"
+    variables = {**VARIABLES["retrain"], "failed": "CheckRequest", "error": {"Error": "RequestRefused", "Cause": "no"}}
+    alert = run(state("retrain", "DescribeFailure")["Assign"]["alert"], variables)
+    assert f"s3://data/{BASE_WEIGHTS}" in alert["next_step"]
+    assert f"`skyloop retrain {JOB} --base-weights" in alert["next_step"]
 
 
 @pytest.mark.parametrize("champion", [CHAMPION, {}])
