@@ -1,15 +1,13 @@
-"""Starting the laptop cloud and deploying to it: parameters, base weights, and the errors that a person reads."""
+"""Starting the laptop cloud and deploying to it: parameters, and the errors that a person reads."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from skyloop import layout
-
 from cli.cloud import laptop_cloud
 from cli.errors import CliError
+from cli.weights import local_weights, upload_weights
 from laptop.running import RecordBroken, Running
 
 
@@ -22,34 +20,6 @@ def parse_parameters(pairs: list[str]) -> dict[str, str]:
             raise CliError(f"{pair!r} is not Key=Value.", "For example --parameter Epochs=20 --parameter MinMap50=0.4.")
         parameters[key] = value
     return parameters
-
-
-def upload_base_weights(home: Path, weights: Path) -> str:
-    """Put a .pt file into the data bucket, under its content's hash; returns its s3:// URI."""
-    body = weights.read_bytes()
-    key = layout.base_weights_key(hashlib.sha256(body).hexdigest(), weights.name)
-    return laptop_cloud(home).storage.write(key, body)
-
-
-def local_weights(value: str | None) -> Path | None:
-    """The file that --base-weights names; None when it is no file of this machine (a model name or an s3:// URI).
-
-    Raises CliError when it looks like a path but there is no such file, or when the file is not a .pt file.
-    """
-    if value is None or value.startswith("s3://"):
-        return None
-    path = Path(value).expanduser()
-    if path.is_file():
-        if path.suffix != ".pt":
-            raise CliError(
-                f"{path} is not a .pt file.", "Base weights are an Ultralytics .pt file, a name, or an s3:// URI."
-            )
-        return path
-    if path.name != value:
-        raise CliError(
-            f"There is no {path}.", "Give a .pt file that exists, a name such as yolo11n.pt, or an s3:// URI."
-        )
-    return None
 
 
 def start_laptop(
@@ -96,5 +66,5 @@ def start_laptop(
 
     running = deploy_with(parameters)
     if weights is not None:
-        running = deploy_with({**parameters, "BaseWeights": upload_base_weights(home, weights)})
+        running = deploy_with({**parameters, "BaseWeights": upload_weights(laptop_cloud(home), weights)})
     return running

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from skyloop.documents import RetrainRequest, TrainingOptions
+from pydantic import ValidationError
+from skyloop.documents import MAX_EPOCHS, RetrainRequest, TrainingOptions
 
 from cli import actions, detect, render, snapshot
 from cli.actions import Started
@@ -16,6 +17,7 @@ from cli.cloud import Cloud
 from cli.command import command
 from cli.errors import CliError
 from cli.output import Output
+from cli.weights import weights_to_train_from
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
@@ -88,7 +90,7 @@ def retrain(
         str | None, typer.Argument(help="A labeling job's name (by default the newest completed one).")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, max=1000, help="Instead of the stack's parameter.")
+        int | None, typer.Option("--epochs", min=1, max=MAX_EPOCHS, help="Instead of the stack's parameter.")
     ] = None,
     start_from: Annotated[
         StartFrom | None,
@@ -100,7 +102,11 @@ def retrain(
     ] = None,
     base_weights: Annotated[
         str | None,
-        typer.Option("--base-weights", help="A name (yolo11n.pt) or an s3:// URI; with --from weights."),
+        typer.Option(
+            "--base-weights",
+            help="A .pt file, which goes to model-artifacts/base-weights/ in the data bucket, the s3:// URI of one"
+            " under model-artifacts/ there, or a name (yolo11n.pt); with --from weights.",
+        ),
     ] = None,
 ) -> None:
     """Train once more on the labels up to a labeling job. A training that broke off goes on from its checkpoint."""
@@ -113,7 +119,14 @@ def retrain(
                 f"--base-weights goes with --from weights, not {start_from.value}.", "Leave one of them out."
             )
         start_from = StartFrom.weights
-    options = TrainingOptions(epochs=epochs, start_from=start_from and start_from.value, base_weights=base_weights)
+        base_weights = weights_to_train_from(cloud, base_weights)
+    try:
+        options = TrainingOptions(epochs=epochs, start_from=start_from and start_from.value, base_weights=base_weights)
+    except ValidationError as error:
+        raise CliError(
+            f"{base_weights} cannot be base weights: a model package could not record the name.",
+            "Use letters, digits, spaces and _ . / - only, at most 180 of them, and .pt at the end of an s3:// URI.",
+        ) from error
     request = RetrainRequest(labeling_job_name=job, training=options)
     started = actions.start(cloud, "Retrain", job, request.as_input())
     out.result(started.as_document(), lambda: f"Started {started.name}. `skyloop watch` follows it.")

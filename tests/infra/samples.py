@@ -126,7 +126,9 @@ VARIABLES: dict[str, wiring.JSON] = {
         "training_job": JOB,
         "asked": {},
         "again": False,
+        "refusal": "epochs must be a whole number from 1 to 10000",
         "lost": 0,
+        "attempt": "2",
         "artifacts": {
             "root": "s3://data/model-artifacts/",
             "checkpoints": f"{ARTIFACTS}/checkpoints/",
@@ -352,8 +354,10 @@ RESULTS: dict[str, Any] = {
         "LabelCounters": {"TotalLabeled": 90, "HumanLabeled": 90, "FailedNonRetryableError": 1, "Unlabeled": 2},
         "Tags": [{"Key": "Project", "Value": "x"}, {"Key": "CorrelationId", "Value": "f"}],
     },
-    "retrain.ReadAttempt": {"Item": {"name": {"S": f"training#{JOB}"}, "attempt": {"N": "3"}}},
-    "retrain.CountAttempt": {},
+    "retrain.ReadAttempt": {
+        "Item": {"name": {"S": f"training#{JOB}"}, "attempt": {"N": "3"}, "asked_by": {"S": "x#0"}}
+    },
+    "retrain.CountAttempt": {"Attributes": {"attempt": {"N": "3"}, "asked_by": {"S": "x#0"}}},
     "retrain.RequeueImages": {"Payload": {"requeued": 3}},
     "retrain.ConvertLabels": [[5, 40, 1, 2], [3, 9, 0, 0]],
     "retrain.ConvertLabels/ConvertBatch": {"Payload": {"converted": 5, "boxes": 40, "quarantined": 1, "unlabeled": 2}},

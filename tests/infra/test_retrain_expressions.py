@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
-from skyloop.layout import MODEL_ARTIFACTS, ModelArtifacts
+from moto import mock_aws
+from skyloop.documents import MAX_EPOCHS, WEIGHTS
+from skyloop.layout import BASE_WEIGHTS, MODEL_ARTIFACTS, ModelArtifacts, may_train_from
 
 from tests.infra import wiring
 from tests.infra.expressions import accepted, run, state, which
@@ -155,7 +160,8 @@ def test_a_manifest_is_converted_in_parts_of_some_forty_lines(counters: dict[str
 
 
 def test_artifacts_lie_where_the_layout_says() -> None:
-    variables = {"labeling_job": JOB, "training_job": JOB}
+    root = run(state("retrain", "Begin")["Assign"]["artifacts"])
+    variables = {"labeling_job": JOB, "training_job": JOB, "artifacts": root}
     artifacts = run(state("retrain", "PlaceArtifacts")["Assign"]["artifacts"], variables)
     layout = ModelArtifacts(JOB)
     keys = {
@@ -173,7 +179,7 @@ def test_artifacts_lie_where_the_layout_says() -> None:
 
 def test_paths_of_artifacts_are_spelled_once() -> None:
     texts = [text for text in wiring.strings(wiring.machine("retrain")) if "model-artifacts" in text]
-    assert texts == [wiring.machine("retrain")["States"]["PlaceArtifacts"]["Assign"]["artifacts"]]
+    assert texts == [wiring.machine("retrain")["States"]["Begin"]["Assign"]["artifacts"]["root"]]
     assert texts[0].count("model-artifacts") == 1
 
 
@@ -203,26 +209,77 @@ def test_an_evaluations_own_words_come_first(job: wiring.JSON, why: str) -> None
     assert run(rule["Assign"]["error"], {"job": job}) == {"Error": "EvaluationFailed", "Cause": why}
 
 
-def attempt(number: str | None, job: str = JOB) -> str:
-    """The name of the training job."""
-    item = {"Item": {"name": {"S": "x"}, "attempt": {"N": number}}} if number else {}
-    name: str = run(state("retrain", "ReadAttempt")["Assign"]["training_job"], {"labeling_job": job}, result=item)
-    return name
+class Askings:
+    """Executions of retrain that count their attempts in one table, a state at a time."""
+
+    def __init__(self) -> None:
+        self.client = boto3.client("dynamodb", region_name="us-east-1")
+        self.client.create_table(
+            TableName="state",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        )
+
+    def enter(self, name: str, asking: str, lost: int = 0) -> str:
+        """The attempt's number after CountAttempt or ReadAttempt of an execution, '' without one."""
+        definition, variables = state("retrain", name), {**VARIABLES["retrain"], "lost": lost}
+        where = {"context": {"Execution": {"Name": asking}}}
+        arguments = run(definition["Arguments"], variables, **where)
+        call = self.client.update_item if name == "CountAttempt" else self.client.get_item
+        try:
+            result = call(**arguments)
+        except self.client.exceptions.ConditionalCheckFailedException:
+            assert definition["Catch"][0]["Next"] == "ReadAttempt"
+            return ""
+        return str(run(definition["Assign"]["attempt"], variables, result=result, **where))
+
+
+@pytest.fixture
+def askings() -> Iterator[Askings]:
+    with mock_aws():
+        yield Askings()
 
 
 def test_every_attempt_has_a_name_of_its_own() -> None:
-    assert attempt(None) == attempt("1") == JOB
-    assert attempt("2") == f"{JOB}-2"
     for number in ("2", "999"):
-        longest = attempt(number, "j" * 63)
+        variables = {"labeling_job": "j" * 63, "attempt": number}
+        longest = run(state("retrain", "NameTraining")["Assign"]["training_job"], variables)
         accepted("sagemaker", "DescribeProcessingJob", {"ProcessingJobName": f"{longest}-eval"})
         assert longest.endswith(f"-{number}")
 
 
+def test_two_askings_at_once_get_two_attempts(askings: Askings) -> None:
+    """Both have counted before either goes on."""
+    assert [askings.enter("CountAttempt", asking) for asking in ("a", "b")] == ["2", "3"]
+    assert state("retrain", "CountAttempt")["Next"] == "NameTraining"
+
+
+def test_an_asking_whose_answer_was_lost_is_counted_once(askings: Askings) -> None:
+    assert askings.enter("CountAttempt", "a") == "2"
+    assert askings.enter("CountAttempt", "a") == ""
+    assert askings.enter("ReadAttempt", "a") == "2"
+    # And once more only when SageMaker has lost the machine.
+    assert askings.enter("CountAttempt", "a", lost=1) == "3"
+
+
+def test_an_asking_never_takes_the_number_of_another(askings: Askings) -> None:
+    """Its answer was lost, and another asking counted before it looked."""
+    askings.enter("CountAttempt", "a")
+    assert askings.enter("CountAttempt", "a") == ""
+    assert askings.enter("CountAttempt", "b") == "3"
+    assert askings.enter("ReadAttempt", "a") == ""
+    assert which("retrain", "CheckAttempt", {"attempt": ""}) == "CountAttempt"
+    assert askings.enter("CountAttempt", "a") == "4"
+    assert which("retrain", "CheckAttempt", {"attempt": "4"}) == "NameTraining"
+
+
 def test_only_who_asks_gets_another_attempt() -> None:
+    """The event's training keeps the first name: no second event makes another, and none takes an asking's."""
     begin = state("retrain", "Begin")["Assign"]
     variables = {**VARIABLES["retrain"], "dataset": {**DATASET, "decision": "train"}}
-    for given, following in (({}, "ReadAttempt"), ({"training": {}}, "CountAttempt")):
+    assert run(begin["training_job"], input={"labeling_job_name": JOB}) == JOB
+    for given, following in (({}, "PlaceArtifacts"), ({"training": {}}, "CountAttempt")):
         again = run(begin["again"], input={"labeling_job_name": JOB, **given})
         assert which("retrain", "CheckDataset", {**variables, "again": again}) == following
 
@@ -234,6 +291,54 @@ def test_an_attempt_is_as_it_was_asked_for() -> None:
     assert training["hyperparameters"]["epochs"] == "7"
     assert [channel["ChannelName"] for channel in training["channels"]] == ["train", "validation", "weights"]
     assert training["base_model"] == "s3://elsewhere/base.pt"
+
+
+WEIGHTS_ASKED_FOR = {
+    "yolo11n.pt": "",
+    "s3://data/model-artifacts/base-weights/0123456789abcdef/a b.pt": "",
+    "s3://weights/yolo11n.pt": "",
+    "s3://weights/yolo11s.pt": "may read",
+    "s3://elsewhere/base.pt": "may read",
+    "s3://data/raw-images/base.pt": "may read",
+    "s3://data/model-artifacts-of-others/base.pt": "may read",
+    f"s3://data/model-artifacts/{'k' * 200}.pt": "base_weights must be",
+    "s3://data/model-artifacts/a'b.pt": "base_weights must be",
+    "s3://data/model-artifacts/job/output/model.tar.gz": "base_weights must be",
+    "": "base_weights must be",
+    "a/b.pt": "base_weights must be",
+}
+
+
+def refusal(**training: Any) -> str:
+    read = state("retrain", "ReadRequest", BaseWeights="s3://weights/yolo11n.pt")["Assign"]
+    return str(run(read["refusal"], {**VARIABLES["retrain"], "asked": training}))
+
+
+@pytest.mark.parametrize(("weights", "why"), WEIGHTS_ASKED_FOR.items())
+def test_weights_that_training_may_not_read_or_a_package_not_name_are_refused_at_once(weights: str, why: str) -> None:
+    """By the machine as by the command line, before a training that would fail, or its registration."""
+    said = refusal(base_weights=weights)
+    assert (why in said) if why else (said == "")
+    taken = re.fullmatch(WEIGHTS, weights) and may_train_from(weights, "data", "s3://weights/yolo11n.pt")
+    assert bool(taken) == (why == "")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "taken"),
+    [(1, True), (MAX_EPOCHS, True), (MAX_EPOCHS + 1, False), (0, False), (1.5, False), ("x", False)],
+)
+def test_epochs_that_no_container_takes_are_refused_at_once(epochs: Any, taken: bool) -> None:
+    assert (refusal(epochs=epochs) == "") == taken
+
+
+def test_a_refused_request_says_what_to_run_and_a_good_one_goes_on() -> None:
+    assert refusal() == refusal(start_from="scratch") == ""
+    assert which("retrain", "CheckRequest", {"refusal": ""}) == "DescribeLabelingJob"
+    assert which("retrain", "CheckRequest", {"refusal": "no"}) == "DescribeFailure"
+    variables = {**VARIABLES["retrain"], "failed": "CheckRequest", "error": {"Error": "RequestRefused", "Cause": "no"}}
+    alert = run(state("retrain", "DescribeFailure")["Assign"]["alert"], variables)
+    assert f"s3://data/{BASE_WEIGHTS}" in alert["next_step"]
+    assert f"`skyloop retrain {JOB} --base-weights" in alert["next_step"]
 
 
 @pytest.mark.parametrize("champion", [CHAMPION, {}])

@@ -54,6 +54,7 @@ def deployed(session: boto3.Session) -> dict[str, str]:
         "StateTableName": "skyloop-state",
         "UploadsQueueUrl": session.client("sqs").create_queue(QueueName="skyloop-uploads")["QueueUrl"],
         "AlertTopicArn": session.client("sns").create_topic(Name="skyloop-alerts")["TopicArn"],
+        "BaseWeights": "s3://elsewhere/base/yolo11n.pt",
         "EndpointName": PREFIX,
         "ModelPackageGroupName": PREFIX,
         **{f"{machine}StateMachineArn": arn for machine, arn in machines.items()},

@@ -18,7 +18,8 @@ from cli.cloud import Cloud, laptop_cloud
 from cli.command import Target
 from cli.errors import CliError, translated
 from cli.main import app
-from cli.start import local_weights, parse_parameters
+from cli.start import parse_parameters
+from cli.weights import local_weights
 from laptop import deploy, lifecycle, preflight
 from laptop.account import make_keys, read_keys
 

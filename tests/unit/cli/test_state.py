@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +105,58 @@ def test_retrain_takes_the_newest_finished_labels(invoke, cloud: Cloud, monkeypa
     result = invoke("retrain", "nothing")
     assert result.exit_code == 1
     assert "j2, j1" in result.stderr
+
+
+@pytest.fixture
+def _one_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = snapshot.LabelingJob("j1", "Completed", 4, 4, NOW)
+    monkeypatch.setattr(snapshot, "labeling_jobs", lambda cloud, limit: [job])
+
+
+@pytest.mark.usefixtures("_one_job")
+def test_weights_of_this_machine_are_uploaded_where_training_may_read_them(
+    invoke, cloud: Cloud, tmp_path: Path
+) -> None:
+    weights = tmp_path / "my weights (1) ü.pt"
+    weights.write_bytes(b"weights")
+    result = invoke("retrain", "--base-weights", weights)
+    assert result.exit_code == 0, result.stderr
+    [request] = started(cloud, "Retrain")
+    uri = request["training"]["base_weights"]
+    assert request["training"] == {"start_from": "weights", "base_weights": uri}
+    assert re.fullmatch(r"s3://skyloop-data/model-artifacts/base-weights/[0-9a-f]{16}/my-weights--1---\.pt", uri)
+    assert cloud.storage.read(cloud.storage.key_of(uri)).body == b"weights"
+    # And so may whoever comes later, by the URI.
+    assert invoke("retrain", "--base-weights", uri).exit_code == 0
+
+
+@pytest.mark.usefixtures("_one_job")
+def test_the_stacks_own_weights_and_names_are_passed_on(invoke, cloud: Cloud) -> None:
+    for weights in ("s3://elsewhere/base/yolo11n.pt", "yolo11s.pt"):
+        assert invoke("retrain", "--base-weights", weights, "--epochs", "10000").exit_code == 0
+    asked = {(item["training"]["base_weights"], item["training"]["epochs"]) for item in started(cloud, "Retrain")}
+    assert asked == {("s3://elsewhere/base/yolo11n.pt", 10_000), ("yolo11s.pt", 10_000)}
+    assert invoke("retrain", "--epochs", "10001").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ("s3://elsewhere/other.pt", "may not read"),
+        ("s3://skyloop-data/raw-images/w.pt", "may not read"),
+        ("s3://skyloop-data/model-artifacts/none.pt", "There is no"),
+        ("s3://skyloop-data/model-artifacts/a'b.pt", "cannot be base weights"),
+        ("none/w.pt", "There is no"),
+        ("w" * 65, "cannot be base weights"),
+    ],
+)
+@pytest.mark.usefixtures("_one_job")
+def test_weights_that_training_could_not_use_start_nothing(invoke, cloud: Cloud, weights: str, says: str) -> None:
+    cloud.storage.write("model-artifacts/a'b.pt", b"x")
+    result = invoke("retrain", "--base-weights", weights, "--json")
+    assert result.exit_code == 1
+    assert says in json.loads(result.stderr)["error"]
+    assert started(cloud, "Retrain") == []
 
 
 def test_relabel_asks_for_one_jobs_images(invoke, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_a_dataset_is_written_whole(storage, record):
         seen += files
     assert len(set(seen)) == len(seen) == 120
     for path in seen[::2]:
-        storage.size(f"labeled-data/{path}")
+        storage.summary(f"labeled-data/{path}")
 
 
 def test_assembling_again_changes_nothing(storage, state, record):

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from skyloop.aws.clients import client
+from skyloop.aws.storage import ObjectSummary, Storage
 from skyloop.documents import CatalogueItem
-from skyloop.layout import LABELING_LOCK, quarantine_id, queue_order
+from skyloop.intake.intake import Intake
+from skyloop.intake.uploads import Upload
+from skyloop.layout import LABELING_LOCK, label_records, quarantine_id, queue_order
 
 from tests.support.account import BUCKET, Context, load_handler, put_state
 from tests.support.files import stored_event
@@ -142,6 +145,19 @@ def test_an_overwritten_key_whose_event_was_lost_is_found(storage, catalogue, qu
     assert sweep(later())["uploads_requeued"] == 1
 
 
+def test_an_image_that_was_put_aside_and_is_back_without_an_event_is_found(storage, catalogue, queued, alerts):
+    storage.write(ODD, encoded(picture(seed=1)))
+    catalogued = Intake(storage, catalogue)
+    catalogued.take(Upload(bucket=BUCKET, key=ODD))
+    [waiting] = catalogue.by_status("PENDING")
+    assert catalogue.put_aside(waiting, "it was deleted before it was labeled", datetime.now(UTC))
+    assert sweep(later())["uploads_requeued"] == 1
+    assert "the earlier version for 90 days" in alerts()[0]["kept"]
+    catalogued.take(Upload(bucket=BUCKET, key=queued()[0]["detail"]["object"]["key"]))
+    assert [item.key for item in catalogue.by_status("PENDING")] == [ODD]
+    assert sweep(later())["uploads_requeued"] == 0
+
+
 def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
     body = encoded(picture())
     for key in ("raw-images/a/1.jpg", "raw-images/b/2.jpg"):
@@ -212,6 +228,25 @@ def test_no_image_stays_with_a_job_that_is_over(catalogue, jobs, hours, requeued
     jobs["done"] = "Completed"
     catalogue.add(item(1, "done"))
     assert sweep(now)["images_requeued"] == requeued
+
+
+def test_a_large_job_keeps_its_images_until_the_last_part_is_converted(storage, catalogue, jobs, monkeypatch):
+    """100,000 images are 2,500 parts, ten at a time; the records say that they go on."""
+    jobs["large"] = "Completed"
+    catalogue.add(item(1, "large"))
+    ended = datetime.now(UTC)
+    written: list[float] = []
+
+    def listing(_: Storage, prefix: str) -> list[ObjectSummary]:
+        parts = [ObjectSummary(f"{prefix}{number}.json", 2, at) for number, at in enumerate(written)]
+        return parts if prefix == label_records("large") else []
+
+    monkeypatch.setattr(Storage, "listing", listing)
+    for hour in range(1, 12):
+        written.append((ended + timedelta(hours=hour)).timestamp())
+        assert sweep(ended + timedelta(hours=hour, minutes=15))["images_requeued"] == 0
+    assert sweep(ended + timedelta(hours=16))["images_requeued"] == 0
+    assert sweep(ended + timedelta(hours=18))["images_requeued"] == 1
 
 
 def test_a_selection_under_way_keeps_its_claims(catalogue, state, jobs):

@@ -76,6 +76,9 @@ ALERTED_ITEMS = "alerted#"
 SMOKE_TEST_INFERENCE_PREFIX = "smoke-test-"
 """Inference ids with this prefix are test images, not traffic: drift detection skips them."""
 
+MAX_WEIGHTS_NAME = 100
+_NOT_IN_WEIGHTS_NAME = re.compile(r"[^A-Za-z0-9_.-]")
+
 # What SageMaker takes as a tag value, less the characters that are not ASCII (models/tag: [\p{L}\p{Z}\p{N}_.:/=+\-@]*).
 _NOT_IN_CORRELATION_ID = re.compile(r"[^A-Za-z0-9_.:/=+@-]")
 MAX_CORRELATION_ID = 128
@@ -158,8 +161,20 @@ class DatasetFiles:
 
 
 def base_weights_key(sha256: str, file_name: str) -> str:
-    """Where uploaded base weights lie: under their content's hash, so that two files of one name stay apart."""
-    return f"{BASE_WEIGHTS}{sha256[:16]}/{file_name}"
+    """Where uploaded base weights lie: under their content's hash, so that two files of one name stay apart.
+
+    Of the name stays what a model package's metadata takes.
+    """
+    return f"{BASE_WEIGHTS}{sha256[:16]}/{_NOT_IN_WEIGHTS_NAME.sub('-', file_name)[-MAX_WEIGHTS_NAME:]}"
+
+
+def may_train_from(weights: str, bucket: str, parameter: str) -> bool:
+    """May training read these base weights: by name, those of the stack's parameter, or artifacts in its bucket?"""
+    return (
+        not weights.startswith("s3://")
+        or weights == parameter
+        or weights.startswith(f"s3://{bucket}/{MODEL_ARTIFACTS}")
+    )
 
 
 def known_boxes_key(flight: str) -> str:

@@ -35,7 +35,10 @@ BACKLOG_SECONDS = 7200
 _UNKNOWN_JOB = {"ResourceNotFound", "ResourceNotFoundException"}
 _DEAD_JOB = {"Failed", "Stopped"}
 CLAIM_SECONDS = 6 * 3600
-"""For so long after its end a completed job may hold images; its labels are converted within minutes."""
+"""A completed job may hold images for so long after its end, or after the last record of its conversion.
+
+A part is converted within minutes and leaves a record; the parts of a large job take hours.
+"""
 
 
 class Sweep:
@@ -134,10 +137,16 @@ class Sweep:
         requeued = 0
         for job_name, image_ids in held.items():
             status, ended = self._job_status(job_name)
-            over = status == "Completed" and now.timestamp() - ended > CLAIM_SECONDS
+            over = status == "Completed" and self._silent(job_name, ended, now)
             if status in _DEAD_JOB or over or (status is None and not selecting):
-                requeued += sum(self.catalogue.requeue(image_id, job_name) for image_id in image_ids)
+                requeued += self.catalogue.requeue_all(image_ids, job_name)
         return requeued
+
+    def _silent(self, job_name: str, ended: float, now: datetime) -> bool:
+        """Is the job long over, and its conversion too? What still converts will come to the images that wait."""
+        since = now.timestamp() - CLAIM_SECONDS
+        records = self.storage.listing(layout.label_records(job_name))
+        return ended < since and all(record.modified < since for record in records)
 
     def _job_status(self, job_name: str) -> tuple[str | None, float]:
         """The job's status, None where there is no such job, and when it last changed, in seconds since the epoch."""

@@ -16,7 +16,7 @@ def verify_artifacts(storage: Storage, request: VerifyRequest) -> VerifyResponse
     """
     differing = []
     for artifact in request.artifacts:
-        found = storage.sha256(storage.key_of(artifact.uri))
+        found = storage.digest(storage.key_of(artifact.uri)).sha256
         if found != artifact.sha256:
             differing.append(
                 f"{artifact.uri} has the SHA-256 {found[:SHOWN]}…, what was evaluated had {artifact.sha256[:SHOWN]}…"

@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skyloop.aws.clients import client
-from skyloop.aws.storage import CHUNK_BYTES, ObjectMissing, ObjectTooLarge, Storage, parse_s3_uri, s3_uri
+from skyloop.aws.storage import CHUNK_BYTES, Digest, ObjectMissing, ObjectTooLarge, Storage, parse_s3_uri, s3_uri
 
 KEY = "a b/c+d %2F é 😀/e?f#g&h=i.jpg"
 
@@ -33,7 +33,7 @@ def test_what_is_written_is_read(storage):
     uri = storage.write(KEY, b"0123456789", content_type="image/jpeg", metadata={"priority": "drift"})
     stored = storage.read(storage.key_of(uri))
     assert (stored.body, stored.content_type, stored.metadata) == (b"0123456789", "image/jpeg", {"priority": "drift"})
-    assert storage.size(KEY) == 10
+    assert storage.summary(KEY).size == 10
 
 
 def test_a_copy_keeps_everything(storage):
@@ -44,7 +44,7 @@ def test_a_copy_keeps_everything(storage):
 
 
 def test_what_is_missing_is_said_to_be(storage):
-    for look in (storage.read, storage.size, storage.sha256, storage.read_json, lambda key: storage.copy(key, "b")):
+    for look in (storage.read, storage.summary, storage.digest, storage.read_json, lambda key: storage.copy(key, "b")):
         with pytest.raises(ObjectMissing, match="nowhere"):
             look("nowhere")
     assert storage.read_json_if_there("nowhere") is None
@@ -79,14 +79,14 @@ def test_every_line_is_in_exactly_one_part(storage, lines, parts, ends):
 def test_a_digest_is_that_of_the_whole_body(storage):
     for body in (b"", b"x" * (CHUNK_BYTES + 1)):
         storage.write("key", body)
-        assert storage.sha256("key") == hashlib.sha256(body).hexdigest()
+        assert storage.digest("key") == Digest(hashlib.sha256(body).hexdigest(), storage.read("key").etag)
 
 
 def test_a_body_that_breaks_off_has_no_digest(storage):
     with Stubber(storage.client) as stub:
         stub.add_response("get_object", {"Body": StreamingBody(io.BytesIO(b"half of "), 16)})
         with pytest.raises(IncompleteReadError):
-            storage.sha256("key")
+            storage.digest("key")
 
 
 def test_json(storage):

@@ -7,7 +7,8 @@ Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from skyloop.aws.dynamodb import Attributes
 
+PARALLEL_WRITES = 16
 MAX_UNANSWERED = 3
 """Labeling jobs that may return an image without labels before it is quarantined: every job costs people time."""
 
@@ -76,6 +78,70 @@ class Catalogue:
             )
         )
 
+    def note_etag(self, image_id: str, key: str, etag: str) -> bool:
+        """The same content was put under its key once more. False: the ETag is the same, or the key another."""
+        return written(
+            lambda: self.client.update_item(
+                TableName=self.table,
+                Key=_key(image_id),
+                UpdateExpression="SET etag = :etag",
+                ConditionExpression="#key = :key AND (attribute_not_exists(etag) OR etag <> :etag)",
+                ExpressionAttributeNames={"#key": "key"},
+                ExpressionAttributeValues=to_attributes({":key": key, ":etag": etag}),
+            )
+        )
+
+    def move(self, item: CatalogueItem, to: CatalogueItem) -> bool:
+        """A waiting image's bytes lie under the key of `to`. False: it waits no more, or was changed meanwhile."""
+        return written(
+            lambda: self.client.update_item(
+                TableName=self.table,
+                Key=_key(item.image_id),
+                UpdateExpression="SET #key = :key, flight = :flight, etag = :etag DELETE duplicate_keys :keys",
+                ConditionExpression="#status = :pending AND etag = :before",
+                ExpressionAttributeNames={"#key": "key", "#status": "status"},
+                ExpressionAttributeValues={
+                    **to_attributes({":key": to.key, ":flight": to.flight, ":etag": to.etag, ":before": item.etag}),
+                    **to_attributes({":pending": "PENDING", ":keys": {to.key}}),
+                },
+            )
+        )
+
+    def put_aside(self, item: CatalogueItem, reason: str, now: datetime) -> bool:
+        """A waiting image's bytes lie nowhere any more: -> QUARANTINED. False: as for `move`."""
+        return self._change(
+            item.image_id,
+            "SET #status = :quarantined, reason = :reason, replaced_at = :now",
+            "#status = :pending AND etag = :before",
+            {
+                ":quarantined": "QUARANTINED",
+                ":pending": "PENDING",
+                ":reason": reason,
+                ":now": now.isoformat(),
+                ":before": item.etag,
+            },
+        )
+
+    def take_up(self, item: CatalogueItem) -> bool:
+        """The bytes of an entry that was put aside are there again: -> PENDING as `item`. False: it was not put aside.
+
+        It counts as requeued, so that no labeling job gets the name of an earlier one.
+        """
+        changed = ("status", "key", "flight", "correlation_id", "queue_order", "catalogued_at", "etag")
+        values = {f":{name}": value for name, value in item.plain().items() if name in changed}
+        return written(
+            lambda: self.client.update_item(
+                TableName=self.table,
+                Key=_key(item.image_id),
+                UpdateExpression="SET attempts = attempts + :one, "
+                + ", ".join(f"#{name} = :{name}" for name in changed)
+                + " REMOVE reason, replaced_at, alerted_at",
+                ConditionExpression="#status = :quarantined AND attribute_exists(replaced_at)",
+                ExpressionAttributeNames={f"#{name}": name for name in changed},
+                ExpressionAttributeValues=to_attributes({":quarantined": "QUARANTINED", ":one": 1, **values}),
+            )
+        )
+
     def claim(self, image_id: str, job_name: str) -> bool:
         """PENDING -> LABELING for `job_name`. False: another job has it, or it does not wait any more."""
         return self._change(
@@ -93,6 +159,11 @@ class Catalogue:
             "#status = :before AND labeling_job = :job",
             {":before": status, ":pending": "PENDING", ":job": job_name, ":one": 1},
         )
+
+    def requeue_all(self, image_ids: Iterable[str], job_name: str, status: ImageStatus = "LABELING") -> int:
+        """`requeue` each, many at once; how many it was true for."""
+        with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
+            return sum(pool.map(lambda image_id: self.requeue(image_id, job_name, status), image_ids))
 
     def requeue_unlabeled(self, image_id: str, job_name: str) -> bool:
         """A completed job has no labels for this image: requeue it, or quarantine it when that happened too often."""
@@ -168,9 +239,11 @@ class Catalogue:
     def known_objects(self, status: ImageStatus) -> Iterator[tuple[str, str | None]]:
         """(key, ETag) of every object that entries with `status` account for, duplicates included, page by page.
 
-        None: of which content is not known; entries of duplicates and of older versions do not say.
+        None: of which content is not known; entries of duplicates and of older versions do not say. An entry that was
+        put aside accounts for none: if its bytes are back, nobody knows.
         """
         query = self._query(status)
+        query["FilterExpression"] = "attribute_not_exists(replaced_at)"
         query["ProjectionExpression"] = "#key, etag, duplicate_keys"
         query["ExpressionAttributeNames"] = {"#status": "status", "#key": "key"}
         for raw in self._pages(query):

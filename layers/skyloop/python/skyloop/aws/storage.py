@@ -33,6 +33,14 @@ class ObjectTooLarge(ValueError):
 
 
 @dataclass(frozen=True)
+class Digest:
+    """What an object's body is, and the ETag that it had when it was read."""
+
+    sha256: str
+    etag: str
+
+
+@dataclass(frozen=True)
 class StoredObject:
     """An object's body and its metadata. The keys of `metadata` are lower case, as S3 returns them."""
 
@@ -45,7 +53,7 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class ObjectSummary:
-    """One line of a listing. `modified` is seconds since the epoch; `etag` changes with the content."""
+    """An object without its body. `modified` is seconds since the epoch; `etag` changes with the content."""
 
     key: str
     size: int
@@ -118,7 +126,7 @@ class Storage:
 
         Every line is in exactly one part. Only the part is read, and the rest of its last line. Raises ObjectMissing.
         """
-        size = self.size(key)
+        size = self.summary(key).size
         start, end = size * part // parts, size * (part + 1) // parts
         if start == end:
             return
@@ -152,27 +160,28 @@ class Storage:
         except ObjectMissing:
             return None
 
-    def sha256(self, key: str) -> str:
+    def digest(self, key: str) -> Digest:
         """The SHA-256 of an object's body in hex, a chunk in memory at a time. Raises ObjectMissing.
 
         A body that breaks off raises botocore's IncompleteReadError or another of its errors: half an object has no
         digest.
         """
         try:
-            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             raise _missing(error, self.uri(key)) from error
-        digest = hashlib.sha256()
-        for chunk in body.iter_chunks(CHUNK_BYTES):
-            digest.update(chunk)
-        return digest.hexdigest()
+        sha256 = hashlib.sha256()
+        for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
+            sha256.update(chunk)
+        return Digest(sha256.hexdigest(), answer.get("ETag", ""))
 
-    def size(self, key: str) -> int:
-        """The object's size in bytes. Raises ObjectMissing."""
+    def summary(self, key: str) -> ObjectSummary:
+        """Size, date and ETag of an object. Raises ObjectMissing."""
         try:
-            return int(self.client.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
+            answer = self.client.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             raise _missing(error, self.uri(key)) from error
+        return ObjectSummary(key, answer["ContentLength"], answer["LastModified"].timestamp(), answer.get("ETag", ""))
 
     def write(
         self,

@@ -48,11 +48,13 @@ from skyloop.documents.smoke import (
     SmokeResponse,
 )
 from skyloop.documents.sweep import SweepRequest, SweepResponse
-from skyloop.documents.training import RetrainRequest, TrainingOptions
+from skyloop.documents.training import MAX_EPOCHS, WEIGHTS, RetrainRequest, TrainingOptions
 from skyloop.documents.verification import Artifact, VerifyRequest, VerifyResponse
 
 __all__ = [
+    "MAX_EPOCHS",
     "SPLITS",
+    "WEIGHTS",
     "Alert",
     "Artifact",
     "AssembleRequest",

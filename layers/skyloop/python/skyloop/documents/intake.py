@@ -48,6 +48,9 @@ class CatalogueItem(Document):
     labeling_job: str | None = None
     reason: str | None = None
     etag: str | None = Field(default=None, description="of the object under `key` from which the entry was made")
+    replaced_at: AwareDatetime | None = Field(
+        default=None, description="when its bytes were found under none of its keys; if they are dropped again it waits"
+    )
     alerted_at: AwareDatetime | None = Field(default=None, description="when an alert named it as quarantined")
     duplicate_keys: frozenset[str] = frozenset()
 

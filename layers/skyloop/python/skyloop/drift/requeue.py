@@ -60,7 +60,7 @@ def _put(storage: Storage, body: bytes | None, prefix: str, correlation_id: str)
         return "lost"
     key = f"{prefix}{hashlib.sha256(body).hexdigest()[:16]}{_SUFFIXES[content_type]}"
     try:
-        storage.size(key)
+        storage.summary(key)
     except ObjectMissing:
         metadata = {PRIORITY_METADATA: DRIFT_PRIORITY, CORRELATION_METADATA: correlation_id}
         storage.write(key, body, content_type=content_type, metadata=metadata)

@@ -86,12 +86,13 @@ class Intake:
         )
         # A good file under the key of a refused one replaces it.
         self.catalogue.delete(layout.quarantine_id(stored.key))
-        if self.catalogue.add(item):
+        if self.catalogue.add(item) or self.catalogue.take_up(item):
             return IntakeResult("new", stored.key, correlation_id)
         if self.catalogue.add_duplicate_key(facts.image_id, stored.key):
             return IntakeResult(
                 "duplicate", stored.key, correlation_id, reason="this picture is catalogued under another key"
             )
+        self.catalogue.note_etag(facts.image_id, stored.key, stored.etag)
         return IntakeResult("known", stored.key, correlation_id)
 
     def _quarantine(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from skyloop import layout
 from skyloop.alerts import publish
-from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.catalogue import PARALLEL_WRITES, Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
 from skyloop.documents import Alert, CatalogueItem
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
 MOST_REASONS = 5  # different reasons that an alert spells out; the entries have them all
-PARALLEL_WRITES = 16
 
 
 def alert_quarantined(storage: Storage, catalogue: Catalogue, sns: SNSClient, settings: Settings, now: datetime) -> int:
@@ -49,6 +48,8 @@ def quarantine_alert(items: Sequence[CatalogueItem], storage: Storage, stage: st
         reasons.append(f"{left} more for {len(commonest) - MOST_REASONS} other reasons")
     flights = sorted({item.flight for item in items})
     files = "1 file" if len(items) == 1 else f"{len(items)} files"
+    replaced = any(item.replaced_at for item in items)
+    versions = " (of one that was overwritten or deleted, the bucket keeps the earlier version for 90 days)"
     where = f"flight {flights[0]}" if len(flights) == 1 else f"{len(flights)} flights"
     return Alert(
         event="images-quarantined",
@@ -57,7 +58,8 @@ def quarantine_alert(items: Sequence[CatalogueItem], storage: Storage, stage: st
         subject=f"{files} of {where}",
         what=f"{files} of {where} cannot be used and will not be labeled or trained on.",
         why="; ".join(reasons) + ".",
-        kept="Every file stays where it was dropped, with a copy of what could not be read; all other images go on.",
+        kept="Every file stays where it was dropped, with a copy of what could not be read"
+        f"{versions if replaced else ''}; all other images go on.",
         next_step="Fix the files and drop them under new names with `skyloop drop FOLDER`, or leave them: "
         "nothing waits for them.",
         correlation_id=items[0].correlation_id,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from skyloop import layout
-from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.catalogue import PARALLEL_WRITES, Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.storage import Storage
 from skyloop.documents import (
@@ -22,9 +22,9 @@ from skyloop.documents import (
 )
 from skyloop.formats.groundtruth import MAX_ITEMS, categories_of, input_line
 from skyloop.labeling import selection
+from skyloop.labeling.sources import Sources
 
 LABEL_ATTRIBUTE = "boxes"
-PARALLEL_WRITES = 16
 
 TASK_TEMPLATE = """\
 <script src="https://assets.crowd.aws/crowd-html-elements.js"></script>
@@ -79,9 +79,10 @@ class LabelingJobs:
         if verdict.decision == "idle":
             return SelectIdle(reason=verdict.reason)
         categories = self._categories()
-        waiting = list(self.catalogue.by_status("PENDING", limit=MAX_ITEMS))
+        pending = self.catalogue.by_status("PENDING", limit=MAX_ITEMS)
+        waiting = Sources(self.storage, self.catalogue).unchanged(pending, request.now)
         if not waiting:
-            return SelectIdle(reason="another selection took the images that waited")
+            return SelectIdle(reason="what waited was taken by another selection, or is gone")
         job_name = selection.labeling_job_name(settings.prefix, ((item.image_id, item.attempts) for item in waiting))
         claimed = self._claim(waiting, job_name)
         if not claimed:
@@ -99,10 +100,8 @@ class LabelingJobs:
         if request.labeled:
             note = {"labeling_job": job_name, "reason": request.reason}
             self.storage.write_json(layout.exclusion_key(job_name), note)
-        items = list(self.catalogue.of_job(job_name, status))
-        with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
-            requeued = pool.map(lambda item: self.catalogue.requeue(item.image_id, job_name, status), items)
-            return RequeueResponse(requeued=sum(requeued))
+        image_ids = [item.image_id for item in self.catalogue.of_job(job_name, status)]
+        return RequeueResponse(requeued=self.catalogue.requeue_all(image_ids, job_name, status))
 
     def _queue(self, now: datetime) -> selection.Queue:
         """What waits, from three short queries that never read more items than a batch has."""
