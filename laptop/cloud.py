@@ -114,8 +114,8 @@ class Cloud:
                 role_credentials=_role_credentials,
                 put_event=events.put_event,
             )
-            local_sagemaker.provide(self._sagemaker)
             await asyncio.to_thread(self._sagemaker.start)
+            local_sagemaker.provide(self._sagemaker)
             KEEPER.found += lost_parts.take_out(KEEPER.restored)
         except Exception as error:
             log.exception("The local SageMaker could not start")

@@ -52,11 +52,13 @@ class Database:
             self._connection.close()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What a query finds. Raises DatabaseBroken."""
+        """What a query finds. Raises DatabaseBroken, or NotStored where it cannot be read at the moment."""
         with self._lock:
             try:
                 found: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
                 return found
+            except sqlite3.OperationalError as error:  # of the machine, not of the file
+                raise NotStored(f"{self._file}: {error}") from error
             except sqlite3.DatabaseError as error:
                 raise DatabaseBroken(f"{self._file} cannot be read: {error}") from error
 

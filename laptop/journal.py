@@ -39,8 +39,11 @@ class Journal(Database):
     """One home's file. Safe across threads."""
 
     def __init__(self, file: Path) -> None:
-        """Open the file, or begin it. Raises DatabaseBroken, or NotStored where it cannot be written."""
+        """Open the file, or begin it. Raises DatabaseBroken, or NotStored where it cannot be read now, or written."""
         super().__init__(file, _TABLES)
+        # Numbers never come again, also where a snapshot has emptied the table: it covers requests up to a number.
+        self._last: int
+        ((self._last,),) = self.rows("SELECT coalesce(max(number), 0) FROM requests")
         self.found: list[str] = []
         """What could not be read, in sentences."""
 
@@ -68,9 +71,9 @@ class Journal(Database):
     def log(self, operation: str, request: Document) -> int:
         """Write a request down before it is done; returns its number. Raises NotStored: then it must not be done."""
         with self.transaction() as connection:
-            text = json.dumps(request)
-            cursor = connection.execute("INSERT INTO requests (operation, request) VALUES (?, ?)", (operation, text))
-            return int(cursor.lastrowid or 0)
+            self._last += 1
+            connection.execute("INSERT INTO requests VALUES (?, ?, ?)", (self._last, operation, json.dumps(request)))
+            return self._last
 
     def requests(self) -> Iterator[LoggedRequest]:
         """The requests that no snapshot covers, in their order."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+
 from laptop.sagemaker.service import SageMaker
 
+START_SECONDS = 120.0  # far beyond what taking up the records of a home takes
+
 _provided: list[SageMaker] = []
+_ready = threading.Event()
 
 
 def provide(service: SageMaker) -> None:
-    """Answer with this service from now on."""
+    """Answer with this service from now on; it has taken up what was left of a cloud before."""
     _provided[:] = [service]
+    _ready.set()
 
 
 def sagemaker() -> SageMaker:
-    """The service. Raises RuntimeError before it is provided: the cloud has not started."""
-    if not _provided:
-        raise RuntimeError("the laptop cloud has not started yet")
+    """The service. MiniStack's pollers and schedulers work before it is there: they wait in their threads.
+
+    Raises RuntimeError where it is not provided in time.
+    """
+    if not _ready.wait(START_SECONDS):
+        raise RuntimeError("the laptop cloud's SageMaker has not started")
     return _provided[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from urllib.parse import unquote
@@ -38,7 +39,8 @@ async def _handle_request(
     if not _RUNTIME.match(path) and (message := authorization.pass_role_refusal(headers, body)):
         answer = json.dumps({"__type": "AccessDeniedException", "message": message}).encode()
         return 400, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": "AccessDeniedException"}, answer
-    return await sagemaker().handle_request(method, path, headers, body, query)
+    service = await asyncio.to_thread(sagemaker)
+    return await service.handle_request(method, path, headers, body, query)
 
 
 @patch(

@@ -1,0 +1,51 @@
+"""What was acknowledged is in the journal until a snapshot covers it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from laptop.database import NotStored
+from laptop.journal import FILE, Journal
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / FILE
+
+
+@pytest.fixture
+def journal(file: Path) -> Iterator[Journal]:
+    with closing(Journal(file)) as journal:
+        yield journal
+
+
+def test_a_snapshot_covers_no_request_that_came_after_it(journal: Journal) -> None:
+    covered = [journal.log("PutItem", {"n": number}) for number in range(5)][-1]
+    journal.put_snapshots({}, covered)
+    later = journal.log("PutItem", {"n": 5})
+    journal.put_snapshots({}, covered)  # the tables changed meanwhile, and this request was not among what was read
+    assert [request.number for request in journal.requests()] == [later]
+
+
+def test_numbers_go_on_where_a_cloud_before_ended(journal: Journal, file: Path) -> None:
+    numbers = [journal.log("PutItem", {"n": number}) for number in range(3)]
+    journal.close()
+    with closing(Journal(file)) as again:
+        assert again.log("PutItem", {}) > numbers[-1]
+        assert [request.number for request in again.requests()][:3] == numbers
+
+
+def test_what_cannot_be_read_at_the_moment_is_not_damaged(journal: Journal) -> None:
+    """Where it were, the cloud would begin empty."""
+    real = journal._connection
+    journal._connection = Mock()
+    journal._connection.execute.side_effect = sqlite3.OperationalError("disk I/O error")
+    with pytest.raises(NotStored, match="disk I/O error"):
+        journal.snapshots()
+    journal._connection = real
