@@ -8,7 +8,9 @@ below `/opt/ml/processing`, the request in `/opt/ml/config/processingjobconfig.j
 from __future__ import annotations
 
 import json
+import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +20,8 @@ from laptop.sagemaker.core.resources import JobKind
 from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
+
+log = logging.getLogger(__name__)
 
 _ROOT = "/opt/ml/processing"
 _DEFAULT_LIMIT_SECONDS = 86400
@@ -132,13 +136,13 @@ class ProcessingJob(runner.Job):
                     "PROCESSING_JOB_ARN": self._request["ProcessingJobArn"],
                 },
                 limit_seconds=self._request["StoppingCondition"]["MaxRuntimeInSeconds"],
-                on_tick=lambda: self._upload("Continuous"),
+                on_tick=self._upload_now_and_then,
             )
             self._keep_message()
             if status != 0:
                 raise runner.JobFailed("AlgorithmError: See job logs for more information")
-            self._upload("Continuous")
-            self._upload("EndOfJob")
+            for mode in ("Continuous", "EndOfJob"):
+                self.patiently(partial(self._upload, mode), stoppable=False)
         except transfer.TransferError as problem:
             raise runner.JobFailed(f"ClientError: Data transfer failed: {problem}") from problem
 
@@ -164,7 +168,8 @@ class ProcessingJob(runner.Job):
             (config / f"{name}.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         for source in self._request.get("ProcessingInputs", []):
             given = source["S3Input"]
-            transfer.download(self._s3, given["S3Uri"], given["S3DataType"], self.local(given["LocalPath"]))
+            target = self.local(given["LocalPath"])
+            self.patiently(partial(transfer.download, self._s3, given["S3Uri"], given["S3DataType"], target))
             self.check_stop()
         for output in self._outputs():
             self.local(output["LocalPath"]).mkdir(parents=True, exist_ok=True)
@@ -172,12 +177,19 @@ class ProcessingJob(runner.Job):
     def _outputs(self) -> list[Record]:
         return [output["S3Output"] for output in self._request.get("ProcessingOutputConfig", {}).get("Outputs", [])]
 
+    def _upload_now_and_then(self) -> None:
+        try:
+            self._upload("Continuous")
+        except transfer.Unavailable as problem:  # the next round takes what this one could not
+            log.warning("%s waits with its outputs: %s", self.name, problem)
+
     def _upload(self, mode: str) -> None:
         for output in self._outputs():
             if output["S3UploadMode"] == mode:
                 folder = self.local(output["LocalPath"])
                 fresh = runner.changed_files(folder, self._sent)
                 transfer.upload_folder(self._s3, folder, output["S3Uri"], fresh)
+                self._sent |= fresh
 
     def _keep_message(self) -> None:
         file = self.folder / "output" / "message"

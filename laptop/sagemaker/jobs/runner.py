@@ -20,10 +20,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from laptop import processes
-from laptop.sagemaker.core import errors, images
+from laptop.sagemaker.core import errors, images, transfer
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.logs import LogStream
 from laptop.sagemaker.core.room import InProgress
@@ -31,9 +31,12 @@ from laptop.sagemaker.core.store import Record
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _STOP_GRACE_SECONDS = 120.0  # what SageMaker gives between SIGTERM and SIGKILL
 _WATCH_SECONDS = 0.1
 _CLOSE_SECONDS = 10.0
+_PAUSES = (1.0, 2.0, 4.0, 8.0, *[15.0] * 40)  # ten minutes, for somebody to make room
 _REASON_LIMIT = 1024  # characters of a FailureReason
 
 
@@ -121,6 +124,21 @@ class Job(ABC):
             raise _Closing
         if self.stop_requested.is_set():
             raise Stopped
+
+    def patiently(self, move: Callable[[], T], *, stoppable: bool = True) -> T:
+        """Move data; where S3 is not available, for instance because the disk is full, again after a while.
+
+        Raises whatever `move` raises in the end, and as `check_stop` where the job must not go on (a stop that was
+        asked for counts only if it is `stoppable`).
+        """
+        for pause in _PAUSES:
+            try:
+                return move()
+            except transfer.Unavailable as problem:
+                log.warning("%s %s waits: %s", self.kind, self.name, problem)
+            if self.closing.wait(pause) or stoppable:
+                self.check_stop()
+        return move()
 
     def program(self, image: str) -> images.Program:
         """The program of the job's image. Raises JobFailed as SageMaker does when an image cannot be pulled."""
@@ -320,18 +338,17 @@ def check_machine(cluster: Record, where: str, kind: str) -> None:
         )
 
 
-def changed_files(folder: Path, seen: dict[Path, tuple[int, int]]) -> list[Path]:
-    """The files below a folder that are new or changed since `seen`, which is brought up to date.
+def changed_files(folder: Path, seen: dict[Path, tuple[int, int]]) -> dict[Path, tuple[int, int]]:
+    """The files below a folder that are new or changed since `seen`, which is theirs to update once they are kept.
 
     A file that is still being written is taken again when it changes.
     """
-    fresh = []
+    fresh = {}
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
             if path.is_file():
                 status = os.stat(path)
                 mark = (status.st_mtime_ns, status.st_size)
                 if seen.get(path) != mark:
-                    seen[path] = mark
-                    fresh.append(path)
+                    fresh[path] = mark
     return fresh

@@ -7,8 +7,10 @@ The folder, its files and the way a container fails are those of "How Amazon Sag
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +20,8 @@ from laptop.sagemaker.core.resources import TERMINAL, JobKind
 from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.jobs import runner
+
+log = logging.getLogger(__name__)
 
 _CHECKPOINTS = "/opt/ml/checkpoints"
 _DEFAULT_LIMIT_SECONDS = 86400
@@ -166,12 +170,11 @@ class TrainingJob(runner.Job):
         self._room.advance(self.name, "Downloading", TrainingStartTime=time.time())
         try:
             self._prepare()
-            self.check_stop()
             self._room.advance(self.name, "Training")
             status, ended = self._train(program, algorithm)
             # What a stopped job saved in the grace period is kept, as on AWS; what a failed one left is not.
             if status == 0 or ended is not None:
-                self._keep()
+                self.patiently(self._keep, stoppable=False)
         except transfer.TransferError as problem:
             raise runner.JobFailed(f"ClientError: Data transfer failed: {problem}") from problem
         if ended is not None:
@@ -207,7 +210,8 @@ class TrainingJob(runner.Job):
         for channel in self._request.get("InputDataConfig", []):
             source = channel["DataSource"]["S3DataSource"]
             name = channel["ChannelName"]
-            transfer.download(self._s3, source["S3Uri"], source["S3DataType"], self.folder / "input" / "data" / name)
+            target = self.folder / "input" / "data" / name
+            self.patiently(partial(transfer.download, self._s3, source["S3Uri"], source["S3DataType"], target))
             self.check_stop()
             channels[name] = {
                 "TrainingInputMode": channel.get("InputMode", "File"),
@@ -233,8 +237,9 @@ class TrainingJob(runner.Job):
         for name, document in documents.items():
             (config / f"{name}.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         if checkpoints := self._request.get("CheckpointConfig"):
-            transfer.download_if_any(self._s3, checkpoints["S3Uri"], self._checkpoints())
-            runner.changed_files(self._checkpoints(), self._synchronized)
+            self.patiently(partial(transfer.download_if_any, self._s3, checkpoints["S3Uri"], self._checkpoints()))
+            self._synchronized |= runner.changed_files(self._checkpoints(), self._synchronized)
+            self.check_stop()
 
     def _train(self, program: Any, algorithm: Record) -> tuple[int, Exception | None]:
         try:
@@ -250,12 +255,12 @@ class TrainingJob(runner.Job):
                 },
                 limit_seconds=self._request["StoppingCondition"].get("MaxRuntimeInSeconds", _DEFAULT_LIMIT_SECONDS),
                 on_line=self._metrics.read,
-                on_tick=self._synchronize,
+                on_tick=self._synchronize_now_and_then,
             )
         except (runner.Stopped, runner.TimedOut) as ended:
             return -15, ended
         finally:
-            self._synchronize(last=True)
+            self.patiently(partial(self._synchronize, last=True), stoppable=False)
         return status, None
 
     def _keep(self) -> None:
@@ -279,6 +284,12 @@ class TrainingJob(runner.Job):
     def _checkpoints(self) -> Path:
         return self.local(self._request["CheckpointConfig"].get("LocalPath", _CHECKPOINTS))
 
+    def _synchronize_now_and_then(self) -> None:
+        try:
+            self._synchronize()
+        except transfer.Unavailable as problem:  # the next round takes what this one could not
+            log.warning("%s waits with its checkpoints: %s", self.name, problem)
+
     def _synchronize(self, last: bool = False) -> None:
         checkpoints = self._request.get("CheckpointConfig")
         if not checkpoints or not self._checkpoints().is_dir() or self.closing.is_set():
@@ -288,6 +299,7 @@ class TrainingJob(runner.Job):
             return
         fresh = runner.changed_files(self._checkpoints(), self._synchronized)
         transfer.upload_folder(self._s3, self._checkpoints(), checkpoints["S3Uri"], fresh)
+        self._synchronized |= fresh
         now = time.monotonic()
         self._next_synchronization = now + (now - started) / _SYNCHRONIZATION_SHARE
 
