@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ministack.core import responses
+from ministack.services import stepfunctions
+
+from laptop.database import NotStored
 from laptop.documents import Document
 from laptop.ministack_patches.keeper import KEEPER
 from laptop.ministack_patches.patching import Original, patch
@@ -64,8 +68,40 @@ def _keep_event(original: Original, execution: Document, *rest: Any) -> Any:
     proof="test_kills.py::test_an_execution_that_was_started_survives_a_kill",
 )
 def _keep_status(original: Original, execution: Document) -> None:
-    KEEPER.keep_execution(execution)
+    begins = len(execution["events"]) == 1
+    try:
+        KEEPER.keep_execution(execution, surely=begins)
+    except NotStored:
+        stepfunctions._executions.pop(execution["executionArn"], None)
+        raise
     original(execution)
+
+
+@patch(
+    "services.stepfunctions:_start_execution",
+    because="an execution that could not be written down was not started",
+    proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
+)
+def _start_execution(original: Original, request: Document) -> Any:
+    try:
+        return original(request)
+    except NotStored:
+        return responses.error_response_json("InternalFailure", "The execution could not be stored.", 500)
+
+
+@patch(
+    "services.stepfunctions:_stop_execution",
+    because="an execution whose end could not be written down goes on after the next start",
+    proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
+)
+def _stop_execution(original: Original, request: Document) -> Any:
+    answer = original(request)
+    if (execution := stepfunctions._executions.get(request.get("executionArn"))) is not None:
+        try:
+            KEEPER.keep_execution(execution, surely=True)
+        except NotStored:
+            return responses.error_response_json("InternalFailure", "The stop could not be stored.", 500)
+    return answer
 
 
 @patch(

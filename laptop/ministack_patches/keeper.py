@@ -249,8 +249,11 @@ class Keeper:
 
     # ── Executions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def keep_execution(self, record: Document) -> None:
-        """Write down an execution's record and the events that are new in its history."""
+    def keep_execution(self, record: Document, *, surely: bool = False) -> None:
+        """Write down an execution's record and the events that are new in its history.
+
+        Raises NotStored where that is not possible and it has to be `surely`; else they are with the next event.
+        """
         arn = record.get("executionArn")
         if not arn or self._replaying:
             return
@@ -262,8 +265,10 @@ class Keeper:
                 self.journal.put_execution(
                     arn, _plain(header), {n: _plain(events[n]) for n in range(known, len(events))}
                 )
-            except Exception as error:  # it is with its next event
+            except Exception as error:
                 log.error("An execution's history could not be written down: %s", error)
+                if surely:
+                    raise NotStored(str(error)) from error
                 return
             self._histories[arn] = len(events)
 

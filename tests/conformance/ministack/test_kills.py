@@ -183,8 +183,14 @@ def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable
     s3.create_bucket(Bucket="bucket")
     s3.put_object(Bucket="bucket", Key="old", Body=b"old")
     table.put_item(TableName="table", Item={"name": {"S": "old"}})
+    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    sfn, patient = home.client("stepfunctions"), json.dumps(MACHINE).replace('"Seconds": 1', '"Seconds": 600')
+    machine = sfn.create_state_machine(name="machine", definition=patient, roleArn=role)["stateMachineArn"]
+    running = sfn.start_execution(stateMachineArn=machine, name="running")["executionArn"]
     full_disk(True)
     for ask in (
+        lambda: sfn.start_execution(stateMachineArn=machine, name="refused"),
+        lambda: sfn.stop_execution(executionArn=running),
         lambda: s3.put_object(Bucket="bucket", Key="new", Body=b"new"),
         lambda: s3.put_object(Bucket="bucket", Key="old", Body=b"changed"),
         lambda: table.put_item(TableName="table", Item={"name": {"S": "new"}}),
@@ -199,8 +205,11 @@ def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable
     assert "Item" in table.get_item(**key("old"))
     assert "Item" not in table.get_item(**key("new"))
     assert [each["Key"] for each in s3.list_objects_v2(Bucket="bucket")["Contents"]] == ["old"]
+    assert [one["name"] for one in sfn.list_executions(stateMachineArn=machine)["executions"]] == ["running"]
     full_disk(False)
     # There is room again, and nobody has to start anything anew.
+    sfn.start_execution(stateMachineArn=machine, name="refused")
+    sfn.stop_execution(executionArn=running)
     s3.put_object(Bucket="bucket", Key="new", Body=b"new")
     table.put_item(TableName="table", Item={"name": {"S": "new"}})
     home.client("sqs").create_queue(QueueName="queue")
@@ -210,6 +219,9 @@ def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable
     assert s3.get_object(Bucket="bucket", Key="old")["Body"].read() == b"old"
     assert s3.get_object(Bucket="bucket", Key="new")["Body"].read() == b"new"
     assert {"Item"} <= table.get_item(**key("new")).keys() & table.get_item(**key("old")).keys()
+    sfn = home.client("stepfunctions")
+    found = {one["name"]: one["status"] for one in sfn.list_executions(stateMachineArn=machine)["executions"]}
+    assert found == {"running": "ABORTED", "refused": "RUNNING"}
     assert home.client("sqs").get_queue_url(QueueName="queue")
     assert home.client("sagemaker").describe_model_package_group(ModelPackageGroupName="group")
 
