@@ -29,6 +29,10 @@ class Unavailable(TransferError):
     """S3 could not be reached, or failed for a reason of its own: the same may work a moment later."""
 
 
+class Missing(TransferError):
+    """There is no such object."""
+
+
 def split(uri: str) -> tuple[str, str]:
     """`s3://bucket/key` -> (bucket, key). Raises TransferError."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -175,6 +179,8 @@ def _explained(uri: str) -> Iterator[None]:
     except (ConnectionFailed, HTTPClientError, IncompleteReadError) as error:
         raise Unavailable(f'Data transfer failed for S3 URL "{uri}": {error}') from error
     except (ClientError, BotoCoreError) as error:
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(error, ClientError) else 0
-        kind = Unavailable if status == 429 or status >= 500 else TransferError
+        answer = error.response if isinstance(error, ClientError) else {}
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        missing = answer.get("Error", {}).get("Code") == "NoSuchKey"
+        kind = Unavailable if status == 429 or status >= 500 else Missing if missing else TransferError
         raise kind(f'Data transfer failed for S3 URL "{uri}": {error}') from error

@@ -292,7 +292,7 @@ class Runner:
             job.stop_requested.set()
 
     def in_progress(self, kind: str) -> list[InProgress]:
-        """The jobs of a kind that run or wait for their turn."""
+        """The jobs of a kind that run or wait for their turn, and are not to stop."""
         return [
             InProgress(
                 kind.replace("-", " "),
@@ -300,7 +300,7 @@ class Runner:
                 "goes on from its last checkpoint" if job.has_checkpoint else "begins again",
             )
             for job in list(self._running.values())
-            if job.kind == kind
+            if job.kind == kind and not job.stop_requested.is_set()
         ]
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ the rules of requests are those of CreateLabelingJob in the API reference. Answe
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import datetime as dt
 import io
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _CHUNK = 64  # objects between two checks of the stop flag and two updates of the counters
 _READERS = 4
 _CLOSE_SECONDS = 5.0  # for the chunk in progress, when the cloud stops
+_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds between tries to read an image
 _LOOK_AGAIN_SECONDS = 2  # between two checks whether boxes have become known for a job that no worker could do
 
 
@@ -176,11 +178,13 @@ class _Task:
         while not self._can_be_answered(lines) and not self._stopping.wait(_LOOK_AGAIN_SECONDS):
             pass
         self._check_closing()
-        limit = self._limit(len(lines))
+        limit, stopped = self._limit(len(lines)), self._stopping.is_set()
         with ThreadPoolExecutor(_READERS) as pool:
             for start in range(0, len(lines), _CHUNK):
                 self._check_closing()
-                if self._stopping.is_set() or counters["TotalLabeled"] >= limit:
+                if stopped := self._stopping.is_set():
+                    break
+                if counters["TotalLabeled"] >= limit:
                     break
                 chunk = lines[start : start + min(_CHUNK, limit - counters["TotalLabeled"])]
                 for line, label in zip(chunk, pool.map(self._label, chunk), strict=True):
@@ -195,7 +199,8 @@ class _Task:
         self._check_closing()
         output = self._write(lines)
         self._room.update(self._record["LabelingJobName"], LabelingJobOutput={"OutputDatasetS3Uri": output})
-        return "Stopped" if self._stopping.is_set() or counters["Unlabeled"] else "Completed"
+        # Not the flag: a stop that comes when everything is answered stops nothing.
+        return "Stopped" if stopped or counters["Unlabeled"] else "Completed"
 
     def _check_closing(self) -> None:
         if self._room.closing.is_set():
@@ -251,11 +256,24 @@ class _Task:
     def _size(self, uri: str) -> tuple[int, int, int] | None:
         """(width, height, depth) of the stored pixels: workers see them as they lie in the file, unrotated."""
         try:
-            with Image.open(io.BytesIO(transfer.read(self._s3, uri))) as image:
+            body = self._read(uri)
+            with Image.open(io.BytesIO(body)) as image:
                 return image.width, image.height, len(image.getbands())
+        except transfer.TransferError as error:
+            if not isinstance(error, transfer.Unavailable | transfer.Missing):
+                raise  # no permission: of the job, and not of this image
+            log.info("Ground Truth cannot show %s: %s", uri, error)
+            return None
         except Exception as error:  # Pillow raises anything for what is no picture; it is this image's alone
             log.info("Ground Truth cannot show %s: %s", uri, error)
             return None
+
+    def _read(self, uri: str) -> bytes:
+        for pause in _PAUSES:
+            with contextlib.suppress(transfer.Unavailable):
+                return transfer.read(self._s3, uri)
+            self._stopping.wait(pause)
+        return transfer.read(self._s3, uri)
 
     def _can_be_answered(self, lines: list[Record]) -> bool:
         """Whether there is anything to answer.
