@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from laptop import deploy, preflight
-from laptop.account import read_keys
+from laptop.account import KEYS_FILE, KeysBroken, read_keys
 from laptop.documents import Document
 from laptop.door.door import HEALTH
 from laptop.running import DEFAULT_PORT, FILE, STAY, Running, read
@@ -80,9 +80,14 @@ def up(
                 progress(f"The laptop cloud listens on {running.endpoint_url}")
                 for sentence in _health(running.endpoint_url).get("found", []):
                     progress(sentence)
-            outputs = deploy.deploy(
-                running.endpoint_url, read_keys(home), application, configuration, progress=progress
-            )
+            try:
+                keys = read_keys(home)
+            except (OSError, KeysBroken) as error:  # of a cloud that runs already: a start makes them
+                raise LaptopError(
+                    f"The laptop cloud's keys cannot be read ({error}). Run `{COMMAND} down`, remove "
+                    f"{home / KEYS_FILE}, then `{COMMAND} up` makes new ones."
+                ) from error
+            outputs = deploy.deploy(running.endpoint_url, keys, application, configuration, progress=progress)
             running = Running(
                 running.endpoint_url, running.pid, configuration.stack_name, outputs, configuration.parameters, given
             )
