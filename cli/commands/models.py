@@ -26,6 +26,8 @@ Version = Annotated[str | None, typer.Argument(help="Version number or ARN of a 
 Comment = Annotated[str | None, typer.Option("--comment", help="Why; kept with the package.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")]
 DEPLOYMENT_SECONDS = 3600.0
+NOTHING_DONE = ("not deployed", "nothing to roll back", "overtaken")
+"""How an outcome of `deploy.asl.yaml` or `rollback.asl.yaml` begins that is not what was asked for."""
 
 
 class StartFrom(StrEnum):
@@ -78,7 +80,7 @@ def _finish(cloud: Cloud, out: Output, started: Started, wait: bool, what: str) 
             "`skyloop alerts` says why and what was kept.",
         )
     outcome = str((document["output"] or {}).get("outcome", ""))
-    if outcome.startswith(("not deployed", "nothing to roll back", "overtaken")):
+    if outcome.startswith(NOTHING_DONE):
         raise CliError(f"The {what} did nothing: {outcome}.", "`skyloop status` shows what serves.")
 
 
