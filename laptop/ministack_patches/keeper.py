@@ -5,7 +5,8 @@ MiniStack saves its state at a clean stop only. Here it is written down as it ch
 - a write to a table before it is done, and an execution's history event by event;
 - what was set up (stacks, functions, roles, queues, rules, alarms, …) before the request that did it is answered. A
   stack that was being made or changed comes back as one whose operation failed, with the parts that it had;
-- messages that the cloud itself puts into queues a second later: one that is lost is one that the sweep makes up for;
+- events on a bus, and messages that the cloud itself puts into queues, a second later; asynchronous invocations not at
+  all: one that is lost is one that the sweep makes up for;
 - metrics and logs ten seconds later.
 """
 

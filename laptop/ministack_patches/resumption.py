@@ -1,7 +1,8 @@
 """Executions go on where they were when the cloud was stopped or killed, as in Step Functions.
 
 Each time an execution enters a state, its record notes that state with its input and the variables; the record is
-written down with the event. A state that was under way is done again: every task has to tolerate that on AWS too.
+written down with the event. A state that was under way is done again: every task has to tolerate that on AWS too. The
+time of a Wait state, and the TimeoutSeconds of the machine, begin anew.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from laptop.documents import Document
 from laptop.ministack_patches.executions import RESUME
 from laptop.ministack_patches.patching import Original, patch
 
-_ENTRY = "Resume"
+# No name of a state: those have 80 characters at most.
+_ENTRY = "Where this execution was when the cloud ended, which is looked up before its own states are entered"
 _entry: contextvars.ContextVar[Document | None] = contextvars.ContextVar("entry", default=None)
 
 
