@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 FLIGHTS, FRAMES = 5, 12
 PARAMETERS = {
-    "Epochs": 12,
+    "Epochs": 40,  # it must be confident of some boxes, or nobody can tell that a version is blind
     "ImageSize": 128,
     "BatchSize": 4,
     "MinMap50": 0.05,

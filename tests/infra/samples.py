@@ -201,7 +201,7 @@ VARIABLES: dict[str, wiring.JSON] = {
         "guarded": True,
         "fate": "is rejected",
         "move": "in-service",
-        "smoke": {"passed": False, "summary": "2 of 5 answers differ"},
+        "smoke": {"passed": False, "summary": "2 of 5 answers differ", "known": 7},
         "unconfirmed": ERROR,
     },
     "move_endpoint": {

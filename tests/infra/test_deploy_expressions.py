@@ -194,12 +194,14 @@ def test_deployed_says_what_was_not_as_wished(previous: str, instances: int, sca
         "summary": "",
         "package_arn": "package/2",
         "golden_predictions_uri": "s3://data/golden-predictions.json",
+        "smoke": {"passed": True, "known": 7 if previous else 0},
     }
     alert = run(state("deploy", "Deployed")["Assign"]["alert"], variables)
     text = json.dumps(alert)
     assert [phrase for phrase in says if phrase not in text] == []
     assert ("cannot canary" in text) == (instances < 2 and previous != "")
     assert ("Fix" in alert["next_step"]) == bool(scaling)
+    assert ("saw nothing" in text) == (previous == "")
 
 
 @pytest.mark.parametrize(

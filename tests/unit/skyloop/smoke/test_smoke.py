@@ -244,7 +244,7 @@ def run(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> dict[str, Any]:
 def test_a_good_endpoint_passes(stack, monkeypatch):
     runtime = Runtime(body(CAR))
     answer = run(monkeypatch, runtime)
-    assert (answer["passed"], answer["checked"], answer["matched"]) == (True, 2, 1.0)
+    assert (answer["passed"], answer["checked"], answer["known"], answer["matched"]) == (True, 2, 2, 1.0)
     assert "2 images answered as in the evaluation" in answer["summary"]
     assert [call["ContentType"] for call in runtime.calls] == ["image/jpeg", "image/png"]
     assert [call["Body"] for call in runtime.calls] == [key.encode() for key in IMAGES]

@@ -30,11 +30,15 @@ class SmokeRequest(Request):
 
 
 class SmokeResponse(Document):
-    """`matched` is the share of golden detections found again, 0..1; `checked` counts images."""
+    """`matched` is the share of the `known` golden detections found again, 0..1; `checked` counts images.
+
+    Where none is known, a model that sees nothing cannot be told from the one that was evaluated.
+    """
 
     passed: bool
     summary: str
     checked: int = Field(ge=0)
+    known: int = Field(ge=0)
     matched: float = Field(ge=0, le=1)
 
 

@@ -85,7 +85,7 @@ def conclude_smoke_test(checks: list[ImageCheck], about: str, max_seconds: float
     """
     if not checks:
         summary = f"{about}: there are no golden predictions to check it by"
-        return SmokeResponse(passed=False, summary=summary, checked=0, matched=0)
+        return SmokeResponse(passed=False, summary=summary, checked=0, known=0, matched=0)
     known = sum(check.known for check in checks)
     matched = sum(check.matched for check in checks) / known if known else float(not any(c.faults for c in checks))
     faulty = [check for check in checks if check.faults]
@@ -103,4 +103,6 @@ def conclude_smoke_test(checks: list[ImageCheck], about: str, max_seconds: float
             f"{about}: {len(checks)} images answered as in the evaluation, {matched:.0%} of {known} detections, "
             f"usually in {usual:.2f} s"
         )
-    return SmokeResponse(passed=not (faulty or slow), summary=summary, checked=len(checks), matched=matched)
+    return SmokeResponse(
+        passed=not (faulty or slow), summary=summary, checked=len(checks), known=known, matched=matched
+    )
