@@ -157,22 +157,28 @@ def test_more_requests_may_wait_where_their_turn_comes_soon() -> None:
 
 
 def test_a_turn_that_comes_as_the_wait_ends_is_given_back() -> None:
+    """In one pass of the loop the thread's end grants the turn, and then the wait's timer cancels the task."""
+
     async def scene() -> None:
-        workers, first = Workers(1, 100, 1, 0.05), Work()
+        seconds = 1.0
+        workers, first = Workers(1, 100, 1, seconds), Work()
         working = asyncio.create_task(workers.run(1, first))
         await until(first.began.is_set)
         waiting = asyncio.create_task(workers.run(1, Work()))
         await until(lambda: workers.full)
         first.go.set()
-        while not first.ended.is_set():  # the loop stands still until both are due: the turn, and the end of the wait
-            pass
-        time.sleep(0.1)
+        assert first.ended.wait(10)
+        time.sleep(0.2)  # the loop stands still: the thread's end is the next that it hears of
+        await asyncio.sleep(0)  # it has heard of it, and calls what waits for it in its next pass
+        assert not waiting.done()
+        time.sleep(seconds)  # when the timer is due too
         with pytest.raises(Overloaded):
             await waiting
         assert await working == "done"
         last = Work()
         last.go.set()
-        assert await workers.run(100, last) == "done"
+        async with asyncio.timeout(10):
+            assert await workers.run(100, last) == "done"
 
     run(scene())
 
