@@ -126,7 +126,7 @@ class Bodies:
 
 
 class Workers:
-    """Threads that decode and detect, with a short queue before them, in the order in which requests came.
+    """Threads that read headers, or decode and detect, with a short queue before them, in the order of requests.
 
     A picture takes one thread and as much of a budget as decoding it takes; the largest waits until it has the budget
     for itself, and those behind it wait with it, so that it is not overtaken for ever.
@@ -143,7 +143,7 @@ class Workers:
             soon: seconds; more requests than `queue` may wait where their turn would come within these, as pictures
                 usually take.
         """
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detect")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="picture")
         self._threads = self._free_threads = threads
         self._memory = self._free_memory = memory
         self._queue = queue

@@ -4,11 +4,9 @@ It imports no torch. Starlette, because FastAPI would double the time to the fir
 of an image. Contract: "Custom Inference Code with Hosting Services" in the SageMaker developer guide.
 """
 
-import asyncio
 import functools
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import uvicorn
@@ -26,7 +24,8 @@ from .predictions import predict_image
 
 MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
 BODY_SECONDS = 20.0  # in which a body must arrive; SageMaker's router has all of it before it calls the container
-QUEUE_SECONDS = 20.0  # that a request may wait for a thread: with its body and its work less than SageMaker's 60 s
+HEADER_SECONDS = 5.0  # that a request may wait for its header to be read, which usually takes milliseconds
+QUEUE_SECONDS = 20.0  # that it may wait for a thread then: with its body and its work less than SageMaker's 60 s
 STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says that it is ill; SageMaker waits no longer
 # As many requests may wait as large pictures allow, and more of small ones: a pause of the machine, which a start of
 # other instances may be, is no reason to refuse what is done a moment later.
@@ -68,17 +67,17 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
         QUEUE_SECONDS,
         SOON_SECONDS,
     )
-    headers = ThreadPoolExecutor(1, thread_name_prefix="header")
+    headers = Workers(1, 0, workers * QUEUE_PER_WORKER, HEADER_SECONDS, SOON_SECONDS)
 
     async def ping(_: Request) -> JSONResponse:
-        if pictures.longest() > STUCK_SECONDS:
+        if max(pictures.longest(), headers.longest()) > STUCK_SECONDS:
             return JSONResponse({"status": "stuck"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
     async def answer(request: Request, confidence: float | None) -> Response:
         body = await bodies.receive(request.stream(), MAX_BODY)
         try:
-            needed = await asyncio.get_running_loop().run_in_executor(headers, _memory, body)
+            needed = await headers.run(0, functools.partial(_memory, body))
             prediction = await pictures.run(needed, functools.partial(predict_image, detector, body, confidence))
         finally:
             bodies.release(len(body))
@@ -87,7 +86,7 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
     async def invocations(request: Request) -> Response:
         try:
             confidence = parse_confidence(request.headers.get(CUSTOM_ATTRIBUTES, ""))
-            if pictures.full:
+            if pictures.full or headers.full:
                 raise Overloaded("The endpoint has as many requests as it can answer; try again later.")
             return await answer(request, confidence)
         except tuple(STATUS) as error:

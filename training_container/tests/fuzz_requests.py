@@ -22,7 +22,7 @@ def request(body: bytes) -> str:
     """The first line is a request's attributes, the rest its body."""
     attributes, _, picture = body.partition(b"\n")
     runner, app = _server()
-    status = runner.run(_ask(app, picture, attributes))
+    status = runner.run(ask(app, picture, attributes))
     if status >= 500:
         raise AssertionError(f"HTTP {status}")
     return str(status)
@@ -31,10 +31,11 @@ def request(body: bytes) -> str:
 @cache
 def _server() -> tuple[asyncio.Runner, Starlette]:
     """One application for all requests of a process, as on an instance: what it keeps of them would swell it."""
-    return asyncio.Runner(), create_app(_detector(), 1, 2**32)
+    return asyncio.Runner(), create_app(detector(), 1, 2**32)
 
 
-async def _ask(app: Starlette, body: bytes, attributes: bytes) -> int:
+async def ask(app: Starlette, body: bytes, attributes: bytes = b"") -> int:
+    """The status of the answer to one request."""
     statuses: list[int] = []
     scope = {
         "type": "http",
@@ -58,7 +59,7 @@ async def _ask(app: Starlette, body: bytes, attributes: bytes) -> int:
     return statuses[0]
 
 
-def _detector() -> Detector:
+def detector() -> Detector:
     """A model that finds nothing, in a picture that was prepared for it."""
 
     def predict(image: np.ndarray, confidence: float | None) -> Prediction:

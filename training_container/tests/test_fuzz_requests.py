@@ -1,10 +1,61 @@
-"""The short form of `make fuzz` for requests to the endpoint."""
+"""The short form of `make fuzz` for requests to the endpoint, and requests that are larger than those that it makes."""
+
+import asyncio
+import threading
+
+import pytest
+from skyloop_container import serve
 
 from tests.fuzz.campaign import run
-from training_container.tests.fuzz_requests import targets
+from tests.support.pictures import encoded, picture
+from tests.unit.skyloop.formats.test_images import SLOW
+from training_container.tests.fuzz_requests import ask, detector, request, targets
 
 
 def test_no_request_is_the_servers_fault() -> None:
     result = run("request", seed=1, numbers=range(1000), load=targets)
     assert result.failures == []
     assert set(result.verdicts) == {"200", "400"}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_what_decoders_are_slow_at_is_the_callers_fault(name: str) -> None:
+    assert request(b"\n" + SLOW[name]) == "400"
+
+
+def test_a_scan_of_stuffed_bytes_is_answered() -> None:
+    body = encoded(picture())
+    assert request(b"\n" + body[:-2] + b"\xff\x00\xff\xd0" * 5_000_000 + body[-2:]) == "200"
+
+
+@pytest.mark.parametrize(("seconds", "soon", "refused"), [(60.0, 0.0, 1), (0.2, 60.0, serve.QUEUE_PER_WORKER + 1)])
+def test_headers_have_a_queue_with_an_end(
+    seconds: float, soon: float, refused: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a header cannot be read: one request too many is refused at once, each when it has waited long enough."""
+    go = threading.Event()
+
+    def hangs(body: bytes) -> int:
+        assert go.wait(60)
+        return len(body)
+
+    monkeypatch.setattr(serve, "_memory", hangs)
+    monkeypatch.setattr(serve, "HEADER_SECONDS", seconds, raising=False)
+    monkeypatch.setattr(serve, "SOON_SECONDS", soon)
+
+    async def scene() -> None:
+        app, body = serve.create_app(detector(), 1, 2**32), encoded(picture())
+        asked = {asyncio.create_task(ask(app, body)) for _ in range(1 + serve.QUEUE_PER_WORKER + 1)}
+        try:
+            answered: list[int] = []
+            async with asyncio.timeout(10):
+                while len(answered) < refused:
+                    done, asked = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+                    answered += [task.result() for task in done]
+            assert answered == [503] * refused
+        finally:
+            go.set()
+        assert await asyncio.gather(*asked) == [200] * len(asked)
+        assert await ask(app, body) == 200
+
+    asyncio.run(scene())
