@@ -305,6 +305,10 @@ SLOW = {
     + bytes(8_000_000),
     "tiles": tiff_directory((256, 3, 1, 9000), (257, 3, 1, 9000), (324, 4, 150_000, 8), (325, 4, 150_000, 8))
     + bytes(1_200_000),
+    "runs": encoded(picture(16, 16).convert("P"), "BMP")[:30]
+    + struct.pack("<I", 1)
+    + encoded(picture(16, 16).convert("P"), "BMP")[34:]
+    + bytes(2_000_000),
     "a long directory": tiff_directory(*[(number, 3, 1, 0) for number in range(5000)]),
 }
 
@@ -315,6 +319,14 @@ def test_what_decoders_are_slow_at_is_refused(body):
     with pytest.raises(ImageRefused) as caught:
         open_picture(body, READABLE).decode()
     assert caught.value.code == "too-complex"
+
+
+def test_a_bmp_of_few_runs_is_read():
+    rows = b"\x10\x07\0\0" * 16 + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    palette = b"".join(bytes([number, number, number, 0]) for number in range(256))
+    body = b"BM" + struct.pack("<IHHI", 1078 + len(rows), 0, 0, 1078) + header + palette + rows
+    assert open_picture(body, READABLE).decode().getcolors() == [(256, (7, 7, 7))]
 
 
 def test_what_a_scan_is_stuffed_with_is_passed_over_at_once():
