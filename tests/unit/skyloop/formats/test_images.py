@@ -321,6 +321,14 @@ def test_what_decoders_are_slow_at_is_refused(body):
     assert caught.value.code == "too-complex"
 
 
+def test_signed_samples_of_sixteen_bits_are_not_called_ones_of_32():
+    fields = {256: 16, 257: 16, 258: 16, 259: 1, 262: 1, 273: 8 + 2 + 12 * 10 + 4, 277: 1, 278: 16, 279: 512, 339: 2}
+    body = tiff_directory(*[(tag, 3, 1, value) for tag, value in fields.items()]) + bytes(512)
+    with pytest.raises(ImageRefused, match="32 bits or a sign") as caught:
+        open_picture(body, READABLE)
+    assert caught.value.code == "unsupported-format"
+
+
 def test_a_bmp_of_few_runs_is_read():
     rows = b"\x10\x07\0\0" * 16 + b"\0\1"
     header = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 8, 1, len(rows), 0, 0, 256, 0)
