@@ -31,6 +31,7 @@ STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says th
 # other instances may be, is no reason to refuse what is done a moment later.
 QUEUE_PER_WORKER = 8
 SOON_SECONDS = 3.0
+SLOW_SECONDS = 2.0  # that a picture usually takes, from which on it is the model that cannot keep up; as LatencyAlarmMs
 # Of the memory, bodies may hold an eighth and pictures a half; the model and the runtime need the rest.
 BODIES_SHARE, DECODING_SHARE = 1 / 8, 1 / 2
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
@@ -40,15 +41,17 @@ class RequestError(ValueError):
     """A request that cannot be answered. The text tells the caller why."""
 
 
-# How an answer that is no prediction is given: a caller's mistake is 4xx, and never counts against the model.
+# How an answer that is no prediction is given: what callers cause is 4xx, and never counts against the model. That
+# includes more requests than can be answered: an alarm on 5xx takes versions out of service, which no crowd shall do.
 STATUS: dict[type[Exception], int] = {
     RequestError: 400,
     ImageRefused: 400,
     TooSlow: 408,
     TooLarge: 413,
-    Overloaded: 503,
+    Overloaded: 429,
 }
-RETRY = {503: {"Retry-After": "1"}}
+TOO_SLOW = 503  # instead, where the model is slow: an alarm on latencies would hardly see a version that refuses most
+RETRY = {429: {"Retry-After": "1"}, TOO_SLOW: {"Retry-After": "1"}}
 
 
 def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
@@ -56,7 +59,7 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
 
     Args:
         detector: the model.
-        workers: how many images are processed at once; a few others wait, and the rest is refused with 503.
+        workers: how many images are processed at once; a few others wait, and the rest is refused.
         memory: bytes that the process may use.
     """
     bodies = Bodies(max(round(memory * BODIES_SHARE), 2 * MAX_BODY), BODY_SECONDS)
@@ -91,6 +94,8 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
             return await answer(request, confidence)
         except tuple(STATUS) as error:
             status = STATUS[type(error)]
+            if isinstance(error, Overloaded) and pictures.usual() >= SLOW_SECONDS:
+                status = TOO_SLOW
             return JSONResponse({"error": _sentence(error)}, status, RETRY.get(status))
         except ClientDisconnect:
             return Response(status_code=400)  # to nobody

@@ -52,10 +52,38 @@ def test_headers_have_a_queue_with_an_end(
                 while len(answered) < refused:
                     done, asked = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
                     answered += [task.result() for task in done]
-            assert answered == [503] * refused
+            assert answered == [429] * refused
         finally:
             go.set()
         assert await asyncio.gather(*asked) == [200] * len(asked)
         assert await ask(app, body) == 200
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("slow", "status"), [(0.0, 503), (60.0, 429)])
+def test_one_request_too_many_is_the_models_fault_only_where_the_model_is_slow(
+    slow: float, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+
+    def works(*_: object) -> dict[str, str]:
+        assert go.wait(60)
+        return {}
+
+    monkeypatch.setattr(serve, "predict_image", works)
+    monkeypatch.setattr(serve, "SLOW_SECONDS", slow)
+    monkeypatch.setattr(serve, "SOON_SECONDS", 0.0)
+
+    async def scene() -> None:
+        app, body = serve.create_app(detector(), 1, 2**32), encoded(picture())
+        asked = [asyncio.create_task(ask(app, body)) for _ in range(1 + serve.QUEUE_PER_WORKER + 1)]
+        try:
+            async with asyncio.timeout(10):
+                refused, others = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            assert [task.result() for task in refused] == [status]
+        finally:
+            go.set()
+        assert await asyncio.gather(*others) == [200] * len(others)
 
     asyncio.run(scene())

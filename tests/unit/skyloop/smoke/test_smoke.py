@@ -167,6 +167,7 @@ def test_the_endpoint_is_asked_as_a_client_would():
         refusal("AnyNameAtAll", 500),
         refusal("ModelNotReadyException"),
         refusal("ModelError", OriginalStatusCode=503, OriginalMessage="loading"),
+        refusal("ModelError", OriginalStatusCode=429, OriginalMessage="too many requests"),
         ReadTimeoutError(endpoint_url="https://runtime"),
     ],
 )

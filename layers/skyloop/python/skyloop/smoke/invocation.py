@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Of the runtime's errors below 500, those that pass: https://docs.aws.amazon.com/sagemaker/latest/APIReference/
 # API_runtime_InvokeEndpoint.html and CommonErrors.html.
 PASSING = {"ThrottlingException", "Throttling", "ModelNotReadyException", "RequestTimeout"}
+TOO_MANY_REQUESTS = 429
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 1.0
 
@@ -44,7 +45,8 @@ def invoke_endpoint(
     """Invoke the endpoint with one image.
 
     A fleet that has just taken over may refuse for a moment, so errors that can pass are tried again, ATTEMPTS times in
-    all with doubling pauses. A 4xx of the model itself is final: the same image fails the same way again.
+    all with doubling pauses. A 4xx of the model itself is final, but for 429, which says that it has too many requests:
+    the same image fails the same way again.
 
     Raises ClientError or BotoCoreError where the model was not asked: a throttled or refused call, a broken connection.
     That says nothing about the model.
@@ -85,7 +87,7 @@ def _passes(failure: ClientError) -> bool:
     code = response["Error"]["Code"]
     if code == "ModelError":
         status = response.get("OriginalStatusCode")
-        return not (isinstance(status, int) and 400 <= status < 500)
+        return not (isinstance(status, int) and 400 <= status < 500 and status != TOO_MANY_REQUESTS)
     return code in PASSING or response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
 
 
