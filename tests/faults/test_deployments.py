@@ -30,6 +30,7 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.targets import pictures
 from tests.loop.driver import REPOSITORY, Loop
 from tests.support.flights import write_flight
+from tests.support.processes import containers
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
@@ -145,15 +146,7 @@ class Field:
 
     def instances(self) -> list[psutil.Process]:
         """The processes that serve."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                folder = process.environ().get("SAGEMAKER_BASE_DIR", "")
-                if folder.startswith(str(self.loop.home / "endpoints")) and "serve" in process.cmdline():
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return containers(self.loop.home / "endpoints")
 
 
 def with_card(archive: bytes, changes: dict[str, object]) -> bytes:

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.loop.driver import Loop
 from tests.support.flights import write_flight
+from tests.support.processes import containers
 
 FLIGHTS, FRAMES = 3, 8
 IMAGES = FLIGHTS * FRAMES
@@ -135,16 +136,7 @@ def test_the_disk_is_full_at_a_moment_of_the_loop(loop: Loop, moment: str) -> No
 def process_of(loop: Loop, folder: str) -> psutil.Process:
     """The process that works in a folder of the home: a job's or an endpoint's."""
 
-    def find() -> psutil.Process | None:
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("SAGEMAKER_BASE_DIR", "").startswith(str(loop.home / folder)):
-                    return process
-            except psutil.Error:
-                continue
-        return None
-
-    return loop.wait(f"a process in {folder}", find)
+    return loop.wait(f"a process in {folder}", lambda: next(iter(containers(loop.home / folder)), None))
 
 
 @pytest.mark.faults
