@@ -140,7 +140,7 @@ class Invocations:
         model_began = time.perf_counter()
         answer = _forward(instance, headers, body)
         model_seconds = time.perf_counter() - model_began
-        self._measure(traffic, fleet, variant, answer.status, model_seconds, began)
+        self._measure(traffic, fleet, variant, 0 if answer.lost else answer.status, model_seconds, began)
         if not 200 <= answer.status < 300 or answer.problem:
             return self._model_error(endpoint, answer)
         traffic.capture.record(
@@ -224,13 +224,17 @@ def _constraint(member: str, rule: str) -> str:
 
 @dataclass
 class _ContainerResponse:
-    """What came back from a container. `status` 0: nothing did, and `problem` says why."""
+    """What came back from a container. `status` 0: nothing did in time, and `problem` says so.
+
+    lost: the connection broke, or what came is no HTTP; SageMaker calls that a 500.
+    """
 
     status: int
     body: bytes = b""
     content_type: str | None = None
     custom_attributes: str | None = None
     problem: str | None = None
+    lost: bool = False
 
 
 _TIMED_OUT = (
@@ -273,7 +277,7 @@ def _exchange(instance: Instance, headers: dict[str, str], body: bytes) -> _Cont
         return _ContainerResponse(0, problem=_TIMED_OUT)
     except (OSError, http.client.HTTPException):
         connection.close()
-        return _ContainerResponse(status or 500, problem="unreadable" if status else "")
+        return _ContainerResponse(status, problem="unreadable") if status else _ContainerResponse(500, lost=True)
     if len(content) > BODY_LIMIT_BYTES or response.length:  # too long, or broken off, which read(n) does not report
         connection.close()
         return _ContainerResponse(status, problem="unreadable")

@@ -3,7 +3,8 @@
 Source: "Monitor Amazon SageMaker AI with Amazon CloudWatch", endpoint invocation metrics: dimensions EndpointName and
 VariantName, and a second time with EndpointConfigName beside them (developer guide, "Auto-rollback configuration", the
 example that monitors the new fleet only); latencies in microseconds; Invocation4XXErrors, Invocation5XXErrors and
-InvocationModelErrors are 0 or 1 for each request, so that their average is a rate; InvocationsPerInstance is
+InvocationModelErrors are 0 or 1 for each request, so that their average is a rate. The first two count what the model
+answered; broken connections and what was not answered in time are among the third alone. InvocationsPerInstance is
 1 / instances for each request, so that its sum is invocations per instance.
 """
 
@@ -27,12 +28,11 @@ _UNITS = {"ModelLatency": "Microseconds", "OverheadLatency": "Microseconds"}
 
 def of_request(status: int, model_seconds: float, overhead_seconds: float, instances: int) -> dict[str, float]:
     """The values one request adds. `status` is the HTTP status of the container, 0 when it gave none in time."""
-    failed = status == 0 or status >= 500
     values = {
         "Invocations": 1.0,
         "InvocationsPerInstance": 1.0 / max(instances, 1),
         "Invocation4XXErrors": float(400 <= status < 500),
-        "Invocation5XXErrors": float(failed),
+        "Invocation5XXErrors": float(status >= 500),
         "InvocationModelErrors": float(not 200 <= status < 300),
         "OverheadLatency": max(overhead_seconds, 0.0) * 1e6,
     }

@@ -198,6 +198,7 @@ def test_a_model_that_refuses_is_not_asked_again():
         (refusal("ServiceUnavailable", 503), ATTEMPTS),
         (refusal("InternalFailure", 500), ATTEMPTS),
         (refusal("ThrottlingException"), ATTEMPTS),
+        (refusal("ModelError", OriginalStatusCode=429, OriginalMessage="too many requests"), ATTEMPTS),
         (ReadTimeoutError(endpoint_url="https://runtime"), ATTEMPTS),
         (refusal("ValidationError"), 1),
         (refusal("AccessDeniedException", 403), 1),

@@ -45,11 +45,10 @@ def invoke_endpoint(
     """Invoke the endpoint with one image.
 
     A fleet that has just taken over may refuse for a moment, so errors that can pass are tried again, ATTEMPTS times in
-    all with doubling pauses. A 4xx of the model itself is final, but for 429, which says that it has too many requests:
-    the same image fails the same way again.
+    all with doubling pauses. A 4xx of the model itself is final: the same image fails the same way again.
 
-    Raises ClientError or BotoCoreError where the model was not asked: a throttled or refused call, a broken connection.
-    That says nothing about the model.
+    Raises ClientError or BotoCoreError where the model was not asked: a throttled or refused call, a broken connection,
+    a container that has no room for one more request. That says nothing about the model.
     """
     arguments: InvokeEndpointInputTypeDef = {
         "EndpointName": request.endpoint_name,
@@ -87,14 +86,14 @@ def _passes(failure: ClientError) -> bool:
     code = response["Error"]["Code"]
     if code == "ModelError":
         status = response.get("OriginalStatusCode")
-        return not (isinstance(status, int) and 400 <= status < 500 and status != TOO_MANY_REQUESTS)
+        return status == TOO_MANY_REQUESTS or not (isinstance(status, int) and 400 <= status < 500)
     return code in PASSING or response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
 
 
 def _answer(failure: ClientError) -> str | None:
     """The model's own error in a sentence; None where it was not the model that answered."""
     response: Mapping[str, Any] = failure.response
-    if response["Error"]["Code"] != "ModelError":
+    if response["Error"]["Code"] != "ModelError" or response.get("OriginalStatusCode") == TOO_MANY_REQUESTS:
         return None
     # ModelError alone has OriginalStatusCode and OriginalMessage.
     message = response.get("OriginalMessage") or response["Error"].get("Message", "")

@@ -132,7 +132,8 @@ def test_a_container_that_does_not_answer_in_time(endpoint: Serving, monkeypatch
         'Received server error (0) from primary with message "Your invocation timed out while waiting for a response '
         "from container primary."
     )
-    assert endpoint.counted()["Invocation5XXErrors"] == 1
+    counted = endpoint.counted()
+    assert (counted["Invocation5XXErrors"], counted["InvocationModelErrors"]) == (0, 1)
 
 
 def test_a_container_that_breaks_off_in_the_body(endpoint: Serving) -> None:
@@ -152,6 +153,8 @@ def test_a_container_that_hangs_up(endpoint: Serving) -> None:
         endpoint.open(port)
         status, _, answer = endpoint.invoke()
     assert (status, answer["OriginalStatusCode"]) == (424, 500)
+    counted = endpoint.counted()  # the model answered nothing, so it answered no 5xx
+    assert (counted["Invocation5XXErrors"], counted["InvocationModelErrors"]) == (0, 1)
 
 
 def test_no_container_at_all(endpoint: Serving) -> None:
@@ -159,7 +162,7 @@ def test_no_container_at_all(endpoint: Serving) -> None:
     variant.instances[0].ready.clear()
     status, headers, _ = endpoint.invoke()
     assert (status, headers["x-amzn-ErrorType"]) == (503, "ServiceUnavailable")
-    assert endpoint.counted()["Invocation5XXErrors"] == 1
+    assert endpoint.counted()["InvocationModelErrors"] == 1
 
 
 @pytest.mark.parametrize(
