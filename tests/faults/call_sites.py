@@ -211,13 +211,15 @@ class Campaign:
                 swept = time.monotonic()
                 machine = self.loop.cloud.outputs["SweepStateMachineArn"]
                 self.loop.cloud.client("stepfunctions").start_execution(stateMachineArn=machine)
-            told = any(alert["key"] not in before.alerts for alert in self.loop.alerts(turn.told))
-            if told and turn.ended(self.loop, before) and not self._running():
+            if turn.ended(self.loop, before) and self._told(turn, before) and not self._running():
                 return ""
-            time.sleep(0.5)
+            time.sleep(1.0)
         now, images = self.loop.endpoint(), Counter(entry.status for entry in State.take(self.loop).entries)
         steps = [f"{run.machine}: {run.name}" for run in self._running()]
         return f"stuck: {dict(images)}, {now.status} version {now.version}, running {steps}"
+
+    def _told(self, turn: Turn, before: State) -> bool:
+        return any(alert["key"] not in before.alerts for alert in self.loop.alerts(turn.told))
 
     def _running(self) -> list[Execution]:
         return [run for machine in ALL_MACHINES for run in self.loop.executions(machine, "RUNNING")]
