@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import ClientError
 from PIL import Image, ImageDraw, ImageFont
@@ -102,7 +103,14 @@ def detect_image(cloud: Cloud, path: Path, confidence: float | None = None) -> I
 def _refusal(cloud: Cloud, path: Path, error: ClientError) -> CliError:
     code, message = error_code(error), error.response.get("Error", {}).get("Message", "")
     if code == "ModelError":
-        reason = error.response.get("OriginalMessage", message)
+        answered: Mapping[str, Any] = error.response  # ModelError alone has OriginalStatusCode and OriginalMessage
+        reason, status = answered.get("OriginalMessage", message), answered.get("OriginalStatusCode", 400)
+        if status in {429, 503}:
+            return CliError(
+                f"{cloud.endpoint_name} has no time for {path}: {reason}", "Run the same again in a minute."
+            )
+        if not 400 <= status < 500:
+            return CliError(f"The model failed on {path}: {reason}", "`skyloop logs Endpoints` says why.")
         return CliError(
             f"The model refuses {path}: {reason}", "Is it an image? The model reads JPEG, PNG, WebP, BMP and TIFF."
         )

@@ -84,17 +84,29 @@ def test_a_folder_is_many_images_and_one_bad_one_stops_nothing(
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "says"),
+    ("code", "message", "status", "says"),
     [
-        ("ValidationError", "Endpoint skyloop-dev of account 1 not found.", "no endpoint skyloop-dev yet"),
-        ("ModelError", "Received client error (400) from primary", "The model refuses"),
-        ("ServiceUnavailable", "busy", "cannot answer (ServiceUnavailable)"),
+        ("ValidationError", "Endpoint skyloop-dev of account 1 not found.", None, "no endpoint skyloop-dev yet"),
+        ("ModelError", "Received client error (400) from primary", 400, "The model refuses"),
+        ("ModelError", "Received client error (429) from primary", 429, "has no time for"),
+        ("ModelError", "Received server error (503) from primary", 503, "has no time for"),
+        ("ModelError", "Received server error (500) from primary", 500, "The model failed on"),
+        ("ModelError", "Received server error (0) from primary", 0, "The model failed on"),
+        ("ServiceUnavailable", "busy", None, "cannot answer (ServiceUnavailable)"),
     ],
 )
 def test_refusals(
-    invoke, endpoint: Stubber, tmp_path: Path, picture: Picture, code: str, message: str, says: str
+    invoke,
+    endpoint: Stubber,
+    tmp_path: Path,
+    picture: Picture,
+    code: str,
+    message: str,
+    status: int | None,
+    says: str,
 ) -> None:
-    endpoint.add_client_error("invoke_endpoint", code, message, expected_params=None)
+    modeled = {} if status is None else {"OriginalStatusCode": status}
+    endpoint.add_client_error("invoke_endpoint", code, message, modeled_fields=modeled, expected_params=None)
     result = invoke("detect", picture(tmp_path / "1.jpg"), "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert says in " ".join(result.stderr.split())
