@@ -28,7 +28,7 @@ demo: $(ready) ## A day in the life on real airborne images, on the laptop cloud
 
 test: lint ## Everything: style, types and borders, unit, infra, conformance, then the whole loop
 	$(pytest) $(two_at_a_time) -m "not loop and not faults"
-	$(pytest) -m loop
+	$(pytest) $(two_at_a_time) -m loop
 
 test-fast: $(ready_dev) ## The unit tests alone
 	$(pytest) $(two_at_a_time) tests/unit training_container/tests

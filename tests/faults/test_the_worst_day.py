@@ -30,6 +30,7 @@ PARAMETERS = {
     "BatchSize": 4,
     "MinTrainImages": 4,
     "MinMap50": 0,
+    "MaxMap50Drop": 1,
     "MinClassAp50": 0,
     "MinClassBoxes": 100000,
     "LabelingBatchSize": IMAGES,
@@ -72,15 +73,18 @@ MOMENTS: dict[str, Callable[[Loop], bool]] = {
 
 def end_well(loop: Loop) -> None:
     """Everything that was dropped is labeled, trained on and served, once, without anybody's doing."""
-    loop.wait("version 1 in service", loop.in_service(1))
     loop.wait("all images labeled", lambda: len(loop.images("LABELED")) == IMAGES)
+    # One, unless uploads whose function was killed came too late for it: they are taken up again minutes later.
+    jobs = loop.jobs("list_labeling_jobs")
+    assert sum(job["LabelCounters"]["TotalLabeled"] for job in jobs) == IMAGES
+    loop.wait(f"version {len(jobs)} in service", loop.in_service(len(jobs)))
     machines = ("Label", "Retrain", "Deploy", "Rollback")
     loop.wait("every execution to end", lambda: not any(loop.executions(name, "RUNNING") for name in machines))
-    assert len(loop.jobs("list_labeling_jobs")) == 1
-    assert len(loop.jobs("list_training_jobs")) == 1
-    assert len(loop.packages()) == 1
+    assert len(loop.jobs("list_training_jobs")) == len(jobs)
+    assert len(loop.packages()) == len(jobs)
     assert [alert["event"] for alert in loop.alerts() if alert["event"] in ERRORS] == []
-    assert len(loop.wait("the alert", lambda: loop.alerts("deployed"))) == 1
+    loop.wait("the alerts", lambda: len(loop.alerts("deployed")) >= len(jobs))
+    assert len(loop.alerts("deployed")) == len(jobs)
 
 
 def server(loop: Loop) -> int:
