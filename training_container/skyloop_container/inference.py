@@ -4,6 +4,7 @@ Used by the endpoint, by the evaluation and by the exporter, so that the gate ju
 """
 
 import json
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,7 @@ class Detector:
         """
         self.card = card
         self.engine = engine
+        self.seconds: deque[float] = deque(maxlen=16)  # that the latest pictures took, without their decoding
         self.categories: list[str] = card["categories"]
         self.size: int = card["imgsz"]
         self.confidence: float = card["confidence_default"]

@@ -1,5 +1,6 @@
 """What a served model says about an image: to a caller of the endpoint, and beside the labels to the evaluation."""
 
+import time
 from typing import Any
 
 from .dataset import Sample, decode, read_image, to_pixels
@@ -20,7 +21,9 @@ def predict_image(detector: Detector, data: bytes, confidence: float | None) -> 
         ImageRefused: the bytes are not a usable image.
     """
     image = decode(data)
+    began = time.perf_counter()
     prediction = detector.predict(image, confidence)
+    detector.seconds.append(time.perf_counter() - began)
     height, width = image.shape[:2]
     statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
     features = [round(value, 5) for value in prediction.features]

@@ -7,6 +7,7 @@ of an image. Contract: "Custom Inference Code with Hosting Services" in the Sage
 import functools
 import json
 import os
+import statistics
 
 import cv2
 import uvicorn
@@ -31,7 +32,7 @@ STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says th
 # other instances may be, is no reason to refuse what is done a moment later.
 QUEUE_PER_WORKER = 8
 SOON_SECONDS = 3.0
-SLOW_SECONDS = 2.0  # that a picture usually takes, from which on it is the model that cannot keep up; as LatencyAlarmMs
+SLOW_SECONDS = 2.0  # that the model alone usually takes: what decoding takes is the callers' choice
 # Of the memory, bodies may hold an eighth and pictures a half; the model and the runtime need the rest.
 BODIES_SHARE, DECODING_SHARE = 1 / 8, 1 / 2
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
@@ -87,6 +88,8 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
         return JSONResponse(prediction)
 
     async def invocations(request: Request) -> Response:
+        if "origin" in request.headers:  # a port of this machine is open to each page in its user's browser
+            return JSONResponse({"error": "Web pages cannot ask the container; ask the endpoint."}, 403)
         try:
             confidence = parse_confidence(request.headers.get(CUSTOM_ATTRIBUTES, ""))
             if pictures.full or headers.full:
@@ -94,7 +97,7 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
             return await answer(request, confidence)
         except tuple(STATUS) as error:
             status = STATUS[type(error)]
-            if isinstance(error, Overloaded) and pictures.usual() >= SLOW_SECONDS:
+            if isinstance(error, Overloaded) and statistics.median([*detector.seconds] or [0.0]) >= SLOW_SECONDS:
                 status = TOO_SLOW
             return JSONResponse({"error": _sentence(error)}, status, RETRY.get(status))
         except ClientDisconnect:

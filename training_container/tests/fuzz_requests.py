@@ -4,6 +4,7 @@ python -m training_container.tests.fuzz_requests [--seed N] [--inputs N | --seco
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from functools import cache
 from types import SimpleNamespace
@@ -34,8 +35,8 @@ def _server() -> tuple[asyncio.Runner, Starlette]:
     return asyncio.Runner(), create_app(detector(), 1, 2**32)
 
 
-async def ask(app: Starlette, body: bytes, attributes: bytes = b"") -> int:
-    """The status of the answer to one request."""
+async def ask(app: Starlette, body: bytes, attributes: bytes = b"", *headers: tuple[bytes, bytes]) -> int:
+    """The status of the answer to one request. headers: further ones, with names in small letters."""
     statuses: list[int] = []
     scope = {
         "type": "http",
@@ -45,7 +46,7 @@ async def ask(app: Starlette, body: bytes, attributes: bytes = b"") -> int:
         "path": "/invocations",
         "raw_path": b"/invocations",
         "query_string": b"",
-        "headers": [(b"content-type", b"image/jpeg"), (b"x-amzn-sagemaker-custom-attributes", attributes)],
+        "headers": [(b"content-type", b"image/jpeg"), (b"x-amzn-sagemaker-custom-attributes", attributes), *headers],
     }
 
     async def receive() -> Mapping[str, Any]:
@@ -67,7 +68,7 @@ def detector() -> Detector:
         return Prediction([], [])
 
     card = {"training_job": "job", "dataset_id": "ds"}
-    return cast(Detector, SimpleNamespace(card=card, predict=predict))
+    return cast(Detector, SimpleNamespace(card=card, predict=predict, seconds=deque(maxlen=16)))
 
 
 @cache

@@ -287,6 +287,14 @@ def many_scans() -> bytes:
     return body[:last] + body[last:-2] * 3000 + body[-2:]
 
 
+def scans_of_a_large_picture() -> bytes:
+    """As many scans as a small picture may have. Nothing is drawn: the header alone says how large it is."""
+    body = encoded(picture(200, 150), progressive=True)
+    frame, last = body.index(b"\xff\xc2"), body.rindex(b"\xff\xda")
+    sized = body[: frame + 5] + struct.pack(">HH", 10_000, 10_000) + body[frame + 9 : last]
+    return sized + body[last:-2] * 30 + body[-2:]
+
+
 def tiff_directory(*entries: tuple[int, int, int, int]) -> bytes:
     packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
@@ -294,6 +302,7 @@ def tiff_directory(*entries: tuple[int, int, int, int]) -> bytes:
 
 SLOW = {
     "scans": many_scans(),
+    "scans of a large picture": scans_of_a_large_picture(),
     "segments": b"\xff\xd8" + jpeg_segment(0xE4, b"") * 1_000_000 + encoded(picture())[2:],
     "comments after the scan": encoded(picture())[:-2] + jpeg_segment(0xFE, b"") * 1_000_000 + b"\xff\xd9",
     "fill": b"\xff\xd8" + b"\xff" * 20_000_000 + encoded(picture())[2:],
@@ -305,6 +314,8 @@ SLOW = {
     + bytes(8_000_000),
     "tiles": tiff_directory((256, 3, 1, 9000), (257, 3, 1, 9000), (324, 4, 150_000, 8), (325, 4, 150_000, 8))
     + bytes(1_200_000),
+    "wide tiles": tiff_directory((256, 3, 1, 64), (257, 3, 1, 64), (322, 4, 1, 20_000), (323, 4, 1, 20_000)),
+    "many large tiles": tiff_directory((256, 3, 1, 2048), (257, 3, 1, 2048), (322, 3, 1, 16), (323, 4, 1, 80_000)),
     "runs": encoded(picture(16, 16).convert("P"), "BMP")[:30]
     + struct.pack("<I", 1)
     + encoded(picture(16, 16).convert("P"), "BMP")[34:]
@@ -327,6 +338,31 @@ def test_signed_samples_of_sixteen_bits_are_not_called_ones_of_32():
     with pytest.raises(ImageRefused, match="32 bits or a sign") as caught:
         open_picture(body, READABLE)
     assert caught.value.code == "unsupported-format"
+
+
+def test_what_a_tiff_holds_besides_its_pixels_is_not_read():
+    """Its EXIF directory may say a megabyte a thousand times; Pillow would have it all in memory."""
+    fields = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8 + 2 + 12 * 9 + 4, 277: 1, 279: 256, 34665: 10**9}
+    entries = [(tag, 4 if tag == 34665 else 3, 1, value) for tag, value in fields.items()]
+    body = tiff_directory(*entries) + b"\x07" * 256
+    assert open_picture(body, READABLE).decode().getcolors() == [(256, (7, 7, 7))]
+    assert b"\x69\x87" in body  # 34665, which is not handed on
+    assert b"\x69\x87" not in open_picture(body, READABLE)._body
+
+
+@pytest.mark.parametrize("entry", [(256, 3, 1, 5000), (322, 1, 1, 16), (323, 16, 1, 16)])
+def test_a_tiff_says_its_size_once_and_in_whole_numbers(entry):
+    with pytest.raises(ImageRefused) as caught:
+        open_picture(tiff_directory((256, 3, 1, 16), (257, 3, 1, 16), entry), READABLE)
+    assert caught.value.code == "broken"
+
+
+def test_samples_of_sixteen_bits_have_fewer_pixels():
+    header = pictures._png_chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 5_000, 16, 6, 0, 0, 0))
+    body = b"\x89PNG\r\n\x1a\n" + header + pictures._png_chunk(b"IDAT", b"") + pictures._png_chunk(b"IEND", b"")
+    with pytest.raises(ImageRefused, match="sixteen bits") as caught:
+        open_picture(body, READABLE)
+    assert caught.value.code == "too-many-pixels"
 
 
 def test_a_bmp_of_few_runs_is_read():

@@ -29,7 +29,7 @@ from typing import Literal
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from skyloop.formats.exif import Exif, read_exif
-from skyloop.formats.pixels import Unreadable, read_rgb
+from skyloop.formats.pixels import Unreadable, has_sixteen_bits, read_rgb
 
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
 
@@ -37,7 +37,7 @@ MAX_BYTES = 40_000_000  # "40 MB", read strictly: docs.aws.amazon.com/sagemaker/
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 10  # pixels: ultralytics.data.utils.verify_image
 MAX_ASPECT = 64
-BYTES_PER_PIXEL: dict[Format, int] = {"JPEG": 10, "PNG": 10, "WEBP": 20, "BMP": 10, "TIFF": 10}
+BYTES_PER_PIXEL: dict[Format, int] = {"JPEG": 14, "PNG": 14, "WEBP": 20, "BMP": 10, "TIFF": 14}
 """What decoding takes at most. Pillow has a WebP four times at once, with an alpha channel."""
 
 LABELABLE: frozenset[Format] = frozenset({"JPEG", "PNG"})
@@ -45,12 +45,16 @@ LABELABLE: frozenset[Format] = frozenset({"JPEG", "PNG"})
 READABLE: frozenset[Format] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
 """What the endpoint answers for."""
 
+_MAX_WIDE_PIXELS = 40_000_000  # of sixteen bits a sample, which are read twice
 _MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
+_MAX_SCANNED = 2_000_000_000  # pixels, counted once for each scan: 3 to 4 s
 _MAX_SEGMENTS = 5_000  # of a JPEG; a profile has at most 255, extended XMP some hundreds
 _MAX_FILL = 100_000  # bytes between segments
 _MAX_CHUNKS = 100_000  # of a PNG
 _MAX_ENTRIES = 1_000  # of a TIFF's directory
 _MAX_STRIPS = 100_000  # or tiles of a TIFF: a strip is a row at least
+_MAX_TILED = 4  # times its pixels that the tiles of a TIFF may cover, of which the last ones reach beyond it
+_USUAL_TILE = 2**20  # pixels: so many the tiles of a small TIFF may cover
 _MAX_RUNS = 1_000_000  # bytes of a BMP in runs, which Pillow walks in Python: 0.3 to 0.6 s
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -82,6 +86,7 @@ _READERS: dict[Format, Callable[[BytesIO], ImageFile.ImageFile]] = {
 _MARKER_HERE = re.compile(rb"\xff++[^\x00\x01\xd0-\xd7]")
 _NEXT_MARKER = re.compile(rb"(?<!\xff)\xff++[^\x00\x01\xd0-\xd7]")
 _END_OF_IMAGE, _START_OF_SCAN, _ADOBE, _EXIF_SEGMENT = 0xD9, 0xDA, 0xEE, 0xE1
+_FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # they say how large the picture is
 _METADATA_MARKERS = {*range(0xE1, 0xF0), 0xFE} - {_ADOBE}  # application segments and comments; Adobe's says the colors
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 # What turns the stored pixels upright, by EXIF orientation (Exif 2.32, tag 274).
@@ -167,6 +172,12 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
     except Exception as error:  # readers raise anything for a header that they cannot read
         raise ImageRefused("broken", f"its header cannot be read: {_sentence(error)}") from error
     _check_size(*opened.size)
+    if opened.width * opened.height > _MAX_WIDE_PIXELS and has_sixteen_bits(opened):
+        raise ImageRefused(
+            "too-many-pixels",
+            f"{opened.width} × {opened.height} pixels of sixteen bits a sample; at most {_MAX_WIDE_PIXELS / 1e6:.0f} "
+            "megapixels of these: save it with eight, or cut it into smaller pictures",
+        )
     if opened.mode in ("I", "F"):
         raise ImageRefused(
             "unsupported-format",
@@ -243,13 +254,16 @@ def _strip_jpeg(body: bytes) -> tuple[bytes, Exif]:
     """The file without metadata, and its first Exif segment."""
     kept = [body[:2]]
     exif: bytes | None = None
-    scans = 0
+    scans, pixels = 0, 0
     start = 2
     for marker, at, end in _jpeg_segments(body):
-        if marker == _START_OF_SCAN:
+        if marker in _FRAME_HEADERS:
+            height, width = struct.unpack_from(">HH", body, at + 5)
+            pixels = max(pixels, height * width)
+        elif marker == _START_OF_SCAN:
             scans += 1
-            if scans > _MAX_SCANS:
-                raise _too_complex(f"more than {_MAX_SCANS} scans")
+            if scans > _MAX_SCANS or scans * pixels > _MAX_SCANNED:
+                raise _too_complex(f"{scans} scans or more")
         elif marker in _METADATA_MARKERS and scans == 0:
             if exif is None and marker == _EXIF_SEGMENT and body[at + 4 : at + 10] == b"Exif\x00\x00":
                 exif = body[at + 10 : end]
@@ -339,32 +353,51 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
 
 # ── The endpoint's other formats ─────────────────────────────────────────────────────────────────────────────────────
 
-_IMAGE_WIDTH, _IMAGE_LENGTH, _SHORT = 256, 257, 3
+_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 322, 323
+_SHORT, _LONG = 3, 4
 _STRIP_TAGS = {273, 279, 324, 325}  # offsets and lengths of strips and tiles: Pillow looks at each
+_DIRECTORY_TAGS = {34665, 34853, 40965}  # EXIF, GPS, interoperability: Pillow reads these others after the pixels
+_UNKNOWN_TAG = 65000  # to any reader
 _MAX_PLANES = 5  # that may be stored one after the other: CMYK and alpha
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
 def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
-    """The file, where its first directory claims no more than it holds. Pillow turns TIFFs upright itself."""
+    """The file without the directories beside its first, of which nothing claims more than there is.
+
+    A decoder has each tile whole in memory, also what of it lies outside of the picture. Pillow turns TIFFs upright.
+    """
     order = "<" if body.startswith(b"II") else ">"
     (offset,) = struct.unpack_from(f"{order}I", body, 4)
     (count,) = struct.unpack_from(f"{order}H", body, offset)
     claimed, strips = 0, 0
-    sides = {_IMAGE_WIDTH: 0, _IMAGE_LENGTH: 0}
+    sides: dict[int, int] = {}
+    unclear = False
+    kept = bytearray(body)
     for number in range(count):
         entry = offset + 2 + 12 * number
         tag, kind, values = struct.unpack_from(f"{order}HHI", body, entry)
         claimed += _TIFF_SIZES.get(kind, 0) * values
         if tag in _STRIP_TAGS:
             strips = max(strips, values)
-        elif tag in sides:
+        elif tag in _DIRECTORY_TAGS:
+            struct.pack_into(f"{order}H", kept, entry, _UNKNOWN_TAG)
+        elif tag in (_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH):
+            unclear |= tag in sides or kind not in (_SHORT, _LONG)  # readers would not agree about it
             (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", body, entry + 8)
     if count > _MAX_ENTRIES or claimed > len(body):
         raise _too_complex("a directory that claims more than the file holds")
-    if strips > min(_MAX_STRIPS, _MAX_PLANES * sides[_IMAGE_WIDTH] * sides[_IMAGE_LENGTH]):
+    if unclear:
+        raise ImageRefused("broken", "its header says its size twice, or not in whole numbers")
+    width, length = sides.get(_IMAGE_WIDTH, 0), sides.get(_IMAGE_LENGTH, 0)
+    if strips > min(_MAX_STRIPS, _MAX_PLANES * width * length):
         raise _too_complex(f"{strips} strips or tiles")
-    return body, Exif()
+    across, down = sides.get(_TILE_WIDTH, 0), sides.get(_TILE_LENGTH, 0)
+    if across and down:
+        covered = -(-width // across) * across * -(-length // down) * down
+        if covered > max(_MAX_TILED * width * length, _USUAL_TILE):
+            raise _too_complex(f"tiles of {across} × {down} pixels")
+    return bytes(kept), Exif()
 
 
 def _check_bmp(body: bytes) -> tuple[bytes, Exif]:

@@ -43,6 +43,11 @@ class Unreadable(ValueError):
         self.code = code
 
 
+def has_sixteen_bits(opened: ImageFile.ImageFile) -> bool:
+    """Whether a file that was opened has samples of sixteen bits."""
+    return opened.mode.startswith("I;16") or (bool(opened.tile) and "16" in _raw_mode(opened))
+
+
 def read_rgb(opened: ImageFile.ImageFile, body: bytes, again: Callable[[], ImageFile.ImageFile]) -> Image.Image:
     """Every pixel of a file that was opened and not loaded, as mode RGB.
 
