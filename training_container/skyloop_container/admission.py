@@ -6,7 +6,6 @@ that finds neither room nor a short queue is refused at once (:class:`Overloaded
 
 import asyncio
 import os
-import statistics
 from collections import deque
 from collections.abc import AsyncIterable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-USUAL_OVER = 16  # pictures: how many of the latest say what is usual
+USUAL_OVER = 16  # pictures, over which the mean of their times moves
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -149,7 +148,7 @@ class Workers:
         self._queue = queue
         self._seconds = seconds
         self._soon = soon
-        self._times: deque[float] = deque(maxlen=USUAL_OVER)  # seconds that the latest pictures took
+        self._usual = 0.0  # seconds that a picture takes: a moving mean
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
         self._since: dict[object, float] = {}  # when each picture that is worked on began, by the loop's clock
 
@@ -157,22 +156,12 @@ class Workers:
     def full(self) -> bool:
         """Whether one more request would be refused."""
         waiting = len(self._waiting)
-        return waiting >= self._queue and waiting * max(self.usual(), self.longest()) / self._threads >= self._soon
+        return waiting >= self._queue and waiting * max(self._usual, self.longest()) / self._threads >= self._soon
 
     def longest(self) -> float:
         """Seconds for which the oldest picture has been worked on; 0 when idle."""
-        return max(self._ages(), default=0.0)
-
-    def usual(self) -> float:
-        """Seconds that a picture usually takes: the median of the latest, and of those worked on so far; 0 at first.
-
-        A median, so that a caller's few large pictures do not make a model slow.
-        """
-        return statistics.median([*self._times, *self._ages()] or [0.0])
-
-    def _ages(self) -> list[float]:
         now = asyncio.get_running_loop().time()
-        return [now - began for began in self._since.values()]
+        return max((now - began for began in self._since.values()), default=0.0)
 
     async def run(self, memory: int, work: Callable[[], T]) -> T:
         """Work on a picture in a thread as soon as there is room.
@@ -194,7 +183,7 @@ class Workers:
         self._since[mark] = loop.time()
 
         def end(done: asyncio.Future[T]) -> None:
-            self._times.append(loop.time() - self._since.pop(mark))
+            self._usual += (loop.time() - self._since.pop(mark) - self._usual) / USUAL_OVER
             self._give_back(memory)
             if not done.cancelled():
                 done.exception()  # looked at here for a caller that left meanwhile

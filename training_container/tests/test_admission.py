@@ -156,23 +156,6 @@ def test_more_requests_may_wait_where_their_turn_comes_soon() -> None:
     run(scene())
 
 
-def test_a_few_slow_pictures_do_not_say_what_is_usual() -> None:
-    async def scene() -> None:
-        workers = Workers(3, 100, 1, 60)
-        assert workers.usual() == 0
-        for _ in range(4):
-            await workers.run(1, lambda: None)
-        slow = [Work() for _ in range(3)]
-        asked = [asyncio.create_task(workers.run(1, work)) for work in slow]
-        await until(lambda: workers.longest() > 0.1)
-        assert workers.usual() < 0.1
-        for work in slow:
-            work.go.set()
-        await asyncio.gather(*asked)
-
-    run(scene())
-
-
 def test_a_turn_that_comes_as_the_wait_ends_is_given_back() -> None:
     """In one pass of the loop the thread's end grants the turn, and then the wait's timer cancels the task."""
 

@@ -27,7 +27,7 @@ _UNITS = {"ModelLatency": "Microseconds", "OverheadLatency": "Microseconds"}
 
 
 def of_request(status: int, model_seconds: float, overhead_seconds: float, instances: int) -> dict[str, float]:
-    """The values one request adds. `status` is the HTTP status of the container, 0 when it gave none in time."""
+    """The values one request adds. `status` is the HTTP status of the container, 0 when it gave none."""
     values = {
         "Invocations": 1.0,
         "InvocationsPerInstance": 1.0 / max(instances, 1),

@@ -10,8 +10,8 @@ Whatever the bytes are, the outcome is a picture or :class:`ImageRefused`. Befor
   side (Ultralytics trains on no smaller ones) and no longer than 64 times its width, or the network would see nothing;
 - a JPEG's segments and a PNG's chunks are walked to the end marker, for decoders paint a missing tail gray. Only what
   decides about pixels is handed on: no EXIF, profile, comment or preview reaches a parser, so none can fail a picture;
-- what makes decoders slow is counted: scans of a progressive JPEG, segments, chunks, entries and strips of a TIFF, runs
-  of a BMP.
+- what makes decoders slow is counted: scans of a progressive JPEG, segments, chunks, entries, strips and tiles of a
+  TIFF, runs of a BMP.
 
 Decoding takes at most `Picture.memory` bytes, and a copy of the file.
 """
