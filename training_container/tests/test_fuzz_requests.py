@@ -8,7 +8,7 @@ from skyloop_container import serve
 
 from tests.fuzz.campaign import run
 from tests.support.pictures import encoded, picture
-from tests.unit.skyloop.formats.test_images import SLOW
+from tests.unit.skyloop.formats.test_picture_files import SLOW
 from training_container.tests.fuzz_requests import ask, detector, request, targets
 
 

@@ -1,6 +1,6 @@
 """From a file that Pillow opened to RGB of eight bits, and no pixel black that the file does not say is black.
 
-Pillow reads some files as black, in whole or in part, without an error. Each is mended here, or :class:`Unreadable`:
+Pillow reads some files as black, in whole or in part, without an error. Each is mended here, or :class:`ImageRefused`:
 
 - samples of sixteen bits of which fewer are used: of colors Pillow keeps the high byte, which is 0 to 15 for 12 bits;
 - a PNG whose compressed data ends, in good order, before its last row; a palette that is shorter than its indexes say;
@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImagePalette, PngImagePlugin, TiffImagePlugin
 
+from skyloop.formats.picture_files import ImageRefused
+
 _DEPTHS = (8, 10, 12, 14, 16)
 _VALUES = 2**16
 _OUTLIERS = 1000  # one sample in so many may be brighter than the range that the others have
@@ -35,14 +37,6 @@ _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _COLOR_MAP = 258, 284, 320  # tags of a
 _SEPARATE = 2
 
 
-class Unreadable(ValueError):
-    """Decoding these pixels would show what is not there. `code` is one of :class:`pictures.ImageRefused`."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-
 def has_sixteen_bits(opened: ImageFile.ImageFile) -> bool:
     """Whether a file that was opened has samples of sixteen bits."""
     return opened.mode.startswith("I;16") or (bool(opened.tile) and "16" in _raw_mode(opened))
@@ -53,7 +47,7 @@ def read_rgb(opened: ImageFile.ImageFile, body: bytes, again: Callable[[], Image
 
     body: the file, a PNG's with its data in one chunk before the last. again: opens the same file once more.
 
-    Raises Unreadable, and whatever Pillow raises.
+    Raises ImageRefused, and whatever Pillow raises.
     """
     entries = _palette_entries(opened)
     wide = _wide_raw_mode(opened)
@@ -64,7 +58,7 @@ def read_rgb(opened: ImageFile.ImageFile, body: bytes, again: Callable[[], Image
     if entries is not None:
         largest = int(np.asarray(opened).max())
         if largest >= entries:
-            raise Unreadable("broken", f"a pixel has color {largest} of a palette of {entries}")
+            raise ImageRefused("broken", f"a pixel has color {largest} of a palette of {entries}")
     if opened.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
         return _narrowed(opened)
     if wide is not None:
@@ -87,7 +81,7 @@ def _narrowed(opened: Image.Image) -> Image.Image:
 
 
 def _wide_raw_mode(opened: ImageFile.ImageFile) -> str | None:
-    """How the pixels of a file are stored whose colors have sixteen bits; None of all others. Raises Unreadable."""
+    """How the pixels of a file are stored whose colors have sixteen bits; None of all others. Raises ImageRefused."""
     if not opened.tile:
         return None
     raw = _raw_mode(opened)
@@ -171,8 +165,8 @@ def _raw_mode(opened: ImageFile.ImageFile) -> str:
     return first if isinstance(first, str) else ""
 
 
-def _unknown_range() -> Unreadable:
-    return Unreadable(
+def _unknown_range() -> ImageRefused:
+    return ImageRefused(
         "unsupported-format",
         "it has sixteen bits per color sample, stored so that their range cannot be known: convert it to eight",
     )
@@ -201,13 +195,13 @@ def _palette_entries(opened: ImageFile.ImageFile) -> int | None:
 
 
 def _check_rows(opened: PngImagePlugin.PngImageFile, body: bytes, at: int) -> None:
-    """Raises Unreadable where the data that begins at `at` ends before the last row."""
+    """Raises ImageRefused where the data that begins at `at` ends before the last row."""
     width, height = opened.size
     last = opened.crop((0, height - 1, width, height))
     if not opened.info.get("interlace") and np.asarray(last).any():  # rows come in order: this one was there
         return
     if body[12:16] != b"IHDR" or body[16:24] != width.to_bytes(4, "big") + height.to_bytes(4, "big"):
-        raise Unreadable("broken", "its header is not its first chunk, or not its only one")
+        raise ImageRefused("broken", "its header is not its first chunk, or not its only one")
     bits = body[24] * _CHANNELS[body[25]]
     passes = _ADAM7 if opened.info.get("interlace") else ((0, 0, 1, 1),)
     wanted = 0
@@ -216,7 +210,7 @@ def _check_rows(opened: PngImagePlugin.PngImageFile, body: bytes, at: int) -> No
         wanted += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
     found = _inflated(memoryview(body)[at:-16], wanted)
     if found < wanted:
-        raise Unreadable("truncated", f"its data ends after {found} of {wanted} bytes: an interrupted export?")
+        raise ImageRefused("truncated", f"its data ends after {found} of {wanted} bytes: an interrupted export?")
 
 
 def _inflated(data: memoryview, enough: int) -> int:

@@ -1,0 +1,242 @@
+"""The walk through a picture's file before a decoder sees it: is it whole, can it be slow, what decides about pixels?
+
+Decoders paint a missing tail gray, parse whatever metadata they meet, and believe what a header claims. So each format
+is walked here first, by its own specification, and what makes a decoder slow or large is counted.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from skyloop.formats.exif import Exif, read_exif
+
+Format = Literal["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
+_MAX_SCANNED = 2_000_000_000  # pixels, counted once for each scan: 3 to 4 s
+_MAX_SEGMENTS = 5_000  # of a JPEG; a profile has at most 255, extended XMP some hundreds
+_MAX_FILL = 100_000  # bytes between segments
+_MAX_CHUNKS = 100_000  # of a PNG
+_MAX_ENTRIES = 1_000  # of a TIFF's directory
+_MAX_STRIPS = 100_000  # or tiles of a TIFF: a strip is a row at least
+_MAX_TILED = 4  # times its pixels that the tiles of a TIFF may cover, of which the last ones reach beyond it
+_USUAL_TILE = 2**20  # pixels: so many the tiles of a small TIFF may cover
+_MAX_RUNS = 1_000_000  # bytes of a BMP in runs, which Pillow walks in Python: 0.3 to 0.6 s
+# A marker of a JPEG, after any number of fill bytes, that has a length or is the end: FF 00 is a data byte within a
+# scan, TEM and the restart markers stand alone (ITU-T T.81, B.1.1). A run of FF is looked at once, from its begin.
+_MARKER_HERE = re.compile(rb"\xff++[^\x00\x01\xd0-\xd7]")
+_NEXT_MARKER = re.compile(rb"(?<!\xff)\xff++[^\x00\x01\xd0-\xd7]")
+_END_OF_IMAGE, _START_OF_SCAN, _ADOBE, _EXIF_SEGMENT = 0xD9, 0xDA, 0xEE, 0xE1
+_FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # they say how large the picture is
+_METADATA_MARKERS = {*range(0xE1, 0xF0), 0xFE} - {_ADOBE}  # application segments and comments; Adobe's says the colors
+_PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+
+
+class ImageRefused(ValueError):
+    """This file cannot be used. `code` is for programs; the message says why, for a person."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def strip(kind: Format, body: bytes) -> tuple[bytes, Exif]:
+    """The file of a kind with only what decides about its pixels, and what its metadata says.
+
+    Raises ImageRefused with code `too-complex`, `truncated` or `broken`, and anything where a header is cut.
+    """
+    return _STRIP[kind](body)
+
+
+def _too_complex(what: str) -> ImageRefused:
+    return ImageRefused("too-complex", f"it has {what}, which no camera writes and decoding takes too long for")
+
+
+# ── JPEG ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _strip_jpeg(body: bytes) -> tuple[bytes, Exif]:
+    """The file without metadata, and its first Exif segment."""
+    kept = [body[:2]]
+    exif: bytes | None = None
+    scans, pixels = 0, 0
+    start = 2
+    for marker, at, end in _jpeg_segments(body):
+        if marker in _FRAME_HEADERS:
+            height, width = struct.unpack_from(">HH", body, at + 5)
+            pixels = max(pixels, height * width)
+        elif marker == _START_OF_SCAN:
+            scans += 1
+            if scans > _MAX_SCANS or scans * pixels > _MAX_SCANNED:
+                raise _too_complex(f"{scans} scans or more")
+        elif marker in _METADATA_MARKERS and scans == 0:
+            if exif is None and marker == _EXIF_SEGMENT and body[at + 4 : at + 10] == b"Exif\x00\x00":
+                exif = body[at + 10 : end]
+            kept.append(body[start:at])
+            start = end
+    kept.append(body[start:])
+    return b"".join(kept), read_exif(exif or b"")
+
+
+def _jpeg_segments(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, begin and end of each segment up to the end-of-image marker (ITU-T T.81, annex B).
+
+    An embedded preview has an end marker of its own, and cameras append data after the real one: hence the walk. Raises
+    ImageRefused where the file ends before its end marker.
+    """
+    at, fill = 2, 0
+    for _ in range(_MAX_SEGMENTS):
+        # The entropy-coded data after a scan's header is passed over by the search for the next marker. A segment may
+        # end with FF, which is no begin of a run.
+        found = _MARKER_HERE.match(body, at) or _NEXT_MARKER.search(body, at)
+        if found is None:
+            break
+        at = found.end()
+        fill += at - found.start() - 2
+        if fill > _MAX_FILL:
+            raise _too_complex(f"more than {_MAX_FILL} bytes between its segments")
+        marker = body[at - 1]
+        if marker == _END_OF_IMAGE:
+            return
+        end = at + int.from_bytes(body[at : at + 2], "big")
+        if at + 2 > len(body) or end > len(body):
+            break
+        yield marker, at - 2, end
+        at = end
+    else:
+        raise _too_complex(f"more than {_MAX_SEGMENTS} segments")
+    raise ImageRefused("truncated", "the JPEG ends before its end marker: an interrupted upload?")
+
+
+# ── PNG ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _strip_png(body: bytes) -> tuple[bytes, Exif]:
+    """The file with the chunks that decide about pixels, its data in one piece, and what its eXIf chunk holds."""
+    kept = [PNG_SIGNATURE]
+    data: list[bytes] = []
+    exif = b""
+    for kind, content in _png_chunks(body):
+        if kind == b"IDAT":
+            data.append(content)
+        elif kind == b"eXIf":
+            exif = content
+        elif kind == b"IEND":
+            kept.append(_png_chunk(b"IDAT", b"".join(data)))
+            kept.append(_png_chunk(kind, b""))
+        elif kind in _PIXEL_CHUNKS:
+            kept.append(_png_chunk(kind, content))
+    return b"".join(kept), read_exif(exif.removeprefix(b"Exif\x00\x00"))
+
+
+def _png_chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and content of each chunk up to IEND (PNG specification, section 5). Raises ImageRefused."""
+    at = len(PNG_SIGNATURE)
+    for _ in range(_MAX_CHUNKS):
+        if at + 12 > len(body):
+            break
+        length, kind = struct.unpack_from(">I4s", body, at)
+        end = at + 12 + length
+        if end > len(body):
+            break
+        content = body[at + 8 : end - 4]
+        checksum = int.from_bytes(body[end - 4 : end], "big")
+        if kind in _PIXEL_CHUNKS and zlib.crc32(content, zlib.crc32(kind)) != checksum:
+            raise ImageRefused("broken", f"the checksum of its {kind.decode('ascii')} is wrong")
+        yield kind, content
+        if kind == b"IEND":
+            return
+        at = end
+    else:
+        raise _too_complex(f"more than {_MAX_CHUNKS} chunks")
+    raise ImageRefused("truncated", "the PNG ends before its end marker: an interrupted upload?")
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+
+
+# ── The endpoint's other formats ─────────────────────────────────────────────────────────────────────────────────────
+
+_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 322, 323
+_SHORT, _LONG = 3, 4
+_STRIP_TAGS = {273, 279, 324, 325}  # offsets and lengths of strips and tiles: Pillow looks at each
+_DIRECTORY_TAGS = {34665, 34853, 40965}  # EXIF, GPS, interoperability: Pillow reads these others after the pixels
+_UNKNOWN_TAG = 65000  # to any reader
+_MAX_PLANES = 5  # that may be stored one after the other: CMYK and alpha
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+
+def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
+    """The file without the directories beside its first, of which nothing claims more than there is.
+
+    A decoder has each tile whole in memory, also what of it lies outside of the picture. Pillow turns TIFFs upright.
+    """
+    order = "<" if body.startswith(b"II") else ">"
+    (offset,) = struct.unpack_from(f"{order}I", body, 4)
+    (count,) = struct.unpack_from(f"{order}H", body, offset)
+    claimed, strips = 0, 0
+    sides: dict[int, int] = {}
+    unclear = False
+    kept = bytearray(body)
+    for number in range(count):
+        entry = offset + 2 + 12 * number
+        tag, kind, values = struct.unpack_from(f"{order}HHI", body, entry)
+        claimed += _TIFF_SIZES.get(kind, 0) * values
+        if tag in _STRIP_TAGS:
+            strips = max(strips, values)
+        elif tag in _DIRECTORY_TAGS:
+            struct.pack_into(f"{order}H", kept, entry, _UNKNOWN_TAG)
+        elif tag in (_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH):
+            unclear |= tag in sides or kind not in (_SHORT, _LONG)  # readers would not agree about it
+            (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", body, entry + 8)
+    if count > _MAX_ENTRIES or claimed > len(body):
+        raise _too_complex("a directory that claims more than the file holds")
+    if unclear:
+        raise ImageRefused("broken", "its header says its size twice, or not in whole numbers")
+    width, length = sides.get(_IMAGE_WIDTH, 0), sides.get(_IMAGE_LENGTH, 0)
+    if strips > min(_MAX_STRIPS, _MAX_PLANES * width * length):
+        raise _too_complex(f"{strips} strips or tiles")
+    across, down = sides.get(_TILE_WIDTH, 0), sides.get(_TILE_LENGTH, 0)
+    if across and down:
+        covered = -(-width // across) * across * -(-length // down) * down
+        if covered > max(_MAX_TILED * width * length, _USUAL_TILE):
+            raise _too_complex(f"tiles of {across} × {down} pixels")
+    return bytes(kept), Exif()
+
+
+def _check_bmp(body: bytes) -> tuple[bytes, Exif]:
+    """The file as it is. Byte 14 says how long its second header is, and byte 30 of a long one whether it has runs."""
+    size, compression = struct.unpack_from("<I12xI", body, 14)
+    if size > 12 and compression in (1, 2) and len(body) > _MAX_RUNS:
+        raise _too_complex(f"more than {_MAX_RUNS} bytes of runs")
+    return body, Exif()
+
+
+def _check_webp(body: bytes) -> tuple[bytes, Exif]:
+    """The file as it is, and its EXIF chunk (WebP container specification, "Metadata")."""
+    at = 12
+    for _ in range(_MAX_ENTRIES):
+        if at + 8 > len(body):
+            return body, Exif()
+        kind, size = struct.unpack_from("<4sI", body, at)
+        if kind == b"EXIF":
+            return body, read_exif(body[at + 8 : at + 8 + size].removeprefix(b"Exif\x00\x00"))
+        at += 8 + size + size % 2
+    raise _too_complex(f"more than {_MAX_ENTRIES} chunks")
+
+
+_STRIP: dict[Format, Callable[[bytes], tuple[bytes, Exif]]] = {
+    "JPEG": _strip_jpeg,
+    "PNG": _strip_png,
+    "WEBP": _check_webp,
+    "BMP": _check_bmp,
+    "TIFF": _check_tiff,
+}

@@ -1,0 +1,153 @@
+"""Files of pictures that make decoders slow, that a header lies about, or that hold more than a picture."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+
+import pytest
+from skyloop.formats import picture_files
+from skyloop.formats.images import check_image
+from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
+
+from tests.support.pictures import encoded, picture
+
+
+def jpeg_segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def many_scans() -> bytes:
+    """A progressive JPEG whose last scan, of nothing new, is repeated: each costs a pass over all of its pixels."""
+    body = encoded(picture(200, 150), progressive=True)
+    last = body.rindex(b"\xff\xda")
+    return body[:last] + body[last:-2] * 3000 + body[-2:]
+
+
+def scans_of_a_large_picture() -> bytes:
+    """As many scans as a small picture may have. Nothing is drawn: the header alone says how large it is."""
+    body = encoded(picture(200, 150), progressive=True)
+    frame, last = body.index(b"\xff\xc2"), body.rindex(b"\xff\xda")
+    sized = body[: frame + 5] + struct.pack(">HH", 10_000, 10_000) + body[frame + 9 : last]
+    return sized + body[last:-2] * 30 + body[-2:]
+
+
+def tiff_directory(*entries: tuple[int, int, int, int]) -> bytes:
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
+
+
+SLOW = {
+    "scans": many_scans(),
+    "scans of a large picture": scans_of_a_large_picture(),
+    "segments": b"\xff\xd8" + jpeg_segment(0xE4, b"") * 1_000_000 + encoded(picture())[2:],
+    "comments after the scan": encoded(picture())[:-2] + jpeg_segment(0xFE, b"") * 1_000_000 + b"\xff\xd9",
+    "fill": b"\xff\xd8" + b"\xff" * 20_000_000 + encoded(picture())[2:],
+    "chunks": encoded(picture(), "PNG")[:33]
+    + (struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))) * 1_000_000
+    + encoded(picture(), "PNG")[33:],
+    "a directory of large values": tiff_directory(*[(number, 7, 60_000, 8) for number in range(900)]),
+    "strips": tiff_directory((256, 3, 1, 16), (257, 3, 1, 16), (273, 4, 1_000_000, 8), (279, 4, 1_000_000, 8))
+    + bytes(8_000_000),
+    "tiles": tiff_directory((256, 3, 1, 9000), (257, 3, 1, 9000), (324, 4, 150_000, 8), (325, 4, 150_000, 8))
+    + bytes(1_200_000),
+    "wide tiles": tiff_directory((256, 3, 1, 64), (257, 3, 1, 64), (322, 4, 1, 20_000), (323, 4, 1, 20_000)),
+    "many large tiles": tiff_directory((256, 3, 1, 2048), (257, 3, 1, 2048), (322, 3, 1, 16), (323, 4, 1, 80_000)),
+    "runs": encoded(picture(16, 16).convert("P"), "BMP")[:30]
+    + struct.pack("<I", 1)
+    + encoded(picture(16, 16).convert("P"), "BMP")[34:]
+    + bytes(2_000_000),
+    "a long directory": tiff_directory(*[(number, 3, 1, 0) for number in range(5000)]),
+}
+
+
+@pytest.mark.parametrize("body", SLOW.values(), ids=SLOW)
+def test_what_decoders_are_slow_at_is_refused(body):
+    """By counting: what these cost without it is seconds to minutes, or gigabytes."""
+    with pytest.raises(ImageRefused) as caught:
+        open_picture(body, READABLE).decode()
+    assert caught.value.code == "too-complex"
+
+
+def test_signed_samples_of_sixteen_bits_are_not_called_ones_of_32():
+    fields = {256: 16, 257: 16, 258: 16, 259: 1, 262: 1, 273: 8 + 2 + 12 * 10 + 4, 277: 1, 278: 16, 279: 512, 339: 2}
+    body = tiff_directory(*[(tag, 3, 1, value) for tag, value in fields.items()]) + bytes(512)
+    with pytest.raises(ImageRefused, match="32 bits or a sign") as caught:
+        open_picture(body, READABLE)
+    assert caught.value.code == "unsupported-format"
+
+
+def test_what_a_tiff_holds_besides_its_pixels_is_not_read():
+    """Its EXIF directory may say a megabyte a thousand times; Pillow would have it all in memory."""
+    fields = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 8 + 2 + 12 * 9 + 4, 277: 1, 279: 256, 34665: 10**9}
+    entries = [(tag, 4 if tag == 34665 else 3, 1, value) for tag, value in fields.items()]
+    body = tiff_directory(*entries) + b"\x07" * 256
+    assert open_picture(body, READABLE).decode().getcolors() == [(256, (7, 7, 7))]
+    assert b"\x69\x87" in body  # 34665, which is not handed on
+    assert b"\x69\x87" not in open_picture(body, READABLE)._body
+
+
+@pytest.mark.parametrize("entry", [(256, 3, 1, 5000), (322, 1, 1, 16), (323, 16, 1, 16)])
+def test_a_tiff_says_its_size_once_and_in_whole_numbers(entry):
+    with pytest.raises(ImageRefused) as caught:
+        open_picture(tiff_directory((256, 3, 1, 16), (257, 3, 1, 16), entry), READABLE)
+    assert caught.value.code == "broken"
+
+
+def test_samples_of_sixteen_bits_have_fewer_pixels():
+    header = picture_files._png_chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 5_000, 16, 6, 0, 0, 0))
+    body = (
+        b"\x89PNG\r\n\x1a\n" + header + picture_files._png_chunk(b"IDAT", b"") + picture_files._png_chunk(b"IEND", b"")
+    )
+    with pytest.raises(ImageRefused, match="sixteen bits") as caught:
+        open_picture(body, READABLE)
+    assert caught.value.code == "too-many-pixels"
+
+
+def test_a_bmp_of_few_runs_is_read():
+    rows = b"\x10\x07\0\0" * 16 + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    palette = b"".join(bytes([number, number, number, 0]) for number in range(256))
+    body = b"BM" + struct.pack("<IHHI", 1078 + len(rows), 0, 0, 1078) + header + palette + rows
+    assert open_picture(body, READABLE).decode().getcolors() == [(256, (7, 7, 7))]
+
+
+def test_what_a_scan_is_stuffed_with_is_passed_over_at_once():
+    """By steps, not by the clock: each pair of bytes took one, for all that come to the endpoint in one thread."""
+    steps = 0
+
+    def trace(frame, event, _):
+        nonlocal steps
+        steps += frame.f_code.co_filename == picture_files.__file__
+        return trace
+
+    body = encoded(picture())
+    stuffed = body[:-2] + b"\xff\x00\xff\xd0" * 1_000_000 + b"\xff\x00" + body[-2:]
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        found = open_picture(stuffed)
+    finally:
+        sys.settrace(before)
+    assert (found.width, found.height) == picture().size
+    assert steps < 1000
+
+
+@pytest.mark.parametrize("fill", [0, 1, 7])
+def test_markers_are_found_wherever_they_stand(fill):
+    """After a segment that ends with FF, after fill bytes, and behind stuffed ones in the scan."""
+    body = encoded(picture())
+    odd = jpeg_segment(0xE4, b"x\xff") + b"\xff" * fill + jpeg_segment(0xFE, b"\xff\xd9")
+    whole = body[:2] + odd + body[2:-2] + b"\xff" * fill + body[-2:]
+    assert open_picture(whole).decode().tobytes() == open_picture(body).decode().tobytes()
+    assert open_picture(whole + b"what cameras add").decode().size == picture().size
+    with pytest.raises(ImageRefused, match="before its end marker"):
+        open_picture(whole[:-1])
+
+
+def test_an_exif_flood_costs_nothing():
+    """30 MB of Exif segments, which Pillow would put together one by one."""
+    flood = jpeg_segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 460
+    body = encoded(picture())
+    assert check_image(body[:2] + flood + body[2:]).orientation == 1
