@@ -23,6 +23,7 @@ def campaign(tmp_path: Path) -> Iterator[Campaign]:
 
 
 @pytest.mark.loop
+@pytest.mark.xdist_group("beside the whole loop")  # on one worker, for that takes as long as both
 @pytest.mark.timeout(3600)
 def test_a_call_fails_in_each_way(campaign: Campaign) -> None:
     assert campaign.turn(UPDATE).wrong == ""

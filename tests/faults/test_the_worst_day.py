@@ -103,6 +103,7 @@ def after_a_kill(loop: Loop, moment: str, number: signal.Signals) -> None:
 
 
 @pytest.mark.loop
+@pytest.mark.xdist_group("beside the whole loop")  # on one worker, for that takes as long as both
 @pytest.mark.timeout(3600)
 def test_the_cloud_is_killed_while_it_trains(loop: Loop) -> None:
     after_a_kill(loop, "training", signal.SIGKILL)
