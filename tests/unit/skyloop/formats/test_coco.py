@@ -27,6 +27,8 @@ def coco(*files: str, **changes: Any) -> CocoFile:
         ({"annotations": [{"image_id": 0, "category_id": 3, "bbox": [1, 2, -3, 4]}]}, "", "annotations.0.bbox.2"),
         ({"annotations": [{"image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 4]}]}, "annotations.0", "image 9"),
         ({"annotations": [{"image_id": 0, "category_id": 9, "bbox": [1, 2, 3, 4]}]}, "annotations.0", "category 9"),
+        ({"annotations": [{"image_id": True, "category_id": 3, "bbox": [1, 2, 3, 4]}]}, "", "annotations.0.image_id"),
+        ({"annotations": [{"image_id": 0, "category_id": 3, "bbox": [1, 2, 3, True]}]}, "", "annotations.0.bbox.3"),
         ({"images": [{"id": 0, "file_name": "../a.jpg"}]}, "images.0", "leaves the folder"),
         ({"images": [{"id": 0, "file_name": "a.jpg"}] * 2}, "", "uses an id twice"),
         ({"categories": CATEGORIES + [{"id": 100 + i, "name": f"c{i}"} for i in range(49)]}, "", "takes 50"),

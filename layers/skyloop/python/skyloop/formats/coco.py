@@ -10,17 +10,25 @@ import json
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from skyloop.documents import parse_json
 from skyloop.formats.groundtruth import MAX_CATEGORIES
 
 SHOWN_MISTAKES = 5
 
-Identifier = int | str
+
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):  # which Python, and so pydantic, takes for the number 1 or 0
+        raise ValueError("true and false are no number")
+    return value
+
+
+_Number = BeforeValidator(_no_truth_value)
+Identifier = Annotated[int | str, _Number]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
-Coordinate = Annotated[float, Field(allow_inf_nan=False)]
-Length = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Coordinate = Annotated[float, _Number, Field(allow_inf_nan=False)]
+Length = Annotated[float, _Number, Field(ge=0, allow_inf_nan=False)]
 
 
 class CocoRefused(ValueError):
