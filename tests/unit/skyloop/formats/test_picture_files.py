@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 import zlib
@@ -38,6 +39,19 @@ def tiff_directory(*entries: tuple[int, int, int, int]) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
 
 
+def tiff_of_jpeg(scans: int, strips: int = 1) -> bytes:
+    """100 megapixels, whose last scan is there so many times, for all strips in the same place."""
+    body = encoded(picture(200, 150), progressive=True)
+    last = body.rindex(b"\xff\xda")
+    data = body[:last] + body[last:-2] * scans + body[-2:]
+    fields = {256: 10_000, 257: 10_000, 258: 8, 259: 7, 262: 6, 277: 3, 278: 10_000 // strips}
+    head = 8 + 2 + 12 * (len(fields) + 2) + 4
+    places, sizes = (struct.pack(f"<{strips}I", *[value] * strips) for value in (head + 8 * strips, len(data)))
+    at = (head, head + 4 * strips) if strips > 1 else (head + 8, len(data))
+    entries = [(tag, 3, 1, value) for tag, value in fields.items()] + [(273, 4, strips, at[0]), (279, 4, strips, at[1])]
+    return tiff_directory(*sorted(entries)) + places + sizes + data
+
+
 SLOW = {
     "scans": many_scans(),
     "scans of a large picture": scans_of_a_large_picture(),
@@ -48,6 +62,11 @@ SLOW = {
     + (struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))) * 1_000_000
     + encoded(picture(), "PNG")[33:],
     "a directory of large values": tiff_directory(*[(number, 7, 60_000, 8) for number in range(900)]),
+    "values of a type that came later": tiff_directory(*[(60_000 + number, 16, 10_000, 8) for number in range(200)])
+    + bytes(80_000),
+    "a text of numbers": tiff_directory((256, 3, 1, 16), (257, 3, 1, 16), (282, 5, 400_000, 8)) + bytes(3_200_000),
+    "scans of a TIFF": tiff_of_jpeg(30),
+    "one strip for many": tiff_of_jpeg(2, strips=400),
     "strips": tiff_directory((256, 3, 1, 16), (257, 3, 1, 16), (273, 4, 1_000_000, 8), (279, 4, 1_000_000, 8))
     + bytes(8_000_000),
     "tiles": tiff_directory((256, 3, 1, 9000), (257, 3, 1, 9000), (324, 4, 150_000, 8), (325, 4, 150_000, 8))
@@ -88,11 +107,17 @@ def test_what_a_tiff_holds_besides_its_pixels_is_not_read():
     assert b"\x69\x87" not in open_picture(body, READABLE)._body
 
 
-@pytest.mark.parametrize("entry", [(256, 3, 1, 5000), (322, 1, 1, 16), (323, 16, 1, 16)])
+@pytest.mark.parametrize("entry", [(256, 3, 1, 5000), (322, 1, 1, 16), (323, 16, 1, 16), (322, 3, 3, 8)])
 def test_a_tiff_says_its_size_once_and_in_whole_numbers(entry):
-    with pytest.raises(ImageRefused) as caught:
+    with pytest.raises(ImageRefused, match="its header has") as caught:
         open_picture(tiff_directory((256, 3, 1, 16), (257, 3, 1, 16), entry), READABLE)
     assert caught.value.code == "broken"
+
+
+def test_jpeg_data_in_a_tiff_is_read():
+    body = io.BytesIO()
+    picture(200, 150).save(body, "TIFF", compression="jpeg")
+    assert open_picture(body.getvalue(), READABLE).decode().size == (200, 150)
 
 
 def test_samples_of_sixteen_bits_have_fewer_pixels():

@@ -24,6 +24,7 @@ _MAX_SEGMENTS = 5_000  # of a JPEG; a profile has at most 255, extended XMP some
 _MAX_FILL = 100_000  # bytes between segments
 _MAX_CHUNKS = 100_000  # of a PNG
 _MAX_ENTRIES = 1_000  # of a TIFF's directory
+_MAX_NUMBERS = 2_000_000  # bytes of it that are numbers: readers make objects of them, up to forty times as large
 _MAX_STRIPS = 100_000  # or tiles of a TIFF: a strip is a row at least
 _MAX_TILED = 4  # times its pixels that the tiles of a TIFF may cover, of which the last ones reach beyond it
 _USUAL_TILE = 2**20  # pixels: so many the tiles of a small TIFF may cover
@@ -32,6 +33,7 @@ _MAX_RUNS = 1_000_000  # bytes of a BMP in runs, which Pillow walks in Python: 0
 # scan, TEM and the restart markers stand alone (ITU-T T.81, B.1.1). A run of FF is looked at once, from its begin.
 _MARKER_HERE = re.compile(rb"\xff++[^\x00\x01\xd0-\xd7]")
 _NEXT_MARKER = re.compile(rb"(?<!\xff)\xff++[^\x00\x01\xd0-\xd7]")
+_SCAN_MARKER = b"\xff\xda"
 _END_OF_IMAGE, _START_OF_SCAN, _ADOBE, _EXIF_SEGMENT = 0xD9, 0xDA, 0xEE, 0xE1
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # they say how large the picture is
 _METADATA_MARKERS = {*range(0xE1, 0xF0), 0xFE} - {_ADOBE}  # application segments and comments; Adobe's says the colors
@@ -166,12 +168,16 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
 # ── The endpoint's other formats ─────────────────────────────────────────────────────────────────────────────────────
 
 _IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 322, 323
-_SHORT, _LONG = 3, 4
-_STRIP_TAGS = {273, 279, 324, 325}  # offsets and lengths of strips and tiles: Pillow looks at each
+_COMPRESSION, _ROWS_PER_STRIP = 259, 278
+_OFFSETS, _LENGTHS = (273, 324), (279, 325)  # of strips, or of tiles: Pillow looks at each
 _DIRECTORY_TAGS = {34665, 34853, 40965}  # EXIF, GPS, interoperability: Pillow reads these others after the pixels
 _UNKNOWN_TAG = 65000  # to any reader
+_OLD_JPEG, _JPEG = 6, 7  # kinds of compression
+_INTEGERS = {3: "H", 4: "I"}  # types of whole numbers, and how they are stored
+_OPAQUE = {1, 2, 7}  # types whose values readers leave together: bytes, a text, what is not defined
 _MAX_PLANES = 5  # that may be stored one after the other: CMYK and alpha
-_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+# Bytes of a value by its type: TIFF 6.0, section 2; 16 to 18 are BigTIFF's, of which Pillow reads one here too.
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
@@ -179,37 +185,82 @@ def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
 
     A decoder has each tile whole in memory, also what of it lies outside of the picture. Pillow turns TIFFs upright.
     """
-    order = "<" if body.startswith(b"II") else ">"
-    (offset,) = struct.unpack_from(f"{order}I", body, 4)
-    (count,) = struct.unpack_from(f"{order}H", body, offset)
-    claimed, strips = 0, 0
-    sides: dict[int, int] = {}
-    unclear = False
-    kept = bytearray(body)
-    for number in range(count):
-        entry = offset + 2 + 12 * number
-        tag, kind, values = struct.unpack_from(f"{order}HHI", body, entry)
-        claimed += _TIFF_SIZES.get(kind, 0) * values
-        if tag in _STRIP_TAGS:
-            strips = max(strips, values)
-        elif tag in _DIRECTORY_TAGS:
-            struct.pack_into(f"{order}H", kept, entry, _UNKNOWN_TAG)
-        elif tag in (_IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH):
-            unclear |= tag in sides or kind not in (_SHORT, _LONG)  # readers would not agree about it
-            (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", body, entry + 8)
-    if count > _MAX_ENTRIES or claimed > len(body):
-        raise _too_complex("a directory that claims more than the file holds")
-    if unclear:
-        raise ImageRefused("broken", "its header says its size twice, or not in whole numbers")
-    width, length = sides.get(_IMAGE_WIDTH, 0), sides.get(_IMAGE_LENGTH, 0)
+    directory = _TiffDirectory(body)
+    width, length = directory.number(_IMAGE_WIDTH, 0), directory.number(_IMAGE_LENGTH, 0)
+    across, down = directory.number(_TILE_WIDTH, 0), directory.number(_TILE_LENGTH, 0)
+    strips = max(len(directory.numbers(tag)) for tag in _OFFSETS + _LENGTHS)
     if strips > min(_MAX_STRIPS, _MAX_PLANES * width * length):
         raise _too_complex(f"{strips} strips or tiles")
-    across, down = sides.get(_TILE_WIDTH, 0), sides.get(_TILE_LENGTH, 0)
     if across and down:
         covered = -(-width // across) * across * -(-length // down) * down
         if covered > max(_MAX_TILED * width * length, _USUAL_TILE):
             raise _too_complex(f"tiles of {across} × {down} pixels")
-    return bytes(kept), Exif()
+    compression = directory.number(_COMPRESSION, 1)
+    if compression == _OLD_JPEG:
+        raise ImageRefused("unsupported-format", "it is a TIFF with JPEG data of the old kind: save it again")
+    pixels = across * down or width * min(directory.number(_ROWS_PER_STRIP, length), length)
+    if compression == _JPEG and directory.scans() * pixels > _MAX_SCANNED:
+        raise _too_complex("many scans in its JPEG data")
+    return directory.alone(), Exif()
+
+
+class _TiffDirectory:
+    """The first directory of a TIFF. Raises ImageRefused where it claims too much, and struct.error where it is cut."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._order = "<" if body.startswith(b"II") else ">"
+        (offset,) = struct.unpack_from(f"{self._order}I", body, 4)
+        (count,) = struct.unpack_from(f"{self._order}H", body, offset)
+        self._entries: dict[int, tuple[int, int, int]] = {}  # by tag: type, how many values, where they stand
+        self._twice: set[int] = set()
+        self._others: list[int] = []  # where the entries stand that lead to other directories
+        claimed, as_numbers = 0, 0
+        for entry in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, kind, values, place = struct.unpack_from(f"{self._order}HHII", body, entry)
+            size = _TIFF_SIZES.get(kind, 8) * values
+            claimed += size
+            as_numbers += 0 if kind in _OPAQUE else size
+            if tag in self._entries:
+                self._twice.add(tag)
+            if tag in _DIRECTORY_TAGS:
+                self._others.append(entry)
+            self._entries[tag] = (kind, values, entry + 8 if size <= 4 else place)
+        if count > _MAX_ENTRIES or claimed > len(body) or as_numbers > _MAX_NUMBERS:
+            raise _too_complex("a directory that claims more than the file holds, or than a picture needs")
+
+    def numbers(self, tag: int) -> tuple[int, ...]:
+        """The whole numbers of a tag. Raises ImageRefused where readers would not agree about them."""
+        if tag not in self._entries:
+            return ()
+        kind, values, place = self._entries[tag]
+        if tag in self._twice or kind not in _INTEGERS:
+            raise ImageRefused("broken", f"its header has tag {tag} twice, or not in whole numbers")
+        return struct.unpack_from(f"{self._order}{values}{_INTEGERS[kind]}", self._body, place)
+
+    def number(self, tag: int, default: int) -> int:
+        """The one whole number of a tag. Raises ImageRefused where it has more."""
+        found = self.numbers(tag) or (default,)
+        if len(found) > 1:
+            raise ImageRefused("broken", f"its header has {len(found)} numbers for tag {tag}")
+        return found[0]
+
+    def scans(self) -> int:
+        """Scans of the JPEG data in all strips or tiles. Raises ImageRefused where these overlap or are not told."""
+        places = [one for tag in _OFFSETS for one in self.numbers(tag)]
+        sizes = [one for tag in _LENGTHS for one in self.numbers(tag)]
+        if not sizes or len(sizes) != len(places):
+            raise ImageRefused("broken", "its header does not say how long its strips or tiles are")
+        if sum(sizes) > len(self._body):
+            raise _too_complex("strips or tiles that overlap")
+        return sum(self._body.count(_SCAN_MARKER, at, at + size) for at, size in zip(places, sizes, strict=True))
+
+    def alone(self) -> bytes:
+        """The file, of which no reader finds other directories."""
+        kept = bytearray(self._body)
+        for entry in self._others:
+            struct.pack_into(f"{self._order}H", kept, entry, _UNKNOWN_TAG)
+        return bytes(kept)
 
 
 def _check_bmp(body: bytes) -> tuple[bytes, Exif]:
