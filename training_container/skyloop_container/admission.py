@@ -6,9 +6,12 @@ that finds neither room nor a short queue is refused at once (:class:`Overloaded
 
 import asyncio
 import os
+import statistics
+import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +19,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 USUAL_OVER = 16  # pictures, over which the mean of their times moves
+HANGS_AFTER = 2  # times what is slow: all threads have been in the model for so long
+SURE_SECONDS = 1.0
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -230,3 +235,50 @@ class Workers:
             self._waiting.popleft()
             self._take(memory)
             turn.set_result(None)
+
+
+class Pace:
+    """Is it the model that is slow, when there is no room for a request, or are there only too many?
+
+    What decoding takes is not counted: that is the callers' choice, and none of them shall make a model look slow.
+    """
+
+    def __init__(self, threads: int, slow_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Know nothing yet. `threads` work on pictures; a model is slow that takes `slow_seconds` for one."""
+        self._threads = threads
+        self._slow_seconds = slow_seconds
+        self._clock = clock
+        self._latest: deque[float] = deque(maxlen=USUAL_OVER)
+        self._began: dict[object, float] = {}  # when each picture came to the model that it works on now
+        self._suspected = (0.0, 0.0)  # the begin of the latest of them, and when it was seen that they take long
+
+    @contextmanager
+    def picture(self) -> Iterator[None]:
+        """Around the model's work on one picture, in any thread."""
+        mark = object()
+        self._began[mark] = self._clock()
+        try:
+            yield
+        finally:
+            self._latest.append(self._clock() - self._began.pop(mark))
+
+    @property
+    def slow(self) -> bool:
+        """Whether the model usually is, by the median of its latest 16 pictures, or does not come to an end at all.
+
+        One picture says nothing, which may be the first of a new instance: it takes two, and one for each thread.
+        """
+        usual = statistics.median(self._latest) if len(self._latest) >= max(2, self._threads) else 0.0
+        return usual >= self._slow_seconds or self._hangs()
+
+    def _hangs(self) -> bool:
+        """Whether all threads have been in the model for long, and are a moment after that was seen first.
+
+        A process that was stopped for a while finds them so as well, and they end at once.
+        """
+        now, began = self._clock(), [*self._began.values()]
+        if len(began) < self._threads or now - max(began) < HANGS_AFTER * self._slow_seconds:
+            return False
+        if self._suspected[0] != max(began):
+            self._suspected = (max(began), now)
+        return now - self._suspected[1] >= SURE_SECONDS

@@ -1,6 +1,7 @@
 """What a served model says about an image: to a caller of the endpoint, and beside the labels to the evaluation."""
 
-import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from .dataset import Sample, decode, read_image, to_pixels
@@ -9,21 +10,26 @@ from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
 
 
-def predict_image(detector: Detector, data: bytes, confidence: float | None) -> dict[str, Any]:
+def predict_image(
+    detector: Detector,
+    data: bytes,
+    confidence: float | None,
+    watch: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> dict[str, Any]:
     """Everything the endpoint says about one image.
 
     Args:
         detector: the model.
         data: the content of an image file.
         confidence: in 0..1; default the one chosen at training.
+        watch: what to have around the model's work.
 
     Raises:
         ImageRefused: the bytes are not a usable image.
     """
     image = decode(data)
-    began = time.perf_counter()
-    prediction = detector.predict(image, confidence)
-    detector.seconds.append(time.perf_counter() - began)
+    with watch():
+        prediction = detector.predict(image, confidence)
     height, width = image.shape[:2]
     statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
     features = [round(value, 5) for value in prediction.features]

@@ -7,7 +7,6 @@ of an image. Contract: "Custom Inference Code with Hosting Services" in the Sage
 import functools
 import json
 import os
-import statistics
 
 import cv2
 import uvicorn
@@ -17,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .admission import Bodies, Overloaded, TooLarge, TooSlow, Workers, memory_limit
+from .admission import Bodies, Overloaded, Pace, TooLarge, TooSlow, Workers, memory_limit
 from .connections import BoundedProtocol
 from .environment import Environment, JobError
 from .inference import Detector
@@ -32,7 +31,7 @@ STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says th
 # other instances may be, is no reason to refuse what is done a moment later.
 QUEUE_PER_WORKER = 8
 SOON_SECONDS = 3.0
-SLOW_SECONDS = 2.0  # that the model alone usually takes: what decoding takes is the callers' choice
+SLOW_MILLISECONDS = 2000  # of the model alone for one picture; deployments say what their alarm on latencies says
 # Of the memory, bodies may hold an eighth and pictures a half; the model and the runtime need the rest.
 BODIES_SHARE, DECODING_SHARE = 1 / 8, 1 / 2
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
@@ -55,14 +54,16 @@ TOO_SLOW = 503  # instead, where the model is slow: an alarm on latencies would 
 RETRY = {429: {"Retry-After": "1"}, TOO_SLOW: {"Retry-After": "1"}}
 
 
-def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
+def create_app(detector: Detector, workers: int, memory: int, slow_seconds: float) -> Starlette:
     """The endpoint's application around a loaded model.
 
     Args:
         detector: the model.
         workers: how many images are processed at once; a few others wait, and the rest is refused.
         memory: bytes that the process may use.
+        slow_seconds: what the model takes for a picture where it is too slow.
     """
+    pace = Pace(workers, slow_seconds)
     bodies = Bodies(max(round(memory * BODIES_SHARE), 2 * MAX_BODY), BODY_SECONDS)
     pictures = Workers(
         workers,
@@ -82,7 +83,8 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
         body = await bodies.receive(request.stream(), MAX_BODY)
         try:
             needed = await headers.run(0, functools.partial(_memory, body))
-            prediction = await pictures.run(needed, functools.partial(predict_image, detector, body, confidence))
+            work = functools.partial(predict_image, detector, body, confidence, pace.picture)
+            prediction = await pictures.run(needed, work)
         finally:
             bodies.release(len(body))
         return JSONResponse(prediction)
@@ -97,7 +99,7 @@ def create_app(detector: Detector, workers: int, memory: int) -> Starlette:
             return await answer(request, confidence)
         except tuple(STATUS) as error:
             status = STATUS[type(error)]
-            if isinstance(error, Overloaded) and statistics.median([*detector.seconds] or [0.0]) >= SLOW_SECONDS:
+            if isinstance(error, Overloaded) and pace.slow:
                 status = TOO_SLOW
             return JSONResponse({"error": _sentence(error)}, status, RETRY.get(status))
         except ClientDisconnect:
@@ -145,7 +147,8 @@ def run(environment: Environment) -> None:
     """Serve until SIGTERM, then finish the requests that are being processed.
 
     Environment: SAGEMAKER_BIND_TO_PORT (8080), SKYLOOP_BIND_HOST (0.0.0.0), SKYLOOP_INFERENCE_THREADS (the engine's
-    threads per image, 1) and SKYLOOP_INFERENCE_WORKERS (images at once; the default uses all cores).
+    threads per image, 1), SKYLOOP_INFERENCE_WORKERS (images at once; the default uses all cores) and SKYLOOP_SLOW_MS
+    (what the model takes for a picture where it is too slow, 2000).
 
     Raises:
         JobError: there is no usable model, or a setting is not a number.
@@ -156,7 +159,7 @@ def run(environment: Environment) -> None:
     detector = Detector.load(environment.model_dir, threads)
     print(json.dumps({"serving": detector.card["training_job"], "threads": threads, "workers": workers}), flush=True)
     uvicorn.run(
-        create_app(detector, workers, memory_limit()),
+        create_app(detector, workers, memory_limit(), _setting("SKYLOOP_SLOW_MS", SLOW_MILLISECONDS) / 1000),
         http=BoundedProtocol,
         host=os.environ.get("SKYLOOP_BIND_HOST", "0.0.0.0"),
         port=_setting("SAGEMAKER_BIND_TO_PORT", 8080),

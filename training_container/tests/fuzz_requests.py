@@ -4,7 +4,6 @@ python -m training_container.tests.fuzz_requests [--seed N] [--inputs N | --seco
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 from functools import cache
 from types import SimpleNamespace
@@ -32,7 +31,7 @@ def request(body: bytes) -> str:
 @cache
 def _server() -> tuple[asyncio.Runner, Starlette]:
     """One application for all requests of a process, as on an instance: what it keeps of them would swell it."""
-    return asyncio.Runner(), create_app(detector(), 1, 2**32)
+    return asyncio.Runner(), create_app(detector(), 1, 2**32, 2.0)
 
 
 async def ask(app: Starlette, body: bytes, attributes: bytes = b"", *headers: tuple[bytes, bytes]) -> int:
@@ -68,7 +67,7 @@ def detector() -> Detector:
         return Prediction([], [])
 
     card = {"training_job": "job", "dataset_id": "ds"}
-    return cast(Detector, SimpleNamespace(card=card, predict=predict, seconds=deque(maxlen=16)))
+    return cast(Detector, SimpleNamespace(card=card, predict=predict))
 
 
 @cache

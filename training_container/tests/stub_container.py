@@ -6,13 +6,15 @@ gives out a model again that was trained before. What `serve` does is the member
 - "crashes": it ends when it has started;
 - "fails": every picture is a failure of the server;
 - "fails FILE": so it is while the file exists;
-- "slow": every picture takes SLOW_SECONDS.
+- "slow": every picture takes SLOW_SECONDS;
+- "hangs": no picture comes to an end.
 """
 
 import json
 import os
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -49,6 +51,8 @@ def misbehave(environment: Environment) -> None:
             raise RuntimeError("as asked")
         if behavior == "slow":
             time.sleep(SLOW_SECONDS)
+        if behavior == "hangs":
+            threading.Event().wait()
         return predict(detector, image, confidence)
 
     if behavior == "crashes":

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
-from skyloop_container.admission import Bodies, Overloaded, TooLarge, TooSlow, Workers
+from skyloop_container.admission import Bodies, Overloaded, Pace, TooLarge, TooSlow, Workers
 
 
 async def parts(*values: bytes, then: Callable[[], Awaitable[Any]] | None = None) -> AsyncIterator[bytes]:
@@ -249,3 +249,61 @@ def test_an_error_of_the_work_reaches_its_caller_and_frees_the_room() -> None:
                 await workers.run(1, fails)
 
     run(scene())
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def paced(seconds: list[float], threads: int = 2) -> tuple[Pace, Clock]:
+    clock = Clock()
+    pace = Pace(threads, 2.0, clock)
+    for taken in seconds:
+        with pace.picture():
+            clock.now += taken
+    return pace, clock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slow"),
+    [([], False), ([30.0], False), ([0.1] * 7 + [3.0] * 9, True), ([3.0] * 7 + [0.1] * 9, False), ([3.0] * 4, True)],
+)
+def test_a_model_is_slow_that_usually_is(seconds: list[float], slow: bool) -> None:
+    """One picture, the first of a new instance or on a busy machine, says nothing."""
+    assert paced(seconds)[0].slow is slow
+
+
+def test_each_thread_has_its_say() -> None:
+    assert not paced([3.0] * 3, threads=4)[0].slow
+    assert paced([3.0] * 4, threads=4)[0].slow
+
+
+def test_a_model_that_comes_to_no_end_is_slow() -> None:
+    pace, clock = paced([])
+    with pace.picture():
+        clock.now += 60
+        assert not pace.slow, "the other thread may have long pictures to decode"
+        with pace.picture():
+            clock.now += 3.9
+            assert not pace.slow
+            clock.now += 0.2
+            assert not pace.slow, "so it is too when a process goes on that was stopped"
+            clock.now += 1.0
+            assert pace.slow
+        assert not pace.slow
+
+
+def test_a_process_that_was_stopped_has_no_slow_model() -> None:
+    pace, clock = paced([], threads=1)
+    with pace.picture():
+        clock.now += 60
+        assert not pace.slow
+    with pace.picture():
+        clock.now += 60
+        assert not pace.slow, "another picture: what was seen before is over"

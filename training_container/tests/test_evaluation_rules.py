@@ -33,7 +33,6 @@ class Stub:
     def __init__(self, categories: list[str], says: str, confidence: float = 0.5) -> None:
         self.categories, self.says, self.confidence = categories, says, confidence
         self.card = {"training_job": f"job of {says}", "dataset_id": "ds", "versions": {"torch": "1"}}
-        self.seconds: list[float] = []
 
     def predict(self, image: np.ndarray, confidence: float | None = None) -> Prediction:
         bright = image[..., 0] > 200

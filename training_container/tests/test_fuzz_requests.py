@@ -44,7 +44,7 @@ def test_headers_have_a_queue_with_an_end(
     monkeypatch.setattr(serve, "SOON_SECONDS", soon)
 
     async def scene() -> None:
-        app, body = serve.create_app(detector(), 1, 2**32), encoded(picture())
+        app, body = serve.create_app(detector(), 1, 2**32, 2.0), encoded(picture())
         asked = {asyncio.create_task(ask(app, body)) for _ in range(1 + serve.QUEUE_PER_WORKER + 1)}
         try:
             answered: list[int] = []
@@ -61,9 +61,9 @@ def test_headers_have_a_queue_with_an_end(
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize(("seconds", "status"), [(3.0, 503), (0.05, 429)])
+@pytest.mark.parametrize(("slow", "status"), [(True, 503), (False, 429)])
 def test_one_request_too_many_is_the_models_fault_only_where_the_model_is_slow(
-    seconds: float, status: int, monkeypatch: pytest.MonkeyPatch
+    slow: bool, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What decoding takes, which callers decide about, is no sign of that."""
     go = threading.Event()
@@ -74,11 +74,10 @@ def test_one_request_too_many_is_the_models_fault_only_where_the_model_is_slow(
 
     monkeypatch.setattr(serve, "predict_image", works)
     monkeypatch.setattr(serve, "SOON_SECONDS", 0.0)
-    model = detector()
-    model.seconds.extend([seconds] * 9 + [0.1] * 7)
+    monkeypatch.setattr(serve.Pace, "slow", slow)
 
     async def scene() -> None:
-        app, body = serve.create_app(model, 1, 2**32), encoded(picture())
+        app, body = serve.create_app(detector(), 1, 2**32, 2.0), encoded(picture())
         asked = [asyncio.create_task(ask(app, body)) for _ in range(1 + serve.QUEUE_PER_WORKER + 1)]
         try:
             async with asyncio.timeout(10):
@@ -92,5 +91,5 @@ def test_one_request_too_many_is_the_models_fault_only_where_the_model_is_slow(
 
 
 def test_a_web_page_cannot_ask_the_container() -> None:
-    app, body = serve.create_app(detector(), 1, 2**32), encoded(picture())
+    app, body = serve.create_app(detector(), 1, 2**32, 2.0), encoded(picture())
     assert asyncio.run(ask(app, body, b"", (b"origin", b"https://a.example"))) == 403

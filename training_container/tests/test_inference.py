@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from skyloop_container import inference
 from skyloop_container.inference import PAD, Detector, letterbox, select_boxes
 
 
@@ -62,6 +63,14 @@ def test_limit_keeps_the_best() -> None:
     output = head(*[(10 + 30 * i, 10, 8, 8, 0.1 + i / 100, 0) for i in range(50)])
     _, scores, _ = select_boxes(output, 0.05, limit=7)
     assert scores.tolist() == pytest.approx([0.59, 0.58, 0.57, 0.56, 0.55, 0.54, 0.53])
+
+
+def test_suppression_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller may ask for every box with confidence=0, and suppression takes the square of their number."""
+    monkeypatch.setattr(inference, "NMS_CANDIDATES", 5)
+    output = head(*[(10 + 30 * i, 10, 8, 8, 0.1 + i / 100, 0) for i in range(50)])
+    _, scores, _ = select_boxes(output, 0.0)
+    assert scores.tolist() == pytest.approx([0.59, 0.58, 0.57, 0.56, 0.55])
 
 
 def brute_force(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:
