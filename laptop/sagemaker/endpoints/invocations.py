@@ -140,7 +140,8 @@ class Invocations:
         model_began = time.perf_counter()
         answer = _forward(instance, headers, body)
         model_seconds = time.perf_counter() - model_began
-        self._measure(traffic, fleet, variant, 0 if answer.lost else answer.status, model_seconds, began)
+        status = 0 if answer.lost or answer.problem else answer.status
+        self._measure(traffic, fleet, variant, status, model_seconds, began)
         if not 200 <= answer.status < 300 or answer.problem:
             return self._model_error(endpoint, answer)
         traffic.capture.record(

@@ -146,6 +146,8 @@ def test_a_container_that_breaks_off_in_the_body(endpoint: Serving) -> None:
         status, _, answer = endpoint.invoke()
     assert status == 424
     assert "from primary and could not load the entire response body" in answer["Message"]
+    counted = endpoint.counted()
+    assert (counted["Invocation5XXErrors"], counted["InvocationModelErrors"]) == (0, 1)
 
 
 def test_a_container_that_hangs_up(endpoint: Serving) -> None:
