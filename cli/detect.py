@@ -105,7 +105,7 @@ def _refusal(cloud: Cloud, path: Path, error: ClientError) -> CliError:
     if code == "ModelError":
         answered: Mapping[str, Any] = error.response  # ModelError alone has OriginalStatusCode and OriginalMessage
         reason, status = answered.get("OriginalMessage", message), answered.get("OriginalStatusCode", 400)
-        if status in {429, 503}:
+        if status in {408, 429}:
             return CliError(
                 f"{cloud.endpoint_name} has no time for {path}: {reason}", "Run the same again in a minute."
             )

@@ -168,6 +168,7 @@ def test_the_endpoint_is_asked_as_a_client_would():
         refusal("ModelNotReadyException"),
         refusal("ModelError", OriginalStatusCode=503, OriginalMessage="loading"),
         refusal("ModelError", OriginalStatusCode=429, OriginalMessage="too many requests"),
+        refusal("ModelError", OriginalStatusCode=408, OriginalMessage="the body did not arrive in time"),
         ReadTimeoutError(endpoint_url="https://runtime"),
     ],
 )
@@ -199,6 +200,7 @@ def test_a_model_that_refuses_is_not_asked_again():
         (refusal("InternalFailure", 500), ATTEMPTS),
         (refusal("ThrottlingException"), ATTEMPTS),
         (refusal("ModelError", OriginalStatusCode=429, OriginalMessage="too many requests"), ATTEMPTS),
+        (refusal("ModelError", OriginalStatusCode=408, OriginalMessage="did not arrive in time"), ATTEMPTS),
         (ReadTimeoutError(endpoint_url="https://runtime"), ATTEMPTS),
         (refusal("ValidationError"), 1),
         (refusal("AccessDeniedException", 403), 1),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Of the runtime's errors below 500, those that pass: https://docs.aws.amazon.com/sagemaker/latest/APIReference/
 # API_runtime_InvokeEndpoint.html and CommonErrors.html.
 PASSING = {"ThrottlingException", "Throttling", "ModelNotReadyException", "RequestTimeout"}
-TOO_MANY_REQUESTS = 429
+BUSY = {408, 429}  # of the container: other requests left no room for this one, or for its body
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 1.0
 
@@ -86,14 +86,14 @@ def _passes(failure: ClientError) -> bool:
     code = response["Error"]["Code"]
     if code == "ModelError":
         status = response.get("OriginalStatusCode")
-        return status == TOO_MANY_REQUESTS or not (isinstance(status, int) and 400 <= status < 500)
+        return status in BUSY or not (isinstance(status, int) and 400 <= status < 500)
     return code in PASSING or response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
 
 
 def _answer(failure: ClientError) -> str | None:
     """The model's own error in a sentence; None where it was not the model that answered."""
     response: Mapping[str, Any] = failure.response
-    if response["Error"]["Code"] != "ModelError" or response.get("OriginalStatusCode") == TOO_MANY_REQUESTS:
+    if response["Error"]["Code"] != "ModelError" or response.get("OriginalStatusCode") in BUSY:
         return None
     # ModelError alone has OriginalStatusCode and OriginalMessage.
     message = response.get("OriginalMessage") or response["Error"].get("Message", "")
