@@ -71,11 +71,15 @@ MOMENTS: dict[str, Callable[[Loop], bool]] = {
 }
 
 
-def end_well(loop: Loop) -> None:
+BEFORE_ALL_ARE_CLAIMED = {"dropped", "catalogued"}
+
+
+def end_well(loop: Loop, moment: str = "") -> None:
     """Everything that was dropped is labeled, trained on and served, once, without anybody's doing."""
     loop.wait("all images labeled", lambda: len(loop.images("LABELED")) == IMAGES)
-    # One, unless uploads whose function was killed came too late for it: they are taken up again minutes later.
     jobs = loop.jobs("list_labeling_jobs")
+    # Uploads whose function was stopped are taken up again minutes later, and may come too late for the others' job.
+    assert len(jobs) <= (2 if moment in BEFORE_ALL_ARE_CLAIMED else 1)
     assert sum(job["LabelCounters"]["TotalLabeled"] for job in jobs) == IMAGES
     loop.wait(f"version {len(jobs)} in service", loop.in_service(len(jobs)))
     machines = ("Label", "Retrain", "Deploy", "Rollback")
@@ -99,7 +103,7 @@ def after_a_kill(loop: Loop, moment: str, number: signal.Signals) -> None:
     os.kill(pid, number)
     loop.wait("the end of the server", lambda: not psutil.pid_exists(pid))
     loop.up()
-    end_well(loop)
+    end_well(loop, moment)
 
 
 @pytest.mark.loop
@@ -134,7 +138,7 @@ def test_the_disk_is_full_at_a_moment_of_the_loop(loop: Loop, moment: str) -> No
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
-    end_well(loop)
+    end_well(loop, moment)
     assert server(loop) == pid
 
 

@@ -18,17 +18,17 @@ from skyloop.formats.groundtruth import MAX_CATEGORIES
 SHOWN_MISTAKES = 5
 
 
-def _no_truth_value(value: object) -> object:
+def _refuse_bool(value: object) -> object:
     if isinstance(value, bool):  # which Python, and so pydantic, takes for the number 1 or 0
-        raise ValueError("true and false are no number")
+        raise ValueError("true and false are neither a number nor a name")
     return value
 
 
-_Number = BeforeValidator(_no_truth_value)
-Identifier = Annotated[int | str, _Number]
+_NOT_BOOL = BeforeValidator(_refuse_bool)
+Identifier = Annotated[int | str, _NOT_BOOL]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
-Coordinate = Annotated[float, _Number, Field(allow_inf_nan=False)]
-Length = Annotated[float, _Number, Field(ge=0, allow_inf_nan=False)]
+Coordinate = Annotated[float, _NOT_BOOL, Field(allow_inf_nan=False)]
+Length = Annotated[float, _NOT_BOOL, Field(ge=0, allow_inf_nan=False)]
 
 
 class CocoRefused(ValueError):
