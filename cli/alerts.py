@@ -70,7 +70,8 @@ def latest(cloud: Cloud, limit: int, event: str | None = None, days: int = LOOK_
     keys = _keys(cloud, datetime.now(UTC).date() - timedelta(days=days))
     if event is None:
         keys = keys[:limit]
+    new = [key for key in keys if key not in cloud.alerts_read]
     with ThreadPoolExecutor(8) as pool:
-        alerts = list(pool.map(lambda key: _read(storage, key), keys))
-    found = [alert for alert in alerts if event in (None, alert.get("event"))]
+        cloud.alerts_read.update(zip(new, pool.map(lambda key: _read(storage, key), new), strict=True))
+    found = [alert for key in keys if event in (None, (alert := cloud.alerts_read[key]).get("event"))]
     return sorted(found, key=lambda alert: str(alert.get("at", "")), reverse=True)[:limit]

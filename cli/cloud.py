@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
+    from cli.alerts import ArchivedAlert
+
 _making_clients = threading.Lock()
 
 
@@ -65,6 +67,11 @@ class Cloud:
 
     @cached_property
     def _clients(self) -> dict[str, Any]:
+        return {}
+
+    @cached_property
+    def alerts_read(self) -> dict[str, ArchivedAlert]:
+        """Archived alerts by their keys; they never change, and who watches asks for them every few seconds."""
         return {}
 
     @overload

@@ -70,6 +70,7 @@ BAKE_SPEED = 1000  # alarms are none of what is looked at here
 TURN_SECONDS = 600  # far beyond what any way to recover takes
 VISIBILITY_SECONDS = 30  # of messages that a function which died had taken: the template's are up to half an hour
 SWEEP_SECONDS = 10  # between two sweeps that the campaign asks for, as the schedule would
+PREPARED = "prepared.json"
 RENEW = 25  # turns, after which the cloud is as at first: what it holds makes every turn slower
 
 
@@ -121,8 +122,28 @@ class Campaign:
         self._keep(ROLLBACK)
         self._up(**WATCHED)
         self._keep(DRIFT)
+        self._run_stub()
+
+    def _run_stub(self) -> None:
+        """Have the homes that were kept run the folder's own image."""
+        (image,) = json.loads((self.folder / ROLLBACK.home / "images.json").read_text())
         for turn in TURNS:
-            shutil.copy(self.loop.home / "images.json", self.folder / turn.home)
+            (self.folder / turn.home / "images.json").write_text(json.dumps({image: str(self.folder / "image")}))
+
+    def keep(self) -> None:
+        """Record the sites, end the cloud, and leave all in the folder for other campaigns to begin from."""
+        sites = {turn.name: names for turn, names in self.record().items()}
+        self.loop.command("down")
+        (self.folder / PREPARED).write_text(json.dumps({"flights": self.flights, "sites": sites}))
+
+    def begin_from(self, prepared: Path) -> dict[Turn, list[str]]:
+        """Begin from what another campaign has left in its folder. Returns the sites that it recorded."""
+        for name in {"image", *(turn.home for turn in TURNS)}:
+            shutil.copytree(prepared / name, self.folder / name, symlinks=True)
+        self._run_stub()
+        known = json.loads((prepared / PREPARED).read_text())
+        self.flights = known["flights"]  # each has other pictures
+        return {turn: known["sites"][turn.name] for turn in TURNS}
 
     def _pass(self, turn: Turn) -> None:
         if wrong := self._until(turn, self._start(turn)):
@@ -191,8 +212,9 @@ class Campaign:
         self._follows += 1
         if self._at == turn.home and self._follows < RENEW:
             return
-        self.loop.command("down")
-        shutil.rmtree(self.loop.home)
+        if self.loop.home.exists():
+            self.loop.command("down")
+            shutil.rmtree(self.loop.home)
         shutil.copytree(self.folder / turn.home, self.loop.home, symlinks=True)
         self._up()
         self._at, self._follows = turn.home, 0

@@ -241,6 +241,18 @@ def test_alerts_newest_first_and_by_event(invoke, cloud: Cloud) -> None:
         assert words in shown
 
 
+def test_an_alert_is_read_once(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never changes, and who watches asks every few seconds."""
+    put_alert(cloud, 0, "drift")
+    assert len(alerts.latest(cloud, 10, days=3650)) == 1
+    put_alert(cloud, 1, "drift")
+    read: list[str] = []
+    once = alerts._read
+    monkeypatch.setattr(alerts, "_read", lambda storage, key: read.append(key) or once(storage, key))
+    assert [one["subject"] for one in alerts.latest(cloud, 10, days=3650)] == ["job-1", "job-0"]
+    assert len(read) == 1
+
+
 def test_a_message_of_another_sender_is_shown_as_it_is(invoke, cloud: Cloud) -> None:
     message = {"alert": {"what": "ALARM: x"}, "message_id": "m", "published_at": "2026-03-01T12:00:00Z"}
     key = "monitoring/alerts/2026/03/01/m.json"
