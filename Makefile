@@ -37,7 +37,7 @@ test-conformance: $(ready_dev) ## Whether the laptop cloud does as AWS does
 	$(pytest) $(two_at_a_time) tests/conformance
 
 test-faults: $(ready_dev) ## Every call fails once, processes die, the disk is full, versions misbehave; two hours
-	$(pytest) -n 4 --dist loadgroup -m faults --ignore tests/faults/test_deployments.py  # they wait half of the time
+	$(pytest) -n 4 --dist loadgroup -m faults --ignore tests/faults/test_deployments.py  # two leave the processor idle at times
 	$(pytest) -m faults tests/faults/test_deployments.py  # alone: it measures what the endpoint can do
 
 SECONDS := 300
