@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from skyloop_container.dataset import Sample
-from skyloop_container.images import decode
+from skyloop_container.dataset import Sample, decode
+from skyloop_container.environment import available_cores
 from skyloop_container.inference import Detector, letterbox, select_boxes
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import image_statistics
-from skyloop_container.ultralytics_setup import available_cores, prepare
+from skyloop_container.ultralytics_setup import prepare
 
 
 def jpeg(width: int, height: int) -> bytes:

@@ -16,9 +16,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from skyloop_container.dataset import Sample
+from skyloop_container.dataset import Sample, decode
 from skyloop_container.export import export
-from skyloop_container.images import decode
 from skyloop_container.inference import Detector
 from skyloop_container.profile import STATISTICS, image_statistics
 from skyloop_container.ultralytics_setup import prepare

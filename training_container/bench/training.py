@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from skyloop_container.ultralytics_setup import available_cores, prepare
+from skyloop_container.environment import available_cores
+from skyloop_container.ultralytics_setup import prepare
 
 BOXES = 15  # per image
 

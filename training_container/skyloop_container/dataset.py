@@ -1,7 +1,6 @@
 """Read a channel: images with their YOLO labels, each checked before any is used; what cannot be used is left out."""
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
 
-from .environment import JobError
+from .environment import JobError, available_cores
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -73,7 +72,7 @@ def read_channel(folder: Path, categories: int) -> tuple[list[Sample], list[Drop
             return Dropped(name, str(error))
         return Sample(name, path, boxes)
 
-    with ThreadPoolExecutor(max(len(os.sched_getaffinity(0)), 1)) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         items = list(pool.map(read, images))
     dropped = [item for item in items if isinstance(item, Dropped)]
     if len(dropped) > MOST_DROPPED * len(items):

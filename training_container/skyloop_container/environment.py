@@ -17,6 +17,11 @@ from pathlib import Path
 FAILURE_CHARACTERS = 1024  # SageMaker keeps this many of /opt/ml/output/failure as FailureReason
 
 
+def available_cores() -> int:
+    """How many cores this process may run on: its affinity, where the system has one, not the machine's number."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class JobError(Exception):
     """A job cannot be done, for a reason that its owner can act on. The text is one sentence for a person."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .dataset import Sample, read_channel, read_image, report_dropped
-from .environment import Environment, JobError, model_archive, unpack_model
+from .environment import Environment, JobError, available_cores, model_archive, unpack_model
 from .inference import Detector
 from .metrics import EVALUATOR, ScoredImage, compare, score
 from .predictions import predict_image, score_image
@@ -108,8 +108,7 @@ def _load(environment: Environment, name: str) -> Detector:
     folder = environment.processing_input / name
     if not _holds_files(folder):
         raise JobError(f"The input '{name}' is missing or empty.")
-    cores = len(os.sched_getaffinity(0))
-    return Detector.load(unpack_model(folder, environment.scratch / name), cores)
+    return Detector.load(unpack_model(folder, environment.scratch / name), available_cores())
 
 
 def _holds_files(folder: Path) -> bool:

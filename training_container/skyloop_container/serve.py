@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from .admission import Bodies, Overloaded, Pace, TooLarge, TooSlow, Workers, memory_limit
 from .connections import BoundedProtocol
-from .environment import Environment, JobError
+from .environment import Environment, JobError, available_cores
 from .inference import Detector
 from .predictions import predict_image
 
@@ -154,7 +154,7 @@ def run(environment: Environment) -> None:
         JobError: there is no usable model, or a setting is not a number.
     """
     threads = _setting("SKYLOOP_INFERENCE_THREADS", 1)
-    workers = _setting("SKYLOOP_INFERENCE_WORKERS", max(len(os.sched_getaffinity(0)) // threads, 1))
+    workers = _setting("SKYLOOP_INFERENCE_WORKERS", max(available_cores() // threads, 1))
     cv2.setNumThreads(1)  # the workers already use all cores
     detector = Detector.load(environment.model_dir, threads)
     print(json.dumps({"serving": detector.card["training_job"], "threads": threads, "workers": workers}), flush=True)

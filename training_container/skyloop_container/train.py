@@ -12,10 +12,10 @@ import torch
 
 from . import base_model
 from .dataset import Sample, link_for_ultralytics, read_channel, report_dropped
-from .environment import Environment, JobError
+from .environment import Environment, JobError, available_cores
 from .hyperparameters import Hyperparameters, parse_hyperparameters
 from .tracking import Tracker
-from .ultralytics_setup import available_cores, prepare
+from .ultralytics_setup import prepare
 
 WHOLE_RATE_EPOCHS = 16  # a run from a champion that is at least as long may learn as fast as one from scratch
 CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .environment import available_cores
+
 
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """A replacement for `torchvision.ops.nms`.
@@ -103,11 +105,6 @@ def prepare(scratch: Path, threads: int | None = None) -> None:
     ultralytics.utils.NUM_THREADS = torch_utils.NUM_THREADS = threads
     torch.set_num_threads(threads)
     settings.update({"sync": False, "mlflow": False, "tensorboard": False, "runs_dir": str(scratch / "runs")})
-
-
-def available_cores() -> int:
-    """How many cores this process may run on: its affinity, not the machine's number."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _place_font(config_dir: Path) -> None:
