@@ -69,9 +69,9 @@ WATCHED = {"LabelingBatchSize": 1000, "DriftRate": "rate(1 minute)"}  # what dri
 BAKE_SPEED = 1000  # alarms are none of what is looked at here
 TURN_SECONDS = 600  # far beyond what any way to recover takes
 VISIBILITY_SECONDS = 30  # of messages that a function which died had taken: the template's are up to half an hour
-SWEEP_SECONDS = 10  # between two sweeps that the campaign asks for, as the schedule would
+SWEEP_SECONDS = 20  # between two sweeps that the campaign asks for, as the schedule would
 PREPARED = "prepared.json"
-RENEW = 25  # turns, after which the cloud is as at first: what it holds makes every turn slower
+RENEW = 12  # turns, after which the cloud is as at first: what it holds makes every turn slower
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class Campaign:
                 self.loop.cloud.client("stepfunctions").start_execution(stateMachineArn=machine)
             if turn.ended(self.loop, before) and self._told(turn, before) and not self._running():
                 return ""
-            time.sleep(1.0)
+            time.sleep(2.0)
         now, images = self.loop.endpoint(), Counter(entry.status for entry in State.take(self.loop).entries)
         steps = [f"{run.machine}: {run.name}" for run in self._running()]
         return f"stuck: {dict(images)}, {now.status} version {now.version}, running {steps}"
