@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-    from cli.alerts import ArchivedAlert
-
 _making_clients = threading.Lock()
 
 
@@ -70,7 +68,7 @@ class Cloud:
         return {}
 
     @cached_property
-    def alerts_read(self) -> dict[str, ArchivedAlert]:
+    def alerts_read(self) -> dict[str, Any]:
         """Archived alerts by their keys; they never change, and who watches asks for them every few seconds."""
         return {}
 
