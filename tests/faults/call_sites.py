@@ -65,7 +65,8 @@ PARAMETERS = {
     "DriftRate": "rate(1 day)",
 }
 WITH_SERVICE = {"LabelingBatchSize": FRAMES}
-WATCHED = {"LabelingBatchSize": 1000, "DriftRate": "rate(1 minute)"}  # what drift requeues stays in the queue
+# What drift requeues stays in the queue, also where a run that broke off is finished minutes later.
+WATCHED = {"LabelingBatchSize": 1000, "LabelingMaxWaitHours": 24, "DriftRate": "rate(1 minute)"}
 BAKE_SPEED = 1000  # alarms are none of what is looked at here
 TURN_SECONDS = 600  # far beyond what any way to recover takes
 VISIBILITY_SECONDS = 30  # of messages that a function which died had taken: the template's are up to half an hour
