@@ -257,6 +257,8 @@ class _TiffDirectory:
 
     def alone(self) -> bytes:
         """The file, of which no reader finds other directories."""
+        if not self._others:
+            return self._body
         kept = bytearray(self._body)
         for entry in self._others:
             struct.pack_into(f"{self._order}H", kept, entry, _UNKNOWN_TAG)
