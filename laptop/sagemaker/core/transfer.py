@@ -84,7 +84,7 @@ def upload_folder(s3: S3Client, folder: Path, uri: str, only: Iterable[Path] | N
                 continue
             relative = file.relative_to(folder).as_posix()
             key = f"{prefix.rstrip('/')}/{relative}" if prefix.strip("/") else relative
-            s3.upload_file(str(link), bucket, key)
+            _put(s3, link, bucket, key)
             put += 1
     return put
 
@@ -99,7 +99,7 @@ def upload_archive(s3: S3Client, folder: Path, archive: Path, uri: str) -> bool:
             tar.add(path, arcname=path.name)
     bucket, key = split(uri)
     with _explained(uri):
-        s3.upload_file(str(archive), bucket, key)
+        _put(s3, archive, bucket, key)
     return True
 
 
@@ -115,6 +115,12 @@ def write(s3: S3Client, uri: str, body: bytes) -> None:
     bucket, key = split(uri)
     with _explained(uri):
         s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+def _put(s3: S3Client, file: Path, bucket: str, key: str) -> None:
+    """Put a file, in parts where it is large. `upload_file` would hide what S3 answered behind an error of its own."""
+    with file.open("rb") as body:
+        s3.upload_fileobj(body, bucket, key)
 
 
 def _fetch(s3: S3Client, objects: list[tuple[str, str, str]], target: Path) -> None:
