@@ -264,7 +264,8 @@ def test_a_hotfix_during_an_incident_goes_out(field: Field, under_load: Any) -> 
     def hotfix() -> None:
         field.deploy(f"fails {trouble}", "deployed")
         trouble.touch()
-        field.loop.wait("the incident", lambda: alarm_rings(field))
+        # The alarm is quiet again as soon as the version before serves: who looks late finds what was told of it.
+        field.loop.wait("the incident", lambda: alarm_rings(field) or field.alerts(known)["rolled-back"])
         fix = field.register("")
         field.loop.wait("the fix in service", field.loop.in_service(fix))
         field.rest()
