@@ -72,6 +72,12 @@ _stopping = threading.Event()
 _interrupted: list[str] = []
 
 
+def is_over() -> bool:
+    """Whether the execution that this thread works for has ended, or is to stay as it is because the cloud stops."""
+    execution = CURRENT.get()
+    return execution is not None and (execution.ended.is_set() or _stopping.is_set())
+
+
 def halt() -> None:
     """Stop every execution where it is; the cloud is about to save its state."""
     _stopping.set()

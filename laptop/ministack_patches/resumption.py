@@ -15,7 +15,7 @@ from typing import Any
 from ministack.services import stepfunctions
 
 from laptop.documents import Document
-from laptop.ministack_patches.executions import RESUME
+from laptop.ministack_patches.executions import RESUME, is_over
 from laptop.ministack_patches.patching import Original, patch
 
 # No name of a state: those have 80 characters at most.
@@ -73,6 +73,10 @@ def _pass(original: Original, state: Document, given: Any, context: Any = None) 
 )
 def _add_event(original: Original, record: Document, kind: str, details: Document | None = None) -> Any:
     # `durability` patches the same target and writes the record down; imported after it, this patch is called first.
+    if is_over():
+        # A map or parallel state whose branches were left in the middle is not done: MiniStack takes it for done, with
+        # no results, because a thread of a pool that leaves with SystemExit leaves nothing.
+        raise SystemExit
     entered = (details or {}).get("stateEnteredEventDetails")
     if entered and entered["name"] in _states(record):
         before = record.get(RESUME, {"variables": {}})

@@ -109,6 +109,13 @@ class Environment:
         path.write_text(text, encoding="utf-8")
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file in one step: whoever reads it meanwhile, or copies it to S3, has all of the old or the new one."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
 def model_archive(folder: Path) -> Path | None:
     """The model.tar.gz in a channel or processing input; None where the files lie there loose, or not at all."""
     return min(folder.rglob("*.tar.gz"), default=None)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .environment import write_whole
+
 
 class Tracker:
     """One MLflow run for one training job. It does nothing where no tracking URI is set.
@@ -55,7 +57,7 @@ class Tracker:
             mlflow.set_tags(tags)
             mlflow.log_params(parameters)
             id_file.parent.mkdir(parents=True, exist_ok=True)
-            id_file.write_text(run.info.run_id, encoding="utf-8")
+            write_whole(id_file, run.info.run_id.encode())
         self._mlflow = mlflow
 
     def _attempt(self, action: Callable[[], object]) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from . import base_model
 from .dataset import Sample, link_for_ultralytics, read_channel, report_dropped
-from .environment import Environment, JobError, available_cores
+from .environment import Environment, JobError, available_cores, write_whole
 from .hyperparameters import Hyperparameters, parse_hyperparameters
 from .tracking import Tracker
 from .ultralytics_setup import prepare
@@ -66,7 +66,7 @@ def run(environment: Environment) -> None:
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    (environment.checkpoint_dir / MARKER).write_text(json.dumps({"finished": True}), encoding="utf-8")
+    write_whole(environment.checkpoint_dir / MARKER, json.dumps({"finished": True}).encode())
     files = sorted(environment.model_dir.iterdir())
     tracker.finish(files, {"confidence_default": card["confidence_default"]})
     sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in files)
@@ -194,7 +194,7 @@ def open_checkpoints(root: Path, hyperparameters: Hyperparameters, base: base_mo
         shutil.rmtree(path, ignore_errors=True)
     folder = root / f"{RUN_PREFIX}{uuid.uuid4().hex}"
     folder.mkdir()
-    marker.write_text(json.dumps({"asked_sha256": fingerprint, "folder": folder.name}), encoding="utf-8")
+    write_whole(marker, json.dumps({"asked_sha256": fingerprint, "folder": folder.name}).encode())
     return Checkpoints(folder)
 
 

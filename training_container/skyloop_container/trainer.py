@@ -4,7 +4,6 @@ Checkpoints survive a spot interruption, CPUs that have bfloat16 use it, validat
 prints one line.
 """
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import strip_optimizer
 
 from .cpu_precision import autotune, to_layout
-from .environment import Interrupted
+from .environment import Interrupted, write_whole
 
 EpochReport = Callable[[int, dict[str, float]], None]
 
@@ -100,9 +99,7 @@ class Trainer(DetectionTrainer):
                 strip_optimizer(path)
 
     def _publish(self, path: Path) -> None:
-        part = self.checkpoint_dir / f"{path.name}.part"
-        part.write_bytes(path.read_bytes())
-        os.replace(part, self.checkpoint_dir / path.name)
+        write_whole(self.checkpoint_dir / path.name, path.read_bytes())
 
     def _on_train_start(self) -> None:
         self._epoch_started = time.monotonic()

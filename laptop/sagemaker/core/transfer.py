@@ -187,6 +187,8 @@ def _explained(uri: str) -> Iterator[None]:
     except (ClientError, BotoCoreError) as error:
         answer = error.response if isinstance(error, ClientError) else {}
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        missing = answer.get("Error", {}).get("Code") == "NoSuchKey"
-        kind = Unavailable if status == 429 or status >= 500 else Missing if missing else TransferError
+        code = answer.get("Error", {}).get("Code")
+        # A program that writes over a file while it is put makes it shorter than was said, and S3 waits for the rest.
+        passes = status == 429 or status >= 500 or code == "RequestTimeout"
+        kind = Unavailable if passes else Missing if code == "NoSuchKey" else TransferError
         raise kind(f'Data transfer failed for S3 URL "{uri}": {error}') from error

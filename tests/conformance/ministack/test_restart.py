@@ -199,6 +199,56 @@ def test_an_execution_goes_on_after_a_clean_stop(home: Path, up: Any) -> None:
         assert (found["status"], found.get("output")) == ("SUCCEEDED", output)
 
 
+@pytest.mark.parametrize("kind", ["distributed map", "map"])
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_branches_that_were_left_in_the_middle_are_done_again(home: Path, up: Any, kind: str, killed: bool) -> None:
+    first = up()
+    function, items = first.outputs["Store"], [{"name": name, "sleep": 2} for name in ("one", "two")]
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": function, "Payload": "{% $states.input %}"},
+        "Output": "{% $states.result.Payload %}",
+        "End": True,
+    }
+    each = {"StartAt": "Store", "States": {"Store": task}}
+    state = {
+        "distributed map": {
+            "Type": "Map",
+            "Items": items,
+            "Label": "Batches",
+            "ItemProcessor": each | {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}},
+        },
+        "map": {"Type": "Map", "Items": items, "ItemProcessor": each},
+    }[kind]
+    after = {"Type": "Pass", "Output": {"results": "{% $states.input %}", "count": "{% $counted %}"}, "End": True}
+    branches = {**state, "Assign": {"counted": "{% $count($states.result) %}"}, "Next": "After"}
+    definition = {"QueryLanguage": "JSONata", "StartAt": "Branches", "States": {"Branches": branches, "After": after}}
+    states, s3 = client(home, first, "stepfunctions"), client(home, first, "s3")
+    role = states.describe_state_machine(stateMachineArn=first.outputs["Machine"])["roleArn"]
+    may = {"Effect": "Allow", "Action": ["states:StartExecution", "lambda:InvokeFunction"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [may]})
+    iam = client(home, first, "iam")
+    iam.put_role_policy(RoleName=role.rpartition("/")[2], PolicyName="more", PolicyDocument=document)
+    machine = states.create_state_machine(name="branches", definition=json.dumps(definition), roleArn=role)
+    arn = states.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    wait_until(lambda: s3.list_objects_v2(Bucket=first.outputs["Bucket"]).get("KeyCount") == 2)
+    if killed:
+        os.kill(first.pid, signal.SIGKILL)
+        wait_until(lambda: ended(first.pid))
+    else:
+        lifecycle.down(home)
+    second = up()
+    states = client(home, second, "stepfunctions")
+
+    def described() -> dict[str, Any] | None:
+        found = states.describe_execution(executionArn=arn)
+        return found if found["status"] != "RUNNING" else None
+
+    found = wait_until(described)
+    assert (found["status"], json.loads(found["output"])) == ("SUCCEEDED", {"results": ["one", "two"], "count": 2})
+
+
 def test_an_execution_goes_on_in_its_state(home: Path, up: Any) -> None:
     """What came before is not done again, and variables, inputs and times of start are as they were."""
     first = up()

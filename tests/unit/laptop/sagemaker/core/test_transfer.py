@@ -50,6 +50,7 @@ def moves(s3: S3Client, folder: Path) -> dict[str, Any]:
         ("ServiceUnavailable", 503, True),
         ("SlowDown", 429, True),
         ("InternalError", 500, True),
+        ("RequestTimeout", 400, True),
         ("AccessDenied", 403, False),
     ],
 )
