@@ -20,6 +20,11 @@ from laptop.ministack_patches.patching import MINISTACK_VERSION, Original, patch
 
 log = logging.getLogger(__name__)
 
+
+class NotStarted(Exception):
+    """A worker could not be started, for instance because the disk is full. MiniStack answers with the type's name."""
+
+
 # Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
 _END_OF_LOGS = "\x00end of invocation"
 _LOG_SECONDS = 2.0
@@ -104,6 +109,8 @@ def _execute(original: Original, function: Document, event: Any, request_id: str
     if raised is None:
         if outcome.get("error") and outcome["body"].get("errorMessage") == _DIED:
             outcome["body"]["errorType"] = "Runtime.ExitError"
+        if outcome.get("error") and outcome["body"].get("errorType") == NotStarted.__name__:
+            outcome["body"]["errorType"] = "Lambda.ServiceException"
         return outcome
     log = "\n".join(filter(None, [outcome.get("log", ""), f"[ERROR] {raised['errorType']}: {raised['errorMessage']}"]))
     return {"body": {**raised, "requestId": request_id}, "error": True, "log": log}
@@ -143,7 +150,10 @@ _raised: dict[int, Document] = {}
 )
 def _invoke(original: Original, worker: Any, *arguments: Any, **named: Any) -> Document:
     _raised.pop(threading.get_ident(), None)
-    response: Document = original(worker, *arguments, **named)
+    try:
+        response: Document = original(worker, *arguments, **named)
+    except OSError as error:  # the cloud's own: what a function raises is in its answer
+        raise NotStarted(f"The function could not be started: {error}") from error
     if "raised" in response:
         _raised[threading.get_ident()] = response["raised"]
     return response
