@@ -74,7 +74,7 @@ def unseen_frames(play: Play, outcome: Outcome) -> list[Path]:
         play.cloud.storage.read(DatasetFiles(outcome.decision.dataset_id).manifest("test")).body
     )
     named = {Path(entry).stem for entry in manifest if isinstance(entry, str)}
-    found = [path for path in frames(play.drops.first) if sha256_of(path)[:16] in named]
+    found = [path for path in frames(play.drops.first) if sha256_of(path) in named]
     return found[::3]
 
 

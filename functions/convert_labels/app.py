@@ -21,7 +21,6 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     conversion = Conversion(
         Storage(client("s3"), settings.data_bucket),
         Catalogue(client("dynamodb"), settings.catalogue_table),
-        settings.slice_size,
     )
     answer = conversion.convert(request)
     metrics.add_metric("ImagesLabeled", MetricUnit.Count, answer.converted)

@@ -42,6 +42,8 @@ SETTINGS = {
     "BaseWeights": "yolo11n.pt",
     "Epochs": "100",
     "ImageSize": "640",
+    "SliceSize": "0",
+    "MaxSlices": "12",
     "BatchSize": "16",
     "Freeze": "0",
     "Seed": "0",

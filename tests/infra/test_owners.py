@@ -20,6 +20,7 @@ def test_keys_that_roles_name_are_those_of_the_layout() -> None:
         layout.QUARANTINE,
         layout.LABELING_JOBS,
         layout.LABELED_DATA,
+        layout.LABELED_IMAGES,
         layout.PROCESSED_DATA,
         layout.MODEL_ARTIFACTS,
         layout.CAPTURES,
@@ -28,7 +29,7 @@ def test_keys_that_roles_name_are_those_of_the_layout() -> None:
     )
     drifted, _, _ = layout.drift_flight("*", "").partition("*")
     job = layout.ModelArtifacts("*")
-    files = {layout.LABEL_CATEGORIES, layout.exclusion_key("*"), job.decision}
+    files = {layout.LABEL_CATEGORIES, layout.exclusion_key("*"), layout.label_index_key("*"), job.decision}
     parts = {
         f"{job.folder}profiler-output/*",  # SageMaker's own
         f"{job.checkpoints}*",

@@ -178,6 +178,7 @@ METHODS = {
     "head_object": "s3:GetObject",
     "list_objects_v2": "s3:ListBucket",
     "copy_object": "s3:PutObject",
+    "upload_fileobj": "s3:AbortMultipartUpload",  # beside s3:PutObject, which others call too
     "send_message_batch": "sqs:SendMessage",
     "get_paginator('list_objects_v2')": "s3:ListBucket",
     "get_paginator('query')": "dynamodb:Query",

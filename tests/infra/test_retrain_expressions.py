@@ -46,6 +46,8 @@ def test_first_training_takes_weights_by_name() -> None:
     assert arguments["HyperParameters"] == {
         "epochs": "100",
         "imgsz": "640",
+        "slice_size": "0",
+        "max_slices": "12",
         "batch": "16",
         "freeze": "0",
         "seed": "0",

@@ -5,35 +5,21 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from skyloop.documents import Box, LabeledImage
+from skyloop.dataset.labels import Box, LabeledImage
 
 
 def labeled(flight: str, number: int, *categories: str, job: str = "job-1", **changes: Any) -> LabeledImage:
-    """A picture of 64 × 48 pixels with one box for each category (person is class 0, car 1)."""
+    """A picture of 64 × 48 pixels with one box for each category."""
     image_id = hashlib.sha256(f"{flight}/{number}".encode()).hexdigest()
-    name = image_id[:16]
-    boxes = tuple(
-        Box(
-            category=category,
-            class_id=("person", "car").index(category),
-            left=2.0 * place,
-            top=3,
-            width=12,
-            height=10 + number % 7,
-        )
-        for place, category in enumerate(categories)
-    )
     facts: dict[str, Any] = {
-        "name": name,
         "image_id": image_id,
+        "key": f"labeled-data/images/{image_id}.jpg",
         "source_key": f"raw-images/{flight}/{number:05d}.jpg",
         "flight": flight,
         "job_name": job,
-        "image_key": f"labeled-data/{job}/images/{name}.jpg",
-        "label_key": f"labeled-data/{job}/labels/{name}.txt",
         "width": 64,
         "height": 48,
-        "boxes": boxes,
+        "boxes": tuple(Box(category, 2.0 * place, 3, 12, 10 + number % 7) for place, category in enumerate(categories)),
         "labeled_at": "2026-11-23T12:00:00.000000+00:00",
     }
     return LabeledImage(**{**facts, **changes})

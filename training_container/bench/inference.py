@@ -25,6 +25,7 @@ from skyloop_container.environment import available_cores
 from skyloop_container.inference import Detector, letterbox, select_boxes
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import image_statistics
+from skyloop_container.slicing import SlicingPlan
 from skyloop_container.ultralytics_setup import prepare
 
 
@@ -36,7 +37,7 @@ def jpeg(width: int, height: int) -> bytes:
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
-def untrained(folder: Path, size: int, image: bytes) -> Path:
+def untrained(folder: Path, imgsz: int, image: bytes, size: tuple[int, int]) -> Path:
     """Export a network with random weights, as the container would a trained one."""
     import torch
     from skyloop_container.export import export
@@ -50,8 +51,16 @@ def untrained(folder: Path, size: int, image: bytes) -> Path:
     torch.save({"model": model, "train_args": {}, "version": "bench"}, weights)
     path = folder / "image.jpg"
     path.write_bytes(image)
-    card = {"categories": ["object"], "imgsz": size, "training_job": "bench", "dataset_id": "bench", "base": {}}
-    export(weights, folder / "model", card, [Sample("image.jpg", path, ())] * 2, [Sample("image.jpg", path, ())])
+    card = {
+        "categories": ["object"],
+        "imgsz": imgsz,
+        "training_job": "bench",
+        "dataset_id": "bench",
+        "base": {},
+        "slicing": SlicingPlan().as_card(),
+    }
+    samples = [Sample(path.name, path, *size, "", ())]
+    export(weights, folder / "model", card, samples * 2, samples)
     return folder / "model"
 
 
@@ -70,11 +79,13 @@ def stages(model_dir: Path, image: bytes, threads: int) -> dict[str, Callable[[]
     """The parts of one prediction, each as a function to time."""
     detector = Detector.load(model_dir, threads)
     pixels = decode(image)
-    output, _, _ = detector.run(pixels)
-    blob = np.random.default_rng(0).random((1, 3, detector.size, detector.size), dtype=np.float32)
+    (view,) = SlicingPlan().views(*pixels.shape[1::-1], detector.size)
+    ((_, _, output, _),) = detector.run(pixels, [view])
+    padded = letterbox(pixels, view.scale)[0].shape[:2]
+    blob = np.random.default_rng(0).random((1, 3, *padded), dtype=np.float32)
     return {
         "decode": lambda: decode(image),
-        "letterbox": lambda: letterbox(pixels, detector.size),
+        "letterbox": lambda: letterbox(pixels, view.scale),
         "network": lambda: detector.engine.run(blob),
         "boxes": lambda: select_boxes(output, detector.confidence),
         "profile": lambda: image_statistics(pixels),
@@ -104,7 +115,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         prepare(Path(scratch) / "settings")
         cv2.setNumThreads(1)  # as serve does
-        model_dir = options.model or untrained(Path(scratch), options.size, image)
+        model_dir = options.model or untrained(Path(scratch), options.size, image, (width, height))
         ways = {f"{threads} thread(s)": stages(model_dir, image, threads) for threads in sorted({1, cores})}
         if options.model:
             from ultralytics import YOLO

@@ -20,6 +20,7 @@ from skyloop_container.dataset import Sample, decode
 from skyloop_container.export import export
 from skyloop_container.inference import Detector
 from skyloop_container.profile import STATISTICS, image_statistics
+from skyloop_container.slicing import SlicingPlan
 from skyloop_container.ultralytics_setup import prepare
 
 FOLDERS = ("night-60m", "day-60m", "night-120m")
@@ -30,7 +31,8 @@ COCO_CATEGORIES = 80  # of the checkpoint; their names do not matter here
 def profile(detector: Detector, pictures: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Statistics and pooled features of every picture."""
     statistics = [list(image_statistics(picture).values()) for picture in pictures]
-    pooled = [detector.run(picture)[1] for picture in pictures]
+    whole = SlicingPlan()
+    pooled = [detector.look(p, whole.views(*p.shape[1::-1], detector.size))[1] for p in pictures]
     return {"statistics": np.array(statistics), "pooled": np.array(pooled, dtype=np.float64)}
 
 
@@ -39,10 +41,13 @@ def measure(folders: Path, weights: Path, size: int) -> dict[str, np.ndarray]:
     paths = {name: sorted((folders / name / "images").glob("*.jpg")) for name in FOLDERS}
     with tempfile.TemporaryDirectory() as scratch:
         prepare(Path(scratch) / "ultralytics")
-        some = [Sample(path.name, path, ()) for path in paths["night-60m"][:4]]
+        some = [
+            Sample(path.name, path, *decode(path.read_bytes()).shape[1::-1], "", ()) for path in paths["night-60m"][:4]
+        ]
         card = {
             "categories": [str(number) for number in range(COCO_CATEGORIES)],
             "imgsz": size,
+            "slicing": SlicingPlan().as_card(),
             "training_job": "",
             "dataset_id": "",
         }

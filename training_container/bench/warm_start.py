@@ -39,21 +39,26 @@ runpy.run_module("skyloop_container", run_name="__main__")
 
 
 def write_channel(folder: Path, seeds: tuple[int, ...]) -> None:
-    """Flights as a training job gets them: images, and a YOLO label file for each."""
+    """Flights as a training job gets them: pictures, and a line of labels for each."""
+    lines = []
     for seed in seeds:
-        images, labels = folder / str(seed) / "images", folder / str(seed) / "labels"
-        labels.mkdir(parents=True)
-        flight = write_flight(images, FRAMES, seed=seed)
-        boxes: dict[int, list[str]] = {}
+        flight = write_flight(folder / str(seed), FRAMES, seed=seed)
         coco = json.loads(flight.annotations.read_text())
+        boxes: dict[int, list[list[float]]] = {image["id"]: [] for image in coco["images"]}
         for item in coco["annotations"]:
-            left, top, width, height = (value / SIZE for value in item["bbox"])
-            line = f"{item['category_id'] - 1} {left + width / 2} {top + height / 2} {width} {height}"
-            boxes.setdefault(item["image_id"], []).append(line)
-        for image in coco["images"]:
-            name = Path(image["file_name"]).with_suffix(".txt")
-            (labels / name).write_text("\n".join(boxes.get(image["id"], [])))
+            boxes[item["image_id"]].append([item["category_id"] - 1, *item["bbox"]])
+        lines += [
+            {
+                "image": f"{seed}/{image['file_name']}",
+                "width": SIZE,
+                "height": SIZE,
+                "flight": str(seed),
+                "boxes": boxes[image["id"]],
+            }
+            for image in coco["images"]
+        ]
         flight.annotations.unlink()
+    (folder / "labels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def train(base: Path, flights: tuple[int, ...], champion: Path | None, whole: bool, **values: int) -> list[float]:

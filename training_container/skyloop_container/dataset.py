@@ -1,40 +1,57 @@
-"""Read a channel: images with their YOLO labels, each checked before any is used; what cannot be used is left out."""
+"""Read a channel: whole pictures and the boxes on them. What cannot be used is left out, each with its reason."""
 
-import json
-from collections.abc import Callable
+import gzip
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
 
 from .environment import JobError, available_cores
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-
-
 MOST_DROPPED = 0.5
-"""Of a channel's images: where more cannot be used, the channel itself is wrong, and a result would mean little."""
+"""Of a channel's pictures: where more cannot be used, the channel itself is wrong, and a result would mean little."""
 
-Box = tuple[int, float, float, float, float]  # category id; center x, center y, width, height as fractions of the image
+LABELS = ("*.jsonl", "*.jsonl.gz")
+T = TypeVar("T")
+Box = tuple[int, float, float, float, float]
+"""Category id, and left, top, width, height in pixels of the upright picture."""
+
+
+class Line(BaseModel):
+    """A line of a channel's labels: one picture, upright `width` x `height`, and its boxes.
+
+    `image` is the picture's path below the channel; of a dataset of Skyloop, its key in the bucket.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    image: str
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    flight: str = ""
+    boxes: tuple[tuple[int, float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and its boxes.
-
-    name: the image's path below the channel, with slashes: `<job>/images/<name>.<ext>`.
-    """
+    """A picture, `width` x `height` when upright, and its boxes. `name` is its path below the channel, with slashes."""
 
     name: str
     path: Path
+    width: int
+    height: int
+    flight: str
     boxes: tuple[Box, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """An image that was left out, by its name as in Sample, and why."""
+    """A picture that was left out, by its name as in Sample, and why."""
 
     name: str
     reason: str
@@ -45,73 +62,79 @@ class Dropped:
 
 
 def read_channel(folder: Path, categories: int) -> tuple[list[Sample], list[Dropped]]:
-    """Find every `…/images/<name>.<ext>` below a folder and read its `…/labels/<name>.txt`.
+    """Read the labels of a channel: every line of its files LABELS, one picture each. See `Line`.
 
     Args:
         folder: a training channel or processing input.
         categories: the number of categories; ids run from 0.
 
     Returns:
-        Samples sorted by name, and what was left out because image or labels cannot be used: one bad item must not end
-        the job, nor every later one with the same test set. An empty label file is a true negative; so is a missing
-        one.
+        Samples sorted by name, and what was left out because its labels cannot be used: one bad item must not end the
+        job, nor every later one with the same test set. A picture without boxes is a true negative. No picture is
+        opened yet: see `with_pictures`.
 
     Raises:
-        JobError: there is no image, or more than half of the images cannot be used; the text names the first.
+        JobError: there are no labels, they cannot be read, or more than half cannot be used; the text says which.
     """
-    images = sorted(p for p in folder.rglob("*") if p.parent.name == "images" and p.suffix.lower() in SUFFIXES)
-    if not images:
-        raise JobError(f"The channel '{folder.name}' holds no images (looked for */images/*.jpg and the like).")
+    samples: dict[str, Sample] = {}
+    dropped: list[Dropped] = []
+    try:
+        for where, line in _lines(folder):
+            try:
+                sample = _sample(folder, line, categories)
+                samples[sample.name] = sample
+            except ValueError as error:
+                dropped.append(Dropped(where, _sentence(error)))
+    except (OSError, EOFError) as error:
+        raise JobError(f"The labels of the channel '{folder.name}' cannot be read: {error}.") from error
+    if not samples and not dropped:
+        raise JobError(f"The channel '{folder.name}' holds no labels (looked for {' and '.join(LABELS)}).")
+    _refuse_most_dropped(folder.name, dropped, len(samples) + len(dropped))
+    return [samples[name] for name in sorted(samples)], dropped
 
-    def read(path: Path) -> Sample | Dropped:
-        name = path.relative_to(folder).as_posix()
+
+def with_pictures(
+    channel: str, samples: Sequence[Sample], work: Callable[[Sample, np.ndarray], T]
+) -> tuple[list[tuple[Sample, T]], list[Dropped]]:
+    """Do something with every picture, on all cores; what cannot be read is left out.
+
+    Args:
+        channel: its name, for errors.
+        samples: whose pictures.
+        work: is given the sample and its picture, (height, width, 3) uint8 RGB, upright.
+
+    Returns:
+        The samples that could be read, in order, each with what came of the work; and the others.
+
+    Raises:
+        JobError: more than half of the pictures cannot be used; the text names the first.
+    """
+
+    def do(sample: Sample) -> T | Dropped:
         try:
-            boxes = _read_labels(path.parent.parent / "labels" / f"{path.stem}.txt", categories)
-            open_picture(path.read_bytes(), READABLE).decode()
-        except (JobError, ImageRefused, OSError, UnicodeError) as error:
-            return Dropped(name, str(error))
-        return Sample(name, path, boxes)
+            picture = decode(sample.path.read_bytes())
+        except (ImageRefused, OSError) as error:
+            return Dropped(sample.name, str(error))
+        if picture.shape[:2] != (sample.height, sample.width):
+            sizes = f"{picture.shape[1]} x {picture.shape[0]}, its labels are for {sample.width} x {sample.height}"
+            return Dropped(sample.name, f"it is {sizes}")
+        return work(sample, picture)
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        items = list(pool.map(read, images))
-    dropped = [item for item in items if isinstance(item, Dropped)]
-    if len(dropped) > MOST_DROPPED * len(items):
-        raise JobError(
-            f"{len(dropped)} of the {len(items)} images of the channel '{folder.name}' cannot be used; the first is "
-            f"{dropped[0].name}: {dropped[0].reason}"
-        )
-    return [item for item in items if isinstance(item, Sample)], dropped
+        done = list(zip(samples, pool.map(do, samples), strict=True))
+    dropped = [result for _, result in done if isinstance(result, Dropped)]
+    _refuse_most_dropped(channel, dropped, len(samples))
+    return [(sample, result) for sample, result in done if not isinstance(result, Dropped)], dropped
 
 
 def report_dropped(channel: str, dropped: list[Dropped], say: Callable[[str], None] = print) -> None:
-    """A line for each image that was left out."""
+    """A line for each picture that was left out."""
     for item in dropped:
         say(f"left out of {channel}: {item.name}: {item.reason}")
 
 
-def _read_labels(path: Path, categories: int) -> tuple[Box, ...]:
-    if not path.exists():
-        return ()
-    boxes = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"line {number} of the label file {path.parent.parent.name}/labels/{path.name}"
-        try:
-            category, x, y, width, height = line.split()
-            box = (int(category), float(x), float(y), float(width), float(height))
-        except ValueError as error:
-            raise JobError(f"Category and box expected, five numbers, in {where}: {line[:80]!r}.") from error
-        if not 0 <= box[0] < categories:
-            raise JobError(f"Category mismatch: {where} names category {box[0]}, but there are {categories}, from 0.")
-        if not all(0 <= value <= 1 for value in box[1:]) or box[3] == 0 or box[4] == 0:
-            raise JobError(f"Fractions of the image in 0..1 expected in {where}: {line[:80]!r}.")
-        boxes.append(box)
-    return tuple(boxes)
-
-
 def read_image(sample: Sample) -> np.ndarray:
-    """The sample's image as (height, width, 3) uint8 RGB, upright."""
+    """The sample's picture as (height, width, 3) uint8 RGB, upright. Raises ImageRefused, OSError."""
     return decode(sample.path.read_bytes())
 
 
@@ -120,39 +143,38 @@ def decode(data: bytes) -> np.ndarray:
     return np.asarray(open_picture(data, READABLE).decode())
 
 
-def to_pixels(box: Box, width: int, height: int) -> tuple[float, float, float, float]:
-    """A YOLO box as left, top, width, height in pixels of an image of `width` x `height`."""
-    _, x, y, w, h = box
-    return (x - w / 2) * width, (y - h / 2) * height, w * width, h * height
+def _lines(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for file in sorted(path for pattern in LABELS for path in folder.rglob(pattern)):
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield f"line {number} of {file.relative_to(folder).as_posix()}", line
 
 
-def link_for_ultralytics(splits: dict[str, list[Sample]], categories: list[str], into: Path) -> Path:
-    """Lay samples out as Ultralytics expects them, and write the data.yaml that names them.
+def _sample(folder: Path, text: bytes, categories: int) -> Sample:
+    """Raises ValueError where a line cannot be used."""
+    line = Line.model_validate_json(text)
+    path = folder / line.image
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{line.image} leads out of the channel")
+    for category, left, top, width, height in line.boxes:
+        if not 0 <= category < categories:
+            raise ValueError(f"Category mismatch: it names category {category}, but there are {categories}, from 0")
+        if not (0 <= left < left + width <= line.width + 1 and 0 <= top < top + height <= line.height + 1):
+            box = (left, top, width, height)
+            raise ValueError(f"the box {box} does not lie on the picture of {line.width} x {line.height}")
+    return Sample(line.image, path, line.width, line.height, line.flight, line.boxes)
 
-    They are links in a scratch folder, because Ultralytics leaves cache files beside labels and pairs `/images/` with
-    `/labels/` by path. So the input stays as it is, and equal names of two labeling jobs do not collide.
 
-    Args:
-        splits: "train" and "val".
-        categories: names in the order of their ids.
-        into: a scratch folder.
+def _sentence(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors()[:3])
+    return str(error)
 
-    Returns:
-        The path of data.yaml (written as JSON, which is YAML).
-    """
-    for split, samples in splits.items():
-        images, labels = into / split / "images", into / split / "labels"
-        images.mkdir(parents=True)
-        labels.mkdir()
-        for number, sample in enumerate(samples):
-            (images / f"{number:06d}{sample.path.suffix.lower()}").symlink_to(sample.path.resolve())
-            text = "".join(f"{c} {x:.8f} {y:.8f} {w:.8f} {h:.8f}\n" for c, x, y, w, h in sample.boxes)
-            (labels / f"{number:06d}.txt").write_text(text, encoding="utf-8")
-    data = {
-        "path": str(into),
-        **{split: f"{split}/images" for split in splits},
-        "names": dict(enumerate(categories)),
-    }
-    path = into / "data.yaml"
-    path.write_text(json.dumps(data), encoding="utf-8")
-    return path
+
+def _refuse_most_dropped(channel: str, dropped: list[Dropped], total: int) -> None:
+    if len(dropped) > MOST_DROPPED * total:
+        raise JobError(
+            f"{len(dropped)} of the {total} pictures of the channel '{channel}' cannot be used; the first is "
+            f"{dropped[0].name}: {dropped[0].reason}"
+        )

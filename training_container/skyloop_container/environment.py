@@ -52,6 +52,15 @@ class Environment:
         return self.base / "checkpoints"
 
     @property
+    def kept_slices(self) -> Path:
+        """Where slices are kept for the next training: SageMaker keeps this folder with the instances of a warm pool.
+
+        Elsewhere they are gone with the job. docs.aws.amazon.com/sagemaker/latest/dg/train-warm-pools.html
+        """
+        cache = self.base / "sagemaker" / "warmpoolcache"
+        return (cache if cache.is_dir() else self.scratch) / "slices"
+
+    @property
     def processing_input(self) -> Path:
         """One folder per input of a processing job."""
         return self.base / "processing" / "input"

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import Sample, read_channel, read_image, report_dropped
+from .dataset import Sample, read_channel, report_dropped, with_pictures
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
 from .inference import Detector
 from .metrics import EVALUATOR, ScoredImage, compare, score
-from .predictions import predict_image, score_image
+from .predictions import MAX_BODY, predict_image, score_image
 from .profile import PROFILE_VERSION, STATISTICS, image_statistics
 from .report import write_report
+from .slicing import SlicingPlan, cost
 
 GOLDEN_PREDICTIONS = 5  # images
 
@@ -69,12 +70,24 @@ def run(environment: Environment) -> str:
     report_dropped("test", dropped)
     reference, without = read_channel(inputs / "reference", len(settings.categories))
     report_dropped("reference", without)
+    output.mkdir(parents=True, exist_ok=True)
+
+    def look(sample: Sample, image: np.ndarray) -> tuple[ScoredImage, ScoredImage, ScoredImage | None]:
+        names = settings.categories
+        return (
+            score_image(candidate, sample, image, names),
+            score_image(candidate, sample, image, names, SlicingPlan()),
+            score_image(champion, sample, image, names) if champion else None,
+        )
+
+    looked, unread = with_pictures("test", test, look)
+    report_dropped("test", unread)
+    dropped += unread
+    test = [sample for sample, _ in looked]
     boxes = sum(len(sample.boxes) for sample in test)
     if not boxes:
         raise JobError(f"None of the {len(test)} test images has a box: nothing can be measured.")
-    output.mkdir(parents=True, exist_ok=True)
-
-    ours = [score_image(candidate, sample, settings.categories) for sample in test]
+    ours, unsliced = [scored[0] for _, scored in looked], [scored[1] for _, scored in looked]
     evaluation = {
         "dataset_id": settings.dataset_id,
         "test_set_id": settings.test_set_id,
@@ -83,6 +96,7 @@ def run(environment: Environment) -> str:
         "images": len(test),
         "boxes": boxes,
         "candidate": _scores(candidate, ours, settings.categories),
+        "slicing": _slicing(candidate, ours, unsliced, settings.categories),
         "champion": None,
         "comparison": None,
         "dropped": [item.as_dict() for item in dropped],
@@ -92,7 +106,7 @@ def run(environment: Environment) -> str:
     }
     theirs = None
     if champion:
-        theirs = [score_image(champion, sample, settings.categories) for sample in test]
+        theirs = [scored[2] for _, scored in looked if scored[2] is not None]
         _compare(evaluation, settings, champion, ours, theirs)
     golden = output / "golden-predictions.json"
     _write(golden, _golden_predictions(candidate, test, ours, settings))
@@ -125,6 +139,17 @@ def _scores(detector: Detector, images: list[ScoredImage], categories: list[str]
     return scores | {"training_job": detector.card["training_job"]}
 
 
+def _slicing(
+    detector: Detector, images: list[ScoredImage], unsliced: list[ScoredImage], categories: list[str]
+) -> dict[str, Any]:
+    """The plan, and what it gains: the same pictures looked at whole only."""
+    views = [detector.plan.views(image.width, image.height, detector.size) for image in images]
+    return detector.plan.as_card() | {
+        "cost": round(float(np.mean([cost(some, detector.size) for some in views])), 2),
+        "map50_without": score(unsliced, categories, detector.confidence)["map50"],
+    }
+
+
 def _compare(
     evaluation: dict[str, Any],
     settings: Settings,
@@ -151,12 +176,13 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
     """What images and predictions look like without drift: on the validation split, which the PCA has not seen."""
     profiles, features, groups, counts, confidences = [], [], [], [], []
     per_category = dict.fromkeys(settings.categories, 0)
-    for sample in reference:
-        image = read_image(sample)
-        statistics, prediction = image_statistics(image), detector.predict(image)
+    looked, _ = with_pictures(
+        "reference", reference, lambda _, image: (image_statistics(image), detector.predict(image))
+    )
+    for sample, (statistics, prediction) in looked:
         profiles.append([round(statistics[name], 6) for name in STATISTICS])
         features.append([round(value, 5) for value in prediction.features])
-        groups.append(sample.path.stem.partition("_")[0])  # slices of one image are named after it
+        groups.append(sample.flight)
         counts.append(len(prediction.detections))
         confidences += [detection.confidence for detection in prediction.detections]
         for detection in prediction.detections:
@@ -174,7 +200,7 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
             "per_category": per_category,
         },
         "dataset_id": settings.dataset_id,
-        "count": len(reference),
+        "count": len(looked),
     }
 
 
@@ -183,10 +209,13 @@ def _golden_predictions(
 ) -> dict[str, Any]:
     """A few test images with the detections that the endpoint must repeat: those of the highest mean confidence.
 
-    Images without a detection come last, so that a candidate that finds nothing can be checked too.
+    Images without a detection come last, so that a candidate that finds nothing can be checked too. Larger files than
+    an endpoint takes are left out.
     """
     ranked = []
     for sample, image in zip(test, images, strict=True):
+        if sample.path.stat().st_size > MAX_BODY:
+            continue
         confident = [d.confidence for d in image.detections if d.confidence >= detector.confidence]
         ranked.append((float(np.mean(confident)) if confident else 0.0, sample))
     ranked.sort(key=lambda pair: (-pair[0], pair[1].name))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from .dataset import Sample, read_image
+from .dataset import Sample, with_pictures
 from .environment import JobError
-from .inference import Detector
-from .metrics import best_confidence
-from .predictions import score_image
+from .inference import EVALUATION_CONFIDENCE, Detector
+from .metrics import ScoredImage, best_confidence, score
+from .predictions import truth_of
+from .seams import Found
+from .slicing import SlicingPlan, View, cost
 
 FEATURE_LAYER = 4  # P3: early enough to see haze, blur and altitude, late enough to be small
 FEATURE_COMPONENTS = 16
 FIT_IMAGES = 500  # images that the PCA is fitted on, evenly spaced over the training set
 CONFIDENCE_IMAGES = 500  # validation images that the confidence is chosen on
+PLAN_COST = 4000.0  # squares of the network's input to choose a plan: some minutes on two cores
+LEAST_IMAGES = 20  # validation pictures for that, however large they are
+COARSER = 1.5  # times the side of the slices that the model was trained for: half as many slices
+AS_GOOD = 0.005  # mAP50: no difference that is worth twice the time
 PACKAGES = ("torch", "ultralytics-opencv-headless", "onnx", "onnxruntime", "numpy")
 
 
@@ -33,7 +40,7 @@ class _Served(nn.Module):
         self.save = set(detector.save)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(1, 3, s, s) in 0..1 -> (1, 4 + categories, anchors) and (1, 2 * channels)."""
+        """(n, 3, h, w) in 0..1 -> (n, 4 + categories, anchors) and (n, 2 * channels)."""
         outputs: list[torch.Tensor | None] = []
         x: Any = image
         pooled = image
@@ -50,16 +57,23 @@ class _Served(nn.Module):
 
 
 def export(
-    weights: Path, model_dir: Path, card: dict[str, Any], train: list[Sample], validation: list[Sample]
+    weights: Path,
+    model_dir: Path,
+    card: dict[str, Any],
+    train: list[Sample],
+    validation: list[Sample],
+    *,
+    side_is_fixed: bool = False,
 ) -> dict[str, Any]:
     """Write model.pt, model.onnx and model.json.
 
     Args:
         weights: the checkpoint to serve.
         model_dir: normally /opt/ml/model.
-        card: categories, imgsz, training_job, dataset_id, base; completed here.
+        card: categories, imgsz, training_job, dataset_id, base, slicing; completed here.
         train: the PCA of the features is fitted on these. A baseline must come from others, or drift alarms are false.
-        validation: the default confidence is chosen on these.
+        validation: the slicing plan and the default confidence are chosen on these.
+        side_is_fixed: the slicing plan keeps its side.
 
     Returns:
         The content of model.json.
@@ -73,11 +87,10 @@ def export(
     model, _ = load_checkpoint(weights, device="cpu")
     model = model.float().fuse(verbose=False).eval()
     head = model.model[-1]
-    head.export, head.format, head.dynamic = True, "onnx", False
+    head.export, head.format, head.dynamic = True, "onnx", True
     served = _Served(model).eval()
-    example = torch.rand(1, 3, card["imgsz"], card["imgsz"], generator=torch.Generator().manual_seed(0))
+    example = torch.rand(2, 3, card["imgsz"], card["imgsz"], generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        served(example)  # the head computes its anchors in its first run, and the trace must not contain that
         expected = [output.numpy().copy() for output in served(example)]
         torch.onnx.export(
             served,
@@ -85,6 +98,12 @@ def export(
             str(model_dir / "model.onnx"),
             input_names=["images"],
             output_names=["detections", "pooled"],
+            # Slices come several at once, and pictures are no squares.
+            dynamic_axes={
+                "images": {0: "pictures", 2: "height", 3: "width"},
+                "detections": {0: "pictures", 2: "anchors"},
+                "pooled": {0: "pictures"},
+            },
             opset_version=17,
             dynamo=False,  # the tracing exporter: the other one needs onnxscript and has no advantage here
         )
@@ -97,14 +116,76 @@ def export(
     _write_card(card, model_dir)
     detector = Detector.load(model_dir, torch.get_num_threads())
     _verify(detector, example.numpy(), expected)
-    card["features"] |= fit_features(
-        np.stack([detector.run(read_image(sample))[1] for sample in _spread(train, FIT_IMAGES)])
-    )
-    scored = [score_image(detector, sample, card["categories"]) for sample in _spread(validation, CONFIDENCE_IMAGES)]
+    card["features"] |= fit_features(np.stack(_pooled(detector, _spread(train, FIT_IMAGES))))
+    plan, scored, measured = choose_plan(detector, _spread(validation, CONFIDENCE_IMAGES), side_is_fixed)
+    card["slicing"], card["slicing_measured"] = plan.as_card(), measured
     card["confidence_default"] = best_confidence(scored, card["categories"])
     _write_card(card, model_dir)
     shutil.copyfile(weights, model_dir / "model.pt")
     return card
+
+
+def _pooled(detector: Detector, samples: list[Sample]) -> list[np.ndarray]:
+    def look(sample: Sample, image: np.ndarray) -> np.ndarray:
+        return detector.look(image, detector.plan.views(sample.width, sample.height, detector.size))[1]
+
+    return [pooled for _, pooled in with_pictures("train", samples, look)[0]]
+
+
+def choose_plan(
+    detector: Detector, samples: list[Sample], side_is_fixed: bool
+) -> tuple[SlicingPlan, list[ScoredImage], list[dict[str, Any]]]:
+    """Confirm the plan that the model was trained for on validation pictures, or take a cheaper one that is as good.
+
+    Args:
+        detector: with the plan that the model was trained for.
+        samples: validation pictures; as many are looked at as PLAN_COST allows.
+        side_is_fixed: only plans with the side of the detector's may be taken.
+
+    Returns:
+        The plan; the pictures with what it found; and for each plan {"side", "overlap", "whole", "cost", "map50"}, cost
+        for one picture on average: see `slicing.cost`.
+    """
+    plan = detector.plan
+    plans = [plan]
+    if plan.side is not None:
+        plans.append(replace(plan, whole=False))
+        plans += [] if side_is_fixed else [replace(plan, side=round(plan.side * COARSER)), SlicingPlan()]
+
+    def views(plan: SlicingPlan, sample: Sample) -> list[View]:
+        return plan.views(sample.width, sample.height, detector.size)
+
+    def cost_of(plan: SlicingPlan, sample: Sample) -> float:
+        return cost(views(plan, sample), detector.size)
+
+    total = np.cumsum([sum(cost_of(plan, sample) for plan in plans) for sample in samples])
+    samples = _spread(samples, max(int(np.searchsorted(total, PLAN_COST)), min(len(samples), LEAST_IMAGES)))
+
+    def look(sample: Sample, image: np.ndarray) -> list[ScoredImage]:
+        truth = truth_of(sample, detector.categories)
+        seen: dict[View, Found] = {}
+        for plan in plans:
+            new = [view for view in views(plan, sample) if view not in seen]
+            if new:
+                seen |= zip(new, detector.look(image, new, EVALUATION_CONFIDENCE)[0], strict=True)
+        width, height = sample.width, sample.height
+        found = [detector.merged([seen[view] for view in views(plan, sample)], width, height) for plan in plans]
+        return [ScoredImage(sample.name, width, height, truth, detections, sample.flight) for detections in found]
+
+    looked = with_pictures("validation", samples, look)[0]
+    scored = [[images[number] for _, images in looked] for number in range(len(plans))]
+    measured = [
+        plan.as_card()
+        | {
+            "cost": round(float(np.mean([cost_of(plan, sample) for sample, _ in looked])), 2),
+            "map50": score(images, detector.categories, detector.confidence)["map50"] or 0.0,
+        }
+        for plan, images in zip(plans, scored, strict=True)
+    ]
+    best = max(item["map50"] for item in measured)
+    as_good = [number for number, item in enumerate(measured) if item["map50"] >= best - AS_GOOD]
+    chosen = min(as_good, key=lambda number: measured[number]["cost"])
+    return plans[chosen], scored[chosen], measured
 
 
 def fit_features(pooled: np.ndarray) -> dict[str, list[Any]]:

@@ -20,6 +20,12 @@ class Hyperparameters(BaseModel):
     )
     epochs: int = Field(100, ge=1, le=10_000, description="the largest number of passes over the training images")
     imgsz: int = Field(640, ge=32, le=4096, multiple_of=32, description="side of the network's square input, pixels")
+    slice_size: int = Field(
+        0, ge=0, le=16384, description="side of the slices of large pictures, pixels; 0: from the sizes of the boxes"
+    )
+    max_slices: int = Field(
+        12, ge=1, le=1000, description="slices that a picture of the median size may have, at most, if chosen so"
+    )
     batch: int = Field(16, ge=1, le=1024, description="images per step")
     freeze: int = Field(0, ge=0, le=23, description="the first n layers stay as they are; for use with a base model")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of weights, order and augmentation")

@@ -1,9 +1,10 @@
-"""The detector as it is served: letterbox, the exported network, non-maximum suppression.
+"""The detector as it is served: views of a picture, letterbox, the exported network, suppression, merging at seams.
 
 Used by the endpoint, by the evaluation and by the exporter, so that the gate judges exactly what is served.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ import numpy as np
 from .engines.base import Engine
 from .engines.onnx import OnnxEngine
 from .environment import JobError
+from .seams import Found, merge
+from .slicing import SlicingPlan, View
 
 PAD = 114  # gray of the letterbox border, as in Ultralytics' training
 NMS_IOU = 0.7
-MAX_DETECTIONS = 300
+MAX_DETECTIONS = 300  # on one view
+STRIDE = 32  # pixels: both sides of the network's input are multiples of it
+BATCH_PIXELS = 8 * 640 * 640  # of the network's input, at once: a large picture takes no more memory than a few slices
 NMS_CANDIDATES = 3000  # the most confident ones; suppression takes the square of their number, and 0.1 s for these
 EVALUATION_CONFIDENCE = 0.001  # keep nearly every box: average precision needs the whole curve
 
@@ -57,33 +62,36 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How an image was fitted into the square input: input = original * scale + (left, top)."""
+    """How a picture was fitted into the network's input: input = original * scale + (left, top)."""
 
     scale: float
     left: int
     top: int
 
 
-def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, Letterbox]:
-    """Scale an image to fit a square and pad it centrally, as Ultralytics' LetterBox(auto=False) does.
+def letterbox(image: np.ndarray, scale: float, square: bool = False) -> tuple[np.ndarray, Letterbox]:
+    """Scale a picture, and pad it centrally to whole strides, or to a square, as Ultralytics' LetterBox does.
 
     Args:
         image: (height, width, 3) uint8.
-        size: side of the square in pixels.
+        scale: from its pixels to those of the network's input.
+        square: pad to a square of the long side.
 
     Returns:
-        The (size, size, 3) uint8 picture, and how it was fitted.
+        The (h, w, 3) uint8 picture, sides multiples of STRIDE, and how it was fitted.
     """
     height, width = image.shape[:2]
-    scale = min(size / height, size / width)
     new_width, new_height = max(round(width * scale), 1), max(round(height * scale), 1)
     if (new_width, new_height) != (width, height):
         image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    to_width, to_height = (-(-side // STRIDE) * STRIDE for side in (new_width, new_height))
+    if square:
+        to_width = to_height = max(to_width, to_height)
     # The 0.1 decides which side gets the odd pixel, in the same way as in training.
-    left, top = round((size - new_width) / 2 - 0.1), round((size - new_height) / 2 - 0.1)
-    square = np.full((size, size, 3), PAD, dtype=np.uint8)
-    square[top : top + new_height, left : left + new_width] = image
-    return square, Letterbox(scale, left, top)
+    left, top = round((to_width - new_width) / 2 - 0.1), round((to_height - new_height) / 2 - 0.1)
+    padded = np.full((to_height, to_width, 3), PAD, dtype=np.uint8)
+    padded[top : top + new_height, left : left + new_width] = image
+    return padded, Letterbox(scale, left, top)
 
 
 def select_boxes(
@@ -133,6 +141,8 @@ class Detector:
         self.categories: list[str] = card["categories"]
         self.size: int = card["imgsz"]
         self.confidence: float = card["confidence_default"]
+        self.plan = SlicingPlan.from_card(card)
+        self._square = "slicing" not in card  # the network of a model from before slicing takes nothing else
         self._mean = np.asarray(card["features"]["mean"], dtype=np.float32)
         self._components = np.asarray(card["features"]["components"], dtype=np.float32)
 
@@ -153,39 +163,71 @@ class Detector:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise JobError(f"The model in {model_dir} cannot be loaded: {error}.") from error
 
-    def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, Letterbox]:
-        """The network's raw outputs for one RGB image: (4 + categories, anchors), pooled features (2 * channels,)."""
-        square, fit = letterbox(image, self.size)
-        blob = np.multiply(square.transpose(2, 0, 1)[None], np.float32(1 / 255), dtype=np.float32)
-        output, pooled = self.engine.run(blob)
-        return output[0], pooled[0], fit
+    def run(self, image: np.ndarray, views: list[View]) -> Iterator[tuple[View, Letterbox, np.ndarray, np.ndarray]]:
+        """The network's raw outputs for views of one RGB picture, a few at once.
 
-    def predict(self, image: np.ndarray, confidence: float | None = None) -> Prediction:
-        """Detect objects in one image.
+        Yields:
+            The view, how it was fitted, (4 + categories, anchors), and pooled features (2 * channels,).
+        """
+        for batch in self._batches(image, views):
+            blob = np.stack([padded for _, padded, _ in batch]).transpose(0, 3, 1, 2)
+            outputs, pooled = self.engine.run(np.multiply(blob, np.float32(1 / 255), dtype=np.float32))
+            for (view, _, fit), output, features in zip(batch, outputs, pooled, strict=True):
+                yield view, fit, output, features
+
+    def _batches(self, image: np.ndarray, views: list[View]) -> Iterator[list[tuple[View, np.ndarray, Letterbox]]]:
+        """Views with the network's inputs, in batches of one shape."""
+        batch: list[tuple[View, np.ndarray, Letterbox]] = []
+        for view in views:
+            fitted = letterbox(image[view.top : view.bottom, view.left : view.right], view.scale, self._square)
+            full = batch and (len(batch) + 1) * fitted[0][..., 0].size > BATCH_PIXELS
+            if full or (batch and batch[0][1].shape != fitted[0].shape):
+                yield batch
+                batch = []
+            batch.append((view, *fitted))
+        yield batch
+
+    def predict(
+        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None
+    ) -> Prediction:
+        """Detect objects in one picture, however large: its views one by one, and what they have in common once.
 
         Args:
             image: (height, width, 3) uint8 RGB, displayed orientation.
             confidence: in [0, 1]; default the one chosen on the validation images at training.
+            plan: how to cut the picture; default the model's own.
         """
-        output, pooled, fit = self.run(image)
-        threshold = self.confidence if confidence is None else confidence
         height, width = image.shape[:2]
-        detections = []
-        for box, score, category in zip(*select_boxes(output, threshold), strict=True):
-            left, top = (box[0] - fit.left) / fit.scale, (box[1] - fit.top) / fit.scale
-            right, bottom = min(left + box[2] / fit.scale, width), min(top + box[3] / fit.scale, height)
-            left, top = max(left, 0.0), max(top, 0.0)
-            if right > left and bottom > top:  # a box may lie completely in the border
-                detections.append(
-                    Detection(
-                        self.categories[category],
-                        int(category),
-                        float(score),
-                        float(left),
-                        float(top),
-                        float(right - left),
-                        float(bottom - top),
-                    )
-                )
-        features = (self._components @ (pooled - self._mean)).tolist() if self._components.size else []
-        return Prediction(detections, features)
+        found, pooled = self.look(image, (plan or self.plan).views(width, height, self.size), confidence)
+        features = self._components @ (pooled - self._mean) if self._components.size else np.zeros(0)
+        return Prediction(self.merged(found, width, height), features.tolist())
+
+    def look(
+        self, image: np.ndarray, views: list[View], confidence: float | None = None
+    ) -> tuple[list[Found], np.ndarray]:
+        """What the network finds on each view, in pixels of the whole picture; the mean features, (2 * channels,)."""
+        threshold = self.confidence if confidence is None else confidence
+        found, pooled = [], []
+        for view, fit, output, features in self.run(image, views):
+            boxes, scores, categories = select_boxes(output, threshold)
+            large = boxes[:, 2:].max(axis=1, initial=0) > view.larger_than * fit.scale
+            boxes[:, 2:] += boxes[:, :2]
+            boxes = (boxes - (fit.left, fit.top) * 2) / fit.scale + (view.left, view.top) * 2
+            found.append((view, boxes[large], scores[large], categories[large]))
+            pooled.append(features)
+        return found, np.mean(pooled, axis=0)
+
+    def merged(self, found: list[Found], width: int, height: int) -> list[Detection]:
+        """What was found on the views of one picture, every object once, most confident first."""
+        return [
+            Detection(
+                self.categories[category],
+                int(category),
+                float(score),
+                float(left),
+                float(top),
+                float(right - left),
+                float(bottom - top),
+            )
+            for (left, top, right, bottom), score, category in zip(*merge(found, width, height), strict=True)
+        ]

@@ -6,6 +6,7 @@ image was right, and resampling images needs that: so boxes are matched here, by
 
 import contextlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +17,9 @@ import numpy as np
 from .inference import MAX_DETECTIONS, Detection
 
 IOU = 0.5
+SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}  # COCO's, square pixels
+LEAST_FLIGHTS = 8  # to resample: the interval of a few would say how many there are, not how sure the difference is
+RESAMPLES_AT_ONCE = 250  # so that memory does not depend on their number
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall thresholds
 EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
 
@@ -40,6 +44,7 @@ class ScoredImage:
     height: int
     truth: Sequence[Truth]
     detections: Sequence[Detection]
+    flight: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +146,18 @@ def score(images: Sequence[ScoredImage], categories: Sequence[str], confidence: 
         confidence: for precision and recall only.
 
     Returns:
-        {"map50", "map50_95", "precision", "recall", "confidence", "per_class": {name: {"ap50", "ap50_95", "boxes"}}}.
-        A category without boxes has null AP and no part in the means. Precision and recall pool all categories.
+        {"map50", "map50_95", "precision", "recall", "confidence", "per_class": {name: {"ap50", "ap50_95", "boxes"}},
+        "by_size": {size: {"map50", "boxes"}}, "by_flight": {flight: {"map50", "boxes"}}}.
+        A category without boxes has null AP and no part in the means. Precision and recall pool all categories. Sizes
+        are COCO's, of the labeled boxes in pixels of the picture.
     """
-    ap50, ap = _coco(images, categories)
+    ap50, ap, by_size = _coco(images, categories)
+    every_match = []
     per_class = {}
     right = detected = boxes = 0
     for number, name in enumerate(categories):
         matches = match(images, name)
+        every_match.append(matches)
         count = int(matches.truth_counts.sum())
         per_class[name] = {
             "ap50": _rounded(ap50[number]) if count else None,
@@ -167,7 +176,22 @@ def score(images: Sequence[ScoredImage], categories: Sequence[str], confidence: 
         "recall": _rounded(right / boxes) if boxes else None,
         "confidence": confidence,
         "per_class": per_class,
+        "by_size": by_size,
+        "by_flight": _by_flight(images, every_match),
     }
+
+
+def _by_flight(images: Sequence[ScoredImage], every_match: Sequence[Matches]) -> dict[str, dict[str, Any]]:
+    answer = {}
+    for flight in sorted({image.flight for image in images}):
+        weights = np.array([image.flight == flight for image in images], dtype=float)
+        precisions = [matches.average_precision(weights) for matches in every_match]
+        measured = [value for value in precisions if not np.isnan(value)]
+        answer[flight] = {
+            "map50": _rounded(np.mean(measured)) if measured else None,
+            "boxes": int(sum(weights @ matches.truth_counts for matches in every_match)),
+        }
+    return answer
 
 
 def best_confidence(images: Sequence[ScoredImage], categories: Sequence[str], default: float = 0.25) -> float:
@@ -188,16 +212,18 @@ def compare(
     champion: Sequence[ScoredImage],
     categories: Sequence[str],
     *,
-    resamples: int = 500,
+    resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How much better the candidate's mAP50 is, with a paired bootstrap interval over images.
+    """How much better the candidate's mAP50 is, with a paired bootstrap interval over flights, or over images.
 
-    Each resample draws as many images as there are, with replacement, the same for both models, so what makes an image
-    hard cancels out. Percentile interval: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; paired
-    resampling of a test set: Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
-    Detections are matched once; a resample only weighs them.
+    Each resample draws as many flights as there are, with replacement, the same for both models, so what makes a flight
+    hard cancels out. Frames of one flight look alike, so drawing images would make the interval too narrow; of fewer
+    than LEAST_FLIGHTS flights images are drawn all the same. Detections are matched once; a resample only weighs them.
+
+    Percentile interval: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; paired resampling of a
+    test set: Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
 
     Args:
         candidate: the test images with the candidate's detections.
@@ -210,31 +236,79 @@ def compare(
     Returns:
         {"map50_difference", "interval": [low, high], "confidence", "resamples", "method", "categories"}
     """
-    pairs = [(match(candidate, name), match(champion, name)) for name in categories]
-    pairs = [pair for pair in pairs if pair[0].truth_counts.any()]
-    count = len(candidate)
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    flights = {flight: number for number, flight in enumerate(sorted({image.flight for image in candidate}))}
+    by_flight = len(flights) >= LEAST_FLIGHTS
+    groups = np.array([flights[image.flight] for image in candidate]) if by_flight else np.arange(len(candidate))
+    models = [[Resampled(match(images, name), groups) for name in categories] for images in (candidate, champion)]
+    count = int(groups.max()) + 1
+    random = np.random.default_rng(seed)
 
-    def difference(weights: np.ndarray | None) -> float:
-        values = [ours.average_precision(weights) - theirs.average_precision(weights) for ours, theirs in pairs]
-        values = [value for value in values if not np.isnan(value)]  # no box of the category in this draw
-        return float(np.mean(values)) if values else float("nan")
+    def differences(weights: np.ndarray) -> np.ndarray:
+        ours, theirs = (np.stack([one.average_precision(weights) for one in model]) for model in models)
+        measured = ~np.isnan(ours)  # a category of which a draw has no box has no part in its mean
+        total = np.where(measured, ours - theirs, 0.0).sum(axis=0)
+        return np.where(measured.any(axis=0), total / np.maximum(measured.sum(axis=0), 1), np.nan)
 
-    differences = np.array([difference(weights.astype(float)) for weights in draws])
+    drawn = []
+    for first in range(0, resamples, RESAMPLES_AT_ONCE):
+        size = min(RESAMPLES_AT_ONCE, resamples - first)
+        drawn.append(differences(random.multinomial(count, np.full(count, 1 / count), size=size).astype(float)))
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(differences, (tail, 1 - tail))
+    low, high = np.nanquantile(np.concatenate(drawn), (tail, 1 - tail))
     return {
-        "map50_difference": _rounded(difference(None)),
+        "map50_difference": _rounded(differences(np.ones((1, count)))[0]),
         "interval": [_rounded(low), _rounded(high)],
         "confidence": confidence,
         "resamples": resamples,
-        "method": "paired bootstrap over images",
+        "method": f"paired bootstrap over {'flights' if by_flight else 'images'}",
         "categories": list(categories),
     }
 
 
-def _coco(images: Sequence[ScoredImage], categories: Sequence[str]) -> tuple[list[float], list[float]]:
-    """AP50 and AP50-95 per category, by faster-coco-eval; -1 where there is no such box."""
+class Resampled:
+    """The average precision of one category over many resamples of groups of images at once.
+
+    Only right detections raise the recall, and the precision falls between them: so all that a resample needs is how
+    many right and wrong ones of each group come up to each right one.
+    """
+
+    def __init__(self, matches: Matches, groups: np.ndarray) -> None:
+        """Count.
+
+        Args:
+            matches: of the category.
+            groups: (images,) the group of each image, from 0.
+        """
+        count = int(groups.max()) + 1
+        self._boxes = np.bincount(groups, weights=matches.truth_counts, minlength=count)
+        right = np.flatnonzero(matches.right)
+        of = groups[matches.image] if len(matches.image) else np.zeros(0, dtype=int)
+        self._all = np.zeros((count, len(right)))
+        self._right = np.zeros((count, len(right)))
+        for group in np.unique(of):
+            member = of == group
+            self._all[group] = np.cumsum(member)[right]
+            self._right[group] = np.cumsum(member & matches.right)[right]
+
+    def average_precision(self, weights: np.ndarray) -> np.ndarray:
+        """COCO's 101-point average precision of each resample, (n,); NaN where it draws no box.
+
+        weights: (n, groups), how often each group is drawn.
+        """
+        boxes = weights @ self._boxes
+        right, shown = weights @ self._right, weights @ self._all
+        precision = right / np.maximum(shown, 1)
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        # How many of the 101 recalls are reached at each right detection.
+        reached = np.searchsorted(RECALLS, right / np.maximum(boxes, 1)[:, None], side="right")
+        new = np.diff(np.where(right > 0, reached, 0), axis=1, prepend=0)
+        return np.where(boxes > 0, (envelope * new).sum(axis=1) / 101, np.nan)
+
+
+def _coco(
+    images: Sequence[ScoredImage], categories: Sequence[str]
+) -> tuple[list[float], list[float], dict[str, dict[str, Any]]]:
+    """AP50 and AP50-95 per category, -1 where there is no such box, and mAP50 by size of box, by faster-coco-eval."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     ids = {name: number for number, name in enumerate(categories, 1)}
@@ -251,7 +325,7 @@ def _coco(images: Sequence[ScoredImage], categories: Sequence[str]) -> tuple[lis
     if not truth or not found:
         boxes = {annotation["category_id"] for annotation in truth}
         none = [0.0 if ids[name] in boxes else -1.0 for name in categories]
-        return none, none
+        return none, none, _by_size(truth, {size: 0.0 for size in SIZES})
     dataset = {
         "images": [{"id": number, "width": i.width, "height": i.height} for number, i in enumerate(images, 1)],
         "categories": [{"id": number, "name": name} for name, number in ids.items()],
@@ -260,12 +334,22 @@ def _coco(images: Sequence[ScoredImage], categories: Sequence[str]) -> tuple[lis
     with contextlib.redirect_stdout(io.StringIO()):
         reference = COCO(dataset)
         evaluation = COCOeval_faster(reference, reference.loadRes(found), iouType="bbox")
-        evaluation.params.maxDets = [1, 100, MAX_DETECTIONS]
+        most = max(len(image.detections) for image in images)  # a picture may have more slices than one
+        evaluation.params.maxDets = [1, 100, max(most, MAX_DETECTIONS)]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, category; all areas; most detections
-    measured = [precision[:, :, k] for k in range(len(categories))]
-    return [float(p[0].mean()) for p in measured], [float(p.mean()) for p in measured]
+    precision = evaluation.eval["precision"][..., -1]  # IoU, recall, category, area; most detections
+    measured = [precision[:, :, k, 0] for k in range(len(categories))]
+    by_size = {}
+    for number, size in enumerate(SIZES, 1):  # 0 is all of them
+        ap50 = precision[0, :, :, number].mean(axis=0)
+        by_size[size] = float(ap50[ap50 >= 0].mean()) if (ap50 >= 0).any() else 0.0
+    return [float(p[0].mean()) for p in measured], [float(p.mean()) for p in measured], _by_size(truth, by_size)
+
+
+def _by_size(truth: list[dict[str, Any]], map50: dict[str, float]) -> dict[str, dict[str, Any]]:
+    counts = {size: sum(low <= box["area"] < high for box in truth) for size, (low, high) in SIZES.items()}
+    return {size: {"map50": _rounded(map50[size]) if count else None, "boxes": count} for size, count in counts.items()}
 
 
 def _annotation(identifier: int, image_id: int, category_id: int, box: Detection | Truth) -> dict[str, Any]:

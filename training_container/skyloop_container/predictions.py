@@ -4,10 +4,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from .dataset import Sample, decode, read_image, to_pixels
+import numpy as np
+
+from .dataset import Sample, decode
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
+from .slicing import SlicingPlan
+
+MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
 
 
 def predict_image(
@@ -41,15 +46,23 @@ def predict_image(
     }
 
 
-def score_image(detector: Detector, sample: Sample, categories: list[str]) -> ScoredImage:
-    """Set a model's detections on one labeled image beside its labels, down to nearly no confidence.
+def score_image(
+    detector: Detector, sample: Sample, image: np.ndarray, categories: list[str], plan: SlicingPlan | None = None
+) -> ScoredImage:
+    """Set a model's detections on one labeled picture beside its labels, down to nearly no confidence.
 
     Args:
         detector: the model.
-        sample: the labeled image.
+        sample: the labeled picture.
+        image: its pixels, (height, width, 3) uint8 RGB, upright.
         categories: the names of the sample's category ids (the model may have another list).
+        plan: how to cut the picture; default the model's own.
     """
-    image = read_image(sample)
-    height, width = image.shape[:2]
-    truth = [Truth(categories[box[0]], *to_pixels(box, width, height)) for box in sample.boxes]
-    return ScoredImage(sample.name, width, height, truth, detector.predict(image, EVALUATION_CONFIDENCE).detections)
+    detections = detector.predict(image, EVALUATION_CONFIDENCE, plan).detections
+    truth = truth_of(sample, categories)
+    return ScoredImage(sample.name, sample.width, sample.height, truth, detections, sample.flight)
+
+
+def truth_of(sample: Sample, categories: list[str]) -> list[Truth]:
+    """A sample's boxes with the names of their categories."""
+    return [Truth(categories[category], *place) for category, *place in sample.boxes]

@@ -20,9 +20,8 @@ from .admission import Bodies, Overloaded, Pace, TooLarge, TooSlow, Workers, mem
 from .connections import BoundedProtocol
 from .environment import Environment, JobError, available_cores
 from .inference import Detector
-from .predictions import predict_image
+from .predictions import MAX_BODY, predict_image
 
-MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
 BODY_SECONDS = 20.0  # in which a body must arrive; SageMaker's router has all of it before it calls the container
 HEADER_SECONDS = 5.0  # that a request may wait for its header to be read, which usually takes milliseconds
 QUEUE_SECONDS = 20.0  # that it may wait for a thread then: with its body and its work less than SageMaker's 60 s

@@ -3,18 +3,22 @@
 import hashlib
 import json
 import shutil
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from . import base_model
-from .dataset import Sample, link_for_ultralytics, read_channel, report_dropped
+from .dataset import Sample, read_channel, report_dropped
 from .environment import Environment, JobError, available_cores, write_whole
 from .hyperparameters import Hyperparameters, parse_hyperparameters
+from .slicing import SlicingPlan, plan_for
 from .tracking import Tracker
+from .training_set import lay_out
 from .ultralytics_setup import prepare
 
 WHOLE_RATE_EPOCHS = 16  # a run from a champion that is at least as long may learn as fast as one from scratch
@@ -23,6 +27,15 @@ CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most
 MARKER = "job.json"
 """Beside the folders of checkpoints: what was asked of the training that goes on, and which folder is its own."""
 RUN_PREFIX = "run-"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on, what is validated on, and how pictures are cut."""
+
+    train: list[Sample]
+    validation: list[Sample]
+    plan: SlicingPlan
 
 
 @dataclass(frozen=True)
@@ -48,11 +61,12 @@ def run(environment: Environment) -> None:
     train, validation = _read(environment, "train", hyperparameters), _read(environment, "validation", hyperparameters)
     if not any(sample.boxes for sample in train):
         raise JobError(f"None of the {len(train)} training images has a box: there is nothing to learn from.")
+    data = Data(train, validation, _plan(hyperparameters, train))
     prepare(environment.scratch)
     base = base_model.choose(environment, hyperparameters)
     base_model.check_loadable(base)
     print(f"base={base.kind} ({base.detail})", flush=True)
-    print(f"images: train={len(train)} validation={len(validation)}; threads={torch.get_num_threads()}", flush=True)
+    print(f"pictures: train={len(train)} validation={len(validation)}; threads={torch.get_num_threads()}", flush=True)
     checkpoints = open_checkpoints(environment.checkpoint_dir, hyperparameters, base)
     tracker = Tracker(
         environment.training_job_name(),
@@ -61,8 +75,8 @@ def run(environment: Environment) -> None:
         checkpoints.folder,
     )
     try:
-        weights = _fit(environment, hyperparameters, base, {"train": train, "val": validation}, checkpoints, tracker)
-        card = _export(environment, hyperparameters, base, weights, train, validation)
+        weights = _fit(environment, hyperparameters, base, data, checkpoints, tracker)
+        card = _export(environment, hyperparameters, base, data, weights)
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
@@ -82,30 +96,40 @@ def _read(environment: Environment, channel: str, hyperparameters: Hyperparamete
     return samples
 
 
+def _plan(hyperparameters: Hyperparameters, train: list[Sample]) -> SlicingPlan:
+    """How pictures are cut: as the hyperparameters say, or as the sizes of the boxes ask for."""
+    boxes = np.array([box[3:] for sample in train for box in sample.boxes], dtype=float).reshape(-1, 2)
+    sizes = [(sample.width, sample.height) for sample in train]
+    plan = plan_for(boxes, sizes, hyperparameters.imgsz, hyperparameters.max_slices)
+    if hyperparameters.slice_size:
+        plan = SlicingPlan(hyperparameters.slice_size, plan.overlap)
+    print(f"slicing={json.dumps(plan.as_card())}", flush=True)
+    return plan
+
+
 def _fit(
     environment: Environment,
     hyperparameters: Hyperparameters,
     base: base_model.Base,
-    splits: dict[str, list[Sample]],
+    data: Data,
     checkpoints: Checkpoints,
     tracker: Tracker,
 ) -> Path:
     """Train, or continue where a checkpoint of the same job stopped. Returns the weights to export."""
     from .trainer import Trainer
 
-    data = link_for_ultralytics(splits, hyperparameters.categories, environment.scratch / "dataset")
     if checkpoints.last:
         print(f"resumed after epoch={checkpoints.finished_epochs}", flush=True)
     if checkpoints.finished_epochs >= hyperparameters.epochs:
         return _best(checkpoints.folder)
+    data_yaml, views = _cut(environment, hyperparameters, data)
 
     def report(epoch: int, values: dict[str, float]) -> None:
         print(f"epoch={epoch} " + " ".join(f"{name}={value:.4f}" for name, value in values.items()), flush=True)
         tracker.epoch(epoch, values)
 
-    images = sum(len(samples) for samples in splits.values())
     overrides = _ultralytics_arguments(
-        hyperparameters, str(checkpoints.last or base.model), data, images, environment.scratch / "run"
+        hyperparameters, str(checkpoints.last or base.model), data_yaml, views, environment.scratch / "run"
     )
     if base.kind == "champion" and hyperparameters.optimizer == "auto":
         overrides |= champion_arguments(len(hyperparameters.categories), hyperparameters.epochs)
@@ -123,6 +147,24 @@ def _fit(
             ) from error
         raise
     return Path(trainer.best if trainer.best.exists() else trainer.last)
+
+
+def _cut(environment: Environment, hyperparameters: Hyperparameters, data: Data) -> tuple[Path, int]:
+    """The data.yaml of the views to train and validate on, and how many there are."""
+    started = time.monotonic()
+    data_yaml, counts, left_out = lay_out(
+        {"train": data.train, "val": data.validation},
+        hyperparameters.categories,
+        data.plan,
+        hyperparameters.imgsz,
+        environment.scratch / "dataset",
+        environment.kept_slices,
+    )
+    for split, dropped in left_out.items():
+        report_dropped(split, dropped, lambda line: print(line, flush=True))
+    views = " ".join(f"{split}={count}" for split, count in counts.items())
+    print(f"views: {views}; cut in {time.monotonic() - started:.1f} s", flush=True)
+    return data_yaml, sum(counts.values())
 
 
 def _ultralytics_arguments(
@@ -231,9 +273,8 @@ def _export(
     environment: Environment,
     hyperparameters: Hyperparameters,
     base: base_model.Base,
+    data: Data,
     weights: Path,
-    train: list[Sample],
-    validation: list[Sample],
 ) -> dict[str, Any]:
     from ultralytics.utils.torch_utils import strip_optimizer
 
@@ -249,5 +290,7 @@ def _export(
         "dataset_id": hyperparameters.dataset_id,
         "correlation_id": hyperparameters.correlation_id,
         "base": base.as_dict(),
+        "slicing": data.plan.as_card(),
     }
-    return export(stripped, environment.model_dir, card, train, validation)
+    fixed = bool(hyperparameters.slice_size)
+    return export(stripped, environment.model_dir, card, data.train, data.validation, side_is_fixed=fixed)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from skyloop_container.inference import Detector, Prediction, letterbox
 from skyloop_container.serve import create_app
+from skyloop_container.slicing import SlicingPlan
 from starlette.applications import Starlette
 
 from tests.fuzz import campaign
@@ -63,9 +64,11 @@ def detector() -> Detector:
     """A model that finds nothing, in a picture that was prepared for it."""
 
     def predict(image: np.ndarray, confidence: float | None) -> Prediction:
-        letterbox(image, 64)
+        for view in plan.views(*image.shape[1::-1], 64):
+            letterbox(image[view.top : view.bottom, view.left : view.right], view.scale)
         return Prediction([], [])
 
+    plan = SlicingPlan(1000)
     card = {"training_job": "job", "dataset_id": "ds"}
     return cast(Detector, SimpleNamespace(card=card, predict=predict))
 

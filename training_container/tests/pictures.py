@@ -1,5 +1,6 @@
 """Small pictures with known content, laid out as a channel."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -20,13 +21,42 @@ def draw(seed: int, size: int = 64) -> tuple[np.ndarray, list[tuple[int, float, 
     return picture, boxes
 
 
-def write_channel(folder: Path, seeds: range, job: str = "labels-1") -> Path:
-    """Images and labels of `seeds` below `folder`, as a ManifestFile channel lays them out."""
-    (folder / job / "images").mkdir(parents=True)
-    (folder / job / "labels").mkdir()
+def frame(seed: int, tiles: int) -> tuple[np.ndarray, list[tuple[int, float, float, float, float]]]:
+    """A large frame of `tiles` x `tiles` such pictures, each with its squares."""
+    size, picture = 64 * tiles, np.zeros((64 * tiles, 64 * tiles, 3), dtype=np.uint8)
+    boxes = []
+    for place in range(tiles * tiles):
+        left, top = 64 * (place % tiles), 64 * (place // tiles)
+        picture[top : top + 64, left : left + 64], on_tile = draw(1000 * seed + place)
+        boxes += [
+            (c, (x * 64 + left) / size, (y * 64 + top) / size, w * 64 / size, h * 64 / size)
+            for c, x, y, w, h in on_tile
+        ]
+    return picture, boxes
+
+
+def label(image: str, size: int, boxes: list[tuple[int, float, float, float, float]], flight: str = "") -> str:
+    """A line of a channel's labels for a square picture, from YOLO boxes."""
+    pixels = [[c, (x - w / 2) * size, (y - h / 2) * size, w * size, h * size] for c, x, y, w, h in boxes]
+    return json.dumps({"image": image, "width": size, "height": size, "flight": flight, "boxes": pixels}) + "\n"
+
+
+def write_channel(folder: Path, seeds: range, tiles: int = 1) -> Path:
+    """Pictures and labels of `seeds` below `folder`, as a ManifestFile channel lays them out.
+
+    tiles: of a frame's side; see `frame`.
+    """
+    (folder / "images").mkdir(parents=True)
+    lines = []
     for seed in seeds:
-        picture, boxes = draw(seed)
-        cv2.imwrite(str(folder / job / "images" / f"{seed:016x}.png"), picture)
-        lines = [" ".join(str(value) for value in box) for box in boxes]
-        (folder / job / "labels" / f"{seed:016x}.txt").write_text("\n".join(lines))
+        picture, boxes = draw(seed) if tiles == 1 else frame(seed, tiles)
+        cv2.imwrite(str(folder / "images" / f"{seed:016x}.png"), picture)
+        lines.append(label(f"images/{seed:016x}.png", len(picture), boxes, "flight-1"))
+    (folder / "labels.jsonl").write_text("".join(lines))
     return folder
+
+
+def without_boxes(labels: Path) -> None:
+    """Take the boxes out of a channel's labels."""
+    lines = [json.loads(line) | {"boxes": []} for line in labels.read_text().splitlines()]
+    labels.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,6 +1,7 @@
 """The edges of the container: paths, hyperparameters, channels, base models, the image, and clear failures."""
 
 import ast
+import gzip
 import io
 import json
 import os
@@ -8,11 +9,12 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from skyloop_container import base_model
-from skyloop_container.dataset import link_for_ultralytics, read_channel, to_pixels
+from skyloop_container.dataset import read_channel, with_pictures
 from skyloop_container.environment import Environment, JobError, unpack_model
 from skyloop_container.hyperparameters import Hyperparameters, parse_hyperparameters, table
 from skyloop_container.train import champion_arguments
@@ -120,81 +122,89 @@ def test_the_readme_lists_every_hyperparameter() -> None:
 # Channels
 
 
-def channel(folder: Path, labels: str | None) -> Path:
-    (folder / "job" / "images").mkdir(parents=True)
-    (folder / "job" / "labels").mkdir()
-    Image.new("RGB", (20, 20)).save(folder / "job" / "images" / "a.JPG")
-    if labels is not None:
-        (folder / "job" / "labels" / "a.txt").write_text(labels)
+def channel(folder: Path, *lines: str | dict[str, Any], pictures: int = 1) -> Path:
+    """A channel with these labels, and pictures a.jpg, b.jpg, … of 20 x 20 pixels."""
+    folder.mkdir(parents=True)
+    for name in "abcdef"[:pictures]:
+        Image.new("RGB", (20, 20)).save(folder / f"{name}.jpg")
+    (folder / "labels.jsonl").write_text(
+        "".join(f"{json.dumps(one) if isinstance(one, dict) else one}\n" for one in lines)
+    )
     return folder
 
 
+def line(name: str = "a", *boxes: list[float], **changes: Any) -> dict[str, Any]:
+    return {"image": f"{name}.jpg", "width": 20, "height": 20, "flight": "north", "boxes": boxes, **changes}
+
+
 def test_a_channel_is_read(tmp_path: Path) -> None:
-    ((sample,), _) = read_channel(channel(tmp_path / "c", "1 0.5 0.5 0.2 0.1\n\n0 0.1 0.2 0.05 0.05\n"), 2)
-    assert sample.name == "job/images/a.JPG"
-    assert sample.boxes == ((1, 0.5, 0.5, 0.2, 0.1), (0, 0.1, 0.2, 0.05, 0.05))
-    assert to_pixels(sample.boxes[0], 100, 200) == pytest.approx((40, 90, 20, 20))
-
-
-@pytest.mark.parametrize("labels", ["", "\n", None])
-def test_a_true_negative_has_no_boxes(tmp_path: Path, labels: str | None) -> None:
-    assert read_channel(channel(tmp_path / "c", labels), 1)[0][0].boxes == ()
+    folder = channel(tmp_path / "c", line("b"), "", line("a", [1, 2, 3, 4, 5], [0, 0, 0, 20, 20]))
+    (first, second), dropped = read_channel(folder, 2)
+    assert (first.name, first.path, first.flight) == ("a.jpg", folder / "a.jpg", "north")
+    assert (first.width, first.height) == (20, 20)
+    assert first.boxes == ((1, 2, 3, 4, 5), (0, 0, 0, 20, 20))
+    assert (second.name, second.boxes, dropped) == ("b.jpg", (), [])
 
 
 @pytest.mark.parametrize(
-    ("line", "reason"),
+    ("bad", "reason"),
     [
-        ("0 0.5 0.5 0.2", "five numbers"),
-        ("tree 0.5 0.5 0.2 0.1", "five numbers"),
-        ("0 0.5 0.5 0.2 0.1 0.9", "five numbers"),
-        ("2 0.5 0.5 0.2 0.1", "Category mismatch: line 1 of the label file job/labels/a.txt names category 2"),
-        ("-1 0.5 0.5 0.2 0.1", "Category mismatch"),
-        ("0 50 0.5 0.2 0.1", "0..1"),
-        ("0 nan 0.5 0.2 0.1", "0..1"),
-        ("0 0.5 0.5 0 0.1", "0..1"),
+        ("{", "line 1 of labels.jsonl: it: Invalid JSON"),
+        ("[]", "line 1 of labels.jsonl"),
+        (line("a", [0, 1, 1, 5]), "boxes"),
+        (line("a", ["tree", 1, 1, 5, 5]), "boxes"),
+        (line("a", [2, 1, 1, 5, 5]), "Category mismatch: it names category 2, but there are 2"),
+        (line("a", [-1, 1, 1, 5, 5]), "Category mismatch"),
+        (line("a", [0, 18, 1, 5, 5]), "does not lie on the picture of 20 x 20"),
+        (line("a", [0, -1, 1, 5, 5]), "does not lie on"),
+        ('{"image": "a.jpg", "width": 20, "height": 20, "boxes": [[0, NaN, 1, 5, 5]]}', "line 1"),
+        (line("a", [0, 1, 1, 0, 5]), "does not lie on"),
+        (line("../a"), "leads out of the channel"),
+        (line("a", width=0), "width"),
     ],
 )
-def test_a_bad_label_is_refused(tmp_path: Path, line: str, reason: str) -> None:
-    with pytest.raises(JobError, match=reason):
-        read_channel(channel(tmp_path / "c", line), 2)
+def test_a_bad_label_is_refused(tmp_path: Path, bad: str | dict[str, Any], reason: str) -> None:
+    with pytest.raises(JobError, match="1 of the 1 pictures") as caught:
+        read_channel(channel(tmp_path / "c", bad), 2)
+    assert reason in str(caught.value)
 
 
 def test_one_bad_item_is_left_out_with_its_reason(tmp_path: Path) -> None:
-    folder = tmp_path / "test"
-    for name in ("a", "b", "c", "d", "e", "f"):
-        channel(folder / name, "0 0.5 0.5 0.2 0.1\n")
-    Image.new("RGB", (300, 1)).save(folder / "b" / "job" / "images" / "a.JPG")
-    (folder / "c" / "job" / "labels" / "a.txt").write_text("0 0.5 0.5 nan 0.1\n")
-    (folder / "d" / "job" / "labels" / "a.txt").write_bytes(b"\xff\xfe")
+    folder = channel(tmp_path / "test", *(line(name) for name in "abcdef"), line("a", [7, 1, 1, 1, 1]), pictures=5)
+    Image.new("RGB", (300, 1)).save(folder / "b.jpg")
+    Image.new("RGB", (30, 20)).save(folder / "c.jpg")
     samples, dropped = read_channel(folder, 1)
-    assert [sample.name[0] for sample in samples] == ["a", "e", "f"]
-    reasons = {item.name[0]: item.reason for item in dropped}
-    assert "300 × 1 pixels" in reasons["b"]
-    assert "0..1" in reasons["c"]
-    assert reasons.keys() == {"b", "c", "d"}
-    (folder / "e" / "job" / "images" / "a.JPG").write_bytes(b"")
-    with pytest.raises(JobError, match="4 of the 6 images of the channel 'test' cannot be used; the first is b/job"):
-        read_channel(folder, 1)
+    assert [item.name for item in dropped] == ["line 7 of labels.jsonl"]
+    seen, unread = with_pictures("test", samples, lambda sample, picture: picture.shape)
+    assert [(sample.name, shape) for sample, shape in seen] == [(f"{name}.jpg", (20, 20, 3)) for name in "ade"]
+    reasons = {item.name: item.reason for item in unread}
+    assert "300 × 1 pixels" in reasons["b.jpg"]
+    assert reasons["c.jpg"] == "it is 30 x 20, its labels are for 20 x 20"
+    assert "No such file" in reasons["f.jpg"]
+    (folder / "e.jpg").write_bytes(b"")
+    with pytest.raises(
+        JobError, match=r"4 of the 6 pictures of the channel 'test' cannot be used; the first is b\.jpg"
+    ):
+        with_pictures("test", samples, lambda sample, picture: None)
 
 
-def test_a_channel_without_images_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "train" / "job" / "labels").mkdir(parents=True)
-    with pytest.raises(JobError, match="channel 'train' holds no images"):
+def test_compressed_labels_are_read_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    folder = channel(tmp_path / "c", line("a"))
+    packed = gzip.compress((folder / "labels.jsonl").read_bytes())
+    (folder / "labels.jsonl").unlink()
+    (folder / "labels.jsonl.gz").write_bytes(packed)
+    assert [sample.name for sample in read_channel(folder, 1)[0]] == ["a.jpg"]
+    for damaged in (packed[:-9], b"{}"):
+        (folder / "labels.jsonl.gz").write_bytes(damaged)
+        with pytest.raises(JobError, match="labels of the channel 'c' cannot be read"):
+            read_channel(folder, 1)
+
+
+def test_a_channel_without_labels_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "train" / "a.jpg")
+    with pytest.raises(JobError, match="channel 'train' holds no labels"):
         read_channel(tmp_path / "train", 1)
-
-
-def test_equal_names_of_two_jobs_do_not_collide(tmp_path: Path) -> None:
-    for name, line in (("one", "0 0.5 0.5 0.1 0.1"), ("two", "0 0.2 0.2 0.3 0.3")):
-        channel(tmp_path / "train" / name, line)
-    samples, _ = read_channel(tmp_path / "train", 1)
-    data = link_for_ultralytics({"train": samples, "val": samples[:1]}, ["a"], tmp_path / "scratch")
-    document = json.loads(data.read_text())
-    assert document["names"] == {"0": "a"}
-    images = sorted((Path(document["path"]) / document["train"]).iterdir())
-    assert [image.resolve() for image in images] == [sample.path.resolve() for sample in samples]
-    labels = [(p.parent.parent / "labels" / f"{p.stem}.txt").read_text() for p in images]
-    assert [line.split()[1] for line in labels] == ["0.50000000", "0.20000000"]
-    assert not list((tmp_path / "train").rglob("*.cache"))
 
 
 # Models

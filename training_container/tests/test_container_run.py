@@ -17,11 +17,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from skyloop_container.dataset import decode
 from skyloop_container.inference import Detector
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS
 
-from training_container.tests.pictures import draw, write_channel
+from training_container.tests.pictures import draw, without_boxes, write_channel
 
 CONTAINER = Path(__file__).parents[1]
 TIMEOUT = 240  # seconds; generous, for a machine that does other things
@@ -146,7 +147,7 @@ def evaluated(trained: tuple[Path, str], tmp_path_factory: pytest.TempPathFactor
         SKYLOOP_DATASET_ID="ds-1",
         SKYLOOP_TEST_SET_ID="test-1",
         SKYLOOP_TRAINING_JOB="job-1",
-        SKYLOOP_TEST_PREFIX="s3://bucket/labeled-data/",
+        SKYLOOP_TEST_PREFIX="s3://bucket/",
     )
     assert code == 0, output
     return base
@@ -160,7 +161,7 @@ def test_evaluation_documents(evaluated: Path) -> None:
     assert evaluation["candidate"] == evaluation["champion"]
     assert evaluation["candidate"]["per_class"]["square"]["boxes"] == evaluation["boxes"]
     assert evaluation["comparison"]["map50_difference"] == 0
-    assert evaluation["comparison"]["resamples"] == 500
+    assert evaluation["comparison"]["resamples"] == 10_000
     assert evaluation["evaluator"].startswith("faster-coco-eval ")
     judged = evaluated / "processing" / "input" / "candidate" / "model.tar.gz"
     for digest, path in (("model_sha256", judged), ("golden_predictions_sha256", output / "golden-predictions.json")):
@@ -172,7 +173,7 @@ def test_evaluation_documents(evaluated: Path) -> None:
     assert {len(row) for row in baseline["profiles"]} == {len(STATISTICS)}
     answers = json.loads((output / "golden-predictions.json").read_text())
     assert len(answers["answers"]) == 5
-    assert all(re.fullmatch(r"s3://bucket/labeled-data/labels-1/images/\w+\.png", a["uri"]) for a in answers["answers"])
+    assert all(re.fullmatch(r"s3://bucket/images/\w+\.png", a["uri"]) for a in answers["answers"])
     assert "mAP50" in (evaluated / "output" / "message").read_text()
     report = (output / "report.html").read_text()
     assert "<polyline" in report or "data:image/jpeg" in report
@@ -197,6 +198,54 @@ def test_warm_start_with_a_new_category(trained: tuple[Path, str], tmp_path: Pat
     assert card["base"] == {"kind": "champion", "detail": "job-1 (dataset ds-1)"}
     assert card["categories"] == ["square", "disc"]
     assert "optimizer=AdamW lr0=0.000417" in output  # a quarter of what Ultralytics would choose for two categories
+
+
+def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoint(tmp_path: Path) -> None:
+    base = tmp_path / "ml"
+    write_channel(base / "input" / "data" / "train", range(6), tiles=5)
+    write_channel(base / "input" / "data" / "validation", range(100, 102), tiles=5)
+    config = base / "input" / "config" / "hyperparameters.json"
+    config.parent.mkdir(parents=True)
+    values = {"categories": '["square"]', "epochs": "1", "imgsz": "64", "batch": "8", "max_slices": "60"}
+    config.write_text(json.dumps(values))
+    code, output = run("train", base, TRAINING_JOB_NAME="job-3")
+    assert code == 0, output
+    views = re.search(r"^views: train=(\d+) val=(\d+)", output, re.MULTILINE)
+    assert views
+    assert int(views[1]) > 6 * 25
+    card = json.loads((base / "model" / "model.json").read_text())
+    side = card["slicing_measured"][0]["side"]
+    assert 32 <= side <= 64  # squares of 10 to 15 pixels shall be 16
+    assert [plan["side"] for plan in card["slicing_measured"]] == [side, side, round(1.5 * side), None]
+    assert card["slicing"].keys() == {"side", "overlap", "whole"}
+
+    # Whatever was chosen after one epoch: what is looked at here are slices.
+    card["slicing"] = {"side": 64, "overlap": 0.25, "whole": True}
+    (base / "model" / "model.json").write_text(json.dumps(card))
+    inputs = tmp_path / "judged" / "processing" / "input"
+    pack(base / "model", inputs / "candidate" / "model.tar.gz")
+    write_channel(inputs / "test", range(200, 203), tiles=5)
+    write_channel(inputs / "reference", range(100, 102), tiles=5)
+    settings = {"SKYLOOP_CATEGORIES": '["square"]', "SKYLOOP_TEST_PREFIX": "s3://bucket/"}
+    code, output = run("evaluate", tmp_path / "judged", **settings)
+    assert code == 0, output
+    documents = tmp_path / "judged" / "processing" / "output"
+    evaluation = json.loads((documents / "evaluation.json").read_text())
+    assert evaluation["slicing"]["side"] == 64
+    assert evaluation["slicing"]["cost"] > 25
+    assert "slices and once as a whole" in (documents / "report.html").read_text()
+    detector = Detector.load(base / "model", threads=1)
+    for known in json.loads((documents / "golden-predictions.json").read_text())["answers"]:
+        body = (inputs / "test" / known["uri"].removeprefix("s3://bucket/")).read_bytes()
+        answer = predict_image(detector, body, None)
+        assert answer["detections"] == known["detections"]
+        assert answer["image"] == {"width": 320, "height": 320}
+    image = decode(body)
+    found, _ = detector.look(image, detector.plan.views(320, 320, detector.size), 0.001)
+    assert len(found) == 10
+    for view, boxes, _, _ in found:  # in pixels of the frame
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        assert ((centers >= (view.left - 8, view.top - 8)) & (centers <= (view.right + 8, view.bottom + 8))).all()
 
 
 def interrupt(base: Path, after: int, how: signal.Signals, **values: str) -> tuple[int, str]:
@@ -244,7 +293,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"train": range(0)}, "The channel 'train' holds no images"),
+        ({"train": range(0)}, "The channel 'train' holds no labels"),
         ({"epochs": "soon"}, "'epochs'"),
         ({"learning_rate": "0.1"}, "'learning_rate'"),
     ],
@@ -261,8 +310,7 @@ def test_a_training_failure_is_one_sentence(change: dict, reason: str, tmp_path:
 
 def test_training_without_a_single_box_is_refused(tmp_path: Path) -> None:
     base = lay_out(tmp_path / "ml")
-    for path in (base / "input" / "data" / "train").rglob("*.txt"):
-        path.write_text("")
+    without_boxes(base / "input" / "data" / "train" / "labels.jsonl")
     assert run("train", base)[0] == 1
     assert "None of the 12 training images has a box" in (base / "output" / "failure").read_text()
 
@@ -303,7 +351,7 @@ def test_the_endpoint_answers_as_evaluated(endpoint: int, evaluated: Path) -> No
     """The golden predictions over HTTP, and an image's profile."""
     answers = json.loads((evaluated / "processing" / "output" / "golden-predictions.json").read_text())["answers"]
     for known in answers:
-        name = known["uri"].removeprefix("s3://bucket/labeled-data/")
+        name = known["uri"].removeprefix("s3://bucket/")
         body = (evaluated / "processing" / "input" / "test" / name).read_bytes()
         status, answer = request(endpoint, "POST", "/invocations", body, Content_Type="image/png")
         assert status == 200

@@ -15,15 +15,16 @@ from skyloop_container.environment import Environment, JobError
 from skyloop_container.evaluate import Settings
 from skyloop_container.inference import Detection, Prediction
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS, image_statistics
+from skyloop_container.slicing import SlicingPlan
 
-from training_container.tests.pictures import draw, write_channel
+from training_container.tests.pictures import draw, without_boxes, write_channel
 
 SETTINGS = {
     "SKYLOOP_CATEGORIES": '["square", "disc"]',
     "SKYLOOP_DATASET_ID": "ds-1",
     "SKYLOOP_TEST_SET_ID": "test-1",
     "SKYLOOP_TRAINING_JOB": "job-1",
-    "SKYLOOP_TEST_PREFIX": "s3://bucket/labeled-data",
+    "SKYLOOP_TEST_PREFIX": "s3://bucket",
 }
 
 
@@ -32,9 +33,12 @@ class Stub:
 
     def __init__(self, categories: list[str], says: str, confidence: float = 0.5) -> None:
         self.categories, self.says, self.confidence = categories, says, confidence
+        self.plan, self.size = SlicingPlan(), 64
         self.card = {"training_job": f"job of {says}", "dataset_id": "ds", "versions": {"torch": "1"}}
 
-    def predict(self, image: np.ndarray, confidence: float | None = None) -> Prediction:
+    def predict(
+        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None
+    ) -> Prediction:
         bright = image[..., 0] > 200
         detections = []
         seed = next((s for s in range(300) if np.array_equal(draw(s)[0][..., ::-1], image)), None)
@@ -137,8 +141,7 @@ def test_a_candidate_without_a_category_is_refused(base: Path, monkeypatch: pyte
 
 
 def test_a_test_set_without_boxes_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in (base / "processing" / "input" / "test").rglob("*.txt"):
-        path.write_text("")
+    without_boxes(base / "processing" / "input" / "test" / "labels.jsonl")
     with pytest.raises(JobError, match="None of the 7 test images has a box"):
         run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"), champion=Stub(["square"], "square"))
 

@@ -7,20 +7,31 @@ from skyloop_container.inference import PAD, Detector, letterbox, select_boxes
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "scale", "left", "top"),
-    [(64, 64, 1.0, 0, 0), (32, 64, 1.0, 0, 16), (128, 64, 0.5, 16, 0), (33, 64, 1.0, 0, 15), (16, 16, 4.0, 0, 0)],
+    ("height", "width", "scale", "left", "top", "padded"),
+    [
+        (64, 64, 1.0, 0, 0, (64, 64)),
+        (32, 64, 1.0, 0, 0, (32, 64)),
+        (128, 64, 0.5, 0, 0, (64, 32)),
+        (33, 64, 1.0, 0, 15, (64, 64)),
+        (30, 64, 1.0, 0, 1, (32, 64)),
+        (16, 16, 4.0, 0, 0, (64, 64)),
+    ],
 )
-def test_letterbox_geometry(height: int, width: int, scale: float, left: int, top: int) -> None:
+def test_letterbox_geometry(
+    height: int, width: int, scale: float, left: int, top: int, padded: tuple[int, int]
+) -> None:
     image = np.full((height, width, 3), 7, dtype=np.uint8)
-    square, fit = letterbox(image, 64)
-    assert square.shape == (64, 64, 3)
+    fitted, fit = letterbox(image, scale)
+    assert fitted.shape == (*padded, 3)
     assert (fit.scale, fit.left, fit.top) == (scale, left, top)
-    inside = square[top : top + round(height * scale), left : left + round(width * scale)]
+    inside = fitted[top : top + round(height * scale), left : left + round(width * scale)]
     assert (inside == 7).all()
-    assert (square == PAD).sum() == square.size - inside.size
+    assert (fitted == PAD).sum() == fitted.size - inside.size
+    assert letterbox(image, scale, square=True)[0].shape == (64, 64, 3)
 
 
-def test_letterbox_is_ultralytics_letterbox(tmp_path) -> None:
+@pytest.mark.parametrize("square", [True, False])
+def test_letterbox_is_ultralytics_letterbox(tmp_path, square: bool) -> None:
     """Training letterboxes with Ultralytics' class; the served model must see the same pixels."""
     from skyloop_container.ultralytics_setup import prepare
 
@@ -30,8 +41,8 @@ def test_letterbox_is_ultralytics_letterbox(tmp_path) -> None:
     random = np.random.default_rng(0)
     for height, width in [(97, 211), (300, 200), (64, 64), (51, 50), (640, 513)]:
         image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        theirs = LetterBox((96, 96), auto=False, scaleup=True)(image=image)
-        assert np.array_equal(letterbox(image, 96)[0], theirs)
+        theirs = LetterBox((96, 96), auto=not square, scaleup=True, stride=32)(image=image)
+        assert np.array_equal(letterbox(image, 96 / max(height, width), square)[0], theirs)
 
 
 def head(*boxes: tuple[float, ...]) -> np.ndarray:

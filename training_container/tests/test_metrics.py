@@ -1,6 +1,7 @@
 """Average precision against worked examples and faster-coco-eval; the bootstrap against brute force."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,6 +157,35 @@ def test_a_category_absent_from_a_draw_is_left_out_of_it() -> None:
     result = compare(images, worse, ["a", "b"], resamples=200)
     assert result["map50_difference"] == 0.5
     assert result["interval"] == [0.0, 0.5]
+
+
+def test_scores_by_size_and_flight() -> None:
+    small, large = truth(0), Truth("a", 0, 20, 100, 100)
+    north = ScoredImage("1", 200, 200, [small, large], [found(0, 0.9)], "north")
+    south = ScoredImage("2", 200, 200, [small], [found(0, 0.8)], "south")
+    result = score([north, south], ["a"], 0.5)
+    assert result["by_size"] == {
+        "small": {"map50": 1, "boxes": 2},
+        "medium": {"map50": None, "boxes": 0},
+        "large": {"map50": 0, "boxes": 1},
+    }
+    assert result["by_flight"]["south"] == {"map50": 1, "boxes": 1}
+    assert result["by_flight"]["north"]["map50"] == pytest.approx(51 / 101, abs=1e-6)
+
+
+def test_flights_are_resampled_where_there_are_enough() -> None:
+    ours, theirs = random_images(1, 40, 0.9), random_images(2, 40, 0.5)
+    of_flights = [[replace(i, flight=str(n // 4)) for n, i in enumerate(images)] for images in (ours, theirs)]
+    result = compare(*of_flights, ["a", "b"], resamples=30, seed=5)
+    assert result["method"] == "paired bootstrap over flights"
+    differences = []
+    for draw in np.random.default_rng(5).multinomial(10, np.full(10, 0.1), size=30):
+        chosen = [4 * flight + n for flight, times in enumerate(draw) for _ in range(times) for n in range(4)]
+        scores = [score([images[i] for i in chosen], ["a", "b"], 0.5)["map50"] for images in (ours, theirs)]
+        differences.append(scores[0] - scores[1])
+    assert result["interval"] == pytest.approx(np.quantile(differences, (0.025, 0.975)).tolist(), abs=1e-5)
+    few = [[replace(i, flight=str(n // 10)) for n, i in enumerate(images)] for images in (ours, theirs)]
+    assert compare(*few, ["a", "b"], resamples=30)["method"] == "paired bootstrap over images"
 
 
 def test_best_confidence() -> None:

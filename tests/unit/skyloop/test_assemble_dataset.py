@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections import defaultdict
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -9,7 +11,8 @@ from typing import Any
 
 import pytest
 from skyloop.dataset.assembly import Assembly
-from skyloop.documents import AssembleRequest, CatalogueItem, LabeledImage
+from skyloop.dataset.labels import LabeledImage, Labels
+from skyloop.documents import AssembleRequest, CatalogueItem
 from skyloop.formats.groundtruth import label_category_config
 from skyloop.layout import LABEL_CATEGORIES, exclusion_key, queue_order
 
@@ -30,13 +33,13 @@ def categories(storage):
 def record(storage):
     """Write what convert_labels writes for a batch: the record, and each picture."""
 
-    def write(pictures: list[LabeledImage], name: str = "0123456789ab") -> None:
+    def write(images: list[LabeledImage], name: str = "0123456789ab") -> None:
         by_job = defaultdict(list)
-        for labeled_picture in pictures:
-            by_job[labeled_picture.job_name].append(labeled_picture)
-            storage.write(labeled_picture.image_key, encoded(picture(), quality=30))
+        for image in images:
+            by_job[image.job_name].append(image)
+            storage.write(image.key, encoded(picture(), quality=30))
         for job, members in by_job.items():
-            storage.write_json(f"labeled-data/{job}/records/{name}.json", [member.plain() for member in members])
+            Labels(storage).keep(job, name, members)
 
     return write
 
@@ -69,15 +72,35 @@ def test_a_dataset_is_written_whole(storage, record):
     assert document["counts"] == answer["counts"]
     assert sum(counts["images"] for counts in answer["counts"].values()) == 60
 
-    seen = []
+    seen: list[str] = []
     for split in ("train", "validation", "test"):
-        prefix, *files = storage.read_json(storage.key_of(answer[f"{split}_manifest_uri"]))
-        assert prefix == {"prefix": f"s3://{BUCKET}/labeled-data/"}
-        assert len(files) == 2 * answer["counts"][split]["images"]
-        seen += files
-    assert len(set(seen)) == len(seen) == 120
-    for path in seen[::2]:
-        storage.summary(f"labeled-data/{path}")
+        prefix, labels, *pictures = storage.read_json(storage.key_of(answer[f"{split}_manifest_uri"]))
+        assert prefix == {"prefix": f"s3://{BUCKET}/"}
+        lines = [json.loads(line) for line in gzip.decompress(storage.read(labels).body).splitlines()]
+        assert [line["image"] for line in lines] == pictures
+        assert len(pictures) == answer["counts"][split]["images"]
+        assert sum(len(line["boxes"]) for line in lines) == answer["counts"][split]["boxes"]
+        seen += pictures
+    assert len(set(seen)) == len(seen) == 60
+    for key in seen:
+        storage.summary(key)
+
+
+def test_records_of_another_version_are_not_read(storage, record):
+    record(flights(6, 10))
+    storage.write("labeled-data/job-1/records/0123.json", b'[\n {"name": "a slice"}\n]')
+    assert assemble()["decision"] == "train"
+
+
+def test_a_job_is_read_from_its_index_once_there_is_one(storage, record):
+    record(flights(6, 10))
+    first = assemble()
+    for summary in list(storage.listing("labeled-data/job-1/records/")):
+        storage.client.delete_object(Bucket=BUCKET, Key=summary.key)
+    record([labeled("new", 1, job="job-2")])
+    assert assemble("job-2")["counts"] != first["counts"]
+    document = storage.read_json(storage.key_of(assemble("job-2")["dataset_uri"]))
+    assert document["labeling_jobs"] == ["job-1", "job-2"]
 
 
 def test_assembling_again_changes_nothing(storage, state, record):

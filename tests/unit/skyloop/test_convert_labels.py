@@ -8,15 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from PIL import ExifTags, Image
 from skyloop.aws.catalogue import MAX_UNANSWERED
+from skyloop.aws.storage import Storage
 from skyloop.documents import CatalogueItem
 from skyloop.formats.groundtruth import label_category_config
+from skyloop.formats.images import check_image
 from skyloop.layout import LABEL_CATEGORIES, queue_order
 
 from tests.support.account import BUCKET, Context, load_handler
 from tests.support.files import stored_event, stored_lines
 from tests.support.pictures import encoded, picture
-from tests.support.yolo_labels import read_labels
 
 JOB = "skyloop-dev-0123456789ab"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -81,6 +83,10 @@ def convert(storage):
     return run
 
 
+def records(storage, key: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in storage.read(key).body.splitlines()]
+
+
 def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue, dropped, convert):
     body = encoded(picture())
     line = dropped("raw-images/north é+/a b.jpg", body)
@@ -88,15 +94,12 @@ def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue,
     record_key = answer.pop("record_key")
     assert answer == {"converted": 1, "boxes": 2, "quarantined": 0, "unlabeled": 0}
 
-    (record,) = storage.read_json(record_key)
-    name = line["image-id"][:16]
-    assert record["image_key"] == f"labeled-data/{JOB}/images/{name}.jpg"
-    assert record["label_key"] == f"labeled-data/{JOB}/labels/{name}.txt"
+    (record,) = records(storage, record_key)
+    assert record["key"] == f"labeled-data/images/{line['image-id']}.jpg"
     assert (record["flight"], record["source_key"]) == ("north é+", "raw-images/north é+/a b.jpg")
-    assert storage.read(record["image_key"]).body == body
-    labels = read_labels(storage.read(record["label_key"]).body.decode(), 64, 48)
-    # The job calls car 0 and person 7; the project's order is person, car.
-    assert [class_id for class_id, _ in labels] == [1, 0]
+    assert (record["width"], record["height"]) == (64, 48)
+    assert storage.read(record["key"]).body == body
+    assert record["boxes"] == [["car", 8, 12, 16, 24], ["person", 0, 0, 6, 6]]
     assert catalogue.get(line["image-id"]).status == "LABELED"
 
 
@@ -105,8 +108,8 @@ def test_an_answer_without_boxes_is_training_data_and_no_answer_is_not(storage, 
     skipped = dropped("raw-images/f/2.jpg", encoded(picture(seed=2)))
     answer = convert(labeled(nothing), skipped)
     assert (answer["converted"], answer["boxes"], answer["unlabeled"]) == (1, 0, 1)
-    (record,) = storage.read_json(answer["record_key"])
-    assert storage.read(record["label_key"]).body == b""
+    (record,) = records(storage, answer["record_key"])
+    assert record["boxes"] == []
     back = catalogue.get(skipped["image-id"])
     assert (back.status, back.attempts, back.unanswered) == ("PENDING", 1, 1)
 
@@ -155,7 +158,7 @@ def test_an_imported_line_without_an_id_is_known_by_its_content(storage, dropped
     del line["image-id"], line["flight"]
     answer = convert(labeled(line, (0, 1, 1, 5, 5)))
     assert answer["converted"] == 1
-    assert storage.read_json(answer["record_key"])[0]["flight"] == "f"
+    assert records(storage, answer["record_key"])[0]["flight"] == "f"
 
 
 def test_a_batch_converted_twice_leaves_the_same(storage, dropped, convert):
@@ -166,21 +169,40 @@ def test_a_batch_converted_twice_leaves_the_same(storage, dropped, convert):
     assert {summary.key: storage.read(summary.key).body for summary in storage.listing("")} == before
 
 
-def test_large_pictures_become_slices(storage, dropped, convert):
-    line = labeled(dropped("raw-images/f/1.png", encoded(picture(1500, 900), "PNG")), (0, 1200, 100, 20, 20))
-    del line["boxes"]["image_size"]
-    answer = convert(line)
-    records = storage.read_json(answer["record_key"])
-    assert [(record["width"], record["height"]) for record in records] == [(1280, 900)] * 2
-    assert (answer["converted"], answer["boxes"]) == (1, 2)
-    names = {record["name"] for record in records}
-    assert names == {f"{line['image-id'][:16]}_0_0", f"{line['image-id'][:16]}_220_0"}
+def test_a_picture_that_intake_looked_at_is_copied_unread(storage, catalogue, dropped, convert, monkeypatch):
+    body = encoded(picture(1500, 900), "PNG")
+    key = "raw-images/f/1.png"
+    line = dropped(key, body)
+    item = catalogue.get(line["image-id"])
+    catalogue.delete(item.image_id)
+    facts = check_image(body).plain() | {"etag": storage.summary(key).etag}
+    catalogue.add(item.model_copy(update=facts))
+    read, calls = Storage.read, []
+    monkeypatch.setattr(Storage, "read", lambda self, key, **limit: calls.append(key) or read(self, key, **limit))
+    answered = labeled(line, (0, 1200, 100, 20, 20))
+    del answered["boxes"]["image_size"]
+    answer = convert(answered)
+    assert key not in calls
+    (record,) = records(storage, answer["record_key"])
+    assert (record["width"], record["height"]) == (1500, 900)
+    assert read(storage, record["key"]).body == body
+
+
+def test_labels_of_a_turned_picture_are_of_the_upright_one(storage, dropped, convert):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation.value] = 6
+    body = encoded(picture(64, 48), exif=exif)
+    answer = convert(labeled(dropped("raw-images/f/1.jpg", body), (0, 8, 12, 16, 24)))
+    (record,) = records(storage, answer["record_key"])
+    assert (record["width"], record["height"]) == (48, 64)
+    assert record["boxes"] == [["car", 48 - 12 - 24, 8, 24, 16]]
+    assert storage.read(record["key"]).body == body  # whoever reads it turns it, as all of Skyloop does
 
 
 def test_an_empty_batch(storage, convert):
     answer = convert()
     assert (answer["converted"], answer["quarantined"]) == (0, 0)
-    assert storage.read_json(answer["record_key"]) == []
+    assert records(storage, answer["record_key"]) == []
 
 
 def test_a_line_of_any_length_is_converted_and_a_line_that_is_no_json_is_put_aside(

@@ -12,11 +12,11 @@ class Engine(Protocol):
     """A loaded network that computes in float32. Several threads may run it at once."""
 
     def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Run the network on a batch of one.
+        """Run the network.
 
         Args:
-            images: (1, 3, size, size) float32 RGB in 0..1.
+            images: (n, 3, h, w) float32 RGB in 0..1, sides multiples of 32.
 
         Returns:
-            The head's output (1, 4 + categories, anchors), and the pooled features (1, 2 * channels).
+            The head's output (n, 4 + categories, anchors), and the pooled features (n, 2 * channels).
         """

@@ -18,6 +18,7 @@ RAW_IMAGES = "raw-images/"
 QUARANTINE = "quarantine/"
 LABELING_JOBS = "ground-truth-jobs/"
 LABELED_DATA = "labeled-data/"
+LABELED_IMAGES = LABELED_DATA + "images/"
 PROCESSED_DATA = "processed-data/"
 MODEL_ARTIFACTS = "model-artifacts/"
 CAPTURES = "monitoring/capture/"
@@ -155,6 +156,10 @@ class DatasetFiles:
         """The dataset as an HTML page."""
         return f"{self.folder}report.html"
 
+    def labels(self, split: str) -> str:
+        """The boxes on every picture of a split, one line of JSON each."""
+        return f"{self.folder}{split}.jsonl.gz"
+
     def manifest(self, split: str) -> str:
         """The SageMaker ManifestFile of `train`, `validation` or `test`."""
         return f"{self.folder}{split}.manifest"
@@ -248,9 +253,19 @@ def flight_of(key: str) -> str:
     return segments[0] if len(segments) > 1 else NO_FLIGHT
 
 
+def labeled_image_key(image_id: str, extension: str) -> str:
+    """Where a labeled picture is kept, once for each content: raw keys may be overwritten, and old versions expire."""
+    return f"{LABELED_IMAGES}{image_id}.{extension}"
+
+
 def label_records(job_name: str) -> str:
-    """The prefix of a labeling job's records: one object per converted batch, a list of `LabeledImage`."""
+    """The prefix of a labeling job's records: one object per converted batch, see skyloop.dataset.labels."""
     return f"{LABELED_DATA}{job_name}/records/"
+
+
+def label_index_key(job_name: str) -> str:
+    """All records of a labeling job in one object."""
+    return f"{LABELED_DATA}{job_name}/index.jsonl.gz"
 
 
 def exclusion_key(job_name: str) -> str:

@@ -33,7 +33,6 @@ def test_a_changed_environment_is_read_anew(monkeypatch):
         ("MIN_MAP50", "1.1"),
         ("DRIFT_ALPHA", "0"),
         ("DRIFT_ALPHA", "nan"),
-        ("SLICE_SIZE", "32"),
         ("ENDPOINT_NAME", "Skyloop"),
         ("STAGE", ""),
     ],

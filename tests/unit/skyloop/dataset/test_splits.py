@@ -28,7 +28,7 @@ SPLITS = {"train", "validation", "test"}
 
 def frame(flight: str, name: str, captured_at: str | None = None) -> Frame:
     image_id = hashlib.sha256(f"{flight}/{name}".encode()).hexdigest()
-    return Frame(image_id, flight, f"raw-images/{flight}/{name}", captured_at)
+    return Frame(image_id, flight, frame_position(image_id, f"raw-images/{flight}/{name}", captured_at))
 
 
 def spelled(number: int) -> str:
@@ -88,13 +88,13 @@ def test_every_frame_is_placed_once_whatever_the_order(frames, shuffler):
 def test_a_group_lies_in_one_split_and_no_split_is_empty_that_need_not_be(frames):
     placed = plan_splits(frames, {})
     assert set(placed.groups.values()) <= SPLITS
-    places = {(f.flight, frame_position(f)) for f in frames}
+    places = {(f.flight, f.position) for f in frames}
     if len(places) >= 3:
         assert set(sizes(placed)) == SPLITS
     by_place = defaultdict(set)
     for f in frames:
         if f.image_id in placed.splits:
-            by_place[f.flight, frame_position(f)].add(placed.splits[f.image_id])
+            by_place[f.flight, f.position].add(placed.splits[f.image_id])
     assert all(len(splits) == 1 for splits in by_place.values())
 
 
@@ -194,7 +194,7 @@ def test_frames_later_added_within_a_block_join_it():
     everything = odd + even
     second = plan_splits(everything, looked_up(everything, frozen_after(first)))
     assert set(second.new) <= set(second.groups)
-    row = sorted(everything, key=lambda f: frame_position(f)[1])
+    row = sorted(everything, key=lambda f: f.position[1])
     changes = [
         (a, b)
         for a, b in pairwise(row)
@@ -216,7 +216,7 @@ def test_frames_later_added_within_a_block_join_it():
     ],
 )
 def test_position(name, captured_at, expected):
-    assert frame_position(frame("f", name, captured_at)) == expected
+    assert frame("f", name, captured_at).position == expected
 
 
 def test_no_frames_no_plan():
@@ -233,7 +233,7 @@ def test_the_real_night_flight():
     folder = shared_folder() / "data" / "hit-uav" / "night-60m" / "images"
     frames = [frame("night-60m", path.name) for path in sorted(folder.iterdir())]
     placed = plan_splits(frames, {})
-    numbers = {f.image_id: frame_position(f)[1] for f in frames}
+    numbers = {f.image_id: f.position[1] for f in frames}
     trained = [numbers[i] for i, split in placed.splits.items() if split == "train"]
     tested = [numbers[i] for i, split in placed.splits.items() if split == "test"]
     assert min(abs(a - b) for a in trained for b in tested) > 3

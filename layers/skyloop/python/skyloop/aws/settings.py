@@ -34,7 +34,6 @@ class Settings(Thresholds):
     labeling_batch_size: int = Field(ge=1, le=100_000)
     labeling_max_wait_hours: float = Field(ge=0, le=720)
     labeling_quiet_seconds: int = Field(ge=0, le=86_400)
-    slice_size: int = Field(ge=64, le=8192, description="pixels; larger images are cut into slices of this side")
     min_train_images: int = Field(ge=1, le=1_000_000)
 
     drift_window: int = Field(ge=5, le=10_000, description="requests compared at once")

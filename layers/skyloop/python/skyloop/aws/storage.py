@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, TypedDict, cast
 
 from botocore.exceptions import ClientError
 
@@ -17,11 +19,17 @@ if TYPE_CHECKING:
 
 MAX_COPY_BYTES = 5 * 1024**3  # what one CopyObject takes
 CHUNK_BYTES = 1 << 20
+SPOOL_BYTES = 32 << 20  # of an object that is written bit by bit, in memory at most
 MISSING_CODES = {"NoSuchKey", "404", "NotFound", "NoSuchVersion"}
+CHANGED_CODES = {"PreconditionFailed", "412"}
 
 
 class ObjectMissing(LookupError):
     """The object is not there (any more)."""
+
+
+class ObjectChanged(LookupError):
+    """Another object lies under the key by now."""
 
 
 class ObjectTooLarge(ValueError):
@@ -76,6 +84,10 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
 def s3_uri(bucket: str, key: str) -> str:
     """The inverse of `parse_s3_uri`."""
     return f"s3://{bucket}/{key}"
+
+
+class _Condition(TypedDict, total=False):
+    CopySourceIfMatch: str
 
 
 class Storage:
@@ -206,12 +218,31 @@ class Storage:
         body = text.encode(errors="backslashreplace")
         return self.write(key, body, content_type="application/json")
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy an object of at most MAX_COPY_BYTES within the bucket, metadata included. Raises ObjectMissing."""
+    def copy(self, source: str, target: str, *, etag: str | None = None) -> None:
+        """Copy an object of at most MAX_COPY_BYTES within the bucket, metadata included.
+
+        Raises ObjectMissing, and ObjectChanged where it has another ETag than `etag`.
+        """
+        condition: _Condition = {} if etag is None else {"CopySourceIfMatch": etag}
         try:
-            self.client.copy_object(Bucket=self.bucket, Key=target, CopySource={"Bucket": self.bucket, "Key": source})
+            self.client.copy_object(
+                Bucket=self.bucket, Key=target, CopySource={"Bucket": self.bucket, "Key": source}, **condition
+            )
         except ClientError as error:
+            if error.response["Error"]["Code"] in CHANGED_CODES:
+                raise ObjectChanged(self.uri(source)) from error
             raise _missing(error, self.uri(source)) from error
+
+    @contextmanager
+    def writing(self, key: str, content_type: str) -> Iterator[BinaryIO]:
+        """A file whose content becomes an object when the context ends without an error.
+
+        It may be larger than the memory: more than SPOOL_BYTES wait on the disk.
+        """
+        with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
+            yield cast("BinaryIO", file)
+            file.seek(0)
+            self.client.upload_fileobj(cast("BinaryIO", file), self.bucket, key, {"ContentType": content_type})
 
     def listing(self, prefix: str) -> Iterator[ObjectSummary]:
         """Every object under `prefix`, in key order, page by page."""

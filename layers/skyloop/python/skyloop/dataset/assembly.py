@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-
-from pydantic import TypeAdapter
+import gzip
+import json
+from contextlib import ExitStack
 
 from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
-from skyloop.aws.storage import ObjectMissing, Storage
+from skyloop.aws.storage import ObjectMissing, Storage, s3_uri
 from skyloop.dataset.checks import blocking_findings, check_dataset
-from skyloop.dataset.dataset import Dataset, build_dataset, dataset_manifest, frames_of, newest_labels
-from skyloop.dataset.report import Example, example_pictures, render_dataset_report
+from skyloop.dataset.dataset import NewestLabels, Tally, dataset_line
+from skyloop.dataset.labels import Labels
+from skyloop.dataset.report import Example, render_dataset_report
 from skyloop.dataset.splits import Frame, SplitPlan, block_names, flight_names, plan_splits
-from skyloop.documents import SPLITS, AssembleRequest, AssembleResponse, DatasetDocument, JsonObject, LabeledImage
+from skyloop.documents import SPLITS, AssembleRequest, AssembleResponse, DatasetDocument, JsonObject
 from skyloop.formats.groundtruth import categories_of
-
-PARALLEL_READS = 16
-
-_RECORD = TypeAdapter(tuple[LabeledImage, ...])
-"""One of a labeling job's records: the pictures of one converted batch."""
 
 
 class Assembly:
@@ -33,63 +28,68 @@ class Assembly:
         self.catalogue = catalogue
         self.state = state
         self.settings = settings
+        self.labels = Labels(storage)
 
     def assemble(self, request: AssembleRequest) -> AssembleResponse:
         """Assemble the dataset of everything labeled so far. The same labels give the same dataset again.
 
         Splits are frozen only when the dataset is fit to train on: until then, more flights may still be split better.
         """
-        self._requeue_the_rest(request.labeling_job_name)
+        job = request.labeling_job_name
+        self._requeue_the_rest(job)
         categories = categories_of(self.storage.read_json(layout.LABEL_CATEGORIES))
-        pictures = newest_labels(self._records())
-        frames = frames_of(pictures)
+        self.labels.index(job)
+        jobs = self.labels.jobs()
+        newest = NewestLabels(self.labels.of_jobs(jobs))
+        frames = newest.frames
         while True:
             split_plan = plan_splits(frames, self._frozen(frames))
-            dataset = build_dataset(pictures, split_plan, categories)
-            checks = check_dataset(dataset, self.settings.min_train_images, request.labeling_job_name)
+            dataset_id, test_set_id = newest.content_ids(categories, split_plan)
+            files = layout.DatasetFiles(dataset_id)
+            tally = self._write_splits(files, jobs, newest, split_plan, categories)
+            checks = check_dataset(tally, split_plan, self.settings.min_train_images, job)
             blocking = blocking_findings(checks)
             # Another execution may freeze a group between this read and this write. Its item stays, so plan again.
             if blocking or self._freeze(split_plan):
                 break
         document = DatasetDocument(
-            dataset_id=dataset.dataset_id,
+            dataset_id=dataset_id,
             created_at=request.now,
-            labeling_job=request.labeling_job_name,
-            labeling_jobs=dataset.labeling_jobs,
+            labeling_job=job,
+            labeling_jobs=tuple(sorted(tally.jobs)),
             correlation_id=request.correlation_id,
             categories=categories,
-            counts=dataset.counts,
-            class_boxes=dataset.class_boxes,
+            counts=tally.counts,
+            class_boxes={split: dict(boxes) for split, boxes in tally.class_boxes.items()},
             groups=split_plan.groups,
             guard_images=len(split_plan.guards),
-            test_set_id=dataset.test_set_id,
+            test_set_id=test_set_id,
             checks=checks,
         )
-        answer = self._write(dataset, document)
-        if blocking:
-            reason = "; ".join(finding.message for finding in blocking)
-            return answer.model_copy(update={"decision": "insufficient", "reason": reason})
-        return answer
+        page = render_dataset_report(document, tally, self._examples(tally)).encode()
+        report_uri = self.storage.write(files.report, page, content_type="text/html; charset=utf-8")
+        # Last: where there is a dataset.json, the dataset is complete.
+        dataset_uri = self.storage.write_json(files.document, document.plain())
+        train = tally.counts["train"]
+        return AssembleResponse(
+            decision="insufficient" if blocking else "train",
+            reason="; ".join(finding.message for finding in blocking)
+            or f"{train.images} pictures with {train.boxes} boxes to train on",
+            dataset_id=dataset_id,
+            dataset_uri=dataset_uri,
+            train_manifest_uri=self.storage.uri(files.manifest("train")),
+            validation_manifest_uri=self.storage.uri(files.manifest("validation")),
+            test_manifest_uri=self.storage.uri(files.manifest("test")),
+            report_uri=report_uri,
+            categories=categories,
+            counts=tally.counts,
+            test_set_id=test_set_id,
+        )
 
     def _requeue_the_rest(self, job_name: str) -> None:
         """Requeue images that the job has claimed but that are on no line of its output."""
         for item in list(self.catalogue.of_job(job_name)):
             self.catalogue.requeue_unlabeled(item.image_id, job_name)
-
-    def _records(self) -> Iterator[LabeledImage]:
-        """Every labeled picture of every job that is not excluded. Only the folders of records are listed."""
-        with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            folders = self.storage.folders(layout.LABELED_DATA)
-            jobs = [folder.removeprefix(layout.LABELED_DATA).rstrip("/") for folder in folders]
-            exclusions = pool.map(lambda job: self.storage.read_json_if_there(layout.exclusion_key(job)), jobs)
-            record_keys = [
-                summary.key
-                for job, exclusion in zip(jobs, exclusions, strict=True)
-                if exclusion is None
-                for summary in self.storage.listing(layout.label_records(job))
-            ]
-            for record in pool.map(self.storage.read_json, record_keys):
-                yield from _RECORD.validate_python(record)
 
     def _frozen(self, frames: list[Frame]) -> dict[str, JsonObject]:
         flights = self._split_items(flight_names(frames))
@@ -103,39 +103,56 @@ class Assembly:
         """Write the plan's new groups. False: another execution has frozen one of them."""
         return all(self.state.put_if_absent(layout.SPLIT_ITEMS + name, item) for name, item in split_plan.new.items())
 
-    def _write(self, dataset: Dataset, document: DatasetDocument) -> AssembleResponse:
-        files = layout.DatasetFiles(document.dataset_id)
-        manifests = {
-            split: self.storage.write_json(
-                files.manifest(split), dataset_manifest(self.storage.bucket, dataset.pictures[split])
-            )
-            for split in SPLITS
-        }
-        page = render_dataset_report(document, dataset, self._examples(dataset)).encode()
-        report_uri = self.storage.write(files.report, page, content_type="text/html; charset=utf-8")
-        # Last: where there is a dataset.json, the dataset is complete.
-        dataset_uri = self.storage.write_json(files.document, document.plain())
-        counts = dataset.counts
-        return AssembleResponse(
-            decision="train",
-            reason=f"{counts['train'].images} pictures with {counts['train'].boxes} boxes to train on",
-            dataset_id=document.dataset_id,
-            dataset_uri=dataset_uri,
-            train_manifest_uri=manifests["train"],
-            validation_manifest_uri=manifests["validation"],
-            test_manifest_uri=manifests["test"],
-            report_uri=report_uri,
-            categories=document.categories,
-            counts=counts,
-            test_set_id=document.test_set_id,
-        )
+    def _write_splits(
+        self,
+        files: layout.DatasetFiles,
+        jobs: list[str],
+        newest: NewestLabels,
+        plan: SplitPlan,
+        categories: tuple[str, ...],
+    ) -> Tally:
+        """Write labels and manifest of each split, and count what is in them."""
+        tally = Tally(categories)
+        with ExitStack() as stack:
+            labels = {
+                split: stack.enter_context(
+                    gzip.GzipFile(
+                        fileobj=stack.enter_context(self.storage.writing(files.labels(split), "application/gzip")),
+                        mode="wb",
+                        compresslevel=6,
+                        filename="",
+                        mtime=0,  # the same labels are the same object
+                    )
+                )
+                for split in SPLITS
+            }
+            manifests = {
+                split: stack.enter_context(self.storage.writing(files.manifest(split), "application/json"))
+                for split in SPLITS
+            }
+            # A SageMaker ManifestFile: a prefix, then keys relative to it.
+            # docs.aws.amazon.com/sagemaker/latest/APIReference/API_S3DataSource.html
+            for split, manifest in manifests.items():
+                head = json.dumps([{"prefix": s3_uri(self.storage.bucket, "")}, files.labels(split)])
+                manifest.write(head[:-1].encode())
+            for image in newest.of(self.labels.of_jobs(jobs)):
+                if image.image_id not in plan.splits:
+                    continue
+                split = plan.splits[image.image_id]
+                tally.add(split, image)
+                if not tally.unknown:
+                    labels[split].write(dataset_line(image, categories))
+                manifests[split].write(b",\n" + json.dumps(image.key).encode())
+            for manifest in manifests.values():
+                manifest.write(b"]\n")
+        return tally
 
-    def _examples(self, dataset: Dataset) -> list[Example]:
+    def _examples(self, tally: Tally) -> list[Example]:
         examples = []
-        for split, picture in example_pictures(dataset):
+        for split, image in tally.examples:
             try:
-                body = self.storage.read(picture.image_key).body
+                body = self.storage.read(image.key).body
             except ObjectMissing:
                 continue
-            examples.append(Example.of(split, picture, body))
+            examples.append(Example.of(split, image, body))
         return examples

@@ -33,14 +33,8 @@ def stacked_bars(rows: Mapping[str, Mapping[Split, int]]) -> str:
     return _svg(_WIDTH, height, marks)
 
 
-def histogram(values: Sequence[float], edges: Sequence[float], unit: str) -> str:
-    """One column for each edge: how many values lie from it to the next edge, or above the last one.
-
-    Values below the first edge count in the first column.
-    """
-    counts = [0] * len(edges)
-    for value in values:
-        counts[sum(value >= edge for edge in edges[1:])] += 1
+def histogram(counts: Sequence[int], edges: Sequence[float], unit: str) -> str:
+    """One column for each edge: how many values lie from it to the next edge, or above the last one."""
     spans = [f"{low:g}–{high:g}" for low, high in pairwise(edges)] + [f"≥ {edges[-1]:g}"]
     tallest, step, height = max(counts) or 1, _WIDTH / len(counts), 150
     marks = []

@@ -1,23 +1,23 @@
-"""Finished labels become pictures and label files that Ultralytics can train on."""
+"""Finished labels become label records, and the pictures that they are of are kept."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.observability import logger
-from skyloop.aws.storage import ObjectMissing, ObjectTooLarge, Storage
-from skyloop.dataset.slices import TrainingImage, slice_image
-from skyloop.documents import ConvertRequest, ConvertResponse, LabeledImage, parse_json
-from skyloop.formats.groundtruth import LabeledLine, UnlabeledLine, UnusableLine, categories_of, read_line
-from skyloop.formats.pictures import MAX_BYTES
-from skyloop.formats.yolo import write_labels
+from skyloop.aws.storage import ObjectChanged, ObjectMissing, ObjectTooLarge, Storage
+from skyloop.dataset.labels import Box, LabeledImage, Labels
+from skyloop.documents import ConvertRequest, ConvertResponse, ImageFacts, parse_json
+from skyloop.formats.groundtruth import LabeledLine, UnlabeledLine, UnusableLine, boxes_on, categories_of, read_line
+from skyloop.formats.images import check_image
+from skyloop.formats.orientation import upright_box, upright_size
+from skyloop.formats.pictures import MAX_BYTES, ImageRefused
 
-CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+_EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 
 
 class Conversion:
@@ -26,10 +26,10 @@ class Conversion:
     Everything written is named by its content, so that a repeated batch writes the same again.
     """
 
-    def __init__(self, storage: Storage, catalogue: Catalogue, slice_size: int) -> None:
+    def __init__(self, storage: Storage, catalogue: Catalogue) -> None:
         self.storage = storage
         self.catalogue = catalogue
-        self.slice_size = slice_size
+        self.labels = Labels(storage)
 
     def convert(self, request: ConvertRequest) -> ConvertResponse:
         """Convert a part. A line that cannot be used is quarantined with its reason and never stops the others.
@@ -48,7 +48,7 @@ class Conversion:
                 if isinstance(read, UnlabeledLine):
                     unlabeled.append(read)
                 else:
-                    written += self._convert_line(read, job, categories)
+                    written.append(self._convert_line(read, job, categories))
             except UnusableLine as error:
                 refused.append((line, str(error)))
             except (ClientError, BotoCoreError):
@@ -57,8 +57,7 @@ class Conversion:
                 logger.exception("a line of the manifest could not be converted")
                 refused.append((line, f"it could not be read: {type(error).__name__}: {error}"))
         # Before any status: an image that counts as labeled must have its record.
-        record_key = f"{layout.label_records(job)}{layout.content_hash(lines)}.json"
-        self.storage.write_json(record_key, [image.plain() for image in written])
+        record_key = self.labels.keep(job, layout.content_hash(lines), written)
         converted = {image.image_id for image in written}
         for image_id in sorted(converted):
             self.catalogue.mark_labeled(image_id, job)
@@ -78,52 +77,57 @@ class Conversion:
     def _lines(self, request: ConvertRequest) -> Iterator[bytes]:
         return self.storage.lines_of_part(self.storage.key_of(request.manifest_uri), request.part, request.parts)
 
-    def _convert_line(self, line: LabeledLine, job: str, categories: tuple[str, ...]) -> list[LabeledImage]:
-        """Write one image, or its slices. Raises UnusableLine."""
-        key, body = self._source(line)
-        facts, images = slice_image(body, line, categories, self.slice_size)
-        flight = layout.flight_of(key) if key.startswith(layout.RAW_IMAGES) else line.flight or layout.NO_FLIGHT
-        return [
-            LabeledImage(
-                name=image.name,
-                image_id=facts.image_id,
-                source_key=key,
-                flight=flight,
-                job_name=job,
-                image_key=self._write_picture(image, job),
-                label_key=self._write_labels(image, job),
-                width=image.width,
-                height=image.height,
-                boxes=image.boxes,
-                labeled_at=line.labeled_at,
-                captured_at=facts.captured_at,
-            )
-            for image in images
-        ]
-
-    def _source(self, line: LabeledLine) -> tuple[str, bytes]:
-        """The key and bytes of the line's picture. Raises UnusableLine."""
+    def _convert_line(self, line: LabeledLine, job: str, categories: Sequence[str]) -> LabeledImage:
+        """Keep the line's picture. Raises UnusableLine."""
         try:
-            key = self.storage.key_of(line.source)
-            body = self.storage.read(key, at_most=MAX_BYTES).body
+            source_key = self.storage.key_of(line.source)
+        except ValueError as error:
+            raise UnusableLine(str(error)) from error
+        facts = self._keep_as_catalogued(line, source_key) or self._keep_as_read(line, source_key)
+        raw = source_key.startswith(layout.RAW_IMAGES)
+        width, height = upright_size(facts.width, facts.height, facts.orientation)
+        return LabeledImage(
+            image_id=facts.image_id,
+            key=_kept_key(facts),
+            source_key=source_key,
+            flight=layout.flight_of(source_key) if raw else line.flight or layout.NO_FLIGHT,
+            job_name=job,
+            width=width,
+            height=height,
+            boxes=upright_boxes(line, facts, categories),
+            labeled_at=line.labeled_at,
+            captured_at=facts.captured_at,
+        )
+
+    def _keep_as_catalogued(self, line: LabeledLine, source_key: str) -> ImageFacts | None:
+        """Have S3 copy the bytes that intake looked at. None where the key has others, or intake saw none of them."""
+        item = self.catalogue.get(line.image_id) if line.image_id is not None else None
+        if item is None or item.key != source_key or item.etag is None or item.format is None:
+            return None
+        facts = ImageFacts.model_validate(item.plain())
+        try:
+            self.storage.copy(source_key, _kept_key(facts), etag=item.etag)
+        except (ObjectMissing, ObjectChanged):
+            return None
+        return facts
+
+    def _keep_as_read(self, line: LabeledLine, source_key: str) -> ImageFacts:
+        """Look at the bytes, then have S3 copy them. Raises UnusableLine."""
+        try:
+            stored = self.storage.read(source_key, at_most=MAX_BYTES)
+            facts = check_image(stored.body)
+            if line.image_id in (None, facts.image_id):
+                self.storage.copy(source_key, _kept_key(facts), etag=stored.etag)
+                return facts
         except ObjectMissing as error:
             raise UnusableLine(f"{line.source} is gone") from error
-        except (ObjectTooLarge, ValueError) as error:
+        except ObjectTooLarge as error:
             raise UnusableLine(str(error)) from error
-        if line.image_id is not None and hashlib.sha256(body).hexdigest() != line.image_id:
-            raise UnusableLine(f"{line.source} was replaced after it was sent for labels")
-        return key, body
-
-    def _write_picture(self, image: TrainingImage, job: str) -> str:
-        key = f"{layout.LABELED_DATA}{job}/images/{image.name}.{image.extension}"
-        self.storage.write(key, image.body, content_type=CONTENT_TYPES[image.extension])
-        return key
-
-    def _write_labels(self, image: TrainingImage, job: str) -> str:
-        key = f"{layout.LABELED_DATA}{job}/labels/{image.name}.txt"
-        text = write_labels(image.boxes, image.width, image.height)
-        self.storage.write(key, text.encode(), content_type="text/plain")
-        return key
+        except ImageRefused as error:
+            raise UnusableLine(f"the picture cannot be used: {error.reason}") from error
+        except ObjectChanged:
+            pass
+        raise UnusableLine(f"{line.source} was replaced after it was sent for labels")
 
     def _quarantine(self, line: object, reason: str, job: str) -> None:
         """Keep the line with its reason; the image that it names is not sent to workers again for the same answer."""
@@ -132,6 +136,28 @@ class Conversion:
         image_id = line.get("image-id") if isinstance(line, dict) else None
         if isinstance(image_id, str) and image_id:
             self.catalogue.quarantine(image_id, job, f"its labels cannot be used: {reason}")
+
+
+def upright_boxes(line: LabeledLine, facts: ImageFacts, categories: Sequence[str]) -> tuple[Box, ...]:
+    """The line's boxes on the upright picture. Raises UnusableLine.
+
+    Ground Truth's workers draw on the stored pixels. Where `image_size` says that the picture was shown upright (a tool
+    that applied the EXIF orientation), the boxes already are.
+    """
+    stored = (facts.width, facts.height)
+    upright = upright_size(*stored, facts.orientation)
+    drawn_upright = line.stated_size == upright != stored
+    boxes = []
+    for labeled in boxes_on(line, *(upright if drawn_upright else stored)):
+        if labeled.category not in categories:
+            raise UnusableLine(f"{labeled.category!r} is none of the label categories ({', '.join(categories)})")
+        place = labeled.box if drawn_upright else upright_box(labeled.box, *stored, facts.orientation)
+        boxes.append(Box(labeled.category, place.left, place.top, place.width, place.height))
+    return tuple(boxes)
+
+
+def _kept_key(facts: ImageFacts) -> str:
+    return layout.labeled_image_key(facts.image_id, _EXTENSIONS[facts.format])
 
 
 def _parse(line: bytes) -> object:

@@ -1,107 +1,159 @@
-"""A versioned dataset: of every image its newest labels, split without leaks, named by its content."""
+"""A versioned dataset: of every picture its newest labels, split without leaks, named by its content.
+
+It may hold a million pictures, so nothing here keeps all labels in memory: they are read twice, once to find the newest
+of each picture, and once to count and write what lies in which split.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+import json
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from skyloop.aws.storage import s3_uri
-from skyloop.dataset.splits import Frame, SplitPlan
-from skyloop.documents import SPLITS, LabeledImage, Split, SplitCounts
-from skyloop.layout import LABELED_DATA, content_hash
+from skyloop.dataset.labels import DIGITS, Box, LabeledImage
+from skyloop.dataset.splits import Frame, SplitPlan, frame_position
+from skyloop.documents import SPLITS, Split, SplitCounts
+from skyloop.layout import content_hash
+
+SIZE_EDGES = (0, 8, 16, 32, 64, 128, 256, 512)
+"""Pixels, root of a box's area. COCO calls 32 and less small, 96 and more large."""
+
+_DIGEST_RANGE = 1 << 256
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Pictures (images or slices) by split, in name order; a box's class id is a position in `categories`."""
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """What is remembered of a picture: by which labels it is known, and what they say."""
 
-    categories: tuple[str, ...]
-    pictures: Mapping[Split, tuple[LabeledImage, ...]]
-    plan: SplitPlan
+    frame: Frame
+    labeled_at: str
+    job_name: str
+    digest: bytes
 
-    @cached_property
-    def dataset_id(self) -> str:
-        """`ds-<hash>` of what is trained on: the same labels in the same splits are the same dataset."""
-        content = {split: [_content(picture) for picture in self.pictures[split]] for split in SPLITS}
-        return f"ds-{content_hash([self.categories, content])}"
 
-    @cached_property
-    def test_set_id(self) -> str:
-        """`test-<hash>` of the test split: two evaluations with the same id are comparable."""
-        return f"test-{content_hash([self.categories, [_content(picture) for picture in self.pictures['test']]])}"
+class NewestLabels:
+    """Of every picture the newest labels, by their time; of labels of the same time, those of the last job by name."""
 
-    @cached_property
+    def __init__(self, images: Iterable[LabeledImage]) -> None:
+        self._newest: dict[str, _Newest] = {}
+        names: dict[str, str] = {}  # one string for each flight and job, not one for each picture
+        for image in images:
+            known = self._newest.get(image.image_id)
+            if known and (known.labeled_at, known.job_name) >= (image.labeled_at, image.job_name):
+                continue
+            flight = names.setdefault(image.flight, image.flight)
+            position = frame_position(image.image_id, image.source_key, image.captured_at)
+            frame = Frame(image.image_id, flight, position)
+            job_name = names.setdefault(image.job_name, image.job_name)
+            self._newest[image.image_id] = _Newest(frame, image.labeled_at, job_name, _digest(image))
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The pictures, as splits see them."""
+        return [newest.frame for newest in self._newest.values()]
+
+    def of(self, images: Iterable[LabeledImage]) -> Iterator[LabeledImage]:
+        """Those of the labels that are the newest of their pictures, in the order in which they were looked at before.
+
+        A batch that was converted twice may have left two records; the first counts. What another job has added since
+        the first look is left out.
+        """
+        given: set[str] = set()
+        for image in images:
+            newest = self._newest.get(image.image_id)
+            if newest is None or image.image_id in given:
+                continue
+            if (newest.labeled_at, newest.job_name) == (image.labeled_at, image.job_name):
+                given.add(image.image_id)
+                yield image
+
+    def content_ids(self, categories: Sequence[str], plan: SplitPlan) -> tuple[str, str]:
+        """(dataset id, test set id): the same labels in the same splits are the same dataset.
+
+        `ds-<hash>` of all that is trained and judged on, `test-<hash>` of the test split: two evaluations with the same
+        test set id are comparable. The digests of a split's pictures are added, so that no order has a meaning.
+        """
+        sums = dict.fromkeys(SPLITS, 0)
+        for image_id, newest in self._newest.items():
+            split = plan.splits.get(image_id)
+            if split is not None:
+                sums[split] = (sums[split] + int.from_bytes(newest.digest)) % _DIGEST_RANGE
+        return f"ds-{content_hash([*categories, *sums.values()])}", f"test-{content_hash([*categories, sums['test']])}"
+
+
+class Tally:
+    """What a dataset holds, counted while it is written.
+
+    class_boxes: boxes of every category in each split, zeros included. unknown: boxes by name of what is no category
+    (any more). sizes: boxes by the last of SIZE_EDGES that their side reaches. flights: pictures of each flight by
+    split. jobs: whose labels are in it. empty: pictures without a box.
+    """
+
+    def __init__(self, categories: Sequence[str]) -> None:
+        self.categories = tuple(categories)
+        self.class_boxes = {split: Counter(dict.fromkeys(categories, 0)) for split in SPLITS}
+        self.unknown: Counter[str] = Counter()
+        self.sizes = [0] * len(SIZE_EDGES)
+        self.flights: dict[str, Counter[Split]] = defaultdict(Counter)
+        self.jobs: set[str] = set()
+        self.empty = 0
+        self._images: Counter[Split] = Counter()
+        self._boxes: Counter[Split] = Counter()
+        self._shown: dict[tuple[Split, str], tuple[tuple[int, str], LabeledImage]] = {}
+
+    def add(self, split: Split, image: LabeledImage) -> None:
+        """Count a picture of a split."""
+        self._images[split] += 1
+        self._boxes[split] += len(image.boxes)
+        self.flights[image.flight][split] += 1
+        self.jobs.add(image.job_name)
+        self.empty += not image.boxes
+        for box in image.boxes:
+            known = box.category in self.class_boxes[split]
+            (self.class_boxes[split] if known else self.unknown)[box.category] += 1
+            self.sizes[bisect_right(SIZE_EDGES, (box.width * box.height) ** 0.5) - 1] += 1
+        self._offer(split, "most", (len(image.boxes), image.image_id), image)
+        self._offer(split, "any", (0, hashlib.sha256(image.image_id.encode()).hexdigest()), image)
+
+    def _offer(self, split: Split, place: str, rank: tuple[int, str], image: LabeledImage) -> None:
+        shown = self._shown.get((split, place))
+        if shown is None or rank > shown[0]:
+            self._shown[split, place] = (rank, image)
+
+    @property
     def counts(self) -> dict[Split, SplitCounts]:
         """Pictures and boxes in each split."""
-        return {
-            split: SplitCounts(images=len(pictures), boxes=sum(len(picture.boxes) for picture in pictures))
-            for split, pictures in self.pictures.items()
+        return {split: SplitCounts(images=self._images[split], boxes=self._boxes[split]) for split in SPLITS}
+
+    @property
+    def examples(self) -> list[tuple[Split, LabeledImage]]:
+        """Of each split the picture with most boxes, and one that chance has chosen."""
+        chosen = {
+            (split, image.image_id): image for (split, _), (_, image) in sorted(self._shown.items(), reverse=True)
         }
-
-    @cached_property
-    def class_boxes(self) -> dict[Split, dict[str, int]]:
-        """Boxes of every category, zeros included, in each split."""
-        answer: dict[Split, dict[str, int]] = {}
-        for split, pictures in self.pictures.items():
-            found = Counter(box.category for picture in pictures for box in picture.boxes)
-            answer[split] = {category: found[category] for category in self.categories}
-        return answer
-
-    @cached_property
-    def labeling_jobs(self) -> tuple[str, ...]:
-        """The jobs whose labels are in it."""
-        return tuple(sorted({picture.job_name for pictures in self.pictures.values() for picture in pictures}))
+        order = {split: number for number, split in enumerate(SPLITS)}
+        return sorted(((split, image) for (split, _), image in chosen.items()), key=lambda shown: order[shown[0]])
 
 
-def newest_labels(pictures: Iterable[LabeledImage]) -> list[LabeledImage]:
-    """Of every image, the pictures of its newest labeling job: all slices of that job, none of an older one."""
-    winners: dict[str, tuple[str, str]] = {}
-    pictures = list(pictures)
-    for picture in pictures:
-        label = (picture.labeled_at, picture.job_name)
-        winners[picture.image_id] = max(label, winners.get(picture.image_id, label))
-    # A batch that was converted twice has left two records of the same pictures.
-    kept = {
-        picture.name: picture
-        for picture in pictures
-        if (picture.labeled_at, picture.job_name) == winners[picture.image_id]
+def dataset_line(image: LabeledImage, categories: Sequence[str]) -> bytes:
+    """A picture and its boxes as the training image reads them: skyloop_container.dataset.Line. With the line end."""
+    plain = {
+        "image": image.key,
+        "width": image.width,
+        "height": image.height,
+        "flight": image.flight,
+        "boxes": [[categories.index(box.category), *_rounded(box)] for box in image.boxes],
     }
-    return [kept[name] for name in sorted(kept)]
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
 
 
-def frames_of(pictures: Iterable[LabeledImage]) -> list[Frame]:
-    """The images behind the pictures, as splits see them: the slices of one image are one frame."""
-    frames = {
-        picture.image_id: Frame(picture.image_id, picture.flight, picture.source_key, picture.captured_at)
-        for picture in pictures
-    }
-    return list(frames.values())
+def _digest(image: LabeledImage) -> bytes:
+    content = [image.image_id, image.width, image.height, sorted([box.category, *_rounded(box)] for box in image.boxes)]
+    return hashlib.sha256(json.dumps(content).encode()).digest()
 
 
-def build_dataset(pictures: Iterable[LabeledImage], plan: SplitPlan, categories: Sequence[str]) -> Dataset:
-    """Sort pictures into the plan's splits; guard frames are left out."""
-    sorted_in: dict[Split, list[LabeledImage]] = {split: [] for split in SPLITS}
-    for picture in pictures:
-        split = plan.splits.get(picture.image_id)
-        if split is not None:
-            sorted_in[split].append(picture)
-    in_order = {split: tuple(sorted(members, key=lambda p: p.name)) for split, members in sorted_in.items()}
-    return Dataset(tuple(categories), in_order, plan)
-
-
-def dataset_manifest(bucket: str, pictures: Iterable[LabeledImage]) -> list[object]:
-    """A SageMaker ManifestFile: a prefix, then every picture and its label file relative to it.
-
-    docs.aws.amazon.com/sagemaker/latest/APIReference/API_S3DataSource.html
-    """
-    lines: list[object] = [{"prefix": s3_uri(bucket, LABELED_DATA)}]
-    for picture in pictures:
-        lines += [picture.image_key.removeprefix(LABELED_DATA), picture.label_key.removeprefix(LABELED_DATA)]
-    return lines
-
-
-def _content(picture: LabeledImage) -> list[object]:
-    boxes = [[box.class_id, box.left, box.top, box.width, box.height] for box in picture.boxes]
-    return [picture.name, picture.width, picture.height, sorted(boxes)]
+def _rounded(box: Box) -> list[float]:
+    return [round(value, DIGITS) for value in box[1:]]

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import base64
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 
 from skyloop.dataset.charts import COLORS, histogram, legend, stacked_bars
-from skyloop.dataset.dataset import Dataset
-from skyloop.documents import SPLITS, DatasetDocument, Finding, LabeledImage, Split
+from skyloop.dataset.dataset import SIZE_EDGES, Tally
+from skyloop.dataset.labels import LabeledImage
+from skyloop.documents import SPLITS, DatasetDocument, Finding, Split
 from skyloop.formats.pictures import open_picture
 from skyloop.layout import RAW_IMAGES
 
 THUMBNAIL = 400
 """Pixels, the longer side."""
-
-SIZE_EDGES = (0, 8, 16, 32, 64, 128, 256, 512)
-"""Pixels, root of a box's area. COCO calls 32 and less small, 96 and more large."""
 
 MOST_FLIGHTS = 40
 """Flights drawn one by one; all others are one row."""
@@ -67,21 +65,10 @@ class Example:
         return cls(split, picture, f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
 
 
-def example_pictures(dataset: Dataset) -> list[tuple[Split, LabeledImage]]:
-    """Two pictures of each split: the one with most boxes, and the one in the middle of that order."""
-    chosen: list[tuple[Split, LabeledImage]] = []
-    for split in SPLITS:
-        by_boxes = sorted(dataset.pictures[split], key=lambda picture: (-len(picture.boxes), picture.name))
-        places = sorted({0, len(by_boxes) // 2}) if by_boxes else []
-        chosen += [(split, by_boxes[place]) for place in places]
-    return chosen
-
-
-def render_dataset_report(document: DatasetDocument, dataset: Dataset, examples: Sequence[Example]) -> str:
+def render_dataset_report(document: DatasetDocument, tally: Tally, examples: Sequence[Example]) -> str:
     """The page, as HTML text."""
     fit = not any(finding.severity == "error" for finding in document.checks)
     verdict = "fit to train on" if fit else "not fit to train on yet"
-    sides = [(box.width * box.height) ** 0.5 for split in SPLITS for p in dataset.pictures[split] for box in p.boxes]
     classes = {name: {split: document.class_boxes[split][name] for split in SPLITS} for name in document.categories}
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -97,10 +84,10 @@ def render_dataset_report(document: DatasetDocument, dataset: Dataset, examples:
 {legend()}{stacked_bars(classes)}
 <h2>Images of each flight</h2>
 <p>A flight, or a block of consecutive frames of a large one, lies in one split and stays there.</p>
-{stacked_bars(_flights(dataset))}
+{stacked_bars(_flights(tally))}
 <h2>Box sizes</h2>
-<p>Root of the area, in pixels of the pictures as they are trained on.</p>
-{histogram(sides, SIZE_EDGES, "pixels")}
+<p>Root of the area, in pixels of the whole pictures.</p>
+{histogram(tally.sizes, SIZE_EDGES, "pixels")}
 <h2>A look at it</h2>
 <div class="pictures">{"".join(_figure(example) for example in examples)}</div>
 </html>
@@ -126,12 +113,10 @@ def _counts(document: DatasetDocument) -> str:
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-def _flights(dataset: Dataset) -> dict[str, dict[Split, int]]:
-    images: dict[str, dict[Split, set[str]]] = defaultdict(lambda: {split: set() for split in SPLITS})
-    for split in SPLITS:
-        for picture in dataset.pictures[split]:
-            images[picture.flight][split].add(picture.image_id)
-    rows = {flight: {split: len(ids) for split, ids in images[flight].items()} for flight in natural_order(images)}
+def _flights(tally: Tally) -> dict[str, dict[Split, int]]:
+    rows = {
+        flight: {split: tally.flights[flight][split] for split in SPLITS} for flight in natural_order(tally.flights)
+    }
     if len(rows) <= MOST_FLIGHTS:
         return rows
     largest = sorted(rows, key=lambda flight: -sum(rows[flight].values()))[:MOST_FLIGHTS]

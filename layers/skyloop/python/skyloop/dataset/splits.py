@@ -37,14 +37,13 @@ _HASH_RANGE = 1 << 32
 _LAST_NUMBER = re.compile(r"(\d{1,18})(?=\D*$)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Frame:
-    """One image to be placed. `captured_at` is ISO 8601, if the camera wrote it."""
+    """One image to be placed. `position` within its flight: see `frame_position`."""
 
     image_id: str
     flight: str
-    key: str
-    captured_at: str | None = None
+    position: tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -63,22 +62,23 @@ class SplitPlan:
     unordered: tuple[str, ...] = ()
 
 
-def frame_position(frame: Frame) -> tuple[str, int]:
+def frame_position(image_id: str, key: str, captured_at: str | None) -> tuple[str, int]:
     """(lane, place) of a frame within its flight; near places within a lane are near in time.
 
-    `t`: seconds, by the camera's clock. `n`: the last number in the file name; the text before it may change, because
-    cameras count on when their settings change. `x`: neither is known; the place is a hash, and near means nothing.
+    `t`: seconds, by the camera's clock (`captured_at` is ISO 8601). `n`: the last number in the file name; the text
+    before it may change, because cameras count on when their settings change. `x`: neither is known; the place is a
+    hash, and near means nothing.
     """
-    if frame.captured_at:
+    if captured_at:
         try:
-            return "t", int(datetime.fromisoformat(frame.captured_at).timestamp())
+            return "t", int(datetime.fromisoformat(captured_at).timestamp())
         except ValueError:
             pass
-    stem = frame.key.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    stem = key.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     number = _LAST_NUMBER.search(stem)
     if number:
         return "n", int(number.group(1))
-    return "x", int(hashlib.sha256(frame.image_id.encode()).hexdigest()[:8], 16)
+    return "x", int(hashlib.sha256(image_id.encode()).hexdigest()[:8], 16)
 
 
 def flight_names(frames: Iterable[Frame]) -> list[str]:
@@ -89,7 +89,7 @@ def flight_names(frames: Iterable[Frame]) -> list[str]:
 def block_names(frames: Iterable[Frame], flights: Mapping[str, JsonObject]) -> list[str]:
     """The names of the groups to look up next, from the items found for the flights: blocks of those that are cut."""
     cut = {flight: item["widths"] for flight, item in flights.items() if item["split"] == BY_BLOCK}
-    names = {_block(frame.flight, *frame_position(frame), cut[frame.flight]) for frame in frames if frame.flight in cut}
+    names = {_block(frame.flight, *frame.position, cut[frame.flight]) for frame in frames if frame.flight in cut}
     return sorted(names)
 
 
@@ -110,7 +110,7 @@ def plan_splits(frames: Iterable[Frame], frozen: Mapping[str, JsonObject]) -> Sp
     }
     widths = {flight: (new.get(flight) or frozen[flight])["widths"] for flight in cut}
     group_of = {
-        frame.image_id: _block(flight, *frame_position(frame), widths[flight]) if flight in cut else flight
+        frame.image_id: _block(flight, *frame.position, widths[flight]) if flight in cut else flight
         for flight, members in flights.items()
         for frame in members
     }
@@ -121,7 +121,7 @@ def plan_splits(frames: Iterable[Frame], frozen: Mapping[str, JsonObject]) -> Sp
         new[name] = {"split": split}
     splits = {image_id: groups[group] for image_id, group in group_of.items()}
     guards = {image_id for flight in sorted(cut) for image_id in _guards(flights[flight], splits, widths[flight])}
-    unordered = [flight for flight in sorted(cut) if any(frame_position(frame)[0] == "x" for frame in flights[flight])]
+    unordered = [flight for flight in sorted(cut) if any(frame.position[0] == "x" for frame in flights[flight])]
     return SplitPlan(
         splits={image_id: split for image_id, split in splits.items() if image_id not in guards},
         groups=dict(sorted(groups.items())),
@@ -161,7 +161,7 @@ def _widths(members: list[Frame]) -> dict[str, int]:
     """
     lanes: dict[str, list[int]] = defaultdict(list)
     for frame in members:
-        lane, place = frame_position(frame)
+        lane, place = frame.position
         lanes[lane].append(place)
     widths = {}
     for lane, places in lanes.items():
@@ -205,7 +205,7 @@ def _guards(members: list[Frame], splits: Mapping[str, Split], widths: Mapping[s
     """Frames of one flight to leave out: training frames next to others, validation frames next to test frames."""
     lanes: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for frame in members:
-        lane, place = frame_position(frame)
+        lane, place = frame.position
         if lane != "x":
             lanes[lane].append((place, frame.image_id))
     left_out: set[str] = set()

@@ -1,4 +1,4 @@
-"""From finished labels to a versioned dataset: labeled images, conversion, assembly."""
+"""From finished labels to a versioned dataset: conversion, assembly."""
 
 from __future__ import annotations
 
@@ -11,34 +11,6 @@ from skyloop.documents.base import Document, Request
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-class Box(Document):
-    """One labeled object in pixels of the picture it lies on; the origin is the top left corner."""
-
-    category: str
-    class_id: int = Field(ge=0, description="the category's position in label-categories.json, as in the label file")
-    left: float
-    top: float
-    width: float = Field(gt=0)
-    height: float = Field(gt=0)
-
-
-class LabeledImage(Document):
-    """One picture ready for training: an upright image, or one slice of it (`labeled-data/<job>/records/*.json`)."""
-
-    name: str = Field(description="file name stem: image_id[:16], and _<left>_<top> for a slice")
-    image_id: str
-    source_key: str
-    flight: str
-    job_name: str
-    image_key: str
-    label_key: str
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
-    boxes: tuple[Box, ...] = ()
-    labeled_at: str = Field(description="ISO 8601; orders two labels of one image")
-    captured_at: str | None = None
 
 
 class ConvertRequest(Request):
@@ -71,7 +43,7 @@ class AssembleRequest(Request):
 
 
 class SplitCounts(Document):
-    """How much one split holds; an image that is cut into slices counts once per slice."""
+    """How much one split holds."""
 
     images: int = Field(ge=0)
     boxes: int = Field(ge=0)

@@ -26,14 +26,23 @@ class ClassScores(Document):
     boxes: int = Field(default=0, ge=0)
 
 
+class PartScores(Document):
+    """A part of the test set: the boxes of one size, or the pictures of one flight."""
+
+    map50: float | None = None
+    boxes: int = Field(default=0, ge=0)
+
+
 class ModelScores(Document):
-    """One model on the test set. `test_set_id` is there where it may differ from the document's."""
+    """One model on the test set, on whole pictures. `test_set_id` is there where it may differ from the document's."""
 
     map50: float | None
     map50_95: float | None = None
     precision: float | None = None
     recall: float | None = None
     per_class: dict[str, ClassScores] = Field(default_factory=dict)
+    by_size: dict[str, PartScores] = Field(default_factory=dict, description="COCO's small, medium, large")
+    by_flight: dict[str, PartScores] = Field(default_factory=dict)
     test_set_id: str | None = None
     training_job: str | None = None
 
@@ -47,6 +56,19 @@ class Comparison(Document):
     resamples: int = Field(default=0, ge=0)
     method: str = ""
     categories: tuple[str, ...] | None = Field(default=None, description="the classes compared; null: all")
+
+
+class Slicing(Document):
+    """How the candidate looks at pictures, and what it finds of them as wholes. `side` in pixels; null: no slices.
+
+    `cost` is the network's work for a picture of the test set, in squares of its input.
+    """
+
+    side: int | None
+    overlap: float
+    whole: bool
+    cost: float
+    map50_without: float | None
 
 
 class DroppedImage(Document):
@@ -71,6 +93,7 @@ class Evaluation(Document):
     candidate: ModelScores
     champion: ModelScores | None = None
     comparison: Comparison | None = None
+    slicing: Slicing | None = Field(default=None, description="null where an image of your own says nothing of it")
     dropped: tuple[DroppedImage, ...] = Field(default=(), description="of the test set, left out for both models")
     evaluator: str = "unknown"
     notes: tuple[str, ...] = ()

@@ -1,0 +1,72 @@
+"""What several views of one picture found becomes one list: every object once, whole where a view showed it whole."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from .slicing import View
+
+SAME_IOU = 0.5
+"""Of two boxes of one category from different views that overlap more than this, one is kept."""
+
+FRAGMENT = 0.7
+"""A box that a seam has cut, and of which another box holds this share, is a part of that object."""
+
+EDGE = 0.01
+"""Share of a view's side: a box that ends so near to an edge inside the picture may be cut by it."""
+
+CANDIDATES = 20_000
+"""The most confident boxes of all views; suppression of so many takes a second or two."""
+
+Found = tuple[View, np.ndarray, np.ndarray, np.ndarray]
+"""A view; boxes (n, 4) left, top, right, bottom in pixels of the picture; scores (n,); category ids (n,)."""
+
+
+def merge(found: Sequence[Found], width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Merge what the views of a picture of `width` x `height` pixels found.
+
+    Boxes that a seam has cut come after all that are whole, for a part may be more certain than its whole. Of boxes
+    that are much the same the first is kept, with the best score of them; a cut box that lies in another is dropped.
+
+    Returns:
+        boxes (n, 4) left, top, right, bottom, clipped to the picture; scores (n,); category ids (n,); most confident
+        first.
+    """
+    boxes = np.concatenate([boxes for _, boxes, _, _ in found]).clip(0, (width, height) * 2)
+    scores = np.concatenate([scores for _, _, scores, _ in found]).astype(np.float64)
+    categories = np.concatenate([categories for _, _, _, categories in found])
+    cut = np.concatenate([_cut(boxes, view, width, height) for view, boxes, _, _ in found])
+    kept = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    if len(found) > 1 and len(kept):
+        kept = kept[np.argsort(-scores[kept], kind="stable")][:CANDIDATES]
+        sizes = np.concatenate([boxes[kept, :2], boxes[kept, 2:] - boxes[kept, :2]], axis=1)
+        # OpenCV's stub asks for sequences of floats; the function takes arrays, and faster.
+        first = cv2.dnn.NMSBoxesBatched(sizes, scores[kept] + ~cut[kept], categories[kept], 0.0, SAME_IOU)  # type: ignore[arg-type]
+        kept = kept[np.array(first, dtype=int).reshape(-1)]
+        kept = kept[~_fragments(boxes[kept], categories[kept], cut[kept])]
+    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    return boxes[kept], scores[kept], categories[kept]
+
+
+def _cut(boxes: np.ndarray, view: View, width: int, height: int) -> np.ndarray:
+    """Which boxes end at an edge of the view that is none of the picture's, (n,) bool."""
+    near_x, near_y = EDGE * view.width, EDGE * view.height
+    return (
+        ((boxes[:, 0] <= view.left + near_x) & (view.left > 0))
+        | ((boxes[:, 1] <= view.top + near_y) & (view.top > 0))
+        | ((boxes[:, 2] >= view.right - near_x) & (view.right < width))
+        | ((boxes[:, 3] >= view.bottom - near_y) & (view.bottom < height))
+    )
+
+
+def _fragments(boxes: np.ndarray, categories: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Which boxes are cut and lie in a whole box of their category, or in a larger cut one, (n,) bool."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    fragments = np.zeros(len(boxes), dtype=bool)
+    for number in np.flatnonzero(cut):
+        box = boxes[number]
+        shared = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+        inside = shared.clip(0).prod(axis=1) >= FRAGMENT * areas[number]
+        fragments[number] = (inside & (categories == categories[number]) & (~cut | (areas > areas[number]))).any()
+    return fragments

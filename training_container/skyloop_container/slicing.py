@@ -1,0 +1,175 @@
+"""The slicing plan: which parts of a picture the network looks at, the same in training, evaluation and serving.
+
+A detector that sees a frame of 20 megapixels shrunk to 640 pixels finds no car in it: small objects need their pixels.
+A plan is decided once, at training, from the sizes of the labeled boxes; it is written in model.json, and everything
+after reads it there.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+OBJECT_PIXELS = 16
+"""Of the network's input, the side (root of the area) that a small object shall have: two cells of the finest grid."""
+
+SMALL = 0.1
+"""Which of the boxes is "a small object": one in so many is smaller."""
+
+LARGE = 0.95
+"""Slices have in common what holds this share of the boxes, so that each of them is whole on some slice."""
+
+OVERLAPS = (0.1, 0.4)
+"""The least and the largest share of a slice's side that neighbors have in common."""
+
+SLACK = 1.25
+"""A picture whose sides are up to so many times a slice's is looked at whole: it loses a fifth of its scale at most."""
+
+COARSEST = 4
+"""Slices are at most so many times the network's input: one that is scaled down more is hardly better than none."""
+
+
+WINDOW = 2
+"""Slices of which side a detector looks at, at most, in the sides that it was trained on.
+
+A network takes any size. What neighbors have in common is looked at twice, and slices of twice the side have only half
+of that. Much larger ones cost accuracy: the network has an attention over the whole of its input.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A part of a picture: left, top, right, bottom in its pixels, the last two exclusive.
+
+    scale: from pixels of the picture to those of the network's input.
+    larger_than: it is the whole picture beside its slices, looked at for boxes with a side of more pixels than this:
+        smaller ones are whole on some slice. 0 for all other views.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    scale: float
+    larger_than: int = 0
+
+    @property
+    def width(self) -> int:
+        """In pixels of the picture."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """In pixels of the picture."""
+        return self.bottom - self.top
+
+
+@dataclass(frozen=True, slots=True)
+class SlicingPlan:
+    """How pictures are cut.
+
+    side: of the slices that a network is trained on, in pixels of the picture; None: every picture is looked at whole.
+    overlap: the share of the side that neighboring slices have in common, at least; in [0, 1).
+    whole: whether the whole picture is looked at beside its slices, for objects that are larger than these.
+    """
+
+    side: int | None = None
+    overlap: float = OVERLAPS[0]
+    whole: bool = True
+
+    @classmethod
+    def from_card(cls, card: dict[str, Any]) -> "SlicingPlan":
+        """The plan in a model.json; without one, pictures are looked at whole, as models before it were trained.
+
+        Raises:
+            TypeError, ValueError: it is no plan.
+        """
+        plan = cls(**card.get("slicing", {}))
+        if plan.side is not None and not (plan.side > 0 and 0 <= plan.overlap < 1):
+            raise ValueError(f"no slicing plan: {plan}")
+        return plan
+
+    def as_card(self) -> dict[str, Any]:
+        """As model.json holds it."""
+        return asdict(self)
+
+    def slices(self, width: int, height: int, imgsz: int) -> list[View]:
+        """What a network is trained on of a picture of this size: slices of exactly the plan's side, row by row.
+
+        They are spread evenly. A picture that is little larger than a slice is one view, scaled to the network's input.
+        """
+        if self.side is None or max(width, height) <= self.side * SLACK:
+            return [_whole(width, height, imgsz)]
+        across, down = min(self.side, width), min(self.side, height)
+        common = round(self.overlap * self.side)
+        lefts, tops = _starts(width, across, common), _starts(height, down, common)
+        slices = [View(x, y, x + across, y + down, imgsz / self.side) for y in tops for x in lefts]
+        return self._with_whole(slices, width, height, imgsz)
+
+    def views(self, width: int, height: int, imgsz: int) -> list[View]:
+        """What a detector looks at: slices of up to WINDOW sides, at the same scale, as few and as small as can be."""
+        if self.side is None or max(width, height) <= self.side * SLACK:
+            return [_whole(width, height, imgsz)]
+        common = round(self.overlap * self.side)
+        across, down = (_fitting(length, WINDOW * self.side, common) for length in (width, height))
+        lefts, tops = _starts(width, across, common), _starts(height, down, common)
+        slices = [View(x, y, x + across, y + down, imgsz / self.side) for y in tops for x in lefts]
+        return self._with_whole(slices, width, height, imgsz)
+
+    def _with_whole(self, slices: list[View], width: int, height: int, imgsz: int) -> list[View]:
+        if not self.whole or self.side is None:
+            return slices
+        return [*slices, _whole(width, height, imgsz, max(int(self.overlap * self.side), 1))]
+
+
+def cost(views: Sequence[View], imgsz: int) -> float:
+    """What the network has to do for views, in squares of its input."""
+    return sum(view.width * view.height * view.scale**2 for view in views) / imgsz**2
+
+
+def _whole(width: int, height: int, imgsz: int, larger_than: int = 0) -> View:
+    return View(0, 0, width, height, imgsz / max(width, height), larger_than)
+
+
+def _fitting(length: int, most: int, common: int) -> int:
+    """The side of equal slices, as few as `most` pixels allow and no larger than they must be."""
+    count = max(-(-(length - common) // max(most - common, 1)), 1)
+    return min(-(-(length + (count - 1) * common) // count), length)
+
+
+def _starts(length: int, side: int, common: int) -> list[int]:
+    """Where slices begin along one side of a picture."""
+    gaps = max(-(-(length - side) // max(side - common, 1)), 0)
+    return [round(number * (length - side) / gaps) for number in range(gaps + 1)] if gaps else [0]
+
+
+def plan_for(boxes: np.ndarray, pictures: Sequence[tuple[int, int]], imgsz: int, max_slices: int) -> SlicingPlan:
+    """The plan that shows small objects large enough, within a number of slices.
+
+    Args:
+        boxes: (n, 2) widths and heights of the labeled boxes, in pixels of their pictures.
+        pictures: (width, height) of each picture, in pixels.
+        imgsz: side of the network's input.
+        max_slices: of the plan's side for a picture of the median size; they get larger until there are no more.
+
+    Returns:
+        A plan without slices where boxes are large enough on whole pictures, or there is no box.
+    """
+    if not len(boxes) or not pictures:
+        return SlicingPlan()
+    small = float(np.quantile(np.sqrt(boxes[:, 0] * boxes[:, 1]), SMALL))
+    # Scaling up adds nothing that the camera has not seen, but cells: no more than once again.
+    side = round(min(max(small / OBJECT_PIXELS, 0.5), COARSEST) * imgsz)
+    width, height = (int(np.median([size[axis] for size in pictures])) for axis in (0, 1))
+    large = float(np.quantile(boxes.max(axis=1), LARGE))
+    while True:
+        overlap = round(min(max(large / side, OVERLAPS[0]), OVERLAPS[1]), 2)
+        plan = SlicingPlan(side, overlap)
+        slices = plan.slices(width, height, imgsz)
+        if len(slices) == 1:
+            return SlicingPlan()
+        if len(slices) <= max_slices + 1:  # and the whole
+            return plan
+        side = math.ceil(side * 1.05)

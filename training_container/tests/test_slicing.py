@@ -1,0 +1,240 @@
+"""The slicing plan: views cover the picture, objects keep their pixels, and seams leave every object once."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skyloop_container import training_set
+from skyloop_container.dataset import Sample
+from skyloop_container.seams import Found, merge
+from skyloop_container.slicing import COARSEST, OBJECT_PIXELS, SLACK, WINDOW, SlicingPlan, View, cost, plan_for
+from skyloop_container.training_set import EMPTY_SHARE, TINY, boxes_on_views, lay_out
+
+sides = st.integers(10, 3000)
+plans = st.builds(SlicingPlan, side=st.integers(80, 1500), overlap=st.floats(0.05, 0.5), whole=st.booleans())
+examples = settings(deadline=None, derandomize=True)
+
+
+def both(plan: SlicingPlan, width: int, height: int, imgsz: int = 640) -> list[list[View]]:
+    """What is trained on, and what is looked at."""
+    return [plan.slices(width, height, imgsz), plan.views(width, height, imgsz)]
+
+
+@examples
+@given(width=sides, height=sides, plan=plans)
+def test_views_cover_the_picture_and_stay_inside(width: int, height: int, plan: SlicingPlan) -> None:
+    assert plan.side
+    for views, most in zip(both(plan, width, height), (plan.side, WINDOW * plan.side), strict=True):
+        seen = np.zeros((height, width), dtype=bool)
+        for view in views:
+            assert 0 <= view.left < view.right <= width
+            assert 0 <= view.top < view.bottom <= height
+            if not view.larger_than:
+                seen[view.top : view.bottom, view.left : view.right] = True
+        assert seen.all()
+        cut = max(width, height) > SLACK * plan.side
+        assert sum(view.larger_than > 0 for view in views) == (plan.whole and cut)
+        if cut:
+            slices = [view for view in views if not view.larger_than]
+            assert len({(view.width, view.height) for view in slices}) == 1
+            assert max(slices[0].width, slices[0].height) <= most
+            assert {view.scale for view in slices} == {640 / plan.side}
+
+
+@examples
+@given(width=sides, height=sides, plan=plans)
+def test_neighbors_have_in_common_what_the_plan_says(width: int, height: int, plan: SlicingPlan) -> None:
+    assert plan.side
+    for views in both(plan, width, height):
+        slices = [view for view in views if not view.larger_than]
+        for near, far in (("left", "right"), ("top", "bottom")):
+            spans = sorted({(getattr(view, near), getattr(view, far)) for view in slices})
+            for (_, end), (start, _) in pairwise(spans):
+                assert end - start >= round(plan.overlap * plan.side) - 1
+
+
+@examples
+@given(width=sides, height=sides, plan=plans)
+def test_looking_costs_no_more_than_the_slices_of_training_would(width: int, height: int, plan: SlicingPlan) -> None:
+    trained, looked = (cost(views, 640) for views in both(plan, width, height))
+    assert looked <= trained * 1.01
+
+
+def test_small_pictures_are_one_view() -> None:
+    plan = SlicingPlan(640)
+    for views in both(plan, round(640 * SLACK), 500):
+        assert views == [View(0, 0, 800, 500, 0.8)]
+    assert [len(views) for views in both(plan, round(640 * SLACK) + 1, 500)] == [3, 2]
+    assert SlicingPlan().views(9000, 4500, 900) == [View(0, 0, 9000, 4500, 0.1)]
+
+
+def test_a_plan_is_written_and_read() -> None:
+    plan = SlicingPlan(1000, 0.25, whole=False)
+    assert SlicingPlan.from_card({"slicing": plan.as_card()}) == plan
+    assert SlicingPlan.from_card({}) == SlicingPlan()
+    for bad in ({"side": -1}, {"side": 100, "overlap": 1.0}):
+        with pytest.raises(ValueError, match="no slicing plan"):
+            SlicingPlan.from_card({"slicing": bad})
+    with pytest.raises(TypeError):
+        SlicingPlan.from_card({"slicing": {"sides": 5}})
+
+
+def boxes(side: float, count: int = 100) -> np.ndarray:
+    return np.full((count, 2), side)
+
+
+def test_small_objects_get_their_pixels() -> None:
+    plan = plan_for(boxes(16), [(5472, 3648)] * 3, 640, 1000)
+    assert plan.side == 640
+    assert plan_for(boxes(32), [(5472, 3648)] * 3, 640, 1000).side == 1280
+    assert plan_for(boxes(6), [(5472, 3648)], 640, 1000).side == 320  # scaled up once, no more
+    mixed = np.concatenate([boxes(200, 80), boxes(16, 20)])
+    assert plan_for(mixed, [(5472, 3648)], 640, 1000).side == 640
+
+
+def test_large_objects_need_no_slices() -> None:
+    assert plan_for(boxes(OBJECT_PIXELS * COARSEST * 3), [(2000, 1500)], 640, 30).side is None
+    assert plan_for(boxes(20), [(640, 512)], 640, 30).side is None
+    assert plan_for(boxes(16)[:0], [(5472, 3648)], 640, 30).side is None
+
+
+@pytest.mark.parametrize("most", [1, 4, 12, 30])
+def test_a_picture_of_the_usual_size_has_no_more_slices_than_it_may(most: int) -> None:
+    plan = plan_for(boxes(16), [(5472, 3648)] * 5 + [(20000, 10000)], 640, most)
+    assert len(plan.slices(5472, 3648, 640)) <= most + 1
+
+
+def test_an_object_is_whole_on_some_slice() -> None:
+    plan = plan_for(boxes(100), [(5472, 3648)], 640, 1000)
+    assert plan.side
+    assert plan.overlap * plan.side >= 100
+
+
+# Training
+
+
+box = st.tuples(st.just(0), st.integers(0, 900), st.integers(0, 900), st.integers(2, 300), st.integers(2, 300))
+
+
+@examples
+@given(found=st.lists(box, max_size=5), plan=plans)
+def test_no_object_is_lost_in_training(found: list[Any], plan: SlicingPlan) -> None:
+    inside = [(c, x, y, min(w, 1000 - x), min(h, 1000 - y)) for c, x, y, w, h in found]
+    views = plan.slices(1000, 1000, 640)
+    placed = boxes_on_views(inside, views)
+    for view, on_view in zip(views, placed, strict=True):
+        for _, left, top, width, height in on_view:
+            assert 0 <= left < left + width <= view.width
+            assert 0 <= top < top + height <= view.height
+    slices = [on_view for view, on_view in zip(views, placed, strict=True) if not view.larger_than]
+    assert sum(map(len, slices)) >= len(inside)
+
+
+def test_a_box_is_on_each_slice_that_shows_half_of_it() -> None:
+    views = [View(0, 0, 100, 100, 1), View(80, 0, 180, 100, 1), View(0, 0, 180, 100, 1, larger_than=20)]
+    wide = (0, 60.0, 10.0, 40.0, 10.0)  # whole on the first, half on the second
+    cut = (0, 64.0, 30.0, 30.0, 10.0)  # whole on the first, less than half on the second
+    tiny = (0, 10.0, 50.0, TINY - 1, TINY - 1)
+    first, second, whole = boxes_on_views([wide, cut, tiny], views)
+    assert first == (wide, cut, tiny)
+    assert second == ((0, 0, 10.0, 20.0, 10.0),)
+    assert whole == (wide, cut)
+
+
+def write(folder: Path, name: str, width: int, height: int, *on_it: Any) -> Sample:
+    picture = np.random.default_rng(len(name)).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    folder.mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / name), picture)
+    return Sample(name, folder / name, width, height, "north", on_it)
+
+
+def test_pictures_are_laid_out_as_ultralytics_reads_them(tmp_path: Path) -> None:
+    large = write(tmp_path / "in", "large.png", 400, 300, (1, 10.0, 20.0, 30.0, 40.0))
+    small = write(tmp_path / "in", "small.jpg", 90, 60)
+    kept = tmp_path / "kept"
+    data, counts, left_out = lay_out(
+        {"train": [large, small], "val": [small]}, ["a", "b"], SlicingPlan(100, 0.2), 64, tmp_path / "out", kept
+    )
+    assert left_out == {"train": [], "val": []}
+    images = sorted((tmp_path / "out" / "train" / "images").iterdir())
+    assert counts == {"train": len(images), "val": 1}
+    # The slice with the box, the whole picture with it, the small picture; of the others a share.
+    assert len(images) == 3 + round(3 * EMPTY_SHARE)
+    assert data.parent == tmp_path / "out"
+    shapes, labels = [], []
+    for image in images:
+        shapes.append(cv2.imread(str(image)).shape[:2])
+        labels.append((tmp_path / "out" / "train" / "labels" / f"{image.stem}.txt").read_text())
+    assert max(max(shape) for shape in shapes) == 64
+    assert (48, 64) in shapes  # the whole of the large one
+    assert "1 0.25000000 0.40000000 0.30000000 0.40000000\n" in labels  # of a slice of 100 pixels
+    assert "1 0.06250000 0.13333333 0.07500000 0.13333333\n" in labels  # of the whole
+
+
+def test_slices_are_kept_for_the_next_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = write(tmp_path / "in", "large.png", 400, 300, (0, 10.0, 20.0, 30.0, 40.0))
+    kept = tmp_path / "kept"
+    lay_out({"train": [large]}, ["a"], SlicingPlan(100), 64, tmp_path / "1", kept)
+    assert not [path for path in kept.rglob("*") if path.is_file() and path.suffix != ".png"]
+    monkeypatch.setattr(training_set, "_write", None)
+    again = lay_out({"train": [large]}, ["a"], SlicingPlan(100), 64, tmp_path / "2", kept)
+    assert again[1]["train"] > 1
+
+
+def test_what_cannot_be_read_is_left_out_of_training(tmp_path: Path) -> None:
+    good = [write(tmp_path / "in", f"{n}.png", 90, 60) for n in range(3)]
+    good[1].path.write_bytes(b"no picture")
+    _, counts, left_out = lay_out({"train": good}, ["a"], SlicingPlan(), 64, tmp_path / "out", tmp_path / "kept")
+    assert counts == {"train": 2}
+    assert [item.name for item in left_out["train"]] == ["1.png"]
+
+
+# Seams
+
+
+def found(view: View, *detections: tuple[float, float, float, float, float, int]) -> Found:
+    rows = np.array(detections, dtype=float).reshape(-1, 6)
+    return view, rows[:, :4], rows[:, 4], rows[:, 5].astype(int)
+
+
+LEFT, RIGHT = View(0, 0, 100, 100, 1), View(80, 0, 180, 100, 1)
+WHOLE = View(0, 0, 180, 100, 0.5, larger_than=20)
+
+
+def merged(*views: Found) -> list[tuple[float, ...]]:
+    boxes, scores, categories = merge(views, 180, 100)
+    return [(*box, score, category) for box, score, category in zip(boxes.tolist(), scores, categories, strict=True)]
+
+
+def test_an_object_that_two_slices_saw_whole_is_one() -> None:
+    assert merged(found(LEFT, (85, 10, 95, 20, 0.8, 0)), found(RIGHT, (85, 10, 95.5, 20, 0.9, 0))) == [
+        (85, 10, 95.5, 20, 0.9, 0)
+    ]
+
+
+def test_a_part_gives_way_to_the_whole_however_certain_it_is() -> None:
+    part, whole = (90, 10, 100, 20, 0.95, 0), (90, 10, 120, 20, 0.4, 0)
+    assert merged(found(LEFT, part), found(RIGHT, whole)) == [whole]
+    other = (90, 10, 120, 20, 0.4, 1)  # of another category it is no part
+    assert merged(found(LEFT, part), found(RIGHT, other)) == [part, other]
+
+
+def test_neighbors_that_are_whole_stay_two() -> None:
+    one, two = (20, 10, 40, 30, 0.9, 0), (31, 10, 51, 30, 0.8, 0)
+    assert merged(found(LEFT, one, two), found(RIGHT)) == [one, two]
+
+
+def test_an_object_larger_than_a_slice_is_taken_from_the_whole_picture() -> None:
+    large = (10, 10, 170, 60, 0.7, 0)
+    parts = found(LEFT, (10, 10, 100, 60, 0.9, 0)), found(RIGHT, (80, 10, 170, 60, 0.8, 0))
+    assert merged(*parts, found(WHOLE, large)) == [large]
+
+
+def test_boxes_are_clipped_and_none_is_left_of_what_lies_outside() -> None:
+    assert merged(found(LEFT, (-5, -5, 10, 10, 0.9, 0), (200, 10, 220, 20, 0.8, 0))) == [(0, 0, 10, 10, 0.9, 0)]
+    assert merged(found(LEFT), found(RIGHT)) == []
