@@ -1,0 +1,152 @@
+"""What slicing finds and costs: whole frames, ours, and SAHI with the same weights, engine and cores, in one run.
+
+    python -m training_container.bench.slicing MODEL CHANNEL [CHANNEL …]
+
+MODEL is a folder with model.json and model.onnx, a CHANNEL a folder of whole frames with labels (see the container's
+README). SAHI must be installed beside: `pip install sahi`. Its slices, overlap and merging are its defaults but for the
+side and the overlap, which are the model's plan; both run one network at a time, on one thread.
+"""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from skyloop_container.dataset import Sample, read_channel, read_image
+from skyloop_container.inference import EVALUATION_CONFIDENCE, Detection, Detector, select_boxes
+from skyloop_container.metrics import ScoredImage, score
+from skyloop_container.predictions import truth_of
+from skyloop_container.slicing import SlicingPlan
+
+Predict = Callable[[np.ndarray, float], list[Detection]]
+SERVED = 0.25  # confidence at which times are taken: what a client gets, not what a curve needs
+
+
+def sahi_with(detector: Detector) -> Predict:
+    """SAHI's sliced prediction around a detector's network."""
+    from sahi.models.base import DetectionModel
+    from sahi.predict import get_sliced_prediction
+    from sahi.prediction import ObjectPrediction, PredictionScore
+    from sahi.utils.compatibility import fix_full_shape_list, fix_shift_amount_list
+
+    class Model(DetectionModel):
+        """The detector as SAHI wants one."""
+
+        def load_model(self) -> None:
+            self.category_mapping = {str(number): name for number, name in enumerate(detector.categories)}
+
+        def perform_inference(self, image: np.ndarray) -> None:
+            ((_, fit, output, _),) = detector.run(image, SlicingPlan().views(*image.shape[1::-1], detector.size))
+            boxes, scores, categories = select_boxes(output, self.confidence_threshold)
+            boxes[:, 2:] += boxes[:, :2]
+            boxes = (boxes - (fit.left, fit.top) * 2) / fit.scale
+            self._original_predictions = (boxes.clip(0, (image.shape[1], image.shape[0]) * 2), scores, categories)
+
+        def _create_object_prediction_list_from_original_predictions(
+            self, shift_amount_list: list[Any] | None = None, full_shape_list: list[Any] | None = None
+        ) -> None:
+            (shift,), (full,) = fix_shift_amount_list(shift_amount_list), fix_full_shape_list(full_shape_list)
+            found = []
+            for box, value, category in zip(*self._original_predictions, strict=True):
+                if box[2] > box[0] and box[3] > box[1]:
+                    one = ObjectPrediction(
+                        bbox=box.tolist(),
+                        category_id=int(category),
+                        category_name=detector.categories[category],
+                        shift_amount=shift,
+                        full_shape=full,
+                    )
+                    one.score = PredictionScore(float(value))
+                    found.append(one)
+            self._object_prediction_list_per_image = [found]
+
+    model = Model(confidence_threshold=EVALUATION_CONFIDENCE, device="cpu")
+
+    def predict(image: np.ndarray, confidence: float) -> list[Detection]:
+        model.confidence_threshold = confidence
+        result = get_sliced_prediction(
+            image,
+            model,
+            slice_height=detector.plan.side,
+            slice_width=detector.plan.side,
+            overlap_height_ratio=detector.plan.overlap,
+            overlap_width_ratio=detector.plan.overlap,
+            verbose=0,
+        )
+        return sorted(
+            (
+                Detection(one.category.name, one.category.id, one.score.value, *one.bbox.to_xywh())
+                for one in result.object_prediction_list
+            ),
+            key=lambda detection: -detection.confidence,
+        )
+
+    return predict
+
+
+def measure(predict: Predict, samples: list[Sample], images: list[np.ndarray], names: list[str]) -> dict[str, Any]:
+    """The scores of a way to predict, and its median milliseconds a frame at the confidence that is served."""
+    scored = [
+        ScoredImage(s.name, s.width, s.height, truth_of(s, names), predict(image, EVALUATION_CONFIDENCE))
+        for s, image in zip(samples, images, strict=True)
+    ]
+    times = []
+    for image in images * 3:
+        started = time.perf_counter()
+        predict(image, SERVED)
+        times.append(1000 * (time.perf_counter() - started))
+    return score(scored, names, SERVED) | {"milliseconds": float(np.median(times))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("channels", type=Path, nargs="+")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    detector = Detector.load(options.model, 1)
+    if detector.plan.side is None:
+        parser.exit(1, "this model's plan has no slices\n")
+
+    def with_plan(plan: SlicingPlan) -> Predict:
+        return lambda image, confidence: detector.predict(image, confidence, plan).detections
+
+    ways = {"whole frame": with_plan(SlicingPlan()), "ours": with_plan(detector.plan)}
+    try:
+        ways["SAHI"] = sahi_with(detector)
+    except ImportError as error:
+        print(f"without SAHI: {error}; pip install sahi")
+    table = Table(
+        title=f"{detector.plan}, network {detector.size} px, one thread; {platform.machine()}, {os.cpu_count()} cores"
+    )
+    for column in ("frames", "size", "views", "way", "mAP50", "small", "precision", "recall", "ms a frame"):
+        table.add_column(column)
+    for channel in options.channels:
+        samples, _ = read_channel(channel, len(detector.categories))
+        images = [read_image(sample) for sample in samples]
+        size = samples[0].width, samples[0].height
+        looks = {
+            "whole frame": 1,
+            "ours": len(detector.plan.views(*size, detector.size)),
+            "SAHI": len(detector.plan.slices(*size, detector.size)),
+        }
+        for way, predict in ways.items():
+            got = measure(predict, samples, images, detector.categories)
+            shown = [got["map50"], got["by_size"]["small"]["map50"], got["precision"], got["recall"]]
+            numbers = ["-" if value is None else f"{value:.3f}" for value in shown]
+            table.add_row(
+                str(len(samples)), f"{size[0]} x {size[1]}", str(looks[way]), way, *numbers,
+                f"{got['milliseconds']:.0f}",
+            )  # fmt: skip
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
