@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .environment import JobError
 
+LEAST_SLICE = 64  # pixels: smaller ones would be thousands
+
 
 class Hyperparameters(BaseModel):
     """A training job's hyperparameters. SageMaker passes strings; pydantic turns them into these types.
@@ -51,6 +53,13 @@ class Hyperparameters(BaseModel):
     @classmethod
     def _decode_categories(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("slice_size")
+    @classmethod
+    def _large_enough(cls, value: int) -> int:
+        if 0 < value < LEAST_SLICE:
+            raise ValueError(f"is 0 or at least {LEAST_SLICE}")
+        return value
 
     @field_validator("categories")
     @classmethod

@@ -108,7 +108,7 @@ def select_boxes(
     Returns:
         boxes (n, 4) left, top, width, height in input pixels; scores (n,); category ids (n,); most confident first.
     """
-    scores = output[4:].max(axis=0)
+    scores = output[4:].max(axis=0, initial=0.0)
     candidates = np.flatnonzero(scores >= confidence)
     scores = scores[candidates]
     categories = output[4:, candidates].argmax(axis=0)
@@ -209,11 +209,12 @@ class Detector:
         threshold = self.confidence if confidence is None else confidence
         found, pooled = [], []
         for view, fit, output, features in self.run(image, views):
+            if view.larger_than:  # before the others could take their places
+                output = output[:, output[2:4].max(axis=0) > view.larger_than * fit.scale]
             boxes, scores, categories = select_boxes(output, threshold)
-            large = boxes[:, 2:].max(axis=1, initial=0) > view.larger_than * fit.scale
             boxes[:, 2:] += boxes[:, :2]
             boxes = (boxes - (fit.left, fit.top) * 2) / fit.scale + (view.left, view.top) * 2
-            found.append((view, boxes[large], scores[large], categories[large]))
+            found.append((view, boxes, scores, categories))
             pooled.append(features)
         return found, np.mean(pooled, axis=0)
 

@@ -19,7 +19,8 @@ from .inference import MAX_DETECTIONS, Detection
 IOU = 0.5
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}  # COCO's, square pixels
 LEAST_FLIGHTS = 8  # to resample: the interval of a few would say how many there are, not how sure the difference is
-RESAMPLES_AT_ONCE = 250  # so that memory does not depend on their number
+MOST_GROUPS = 256  # that are drawn: more images are drawn in blocks, for memory is for groups times right detections
+VALUES_AT_ONCE = 10_000_000  # of resamples times right detections
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall thresholds
 EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
 
@@ -83,15 +84,16 @@ class Matches:
         return float(np.append(envelope, 0.0)[at].mean())
 
 
-def iou(box: Detection | Truth, others: Sequence[Truth]) -> np.ndarray:
-    """Intersection over union of one box with each of the others, (n,)."""
-    if not others:
-        return np.zeros(0)
-    corners = np.array([(o.left, o.top, o.left + o.width, o.top + o.height) for o in others])
-    width = np.minimum(box.left + box.width, corners[:, 2]) - np.maximum(box.left, corners[:, 0])
-    height = np.minimum(box.top + box.height, corners[:, 3]) - np.maximum(box.top, corners[:, 1])
-    overlap = np.maximum(width, 0) * np.maximum(height, 0)
-    union = box.width * box.height + np.array([o.width * o.height for o in others]) - overlap
+def iou(boxes: Sequence[Detection | Truth], others: Sequence[Detection | Truth]) -> np.ndarray:
+    """Intersection over union of each box with each of the others, (n, m)."""
+    first, second = (
+        np.array([(o.left, o.top, o.left + o.width, o.top + o.height) for o in group], dtype=float).reshape(-1, 4)
+        for group in (boxes, others)
+    )
+    shared = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
+    overlap = shared.clip(0).prod(axis=2)
+    areas = [(box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (first, second)]
+    union = areas[0][:, None] + areas[1][None] - overlap
     return np.asarray(overlap / np.maximum(union, np.spacing(1)))
 
 
@@ -102,21 +104,18 @@ def match_image(image: ScoredImage, category: str) -> tuple[np.ndarray, int]:
         (n,) index into `image.truth` of the box each detection found, -1 for none; and how many boxes there are.
     """
     indices = [i for i, truth in enumerate(image.truth) if truth.category == category]
-    boxes = [image.truth[i] for i in indices]
-    taken = np.zeros(len(boxes), dtype=bool)
-    found = []
-    for detection in image.detections:
-        if detection.category != category:
-            continue
-        overlap = np.where(taken, -1.0, iou(detection, boxes)) if boxes else np.zeros(0)
+    detections = [detection for detection in image.detections if detection.category == category]
+    found = np.full(len(detections), -1)
+    if not indices or not detections:
+        return found, len(indices)
+    overlaps = iou(detections, [image.truth[i] for i in indices])
+    for number, overlap in enumerate(overlaps):
         # On a tie COCO takes the later box.
-        best = len(overlap) - 1 - int(np.argmax(overlap[::-1])) if boxes else -1
-        if best >= 0 and overlap[best] >= IOU - 1e-10:
-            taken[best] = True
-            found.append(indices[best])
-        else:
-            found.append(-1)
-    return np.array(found, dtype=int), len(boxes)
+        best = len(overlap) - 1 - int(np.argmax(overlap[::-1]))
+        if overlap[best] >= IOU - 1e-10:
+            overlaps[:, best] = -1.0  # it is taken
+            found[number] = indices[best]
+    return found, len(indices)
 
 
 def match(images: Sequence[ScoredImage], category: str) -> Matches:
@@ -220,7 +219,8 @@ def compare(
 
     Each resample draws as many flights as there are, with replacement, the same for both models, so what makes a flight
     hard cancels out. Frames of one flight look alike, so drawing images would make the interval too narrow; of fewer
-    than LEAST_FLIGHTS flights images are drawn all the same. Detections are matched once; a resample only weighs them.
+    than LEAST_FLIGHTS flights images are drawn all the same, in MOST_GROUPS blocks at most. Detections are matched
+    once; a resample only weighs them.
 
     Percentile interval: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; paired resampling of a
     test set: Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
@@ -238,7 +238,8 @@ def compare(
     """
     flights = {flight: number for number, flight in enumerate(sorted({image.flight for image in candidate}))}
     by_flight = len(flights) >= LEAST_FLIGHTS
-    groups = np.array([flights[image.flight] for image in candidate]) if by_flight else np.arange(len(candidate))
+    blocks = np.arange(len(candidate)) * min(MOST_GROUPS, len(candidate)) // max(len(candidate), 1)
+    groups = np.array([flights[image.flight] for image in candidate]) if by_flight else blocks
     models = [[Resampled(match(images, name), groups) for name in categories] for images in (candidate, champion)]
     count = int(groups.max()) + 1
     random = np.random.default_rng(seed)
@@ -250,8 +251,9 @@ def compare(
         return np.where(measured.any(axis=0), total / np.maximum(measured.sum(axis=0), 1), np.nan)
 
     drawn = []
-    for first in range(0, resamples, RESAMPLES_AT_ONCE):
-        size = min(RESAMPLES_AT_ONCE, resamples - first)
+    at_once = max(VALUES_AT_ONCE // max(max(one.right_detections for one in model) for model in models), 1)
+    for first in range(0, resamples, at_once):
+        size = min(at_once, resamples - first)
         drawn.append(differences(random.multinomial(count, np.full(count, 1 / count), size=size).astype(float)))
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(np.concatenate(drawn), (tail, 1 - tail))
@@ -282,13 +284,17 @@ class Resampled:
         count = int(groups.max()) + 1
         self._boxes = np.bincount(groups, weights=matches.truth_counts, minlength=count)
         right = np.flatnonzero(matches.right)
-        of = groups[matches.image] if len(matches.image) else np.zeros(0, dtype=int)
-        self._all = np.zeros((count, len(right)))
-        self._right = np.zeros((count, len(right)))
-        for group in np.unique(of):
-            member = of == group
-            self._all[group] = np.cumsum(member)[right]
-            self._right[group] = np.cumsum(member & matches.right)[right]
+        self.right_detections = max(len(right), 1)
+        # Of each detection the right one that comes next; behind the last, none counts.
+        following = np.searchsorted(right, np.arange(len(matches.right)))
+        counted = following < len(right)
+        of = groups[matches.image[counted]]
+        self._all = np.zeros((count, len(right)), dtype=np.float32)  # exact up to 2**24
+        np.add.at(self._all, (of, following[counted]), 1)
+        self._right = np.zeros_like(self._all)
+        np.add.at(self._right, (groups[matches.image[right]], np.arange(len(right))), 1)
+        for counts in (self._all, self._right):
+            np.cumsum(counts, axis=1, out=counts)
 
     def average_precision(self, weights: np.ndarray) -> np.ndarray:
         """COCO's 101-point average precision of each resample, (n,); NaN where it draws no box.
@@ -296,7 +302,8 @@ class Resampled:
         weights: (n, groups), how often each group is drawn.
         """
         boxes = weights @ self._boxes
-        right, shown = weights @ self._right, weights @ self._all
+        single = weights.astype(np.float32)
+        right, shown = ((single @ counts).astype(np.float64) for counts in (self._right, self._all))
         precision = right / np.maximum(shown, 1)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         # How many of the 101 recalls are reached at each right detection.

@@ -13,6 +13,9 @@ SAME_IOU = 0.5
 FRAGMENT = 0.7
 """A box that a seam has cut, and of which another box holds this share, is a part of that object."""
 
+UNSURE = 1 / 3
+"""A whole box that has less than this share of a cut one's score does not stand for it: it may be none."""
+
 EDGE = 0.01
 """Share of a view's side: a box that ends so near to an edge inside the picture may be cut by it."""
 
@@ -26,8 +29,8 @@ Found = tuple[View, np.ndarray, np.ndarray, np.ndarray]
 def merge(found: Sequence[Found], width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merge what the views of a picture of `width` x `height` pixels found.
 
-    Boxes that a seam has cut come after all that are whole, for a part may be more certain than its whole. Of boxes
-    that are much the same the first is kept, with the best score of them; a cut box that lies in another is dropped.
+    A part may be more certain than its whole: boxes that a seam has cut come after whole ones of a third of their
+    score. Of boxes that are much the same the first is kept, and a cut box that lies in another is dropped.
 
     Returns:
         boxes (n, 4) left, top, right, bottom, clipped to the picture; scores (n,); category ids (n,); most confident
@@ -41,10 +44,11 @@ def merge(found: Sequence[Found], width: int, height: int) -> tuple[np.ndarray, 
     if len(found) > 1 and len(kept):
         kept = kept[np.argsort(-scores[kept], kind="stable")][:CANDIDATES]
         sizes = np.concatenate([boxes[kept, :2], boxes[kept, 2:] - boxes[kept, :2]], axis=1)
+        order = scores[kept] * np.where(cut[kept], UNSURE, 1.0)
         # OpenCV's stub asks for sequences of floats; the function takes arrays, and faster.
-        first = cv2.dnn.NMSBoxesBatched(sizes, scores[kept] + ~cut[kept], categories[kept], 0.0, SAME_IOU)  # type: ignore[arg-type]
+        first = cv2.dnn.NMSBoxesBatched(sizes, order, categories[kept], 0.0, SAME_IOU)  # type: ignore[arg-type]
         kept = kept[np.array(first, dtype=int).reshape(-1)]
-        kept = kept[~_fragments(boxes[kept], categories[kept], cut[kept])]
+        kept = kept[~_fragments(boxes[kept], scores[kept], categories[kept], cut[kept])]
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return boxes[kept], scores[kept], categories[kept]
 
@@ -60,7 +64,7 @@ def _cut(boxes: np.ndarray, view: View, width: int, height: int) -> np.ndarray:
     )
 
 
-def _fragments(boxes: np.ndarray, categories: np.ndarray, cut: np.ndarray) -> np.ndarray:
+def _fragments(boxes: np.ndarray, scores: np.ndarray, categories: np.ndarray, cut: np.ndarray) -> np.ndarray:
     """Which boxes are cut and lie in a whole box of their category, or in a larger cut one, (n,) bool."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     fragments = np.zeros(len(boxes), dtype=bool)
@@ -68,5 +72,6 @@ def _fragments(boxes: np.ndarray, categories: np.ndarray, cut: np.ndarray) -> np
         box = boxes[number]
         shared = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
         inside = shared.clip(0).prod(axis=1) >= FRAGMENT * areas[number]
-        fragments[number] = (inside & (categories == categories[number]) & (~cut | (areas > areas[number]))).any()
+        alike = (categories == categories[number]) & (scores >= UNSURE * scores[number])
+        fragments[number] = (inside & alike & (~cut | (areas > areas[number]))).any()
     return fragments

@@ -31,6 +31,9 @@ COARSEST = 4
 """Slices are at most so many times the network's input: one that is scaled down more is hardly better than none."""
 
 
+MORE = 4
+"""A picture may have so many times the slices that one of the usual size may."""
+
 WINDOW = 2
 """Slices of which side a detector looks at, at most, in the sides that it was trained on.
 
@@ -73,11 +76,13 @@ class SlicingPlan:
     side: of the slices that a network is trained on, in pixels of the picture; None: every picture is looked at whole.
     overlap: the share of the side that neighboring slices have in common, at least; in [0, 1).
     whole: whether the whole picture is looked at beside its slices, for objects that are larger than these.
+    most: slices of a picture. One that would have more gets larger ones, or its answer would not come in time.
     """
 
     side: int | None = None
     overlap: float = OVERLAPS[0]
     whole: bool = True
+    most: int = 100
 
     @classmethod
     def from_card(cls, card: dict[str, Any]) -> "SlicingPlan":
@@ -87,7 +92,7 @@ class SlicingPlan:
             TypeError, ValueError: it is no plan.
         """
         plan = cls(**card.get("slicing", {}))
-        if plan.side is not None and not (plan.side > 0 and 0 <= plan.overlap < 1):
+        if plan.side is not None and not (plan.side > 0 and 0 <= plan.overlap < 1 and plan.most > 0):
             raise ValueError(f"no slicing plan: {plan}")
         return plan
 
@@ -100,28 +105,37 @@ class SlicingPlan:
 
         They are spread evenly. A picture that is little larger than a slice is one view, scaled to the network's input.
         """
-        if self.side is None or max(width, height) <= self.side * SLACK:
+        side, common = self._side_for(width, height)
+        if side is None:
             return [_whole(width, height, imgsz)]
-        across, down = min(self.side, width), min(self.side, height)
-        common = round(self.overlap * self.side)
+        across, down = min(side, width), min(side, height)
         lefts, tops = _starts(width, across, common), _starts(height, down, common)
-        slices = [View(x, y, x + across, y + down, imgsz / self.side) for y in tops for x in lefts]
-        return self._with_whole(slices, width, height, imgsz)
+        slices = [View(x, y, x + across, y + down, imgsz / side) for y in tops for x in lefts]
+        return self._with_whole(slices, width, height, imgsz, common)
 
     def views(self, width: int, height: int, imgsz: int) -> list[View]:
         """What a detector looks at: slices of up to WINDOW sides, at the same scale, as few and as small as can be."""
-        if self.side is None or max(width, height) <= self.side * SLACK:
+        side, common = self._side_for(width, height)
+        if side is None:
             return [_whole(width, height, imgsz)]
-        common = round(self.overlap * self.side)
-        across, down = (_fitting(length, WINDOW * self.side, common) for length in (width, height))
+        across, down = (_fitting(length, WINDOW * side, common) for length in (width, height))
         lefts, tops = _starts(width, across, common), _starts(height, down, common)
-        slices = [View(x, y, x + across, y + down, imgsz / self.side) for y in tops for x in lefts]
-        return self._with_whole(slices, width, height, imgsz)
+        slices = [View(x, y, x + across, y + down, imgsz / side) for y in tops for x in lefts]
+        return self._with_whole(slices, width, height, imgsz, common)
 
-    def _with_whole(self, slices: list[View], width: int, height: int, imgsz: int) -> list[View]:
-        if not self.whole or self.side is None:
-            return slices
-        return [*slices, _whole(width, height, imgsz, max(int(self.overlap * self.side), 1))]
+    def _side_for(self, width: int, height: int) -> tuple[int | None, int]:
+        """The side of a picture's slices, None where it is not cut, and what neighbors have in common; pixels."""
+        side = self.side
+        while side is not None and max(width, height) > side * SLACK:
+            common = round(self.overlap * side)
+            count = len(_starts(width, min(side, width), common)) * len(_starts(height, min(side, height), common))
+            if count <= self.most:
+                return side, common
+            side = math.ceil(side * math.sqrt(count / self.most))
+        return None, 0
+
+    def _with_whole(self, slices: list[View], width: int, height: int, imgsz: int, common: int) -> list[View]:
+        return [*slices, _whole(width, height, imgsz, max(common, 1))] if self.whole else slices
 
 
 def cost(views: Sequence[View], imgsz: int) -> float:
@@ -163,13 +177,18 @@ def plan_for(boxes: np.ndarray, pictures: Sequence[tuple[int, int]], imgsz: int,
     # Scaling up adds nothing that the camera has not seen, but cells: no more than once again.
     side = round(min(max(small / OBJECT_PIXELS, 0.5), COARSEST) * imgsz)
     width, height = (int(np.median([size[axis] for size in pictures])) for axis in (0, 1))
-    large = float(np.quantile(boxes.max(axis=1), LARGE))
     while True:
-        overlap = round(min(max(large / side, OVERLAPS[0]), OVERLAPS[1]), 2)
-        plan = SlicingPlan(side, overlap)
+        plan = plan_of(boxes, side, max_slices)
         slices = plan.slices(width, height, imgsz)
         if len(slices) == 1:
             return SlicingPlan()
-        if len(slices) <= max_slices + 1:  # and the whole
+        if len(slices) <= max_slices + 1 and slices[0].scale == imgsz / side:  # and the whole
             return plan
         side = math.ceil(side * 1.05)
+
+
+def plan_of(boxes: np.ndarray, side: int, max_slices: int) -> SlicingPlan:
+    """The plan with slices of this side. Arguments as for `plan_for`."""
+    large = float(np.quantile(boxes.max(axis=1), LARGE)) if len(boxes) else 0.0
+    overlap = round(min(max(large / side, OVERLAPS[0]), OVERLAPS[1]), 2)
+    return SlicingPlan(side, overlap, most=MORE * max_slices)

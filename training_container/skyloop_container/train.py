@@ -16,7 +16,7 @@ from . import base_model
 from .dataset import Sample, read_channel, report_dropped
 from .environment import Environment, JobError, available_cores, write_whole
 from .hyperparameters import Hyperparameters, parse_hyperparameters
-from .slicing import SlicingPlan, plan_for
+from .slicing import SlicingPlan, plan_for, plan_of
 from .tracking import Tracker
 from .training_set import lay_out
 from .ultralytics_setup import prepare
@@ -100,9 +100,10 @@ def _plan(hyperparameters: Hyperparameters, train: list[Sample]) -> SlicingPlan:
     """How pictures are cut: as the hyperparameters say, or as the sizes of the boxes ask for."""
     boxes = np.array([box[3:] for sample in train for box in sample.boxes], dtype=float).reshape(-1, 2)
     sizes = [(sample.width, sample.height) for sample in train]
-    plan = plan_for(boxes, sizes, hyperparameters.imgsz, hyperparameters.max_slices)
     if hyperparameters.slice_size:
-        plan = SlicingPlan(hyperparameters.slice_size, plan.overlap)
+        plan = plan_of(boxes, hyperparameters.slice_size, hyperparameters.max_slices)
+    else:
+        plan = plan_for(boxes, sizes, hyperparameters.imgsz, hyperparameters.max_slices)
     print(f"slicing={json.dumps(plan.as_card())}", flush=True)
     return plan
 

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from skyloop.formats.pictures import MIN_SIDE
 
 from .dataset import Box, Dropped, Sample, with_pictures
-from .environment import write_whole
 from .slicing import SlicingPlan, View
 
 MIN_VISIBLE = 0.5
@@ -101,22 +102,23 @@ def lay_out(
 def _views(sample: Sample, picture: np.ndarray, plan: SlicingPlan, imgsz: int, kept: Path) -> list[Image]:
     """The views of one picture as files. One that is there from an earlier training is not written again."""
     views = plan.slices(sample.width, sample.height, imgsz)
+    digest = hashlib.sha256(sample.path.read_bytes()).hexdigest()[:32]
     images = []
     for view, boxes in zip(views, boxes_on_views(sample.boxes, views), strict=True):
-        scale = min(view.scale, 1.0)
-        width, height = max(round(view.width * scale), 1), max(round(view.height * scale), 1)
-        file = kept / _name(sample, view, imgsz)
+        # Ultralytics leaves out what is thinner than MIN_SIDE.
+        scale = min(max(view.scale, MIN_SIDE / min(view.width, view.height)), 1.0)
+        width, height = round(view.width * scale), round(view.height * scale)
+        file = kept / _name(digest, view, imgsz, sample.path.suffix)
         if not file.exists():
             _write(file, picture[view.top : view.bottom, view.left : view.right], (width, height))
         images.append(Image(file, view, boxes))
     return images
 
 
-def _name(sample: Sample, view: View, imgsz: int) -> str:
+def _name(digest: str, view: View, imgsz: int, suffix: str) -> str:
     """Of a view's file: by the picture's content, so that another picture under the same name is another file."""
-    digest = hashlib.sha256(sample.path.read_bytes()).hexdigest()[:32]
-    suffix = "jpg" if sample.path.suffix.lower() in {".jpg", ".jpeg"} else "png"
-    return f"{digest[:2]}/{digest}_{view.left}_{view.top}_{view.right}_{view.bottom}_{imgsz}.{suffix}"
+    kind = "jpg" if suffix.lower() in {".jpg", ".jpeg"} else "png"
+    return f"{digest[:2]}/{digest}_{view.left}_{view.top}_{view.right}_{view.bottom}_{imgsz}.{kind}"
 
 
 def _write(file: Path, part: np.ndarray, size: tuple[int, int]) -> None:
@@ -125,7 +127,10 @@ def _write(file: Path, part: np.ndarray, size: tuple[int, int]) -> None:
     picture = cv2.cvtColor(part, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(file.suffix, picture, _JPEG if file.suffix == ".jpg" else [])[1]
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, encoded.tobytes())
+    # In one step, and under a name of its own: the same picture may be there twice, and be cut at the same time.
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part_file:
+        part_file.write(encoded.tobytes())
+    Path(part_file.name).replace(file)
 
 
 def _sampled(pictures: list[list[Image]]) -> list[Image]:

@@ -217,10 +217,10 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
     side = card["slicing_measured"][0]["side"]
     assert 32 <= side <= 64  # squares of 10 to 15 pixels shall be 16
     assert [plan["side"] for plan in card["slicing_measured"]] == [side, side, round(1.5 * side), None]
-    assert card["slicing"].keys() == {"side", "overlap", "whole"}
+    assert card["slicing"].keys() == {"side", "overlap", "whole", "most"}
 
     # Whatever was chosen after one epoch: what is looked at here are slices.
-    card["slicing"] = {"side": 64, "overlap": 0.25, "whole": True}
+    card["slicing"] = {"side": 64, "overlap": 0.25, "whole": True, "most": 100}
     (base / "model" / "model.json").write_text(json.dumps(card))
     inputs = tmp_path / "judged" / "processing" / "input"
     pack(base / "model", inputs / "candidate" / "model.tar.gz")

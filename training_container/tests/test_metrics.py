@@ -45,7 +45,7 @@ def random_images(seed: int, count: int, skill: float, categories: str = "ab") -
 
 
 def test_iou() -> None:
-    overlaps = iou(truth(0), [truth(0), truth(5), truth(10), truth(50)])
+    overlaps = iou([truth(0)], [truth(0), truth(5), truth(10), truth(50)])[0]
     assert overlaps.tolist() == pytest.approx([1, 1 / 3, 0, 0])
 
 

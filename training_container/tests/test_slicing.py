@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skyloop_container import training_set
 from skyloop_container.dataset import Sample
+from skyloop_container.inference import Detector
 from skyloop_container.seams import Found, merge
 from skyloop_container.slicing import COARSEST, OBJECT_PIXELS, SLACK, WINDOW, SlicingPlan, View, cost, plan_for
 from skyloop_container.training_set import EMPTY_SHARE, TINY, boxes_on_views, lay_out
 
 sides = st.integers(10, 3000)
-plans = st.builds(SlicingPlan, side=st.integers(80, 1500), overlap=st.floats(0.05, 0.5), whole=st.booleans())
+plans = st.builds(
+    SlicingPlan, side=st.integers(80, 1500), overlap=st.floats(0.05, 0.5), whole=st.booleans(), most=st.just(100_000)
+)
 examples = settings(deadline=None, derandomize=True)
 
 
@@ -86,6 +89,33 @@ def test_a_plan_is_written_and_read() -> None:
 
 def boxes(side: float, count: int = 100) -> np.ndarray:
     return np.full((count, 2), side)
+
+
+def test_a_picture_may_have_only_so_many_slices() -> None:
+    plan = SlicingPlan(353, 0.1, most=48)
+    for width, height in ((1280, 720), (5472, 3648), (10000, 10000), (100, 6400)):
+        slices = [view for view in plan.slices(width, height, 640) if not view.larger_than]
+        assert len(slices) <= 48
+        assert cost(plan.views(width, height, 640), 640) <= 49 * 1.3
+
+
+def test_large_objects_are_not_crowded_out_by_small_ones() -> None:
+    head = np.zeros((5, 400), dtype=np.float32)
+    head[:4] = np.array([[10 + i % 20 * 30, 10 + i // 20 * 30, 8, 8] for i in range(400)]).T
+    head[4] = 0.9
+    head[:, 7] = (300, 300, 200, 150, 0.5)
+
+    class Engine:
+        def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return head[None].repeat(len(images), 0), np.zeros((len(images), 2), dtype=np.float32)
+
+    features = {"mean": [0.0, 0.0], "components": []}
+    card = {"categories": ["a"], "imgsz": 640, "confidence_default": 0.1, "features": features, "slicing": {}}
+    detector = Detector(card, Engine())
+    (view,) = [one for one in SlicingPlan(640, 0.1).views(1280, 1280, 640) if one.larger_than]
+    ((_, boxes, scores, _),), _ = detector.look(np.zeros((1280, 1280, 3), dtype=np.uint8), [view])
+    assert boxes.tolist() == [[400, 450, 800, 750]]
+    assert scores.tolist() == [0.5]
 
 
 def test_small_objects_get_their_pixels() -> None:
@@ -186,6 +216,14 @@ def test_slices_are_kept_for_the_next_training(tmp_path: Path, monkeypatch: pyte
     assert again[1]["train"] > 1
 
 
+def test_thin_pictures_and_twins_are_trained_on(tmp_path: Path) -> None:
+    thin = write(tmp_path / "in", "thin.png", 640, 12)
+    twin = Sample("twin.png", thin.path, 640, 12, "north", ())
+    lay_out({"train": [thin, twin] * 4}, ["a"], SlicingPlan(), 64, tmp_path / "out", tmp_path / "kept")
+    shapes = [cv2.imread(str(one)).shape[:2] for one in (tmp_path / "out" / "train" / "images").iterdir()]
+    assert shapes == [(10, 533)] * 8
+
+
 def test_what_cannot_be_read_is_left_out_of_training(tmp_path: Path) -> None:
     good = [write(tmp_path / "in", f"{n}.png", 90, 60) for n in range(3)]
     good[1].path.write_bytes(b"no picture")
@@ -222,6 +260,8 @@ def test_a_part_gives_way_to_the_whole_however_certain_it_is() -> None:
     assert merged(found(LEFT, part), found(RIGHT, whole)) == [whole]
     other = (90, 10, 120, 20, 0.4, 1)  # of another category it is no part
     assert merged(found(LEFT, part), found(RIGHT, other)) == [part, other]
+    unsure = (90, 10, 120, 20, 0.2, 0)  # it may be none
+    assert merged(found(LEFT, part), found(RIGHT, unsure)) == [part, unsure]
 
 
 def test_neighbors_that_are_whole_stay_two() -> None:

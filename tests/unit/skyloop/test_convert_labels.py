@@ -188,6 +188,21 @@ def test_a_picture_that_intake_looked_at_is_copied_unread(storage, catalogue, dr
     assert read(storage, record["key"]).body == body
 
 
+def test_labels_that_were_safe_stay_when_the_raw_picture_is_gone(storage, catalogue, dropped, convert):
+    body = encoded(picture(seed=1))
+    line = dropped("raw-images/f/1.jpg", body)
+    item = catalogue.get(line["image-id"])
+    catalogue.delete(item.image_id)
+    facts = check_image(body).plain() | {"etag": storage.summary("raw-images/f/1.jpg").etag}
+    catalogue.add(item.model_copy(update=facts))
+    first = convert(labeled(line, (0, 1, 1, 5, 5)))
+    storage.write("raw-images/f/1.jpg", encoded(picture(seed=2)))
+    assert convert(labeled(line, (0, 1, 1, 5, 5))) == first
+    storage.client.delete_object(Bucket=BUCKET, Key="raw-images/f/1.jpg")
+    assert convert(labeled(line, (0, 1, 1, 5, 5))) == first
+    assert len(records(storage, first["record_key"])) == 1
+
+
 def test_labels_of_a_turned_picture_are_of_the_upright_one(storage, dropped, convert):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation.value] = 6

@@ -195,6 +195,14 @@ class Storage:
             raise _missing(error, self.uri(key)) from error
         return ObjectSummary(key, answer["ContentLength"], answer["LastModified"].timestamp(), answer.get("ETag", ""))
 
+    def has(self, key: str) -> bool:
+        """Whether there is such an object."""
+        try:
+            self.summary(key)
+        except ObjectMissing:
+            return False
+        return True
+
     def write(
         self,
         key: str,

@@ -19,6 +19,9 @@ from skyloop.dataset.splits import Frame, SplitPlan, block_names, flight_names, 
 from skyloop.documents import SPLITS, AssembleRequest, AssembleResponse, DatasetDocument, JsonObject
 from skyloop.formats.groundtruth import categories_of
 
+MOST_EXAMPLE_PIXELS = 40_000_000
+"""Of a picture in the report: a larger one would take more memory to shrink than the function has beside the labels."""
+
 
 class Assembly:
     """Joins bucket, catalogue and state table to assemble a dataset."""
@@ -150,6 +153,8 @@ class Assembly:
     def _examples(self, tally: Tally) -> list[Example]:
         examples = []
         for split, image in tally.examples:
+            if image.width * image.height > MOST_EXAMPLE_PIXELS:
+                continue
             try:
                 body = self.storage.read(image.key).body
             except ObjectMissing:

@@ -100,7 +100,10 @@ class Conversion:
         )
 
     def _keep_as_catalogued(self, line: LabeledLine, source_key: str) -> ImageFacts | None:
-        """Have S3 copy the bytes that intake looked at. None where the key has others, or intake saw none of them."""
+        """Have S3 copy the bytes that intake looked at, if that was not done for an earlier conversion.
+
+        None where neither the key nor the kept copy has them, or intake saw none of them.
+        """
         item = self.catalogue.get(line.image_id) if line.image_id is not None else None
         if item is None or item.key != source_key or item.etag is None or item.format is None:
             return None
@@ -108,7 +111,8 @@ class Conversion:
         try:
             self.storage.copy(source_key, _kept_key(facts), etag=item.etag)
         except (ObjectMissing, ObjectChanged):
-            return None
+            # The kept copy is for this: labels that were safe once do not go with a raw key.
+            return facts if self.storage.has(_kept_key(facts)) else None
         return facts
 
     def _keep_as_read(self, line: LabeledLine, source_key: str) -> ImageFacts:
