@@ -20,7 +20,7 @@ IOU = 0.5
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}  # COCO's, square pixels
 LEAST_FLIGHTS = 8  # to resample: the interval of a few would say how many there are, not how sure the difference is
 MOST_GROUPS = 256  # that are drawn: more images are drawn in blocks, for memory is for groups times right detections
-VALUES_AT_ONCE = 10_000_000  # of resamples times right detections
+VALUES_AT_ONCE = 2_000_000  # of resamples times right detections
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall thresholds
 EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
 
