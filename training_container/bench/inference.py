@@ -79,7 +79,7 @@ def stages(model_dir: Path, image: bytes, threads: int) -> dict[str, Callable[[]
     """The parts of one prediction, each as a function to time."""
     detector = Detector.load(model_dir, threads)
     pixels = decode(image)
-    (view,) = SlicingPlan().views(*pixels.shape[1::-1], detector.size)
+    (view,) = detector.views(*pixels.shape[1::-1], SlicingPlan())
     ((_, _, output, _),) = detector.run(pixels, [view])
     padded = letterbox(pixels, view.scale)[0].shape[:2]
     blob = np.random.default_rng(0).random((1, 3, *padded), dtype=np.float32)

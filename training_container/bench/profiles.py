@@ -32,7 +32,7 @@ def profile(detector: Detector, pictures: list[np.ndarray]) -> dict[str, np.ndar
     """Statistics and pooled features of every picture."""
     statistics = [list(image_statistics(picture).values()) for picture in pictures]
     whole = SlicingPlan()
-    pooled = [detector.look(p, whole.views(*p.shape[1::-1], detector.size))[1] for p in pictures]
+    pooled = [detector.look(p, detector.views(*p.shape[1::-1], whole))[1] for p in pictures]
     return {"statistics": np.array(statistics), "pooled": np.array(pooled, dtype=np.float64)}
 
 

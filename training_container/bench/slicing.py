@@ -43,7 +43,7 @@ def sahi_with(detector: Detector) -> Predict:
             self.category_mapping = {str(number): name for number, name in enumerate(detector.categories)}
 
         def perform_inference(self, image: np.ndarray) -> None:
-            ((_, fit, output, _),) = detector.run(image, SlicingPlan().views(*image.shape[1::-1], detector.size))
+            ((_, fit, output, _),) = detector.run(image, detector.views(*image.shape[1::-1], SlicingPlan()))
             boxes, scores, categories = select_boxes(output, self.confidence_threshold)
             boxes[:, 2:] += boxes[:, :2]
             boxes = (boxes - (fit.left, fit.top) * 2) / fit.scale
@@ -134,7 +134,7 @@ def main() -> None:
         size = samples[0].width, samples[0].height
         looks = {
             "whole frame": 1,
-            "ours": len(detector.plan.views(*size, detector.size)),
+            "ours": len(detector.views(*size)),
             "SAHI": len(detector.plan.slices(*size, detector.size)),
         }
         for way, predict in ways.items():

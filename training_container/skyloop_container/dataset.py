@@ -112,7 +112,7 @@ def with_pictures(
 
     def do(sample: Sample) -> T | Dropped:
         try:
-            picture = decode(sample.path.read_bytes())
+            picture = read_image(sample)
         except (ImageRefused, OSError) as error:
             return Dropped(sample.name, str(error))
         if picture.shape[:2] != (sample.height, sample.width):

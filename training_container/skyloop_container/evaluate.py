@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .dataset import Sample, read_channel, report_dropped, with_pictures
-from .environment import Environment, JobError, available_cores, model_archive, unpack_model
+from .environment import Environment, JobError, model_archive, unpack_model
 from .inference import Detector
 from .metrics import EVALUATOR, ScoredImage, compare, score
 from .predictions import MAX_BODY, predict_image, score_image
@@ -74,9 +74,11 @@ def run(environment: Environment) -> str:
 
     def look(sample: Sample, image: np.ndarray) -> tuple[ScoredImage, ScoredImage, ScoredImage | None]:
         names = settings.categories
+        ours = score_image(candidate, sample, image, names)
+        sliced = len(candidate.views(sample.width, sample.height)) > 1
         return (
-            score_image(candidate, sample, image, names),
-            score_image(candidate, sample, image, names, SlicingPlan()),
+            ours,
+            score_image(candidate, sample, image, names, SlicingPlan()) if sliced else ours,
             score_image(champion, sample, image, names) if champion else None,
         )
 
@@ -122,7 +124,7 @@ def _load(environment: Environment, name: str) -> Detector:
     folder = environment.processing_input / name
     if not _holds_files(folder):
         raise JobError(f"The input '{name}' is missing or empty.")
-    return Detector.load(unpack_model(folder, environment.scratch / name), available_cores())
+    return Detector.load(unpack_model(folder, environment.scratch / name), threads=1)  # as it is served
 
 
 def _holds_files(folder: Path) -> bool:
@@ -143,7 +145,7 @@ def _slicing(
     detector: Detector, images: list[ScoredImage], unsliced: list[ScoredImage], categories: list[str]
 ) -> dict[str, Any]:
     """The plan, and what it gains: the same pictures looked at whole only."""
-    views = [detector.plan.views(image.width, image.height, detector.size) for image in images]
+    views = [detector.views(image.width, image.height) for image in images]
     return detector.plan.as_card() | {
         "cost": round(float(np.mean([cost(some, detector.size) for some in views])), 2),
         "map50_without": score(unsliced, categories, detector.confidence)["map50"],

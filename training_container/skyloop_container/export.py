@@ -114,7 +114,7 @@ def export(
         "license": "AGPL-3.0",
     }
     _write_card(card, model_dir)
-    detector = Detector.load(model_dir, torch.get_num_threads())
+    detector = Detector.load(model_dir, threads=1)  # on each core a picture, as it is served
     _verify(detector, example.numpy(), expected)
     card["features"] |= fit_features(np.stack(_pooled(detector, _spread(train, FIT_IMAGES))))
     plan, scored, measured = choose_plan(detector, _spread(validation, CONFIDENCE_IMAGES), side_is_fixed)
@@ -127,7 +127,7 @@ def export(
 
 def _pooled(detector: Detector, samples: list[Sample]) -> list[np.ndarray]:
     def look(sample: Sample, image: np.ndarray) -> np.ndarray:
-        return detector.look(image, detector.plan.views(sample.width, sample.height, detector.size))[1]
+        return detector.look(image, detector.views(sample.width, sample.height))[1]
 
     return [pooled for _, pooled in with_pictures("train", samples, look)[0]]
 
@@ -153,7 +153,7 @@ def choose_plan(
         plans += [] if side_is_fixed else [replace(plan, side=round(plan.side * COARSER)), SlicingPlan()]
 
     def views(plan: SlicingPlan, sample: Sample) -> list[View]:
-        return plan.views(sample.width, sample.height, detector.size)
+        return detector.views(sample.width, sample.height, plan)
 
     def cost_of(plan: SlicingPlan, sample: Sample) -> float:
         return cost(views(plan, sample), detector.size)

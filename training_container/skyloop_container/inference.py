@@ -163,6 +163,10 @@ class Detector:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise JobError(f"The model in {model_dir} cannot be loaded: {error}.") from error
 
+    def views(self, width: int, height: int, plan: SlicingPlan | None = None) -> list[View]:
+        """What to look at of a picture of `width` x `height` pixels; plan: how to cut it, default the model's own."""
+        return (plan or self.plan).views(width, height, self.size)
+
     def run(self, image: np.ndarray, views: list[View]) -> Iterator[tuple[View, Letterbox, np.ndarray, np.ndarray]]:
         """The network's raw outputs for views of one RGB picture, a few at once.
 
@@ -198,7 +202,7 @@ class Detector:
             plan: how to cut the picture; default the model's own.
         """
         height, width = image.shape[:2]
-        found, pooled = self.look(image, (plan or self.plan).views(width, height, self.size), confidence)
+        found, pooled = self.look(image, self.views(width, height, plan), confidence)
         features = self._components @ (pooled - self._mean) if self._components.size else np.zeros(0)
         return Prediction(self.merged(found, width, height), features.tolist())
 

@@ -6,8 +6,8 @@ after reads it there.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ SLACK = 1.25
 
 COARSEST = 4
 """Slices are at most so many times the network's input: one that is scaled down more is hardly better than none."""
-
 
 MORE = 4
 """A picture may have so many times the slices that one of the usual size may."""
@@ -105,36 +104,34 @@ class SlicingPlan:
 
         They are spread evenly. A picture that is little larger than a slice is one view, scaled to the network's input.
         """
-        side, common = self._side_for(width, height)
-        if side is None:
-            return [_whole(width, height, imgsz)]
-        across, down = min(side, width), min(side, height)
-        lefts, tops = _starts(width, across, common), _starts(height, down, common)
-        slices = [View(x, y, x + across, y + down, imgsz / side) for y in tops for x in lefts]
-        return self._with_whole(slices, width, height, imgsz, common)
+        return self._cut(width, height, imgsz, lambda length, side, common: min(side, length))
 
     def views(self, width: int, height: int, imgsz: int) -> list[View]:
         """What a detector looks at: slices of up to WINDOW sides, at the same scale, as few and as small as can be."""
-        side, common = self._side_for(width, height)
-        if side is None:
+        return self._cut(width, height, imgsz, lambda length, side, common: _fitting(length, WINDOW * side, common))
+
+    def count(self, width: int, height: int) -> int:
+        """How many slices of the plan's side cover a picture of this size; 1 where it is looked at whole."""
+        if self.side is None or max(width, height) <= self.side * SLACK:
+            return 1
+        return math.prod(len(_starts(length, min(self.side, length), self._common)) for length in (width, height))
+
+    @property
+    def _common(self) -> int:
+        """What neighbors have in common, in pixels."""
+        return round(self.overlap * (self.side or 0))
+
+    def _cut(self, width: int, height: int, imgsz: int, length_of: Callable[[int, int, int], int]) -> list[View]:
+        """Views of a picture; length_of: a slice's, from the picture's, the plan's side and what neighbors share."""
+        plan = self
+        while plan.side is not None and (count := plan.count(width, height)) > plan.most:
+            plan = replace(plan, side=math.ceil(plan.side * math.sqrt(count / plan.most)))
+        if plan.side is None or plan.count(width, height) == 1:
             return [_whole(width, height, imgsz)]
-        across, down = (_fitting(length, WINDOW * side, common) for length in (width, height))
+        side, common = plan.side, plan._common
+        across, down = (length_of(length, side, common) for length in (width, height))
         lefts, tops = _starts(width, across, common), _starts(height, down, common)
         slices = [View(x, y, x + across, y + down, imgsz / side) for y in tops for x in lefts]
-        return self._with_whole(slices, width, height, imgsz, common)
-
-    def _side_for(self, width: int, height: int) -> tuple[int | None, int]:
-        """The side of a picture's slices, None where it is not cut, and what neighbors have in common; pixels."""
-        side = self.side
-        while side is not None and max(width, height) > side * SLACK:
-            common = round(self.overlap * side)
-            count = len(_starts(width, min(side, width), common)) * len(_starts(height, min(side, height), common))
-            if count <= self.most:
-                return side, common
-            side = math.ceil(side * math.sqrt(count / self.most))
-        return None, 0
-
-    def _with_whole(self, slices: list[View], width: int, height: int, imgsz: int, common: int) -> list[View]:
         return [*slices, _whole(width, height, imgsz, max(common, 1))] if self.whole else slices
 
 
@@ -179,10 +176,10 @@ def plan_for(boxes: np.ndarray, pictures: Sequence[tuple[int, int]], imgsz: int,
     width, height = (int(np.median([size[axis] for size in pictures])) for axis in (0, 1))
     while True:
         plan = plan_of(boxes, side, max_slices)
-        slices = plan.slices(width, height, imgsz)
-        if len(slices) == 1:
+        count = plan.count(width, height)
+        if count == 1:
             return SlicingPlan()
-        if len(slices) <= max_slices + 1 and slices[0].scale == imgsz / side:  # and the whole
+        if count <= max_slices:
             return plan
         side = math.ceil(side * 1.05)
 

@@ -15,7 +15,7 @@ from skyloop_container.environment import Environment, JobError
 from skyloop_container.evaluate import Settings
 from skyloop_container.inference import Detection, Prediction
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS, image_statistics
-from skyloop_container.slicing import SlicingPlan
+from skyloop_container.slicing import SlicingPlan, View
 
 from training_container.tests.pictures import draw, without_boxes, write_channel
 
@@ -35,6 +35,9 @@ class Stub:
         self.categories, self.says, self.confidence = categories, says, confidence
         self.plan, self.size = SlicingPlan(), 64
         self.card = {"training_job": f"job of {says}", "dataset_id": "ds", "versions": {"torch": "1"}}
+
+    def views(self, width: int, height: int) -> list[View]:
+        return self.plan.views(width, height, self.size)
 
     def predict(
         self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None

@@ -125,6 +125,13 @@ class Storage:
             etag=answer.get("ETag", ""),
         )
 
+    def read_if_there(self, key: str) -> StoredObject | None:
+        """As `read`, but None when there is no such object."""
+        try:
+            return self.read(key)
+        except ObjectMissing:
+            return None
+
     def lines(self, key: str) -> Iterator[bytes]:
         """The lines of an object as they arrive, one in memory at a time. Raises ObjectMissing at the first."""
         try:

@@ -10,7 +10,7 @@ from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
-from skyloop.aws.storage import ObjectMissing, Storage, s3_uri
+from skyloop.aws.storage import Storage, s3_uri
 from skyloop.dataset.checks import blocking_findings, check_dataset
 from skyloop.dataset.dataset import NewestLabels, Tally, dataset_line
 from skyloop.dataset.labels import Labels
@@ -155,9 +155,6 @@ class Assembly:
         for split, image in tally.examples:
             if image.width * image.height > MOST_EXAMPLE_PIXELS:
                 continue
-            try:
-                body = self.storage.read(image.key).body
-            except ObjectMissing:
-                continue
-            examples.append(Example.of(split, image, body))
+            if stored := self.storage.read_if_there(image.key):
+                examples.append(Example.of(split, image, stored.body))
         return examples

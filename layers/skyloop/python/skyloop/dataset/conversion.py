@@ -100,7 +100,7 @@ class Conversion:
         )
 
     def _keep_as_catalogued(self, line: LabeledLine, source_key: str) -> ImageFacts | None:
-        """Have S3 copy the bytes that intake looked at, if that was not done for an earlier conversion.
+        """Have S3 copy the bytes that intake looked at; the kept copy of an earlier conversion does as well.
 
         None where neither the key nor the kept copy has them, or intake saw none of them.
         """

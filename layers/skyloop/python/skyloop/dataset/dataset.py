@@ -13,9 +13,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from skyloop.dataset.labels import DIGITS, Box, LabeledImage
+from skyloop.dataset.labels import LabeledImage
 from skyloop.dataset.splits import Frame, SplitPlan, frame_position
-from skyloop.documents import SPLITS, Split, SplitCounts
+from skyloop.documents import SPLITS, Split, SplitCounts, json_line
 from skyloop.layout import content_hash
 
 SIZE_EDGES = (0, 8, 16, 32, 64, 128, 256, 512)
@@ -131,29 +131,27 @@ class Tally:
     @property
     def examples(self) -> list[tuple[Split, LabeledImage]]:
         """Of each split the picture with most boxes, and one that chance has chosen."""
-        chosen = {
-            (split, image.image_id): image for (split, _), (_, image) in sorted(self._shown.items(), reverse=True)
-        }
-        order = {split: number for number, split in enumerate(SPLITS)}
-        return sorted(((split, image) for (split, _), image in chosen.items()), key=lambda shown: order[shown[0]])
+        examples: list[tuple[Split, LabeledImage]] = []
+        for split in SPLITS:
+            for place in ("most", "any"):
+                if (shown := self._shown.get((split, place))) and (split, shown[1]) not in examples:
+                    examples.append((split, shown[1]))
+        return examples
 
 
 def dataset_line(image: LabeledImage, categories: Sequence[str]) -> bytes:
     """A picture and its boxes as the training image reads them: skyloop_container.dataset.Line. With the line end."""
-    plain = {
-        "image": image.key,
-        "width": image.width,
-        "height": image.height,
-        "flight": image.flight,
-        "boxes": [[categories.index(box.category), *_rounded(box)] for box in image.boxes],
-    }
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
+    return json_line(
+        {
+            "image": image.key,
+            "width": image.width,
+            "height": image.height,
+            "flight": image.flight,
+            "boxes": [[categories.index(box.category), *box.place()] for box in image.boxes],
+        }
+    )
 
 
 def _digest(image: LabeledImage) -> bytes:
-    content = [image.image_id, image.width, image.height, sorted([box.category, *_rounded(box)] for box in image.boxes)]
+    content = [image.image_id, image.width, image.height, sorted([box.category, *box.place()] for box in image.boxes)]
     return hashlib.sha256(json.dumps(content).encode()).digest()
-
-
-def _rounded(box: Box) -> list[float]:
-    return [round(value, DIGITS) for value in box[1:]]

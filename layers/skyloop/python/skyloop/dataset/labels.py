@@ -22,7 +22,8 @@ from io import BytesIO
 from typing import NamedTuple, TypeVar
 
 from skyloop import layout
-from skyloop.aws.storage import ObjectMissing, Storage
+from skyloop.aws.storage import Storage
+from skyloop.documents import json_line
 
 T = TypeVar("T")
 
@@ -41,6 +42,10 @@ class Box(NamedTuple):
     top: float
     width: float
     height: float
+
+    def place(self) -> list[float]:
+        """Left, top, width and height to DIGITS."""
+        return [round(value, DIGITS) for value in self[1:]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +69,19 @@ class LabeledImage:
 
     def line(self) -> bytes:
         """As it is kept, with the line end."""
-        plain = {
-            "image_id": self.image_id,
-            "key": self.key,
-            "source_key": self.source_key,
-            "flight": self.flight,
-            "width": self.width,
-            "height": self.height,
-            "boxes": [[box.category, *(round(value, DIGITS) for value in box[1:])] for box in self.boxes],
-            "labeled_at": self.labeled_at,
-            "captured_at": self.captured_at,
-        }
-        # A name may hold half of a surrogate pair, which JSON can name and UTF-8 cannot.
-        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
+        return json_line(
+            {
+                "image_id": self.image_id,
+                "key": self.key,
+                "source_key": self.source_key,
+                "flight": self.flight,
+                "width": self.width,
+                "height": self.height,
+                "boxes": [[box.category, *box.place()] for box in self.boxes],
+                "labeled_at": self.labeled_at,
+                "captured_at": self.captured_at,
+            }
+        )
 
     @classmethod
     def of(cls, line: bytes, job_name: str) -> LabeledImage:
@@ -106,9 +111,8 @@ class Labels:
 
     def jobs(self) -> list[str]:
         """The jobs whose labels are not excluded, sorted by name."""
-        folders = self.storage.folders(layout.LABELED_DATA)
+        folders = [one for one in self.storage.folders(layout.LABELED_DATA) if one != layout.LABELED_IMAGES]
         jobs = sorted(folder.removeprefix(layout.LABELED_DATA).rstrip("/") for folder in folders)
-        jobs = [job for job in jobs if f"{layout.LABELED_DATA}{job}/" != layout.LABELED_IMAGES]
         excluded = _ahead(lambda job: self.storage.read_json_if_there(layout.exclusion_key(job)), jobs)
         return [job for job, note in zip(jobs, excluded, strict=True) if note is None]
 
@@ -117,19 +121,14 @@ class Labels:
 
         Of a job without an index, the records: one that still converts has no index yet.
         """
-        for job, body in zip(jobs, _ahead(self._index_of, jobs), strict=True):
-            if body is None:
+        indexes = _ahead(lambda job: self.storage.read_if_there(layout.label_index_key(job)), jobs)
+        for job, index in zip(jobs, indexes, strict=True):
+            if index is None:
                 yield from self._recorded(job)
             else:
-                with gzip.open(BytesIO(body)) as lines:
+                with gzip.open(BytesIO(index.body)) as lines:
                     for line in lines:
                         yield LabeledImage.of(line, job)
-
-    def _index_of(self, job: str) -> bytes | None:
-        try:
-            return self.storage.read(layout.label_index_key(job)).body
-        except ObjectMissing:
-            return None
 
     def _recorded(self, job: str) -> Iterator[LabeledImage]:
         # Records of version 0.1.0 are *.json, of slices; they are not read.

@@ -5,7 +5,7 @@ writes and the domain has to check as a file, evaluation.json and baseline.json,
 """
 
 from skyloop.documents.alert import Alert, Event, PublishAlertRequest, PublishAlertResponse, ServiceError, Severity
-from skyloop.documents.base import Document, JsonObject, Request, Sha256, parse_json
+from skyloop.documents.base import Document, JsonObject, Request, Sha256, json_line, parse_json
 from skyloop.documents.dataset import (
     SPLITS,
     AssembleRequest,
@@ -109,5 +109,6 @@ __all__ = [
     "TrainingOptions",
     "VerifyRequest",
     "VerifyResponse",
+    "json_line",
     "parse_json",
 ]

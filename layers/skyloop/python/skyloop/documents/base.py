@@ -23,6 +23,15 @@ def parse_json(text: str | bytes) -> object:
     return document
 
 
+def json_line(document: object) -> bytes:
+    """A line of a JSON Lines file in UTF-8, with the line end.
+
+    Half a surrogate pair, which JSON can name and UTF-8 cannot, stays the escape that it was.
+    """
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace") + b"\n"
+
+
 class Document(BaseModel):
     """A stored or returned document. Unknown fields are ignored, so that older readers accept newer documents."""
 

@@ -59,13 +59,11 @@ def _put(storage: Storage, body: bytes | None, prefix: str, correlation_id: str)
     if body is None or content_type is None:
         return "lost"
     key = f"{prefix}{hashlib.sha256(body).hexdigest()[:16]}{_SUFFIXES[content_type]}"
-    try:
-        storage.summary(key)
-    except ObjectMissing:
-        metadata = {PRIORITY_METADATA: DRIFT_PRIORITY, CORRELATION_METADATA: correlation_id}
-        storage.write(key, body, content_type=content_type, metadata=metadata)
-        return "new"
-    return "known"
+    if storage.has(key):
+        return "known"
+    metadata = {PRIORITY_METADATA: DRIFT_PRIORITY, CORRELATION_METADATA: correlation_id}
+    storage.write(key, body, content_type=content_type, metadata=metadata)
+    return "new"
 
 
 def _bodies(
@@ -93,10 +91,8 @@ def _body(
         except CaptureUnreadable:
             pass
     key = _named_key(storage, catalogue, inference_id) if inference_id else None
-    try:
-        return storage.read(key).body if key else None
-    except ObjectMissing:
-        return None
+    stored = storage.read_if_there(key) if key else None
+    return stored.body if stored else None
 
 
 def _named_key(storage: Storage, catalogue: Catalogue, inference_id: str) -> str | None:
