@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import TypedDict
 
 from skyloop import layout
-from skyloop.aws.storage import Storage
 from skyloop.documents import JsonObject
 
 from cli.cloud import Cloud
@@ -48,9 +48,11 @@ def _keys(cloud: Cloud, since: date) -> list[str]:
     return [item["Key"] for item in sorted(objects, key=lambda item: item["LastModified"], reverse=True)]
 
 
-def _read(storage: Storage, key: str) -> ArchivedAlert:
+@functools.lru_cache(maxsize=4096)
+def _read(cloud: Cloud, key: str) -> ArchivedAlert:
+    """Read once: an archived alert never changes, and who watches asks for them every few seconds."""
     try:
-        archived: JsonObject = json.loads(storage.read(key).body)
+        archived: JsonObject = json.loads(cloud.storage.read(key).body)
         alert: ArchivedAlert = {"event": "message", "subject": "", "at": archived["published_at"]}
         alert.update(archived["alert"])
     except (ValueError, KeyError, TypeError) as error:
@@ -66,12 +68,10 @@ def latest(cloud: Cloud, limit: int, event: str | None = None, days: int = LOOK_
 
     Raises CliError when an object of the archive is not an alert.
     """
-    storage = cloud.storage
     keys = _keys(cloud, datetime.now(UTC).date() - timedelta(days=days))
     if event is None:
         keys = keys[:limit]
-    new = [key for key in keys if key not in cloud.alerts_read]
     with ThreadPoolExecutor(8) as pool:
-        cloud.alerts_read.update(zip(new, pool.map(lambda key: _read(storage, key), new), strict=True))
-    found = [alert for key in keys if event in (None, (alert := cloud.alerts_read[key]).get("event"))]
+        read = list(pool.map(functools.partial(_read, cloud), keys))
+    found = [alert.copy() for alert in read if event in (None, alert.get("event"))]
     return sorted(found, key=lambda alert: str(alert.get("at", "")), reverse=True)[:limit]

@@ -67,11 +67,6 @@ class Cloud:
     def _clients(self) -> dict[str, Any]:
         return {}
 
-    @cached_property
-    def alerts_read(self) -> dict[str, Any]:
-        """Archived alerts by their keys; they never change, and who watches asks for them every few seconds."""
-        return {}
-
     @overload
     def client(self, service: Literal["cloudformation"]) -> CloudFormationClient: ...
     @overload

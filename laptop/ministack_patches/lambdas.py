@@ -144,16 +144,30 @@ _raised: dict[int, Document] = {}
 
 
 @patch(
+    "core.lambda_runtime:Worker._spawn",
+    because="to MiniStack a disk that is full when a function starts is an error of the function",
+    proof="test_lambdas.py::test_a_function_that_cannot_be_started_is_a_fault_of_the_service",
+)
+def _start(original: Original, worker: Any) -> None:
+    try:
+        original(worker)
+    except (OSError, RuntimeError) as error:
+        problem: BaseException | None = error  # what happens to a layer is wrapped
+        while problem and not isinstance(problem, OSError):
+            problem = problem.__cause__ or problem.__context__
+        if problem is None or isinstance(problem, BrokenPipeError):  # the latter: the function's process has died
+            raise
+        raise NotStarted(f"The function could not be started: {problem}") from error
+
+
+@patch(
     "core.lambda_runtime:Worker.invoke",
     because="MiniStack drops what the worker says of an exception except its text",
     proof="test_lambdas.py::test_an_exception_keeps_its_name",
 )
 def _invoke(original: Original, worker: Any, *arguments: Any, **named: Any) -> Document:
     _raised.pop(threading.get_ident(), None)
-    try:
-        response: Document = original(worker, *arguments, **named)
-    except OSError as error:  # the cloud's own: what a function raises is in its answer
-        raise NotStarted(f"The function could not be started: {error}") from error
+    response: Document = original(worker, *arguments, **named)
     if "raised" in response:
         _raised[threading.get_ident()] = response["raised"]
     return response

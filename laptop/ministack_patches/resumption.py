@@ -73,9 +73,10 @@ def _pass(original: Original, state: Document, given: Any, context: Any = None) 
 )
 def _add_event(original: Original, record: Document, kind: str, details: Document | None = None) -> Any:
     # `durability` patches the same target and writes the record down; imported after it, this patch is called first.
-    if is_over():
+    if is_over() and not kind.startswith("Execution"):
         # A map or parallel state whose branches were left in the middle is not done: MiniStack takes it for done, with
-        # no results, because a thread of a pool that leaves with SystemExit leaves nothing.
+        # no results, because a thread of a pool that leaves with SystemExit leaves nothing. How an execution ended is
+        # written down all the same, also by the thread of one that waited for it.
         raise SystemExit
     entered = (details or {}).get("stateEnteredEventDetails")
     if entered and entered["name"] in _states(record):

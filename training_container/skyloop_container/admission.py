@@ -21,6 +21,7 @@ T = TypeVar("T")
 USUAL_OVER = 16  # pictures, over which the mean of their times moves
 HANGS_AFTER = 2  # times what is slow: all threads have been in the model for so long
 SURE_SECONDS = 1.0
+MOST_SECONDS = 30.0  # that the largest picture may take: SageMaker waits twice as long, and the model is not all of it
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -240,27 +241,29 @@ class Workers:
 class Pace:
     """Is it the model that is slow, when there is no room for a request, or are there only too many?
 
-    What decoding takes is not counted: that is the callers' choice, and none of them shall make a model look slow.
+    A large picture is looked at in slices, so times are judged by the look, and what decoding takes is not counted: how
+    large pictures are is the callers' choice, and none of them shall make a model look slow.
     """
 
     def __init__(self, threads: int, slow_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Know nothing yet. `threads` work on pictures; a model is slow that takes `slow_seconds` for one."""
+        """Know nothing yet. `threads` work on pictures; a model is slow that takes `slow_seconds` for one look."""
         self._threads = threads
         self._slow_seconds = slow_seconds
         self._clock = clock
-        self._latest: deque[float] = deque(maxlen=USUAL_OVER)
-        self._began: dict[object, float] = {}  # when each picture came to the model that it works on now
+        self._latest: deque[float] = deque(maxlen=USUAL_OVER)  # what pictures took of the time that they may
+        self._began: dict[object, tuple[float, float]] = {}  # when each picture came to the model, and what it may take
         self._suspected = (0.0, 0.0)  # the begin of the latest of them, and when it was seen that they take long
 
     @contextmanager
-    def picture(self) -> Iterator[None]:
-        """Around the model's work on one picture, in any thread."""
+    def picture(self, looks: float) -> Iterator[None]:
+        """Around the model's work on one picture, in any thread; looks: its cost, as `slicing.cost` gives it."""
         mark = object()
-        self._began[mark] = self._clock()
+        self._began[mark] = (self._clock(), min(max(looks, 1.0) * self._slow_seconds, MOST_SECONDS))
         try:
             yield
         finally:
-            self._latest.append(self._clock() - self._began.pop(mark))
+            began, allowed = self._began.pop(mark)
+            self._latest.append((self._clock() - began) / allowed)
 
     @property
     def slow(self) -> bool:
@@ -269,7 +272,7 @@ class Pace:
         One picture says nothing, which may be the first of a new instance: it takes two, and one for each thread.
         """
         usual = statistics.median(self._latest) if len(self._latest) >= max(2, self._threads) else 0.0
-        return usual >= self._slow_seconds or self._hangs()
+        return usual >= 1.0 or self._hangs()
 
     def _hangs(self) -> bool:
         """Whether all threads have been in the model for long, and are a moment after that was seen first.
@@ -277,8 +280,9 @@ class Pace:
         A process that was stopped for a while finds them so as well, and they end at once.
         """
         now, began = self._clock(), [*self._began.values()]
-        if len(began) < self._threads or now - max(began) < HANGS_AFTER * self._slow_seconds:
+        if len(began) < self._threads or any(now - start < HANGS_AFTER * allowed for start, allowed in began):
             return False
-        if self._suspected[0] != max(began):
-            self._suspected = (max(began), now)
+        latest = max(start for start, _ in began)
+        if self._suspected[0] != latest:
+            self._suspected = (latest, now)
         return now - self._suspected[1] >= SURE_SECONDS

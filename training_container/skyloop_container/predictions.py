@@ -10,7 +10,7 @@ from .dataset import Sample, decode
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
-from .slicing import SlicingPlan
+from .slicing import SlicingPlan, cost
 
 MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
 
@@ -19,7 +19,7 @@ def predict_image(
     detector: Detector,
     data: bytes,
     confidence: float | None,
-    watch: Callable[[], AbstractContextManager[None]] = nullcontext,
+    watch: Callable[[float], AbstractContextManager[object]] = nullcontext,
 ) -> dict[str, Any]:
     """Everything the endpoint says about one image.
 
@@ -27,15 +27,15 @@ def predict_image(
         detector: the model.
         data: the content of an image file.
         confidence: in 0..1; default the one chosen at training.
-        watch: what to have around the model's work.
+        watch: what to have around the model's work, by its cost: see `slicing.cost`.
 
     Raises:
         ImageRefused: the bytes are not a usable image.
     """
     image = decode(data)
-    with watch():
-        prediction = detector.predict(image, confidence)
     height, width = image.shape[:2]
+    with watch(cost(detector.views(width, height), detector.size)):
+        prediction = detector.predict(image, confidence)
     statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
     features = [round(value, 5) for value in prediction.features]
     return {

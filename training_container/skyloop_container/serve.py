@@ -30,7 +30,7 @@ STUCK_SECONDS = 60.0  # of work on one picture, after which the instance says th
 # other instances may be, is no reason to refuse what is done a moment later.
 QUEUE_PER_WORKER = 8
 SOON_SECONDS = 3.0
-SLOW_MILLISECONDS = 2000  # of the model alone for one picture; deployments say what their alarm on latencies says
+SLOW_MILLISECONDS = 2000  # of the model alone for one look; deployments say what their alarm on latencies says
 # Of the memory, bodies may hold an eighth and pictures a half; the model and the runtime need the rest.
 BODIES_SHARE, DECODING_SHARE = 1 / 8, 1 / 2
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
@@ -60,7 +60,7 @@ def create_app(detector: Detector, workers: int, memory: int, slow_seconds: floa
         detector: the model.
         workers: how many images are processed at once; a few others wait, and the rest is refused.
         memory: bytes that the process may use.
-        slow_seconds: what the model takes for a picture where it is too slow.
+        slow_seconds: what the model takes for one look at a picture, or at a slice of it, where it is too slow.
     """
     pace = Pace(workers, slow_seconds)
     bodies = Bodies(max(round(memory * BODIES_SHARE), 2 * MAX_BODY), BODY_SECONDS)
@@ -72,6 +72,9 @@ def create_app(detector: Detector, workers: int, memory: int, slow_seconds: floa
         SOON_SECONDS,
     )
     headers = Workers(1, 0, workers * QUEUE_PER_WORKER, HEADER_SECONDS, SOON_SECONDS)
+
+    # Who finds a version out of service for its 503 looks into the logs for the reason; one line says it.
+    tell_once = functools.cache(functools.partial(print, flush=True))
 
     async def ping(_: Request) -> JSONResponse:
         if max(pictures.longest(), headers.longest()) > STUCK_SECONDS:
@@ -97,10 +100,11 @@ def create_app(detector: Detector, workers: int, memory: int, slow_seconds: floa
                 raise Overloaded("The endpoint has as many requests as it can answer; try again later.")
             return await answer(request, confidence)
         except tuple(STATUS) as error:
-            status = STATUS[type(error)]
+            status, sentence = STATUS[type(error)], _sentence(error)
             if isinstance(error, Overloaded) and pace.slow:
-                status = TOO_SLOW
-            return JSONResponse({"error": _sentence(error)}, status, RETRY.get(status))
+                status, sentence = TOO_SLOW, f"The model takes {slow_seconds:g} s or longer for most pictures."
+                tell_once(sentence)
+            return JSONResponse({"error": sentence}, status, RETRY.get(status))
         except ClientDisconnect:
             return Response(status_code=400)  # to nobody
 
@@ -147,7 +151,7 @@ def run(environment: Environment) -> None:
 
     Environment: SAGEMAKER_BIND_TO_PORT (8080), SKYLOOP_BIND_HOST (0.0.0.0), SKYLOOP_INFERENCE_THREADS (the engine's
     threads per image, 1), SKYLOOP_INFERENCE_WORKERS (images at once; the default uses all cores) and SKYLOOP_SLOW_MS
-    (what the model takes for a picture where it is too slow, 2000).
+    (what the model takes for a look where it is too slow, 2000).
 
     Raises:
         JobError: there is no usable model, or a setting is not a number.

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from skyloop_container.inference import Detector, Prediction, letterbox
 from skyloop_container.serve import create_app
-from skyloop_container.slicing import SlicingPlan
+from skyloop_container.slicing import SlicingPlan, View
 from starlette.applications import Starlette
 
 from tests.fuzz import campaign
@@ -64,13 +64,15 @@ def detector() -> Detector:
     """A model that finds nothing, in a picture that was prepared for it."""
 
     def predict(image: np.ndarray, confidence: float | None) -> Prediction:
-        for view in plan.views(*image.shape[1::-1], 64):
+        for view in views(*image.shape[1::-1]):
             letterbox(image[view.top : view.bottom, view.left : view.right], view.scale)
         return Prediction([], [])
 
-    plan = SlicingPlan(1000)
+    def views(width: int, height: int) -> list[View]:
+        return SlicingPlan(1000).views(width, height, 64)
+
     card = {"training_job": "job", "dataset_id": "ds"}
-    return cast(Detector, SimpleNamespace(card=card, predict=predict))
+    return cast(Detector, SimpleNamespace(card=card, size=64, views=views, predict=predict))
 
 
 @cache

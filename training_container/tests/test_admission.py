@@ -261,11 +261,11 @@ class Clock:
         return self.now
 
 
-def paced(seconds: list[float], threads: int = 2) -> tuple[Pace, Clock]:
+def paced(seconds: list[float], threads: int = 2, looks: float = 1.0) -> tuple[Pace, Clock]:
     clock = Clock()
     pace = Pace(threads, 2.0, clock)
     for taken in seconds:
-        with pace.picture():
+        with pace.picture(looks):
             clock.now += taken
     return pace, clock
 
@@ -279,6 +279,12 @@ def test_a_model_is_slow_that_usually_is(seconds: list[float], slow: bool) -> No
     assert paced(seconds)[0].slow is slow
 
 
+@pytest.mark.parametrize(("taken", "looks", "slow"), [(3.0, 37, False), (35.0, 37, True), (3.0, 0.3, True)])
+def test_large_pictures_do_not_make_a_model_slow(taken: float, looks: float, slow: bool) -> None:
+    """Nor is it slow for being asked for very small ones; but the largest are in time for SageMaker."""
+    assert paced([taken] * 4, looks=looks)[0].slow is slow
+
+
 def test_each_thread_has_its_say() -> None:
     assert not paced([3.0] * 3, threads=4)[0].slow
     assert paced([3.0] * 4, threads=4)[0].slow
@@ -286,10 +292,10 @@ def test_each_thread_has_its_say() -> None:
 
 def test_a_model_that_comes_to_no_end_is_slow() -> None:
     pace, clock = paced([])
-    with pace.picture():
+    with pace.picture(1):
         clock.now += 60
         assert not pace.slow, "the other thread may have long pictures to decode"
-        with pace.picture():
+        with pace.picture(1):
             clock.now += 3.9
             assert not pace.slow
             clock.now += 0.2
@@ -301,9 +307,9 @@ def test_a_model_that_comes_to_no_end_is_slow() -> None:
 
 def test_a_process_that_was_stopped_has_no_slow_model() -> None:
     pace, clock = paced([], threads=1)
-    with pace.picture():
+    with pace.picture(1):
         clock.now += 60
         assert not pace.slow
-    with pace.picture():
+    with pace.picture(1):
         clock.now += 60
         assert not pace.slow, "another picture: what was seen before is over"

@@ -63,7 +63,7 @@ def test_headers_have_a_queue_with_an_end(
 
 @pytest.mark.parametrize(("slow", "status"), [(True, 503), (False, 429)])
 def test_one_request_too_many_is_the_models_fault_only_where_the_model_is_slow(
-    slow: bool, status: int, monkeypatch: pytest.MonkeyPatch
+    slow: bool, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What decoding takes, which callers decide about, is no sign of that."""
     go = threading.Event()
@@ -88,6 +88,7 @@ def test_one_request_too_many_is_the_models_fault_only_where_the_model_is_slow(
         assert await asyncio.gather(*others) == [200] * len(others)
 
     asyncio.run(scene())
+    assert ("The model takes" in capsys.readouterr().out) is slow, "the logs say why a version is out of service"
 
 
 def test_a_web_page_cannot_ask_the_container() -> None:

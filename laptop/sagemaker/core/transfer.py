@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tarfile
@@ -94,11 +95,11 @@ def upload_archive(s3: S3Client, folder: Path, archive: Path, uri: str) -> bool:
     if not any(folder.rglob("*")):
         return False
     # Weights hardly compress: the fastest level costs a third of the time of the default for the same size.
-    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for path in sorted(folder.iterdir()):
-            tar.add(path, arcname=path.name)
     bucket, key = split(uri)
     with _explained(uri):
+        with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+            for path in sorted(folder.iterdir()):
+                tar.add(path, arcname=path.name)
         _put(s3, archive, bucket, key)
     return True
 
@@ -179,10 +180,14 @@ def _listed(s3: S3Client, uri: str) -> Iterator[tuple[str, str, str]]:
 
 @contextlib.contextmanager
 def _explained(uri: str) -> Iterator[None]:
-    """Turn boto3's errors into a TransferError that names the address."""
+    """Turn boto3's errors, and a full disk's, into a TransferError that names the address."""
     try:
         yield
     except (ConnectionFailed, HTTPClientError, IncompleteReadError) as error:
+        raise Unavailable(f'Data transfer failed for S3 URL "{uri}": {error}') from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise Unavailable(f'Data transfer failed for S3 URL "{uri}": {error}') from error
     except (ClientError, BotoCoreError) as error:
         answer = error.response if isinstance(error, ClientError) else {}

@@ -36,11 +36,14 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 @pytest.fixture
-def full_disk(home: Home) -> Iterator[Callable[[bool], None]]:
-    """`full_disk(True)`: no file of the cloud's process may grow, as on a full disk. Undone at the end."""
+def full_disk(home: Home) -> Iterator[Callable[..., None]]:
+    """`full_disk(True)`: no file of the cloud's process may grow, as on a full disk, or none beyond `room` bytes.
 
-    def limit(full: bool) -> None:
-        largest = 0 if full else resource.RLIM_INFINITY
+    Undone at the end.
+    """
+
+    def limit(full: bool, room: int = 0) -> None:
+        largest = room if full else resource.RLIM_INFINITY
         resource.prlimit(home.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
 
     yield limit
@@ -71,10 +74,12 @@ def _policy(statements: list[dict[str, Any]]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def zipped(source: str, name: str = "app.py") -> bytes:
+def zipped(source: str, name: str = "app.py", ballast: int = 0) -> bytes:
+    """An archive of one file, and of one with so many bytes that nothing reads."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name, textwrap.dedent(source))
+        archive.writestr("ballast", bytes(ballast))
     return buffer.getvalue()
 
 

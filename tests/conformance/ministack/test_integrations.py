@@ -162,6 +162,29 @@ def test_a_machine_that_ends_stops_what_it_waits_for(cloud: Cloud, run: Any, mac
     assert ended(cloud, other.replace(":stateMachine:", ":execution:") + ":long")["status"] == "ABORTED"
 
 
+def test_a_machine_that_is_stopped_stops_what_it_waits_for(cloud: Cloud, machine: Any) -> None:
+    """At once and for good, whatever the other one is in the middle of, and its end is in its history."""
+    client = cloud.client("stepfunctions")
+    inside = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
+    states = {"Both": {"Type": "Parallel", "Branches": [inside, inside], "Next": "Later"}, "Later": {"Type": "Succeed"}}
+    other = machine({"StartAt": "Both", "States": states})
+    execution = other.replace(":stateMachine:", ":execution:") + ":long"
+    nested = task("states:startExecution.sync:2", {"StateMachineArn": other, "Name": "long", "Input": {}})
+    outer = client.start_execution(stateMachineArn=machine(nested, ("*", "*")))["executionArn"]
+
+    def history() -> list[str]:
+        try:
+            return [event["type"] for event in client.get_execution_history(executionArn=execution)["events"]]
+        except client.exceptions.ExecutionDoesNotExist:
+            return []
+
+    wait_until(lambda: "ParallelStateEntered" in history())
+    client.stop_execution(executionArn=outer)
+    assert ended(cloud, execution)["status"] == "ABORTED"
+    wait_until(lambda: "ExecutionAborted" in history())
+    assert history() == ["ExecutionStarted", "ParallelStateEntered", "ExecutionAborted"]
+
+
 def test_errors_have_the_names_of_the_sdk(cloud: Cloud, run: Any, machine: Any) -> None:
     other = machine({"Type": "Pass"})
     cloud.client("stepfunctions").start_execution(stateMachineArn=other, name="taken", input='{"a": 1}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -10,6 +11,7 @@ import pytest
 
 from tests.conformance.conftest import Cloud, wait_until
 from tests.conformance.ministack.conftest import zipped
+from tests.support.homes import Home
 
 
 def invoke(cloud: Cloud, arn: str, payload: Any = None) -> tuple[Any, bool]:
@@ -177,6 +179,38 @@ def test_a_layer_is_found(cloud: Cloud, function: Any) -> None:
         "import shared\ndef handler(event, context): return shared.ANSWER", Layers=[version["LayerVersionArn"]]
     )
     assert invoke(cloud, arn) == (42, False)
+
+
+@pytest.mark.parametrize("where", ["code", "layer"])
+def test_a_function_that_cannot_be_started_is_a_fault_of_the_service(
+    home: Home, full_disk: Callable[..., None], where: str
+) -> None:
+    """So the state machines' retries, which are for minutes, are for it: an error of the function is tried twice."""
+    client, much = home.client("lambda"), 300_000
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    layer = client.publish_layer_version(
+        LayerName="layer",
+        Content={"ZipFile": zipped("ANSWER = 42", "python/shared/__init__.py", much * (where == "layer"))},
+    )
+    client.create_function(
+        FunctionName="function",
+        Runtime="python3.13",
+        Handler="app.handler",
+        Role=role,
+        Code={
+            "ZipFile": zipped(
+                "import shared\ndef handler(event, context): return shared.ANSWER", ballast=much * (where == "code")
+            )
+        },
+        Layers=[layer["LayerVersionArn"]],
+    )
+    full_disk(True, room=much // 2)
+    answer = json.loads(client.invoke(FunctionName="function")["Payload"].read())
+    assert answer["errorType"] == "Lambda.ServiceException", answer
+    full_disk(False)
+    assert json.loads(client.invoke(FunctionName="function")["Payload"].read()) == 42
 
 
 def test_functions_see_the_clouds_address_and_nothing_of_the_users(cloud: Cloud, function: Any) -> None:

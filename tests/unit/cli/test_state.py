@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.storage import Storage
 from skyloop.documents import CatalogueItem
 
 from cli import alerts, render, snapshot, timeline
@@ -247,8 +248,8 @@ def test_an_alert_is_read_once(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) ->
     assert len(alerts.latest(cloud, 10, days=3650)) == 1
     put_alert(cloud, 1, "drift")
     read: list[str] = []
-    once = alerts._read
-    monkeypatch.setattr(alerts, "_read", lambda storage, key: read.append(key) or once(storage, key))
+    once = Storage.read
+    monkeypatch.setattr(Storage, "read", lambda storage, key: read.append(key) or once(storage, key))
     assert [one["subject"] for one in alerts.latest(cloud, 10, days=3650)] == ["job-1", "job-0"]
     assert len(read) == 1
 

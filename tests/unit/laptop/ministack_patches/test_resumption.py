@@ -42,5 +42,7 @@ def test_a_map_whose_children_were_left_in_the_middle_is_not_done(execution: exe
         add("MapStateExited")
 
 
-def test_who_ends_an_execution_may_write_it_down() -> None:
+def test_who_ends_an_execution_may_write_it_down(execution: executions.Execution) -> None:
+    """Also one that waited for it and has ended itself: the events of the other's end must not be lost."""
+    execution.ended.set()
     assert add("ExecutionAborted") == ["ExecutionAborted"]

@@ -39,15 +39,19 @@ def tiff_directory(*entries: tuple[int, int, int, int]) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4)
 
 
-def tiff_of_jpeg(scans: int, strips: int = 1) -> bytes:
-    """100 megapixels, whose last scan is there so many times, for all strips in the same place."""
+def tiff_of_jpeg(scans: int, strips: int = 1, length: int | None = None) -> bytes:
+    """100 megapixels, whose last scan is there so many times, for all strips in the same place.
+
+    length: what the header says that a strip has, where it does not say the truth.
+    """
     body = encoded(picture(200, 150), progressive=True)
     last = body.rindex(b"\xff\xda")
     data = body[:last] + body[last:-2] * scans + body[-2:]
+    told = len(data) if length is None else length
     fields = {256: 10_000, 257: 10_000, 258: 8, 259: 7, 262: 6, 277: 3, 278: 10_000 // strips}
     head = 8 + 2 + 12 * (len(fields) + 2) + 4
-    places, sizes = (struct.pack(f"<{strips}I", *[value] * strips) for value in (head + 8 * strips, len(data)))
-    at = (head, head + 4 * strips) if strips > 1 else (head + 8, len(data))
+    places, sizes = (struct.pack(f"<{strips}I", *[value] * strips) for value in (head + 8 * strips, told))
+    at = (head, head + 4 * strips) if strips > 1 else (head + 8, told)
     entries = [(tag, 3, 1, value) for tag, value in fields.items()] + [(273, 4, strips, at[0]), (279, 4, strips, at[1])]
     return tiff_directory(*sorted(entries)) + places + sizes + data
 
@@ -87,6 +91,13 @@ def test_what_decoders_are_slow_at_is_refused(body):
     with pytest.raises(ImageRefused) as caught:
         open_picture(body, READABLE).decode()
     assert caught.value.code == "too-complex"
+
+
+def test_jpeg_data_in_a_tiff_says_its_length():
+    """Of no length a decoder takes all that is left of the file, with all the scans that nobody has counted."""
+    with pytest.raises(ImageRefused, match="how long") as caught:
+        open_picture(tiff_of_jpeg(30, length=0), READABLE)
+    assert caught.value.code == "broken"
 
 
 def test_signed_samples_of_sixteen_bits_are_not_called_ones_of_32():

@@ -246,10 +246,13 @@ class _TiffDirectory:
         return found[0]
 
     def scans(self) -> int:
-        """Scans of the JPEG data in all strips or tiles. Raises ImageRefused where these overlap or are not told."""
+        """Scans of the JPEG data in all strips or tiles. Raises ImageRefused where these overlap or are not told.
+
+        To a decoder a strip of no bytes is one whose length is not told.
+        """
         places = [one for tag in _OFFSETS for one in self.numbers(tag)]
         sizes = [one for tag in _LENGTHS for one in self.numbers(tag)]
-        if not sizes or len(sizes) != len(places):
+        if not sizes or 0 in sizes or len(sizes) != len(places):
             raise ImageRefused("broken", "its header does not say how long its strips or tiles are")
         if sum(sizes) > len(self._body):
             raise _too_complex("strips or tiles that overlap")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,21 @@ def test_the_parts_of_a_large_file_are_as_patient(s3: S3Client, folder: Path) ->
         stub.add_client_error("create_multipart_upload", "ServiceUnavailable", http_status_code=503)
         with pytest.raises(transfer.Unavailable):
             transfer.upload_folder(s3, folder, URI)
+
+
+@pytest.mark.parametrize("move", ["folder", "archive"])
+@pytest.mark.parametrize(("number", "passes"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EROFS, False)])
+def test_a_full_disk_of_the_job_passes_too(
+    s3: S3Client, folder: Path, monkeypatch: pytest.MonkeyPatch, move: str, number: int, passes: bool
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (folder / "last.pt").write_bytes(b"weights")
+    monkeypatch.setattr(transfer.tempfile, "TemporaryDirectory", full)
+    monkeypatch.setattr(transfer.tarfile, "open", full)
+    with pytest.raises(transfer.Unavailable if passes else OSError, match=os.strerror(number)):
+        moves(s3, folder)[move]()
 
 
 def test_a_cloud_that_cannot_be_reached_is_unavailable(s3: S3Client, folder: Path) -> None:
