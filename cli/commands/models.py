@@ -54,11 +54,20 @@ def _decide(
     cloud: Cloud, out: Output, version: str | None, comment: str | None, approval: ModelApprovalStatusType, then: str
 ) -> None:
     package = actions.find_package(cloud, version, "PendingManualApproval")
-    serving = snapshot.endpoint(cloud).package_arn
-    if approval == "Rejected" and package.arn == serving:
-        out.warn(f"Version {package.version} is in service and stays so; `skyloop rollback` takes it out.")
+    serving = snapshot.endpoint(cloud)
+    if approval == "Rejected" and package.arn == serving.package_arn:
+        out.warn(
+            f"Version {package.version} is in service and stays so; `skyloop rollback` takes it out, or `skyloop deploy"
+            " VERSION` of another."
+        )
     if package.approval == approval:
         then = "It already was; nothing changed."
+    elif approval == "Approved" and serving.version.isdigit() and int(serving.version) > package.version:
+        then = (
+            f"It is not deployed, because version {serving.version} in service is newer: `skyloop deploy "
+            f"{package.version}` deploys it all the same."
+        )
+        actions.set_approval(cloud, package, approval, comment)
     else:
         actions.set_approval(cloud, package, approval, comment)
     document = {"version": package.version, "arn": package.arn, "approval": approval, "was": package.approval}
@@ -136,13 +145,14 @@ def retrain(
 
 @command
 def deploy(cloud: Cloud, out: Output, version: Version = None, wait: Wait = True) -> None:
-    """Deploy an approved model package again, by default the newest."""
+    """Deploy an approved model package: the one you name, also if a newer one serves, or the newest."""
     package = actions.find_package(cloud, version, "Approved")
     if package.approval != "Approved":
         raise CliError(
             f"Version {package.version} is {package.approval}.", f"Approve it first: skyloop approve {package.version}"
         )
-    request = json.dumps({"model_package_arn": package.arn})
+    # By itself no deployment replaces a newer version; a person who names one means it.
+    request = json.dumps({"model_package_arn": package.arn, "force": version is not None})
     started = actions.start(cloud, "Deploy", actions.deployment_name(cloud, package), request)
     _finish(cloud, out, started, wait, f"deployment of version {package.version}")
 
@@ -165,6 +175,11 @@ def rollback(
     state = snapshot.endpoint_state(cloud)
     # A config in service that was never recorded goes back to the recorded one, so the record needs no earlier one.
     if now.status == "InService" and (state is None or (state.config == now.config and not state.previous_config)):
+        if snapshot.executions(cloud, "Deploy", "RUNNING", 1):
+            raise CliError(
+                "A deployment is being prepared, and the endpoint is as it was.",
+                "Repeat as soon as `skyloop status` shows it Updating: that stops it.",
+            )
         raise CliError(
             "There is no earlier config to go back to.", "`skyloop deploy VERSION` deploys a version you choose."
         )

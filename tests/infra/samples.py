@@ -198,6 +198,7 @@ VARIABLES: dict[str, wiring.JSON] = {
         "scaling": {},
         "trouble": ERROR,
         "restored": False,
+        "stop": {"config": "skyloop-dev-v2", "reason": "ugly boxes", "stopped_at": "2026-11-23T10:05:00Z"},
         "guarded": True,
         "fate": "is rejected",
         "move": "in-service",

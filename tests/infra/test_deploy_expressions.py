@@ -100,7 +100,7 @@ def test_a_deployment_waits_for_the_test_of_what_serves(last_good: str, changed:
     ("outcome", "previous", "goes", "failed"),
     [
         ("in-service", "skyloop-dev-v1", "SmokeTest", None),
-        ("rolled-back", "skyloop-dev-v1", "CheckPackage", "RolledBack"),
+        ("rolled-back", "skyloop-dev-v1", "FindWhoStopped", "RolledBack"),
         # Whoever changed the endpoint meanwhile says what became of it.
         ("overtaken", "skyloop-dev-v1", "Overtaken", None),
         # What could not even begin is not the package's fault.
@@ -116,6 +116,29 @@ def test_how_a_deployment_ends(outcome: str, previous: str, goes: str, failed: s
     assert which("deploy", "CheckMove", variables) == goes
     rule = [one for one in state("deploy", "CheckMove")["Choices"] if run(one["Condition"], variables)][:1]
     assert [one.get("Assign", {}).get("failed") for one in rule] == ([] if goes == "MoveUnknown" else [failed])
+
+
+@pytest.mark.parametrize(
+    ("config", "stopped_at", "stopped"),
+    [
+        ("skyloop-dev-v2", "2026-11-23T10:05:00Z", True),
+        # Of another version, or of an earlier deployment of this one.
+        ("skyloop-dev-v1", "2026-11-23T10:05:00Z", False),
+        ("skyloop-dev-v2", "2026-11-23T09:05:00Z", False),
+        (None, None, False),
+    ],
+)
+def test_a_deployment_that_a_person_stopped_says_so(config: str | None, stopped_at: str | None, stopped: bool) -> None:
+    """SageMaker knows only of the alarm by which it was stopped."""
+    item = {"config": {"S": config}, "reason": {"S": "ugly boxes"}, "stopped_at": {"S": stopped_at}}
+    variables = {**VARIABLES["deploy"], "config": "skyloop-dev-v2", "failed": "RolledBack"}
+    found = run(state("deploy", "FindWhoStopped")["Assign"], variables, result={"Item": item} if config else {})
+    (rule,) = state("deploy", "CheckStopped")["Choices"]
+    assert run(rule["Condition"], {**variables, **found}) is stopped
+    told = {**variables, **found, **(run(rule["Assign"], {**variables, **found}) if stopped else {})}
+    alert = run(state("deploy", "DescribeFailure")["Assign"], told)["alert"]
+    assert ("was stopped while it went into service" in alert["what"]) is stopped
+    assert ("ugly boxes" in str(alert["why"])) is stopped
 
 
 def test_sagemaker_has_restored_what_it_rolled_back() -> None:

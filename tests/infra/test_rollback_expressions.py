@@ -111,7 +111,7 @@ def test_a_rollback_by_alarm_waits_for_the_test_of_its_version() -> None:
 
 
 def test_a_person_stops_an_update_under_way() -> None:
-    assert owner(endpoint=coming(V1, V2)) == "StopUpdate"
+    assert owner(endpoint=coming(V1, V2)) == "RecordStop"
     assert owner(endpoint=coming(V1, V2), stopped=True) == "WaitForDeployment"
     assert owner(endpoint={"EndpointConfigName": V1}, stopped=True) == "UpdateStopped"
     # It was through before it could be stopped.

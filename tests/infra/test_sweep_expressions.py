@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from tests.infra import wiring
 from tests.infra.expressions import run, state
 
 
@@ -22,9 +25,20 @@ def test_sweep_finds_finished_labels(count: int) -> None:
 
 @pytest.mark.parametrize(("serving", "names"), [(0, ["skyloop-dev-v2"]), (1, ["skyloop-dev-v2"]), (2, []), (3, [])])
 def test_sweep_deploys_only_what_is_newer_than_what_serves(serving: int, names: list[str]) -> None:
-    listed = {"ModelPackageSummaryList": [{"ModelPackageVersion": 2, "ModelPackageArn": "arn/2"}]}
-    approved = run(state("sweep", "ListApprovedPackages")["Assign"]["approved"], {"serving": serving}, result=listed)
-    assert [item["name"] for item in approved] == names
+    package = {"ModelPackageVersion": 2, "ModelPackageArn": "arn/2", "CreationTime": datetime.now(UTC).isoformat()}
+    assert approved(serving, package) == names
+
+
+def test_sweep_deploys_nothing_whose_deployment_may_be_forgotten() -> None:
+    """Step Functions forgets after ninety days; since then another version may have been deployed on purpose."""
+    made = datetime.now(UTC) - timedelta(days=90)
+    assert approved(1, {"ModelPackageVersion": 2, "ModelPackageArn": "arn/2", "CreationTime": made.isoformat()}) == []
+
+
+def approved(serving: int, package: wiring.JSON) -> list[str]:
+    assign = state("sweep", "ListApprovedPackages")["Assign"]["approved"]
+    found = run(assign, {"serving": serving}, result={"ModelPackageSummaryList": [package]})
+    return [item["name"] for item in found]
 
 
 def test_sweep_finds_nothing_in_empty_lists() -> None:

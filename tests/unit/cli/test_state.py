@@ -318,7 +318,19 @@ def test_deploy_starts_the_deployment_of_a_version(invoke, cloud: Cloud) -> None
     arn = put_package(cloud, "Approved")
     assert invoke("deploy", "v1", "--no-wait").exit_code == 0
     assert invoke("deploy", "--no-wait").exit_code == 0  # a name of its own each time
-    assert started(cloud, "Deploy") == [{"model_package_arn": arn}] * 2
+    assert started(cloud, "Deploy") == [
+        {"model_package_arn": arn, "force": False},
+        {"model_package_arn": arn, "force": True},  # a person who names a version means it, whatever serves
+    ]
+
+
+def test_an_older_version_is_approved_without_the_promise_to_deploy_it(invoke, cloud: Cloud) -> None:
+    put_package(cloud, "Rejected")
+    newer = put_package(cloud, "Approved")
+    put_endpoint(cloud, "skyloop-dev-v2")
+    put_endpoint_state(cloud, "skyloop-dev-v2", newer)
+    said = " ".join(invoke("approve", "1").stdout.split())
+    assert "It is not deployed, because version 2 in service is newer: `skyloop deploy 1`" in said
 
 
 def test_only_what_is_approved_is_deployed(invoke, cloud: Cloud) -> None:
@@ -338,6 +350,16 @@ def test_rollback(invoke, cloud: Cloud) -> None:
     put_endpoint_state(cloud, "skyloop-dev-v1", previous_config="skyloop-dev-v0")
     assert invoke("rollback", "--reason", "too slow", "--no-wait").exit_code == 0
     assert started(cloud, "Rollback") == [{"endpoint_name": "skyloop-dev", "reason": "too slow"}]
+
+
+def test_a_rollback_while_a_deployment_is_prepared_says_when_to_repeat(invoke, cloud: Cloud) -> None:
+    put_package(cloud, "Approved")
+    put_endpoint(cloud)
+    put_endpoint_state(cloud, "skyloop-dev-v1")
+    assert invoke("deploy", "1", "--no-wait").exit_code == 0
+    result = invoke("rollback")
+    assert result.exit_code == 1
+    assert "A deployment is being prepared" in result.stderr
 
 
 def test_rollback_of_a_config_that_was_never_recorded_needs_no_earlier_one(invoke, cloud: Cloud) -> None:
