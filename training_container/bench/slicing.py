@@ -25,7 +25,9 @@ from skyloop_container.metrics import ScoredImage, score
 from skyloop_container.predictions import truth_of
 from skyloop_container.slicing import SlicingPlan
 
-Predict = Callable[[np.ndarray, float], list[Detection]]
+Predict = Callable[[np.ndarray, float], tuple[list[Detection], float]]
+"""From a picture and a confidence: what is found, and the looks that it took."""
+
 SERVED = 0.25  # confidence at which times are taken: what a client gets, not what a curve needs
 
 
@@ -42,7 +44,10 @@ def sahi_with(detector: Detector) -> Predict:
         def load_model(self) -> None:
             self.category_mapping = {str(number): name for number, name in enumerate(detector.categories)}
 
+        looks = 0
+
         def perform_inference(self, image: np.ndarray) -> None:
+            self.looks += 1
             ((_, fit, output, _),) = detector.run(image, detector.views(*image.shape[1::-1], SlicingPlan()))
             boxes, scores, categories = select_boxes(output, self.confidence_threshold)
             boxes[:, 2:] += boxes[:, :2]
@@ -69,8 +74,8 @@ def sahi_with(detector: Detector) -> Predict:
 
     model = Model(confidence_threshold=EVALUATION_CONFIDENCE, device="cpu")
 
-    def predict(image: np.ndarray, confidence: float) -> list[Detection]:
-        model.confidence_threshold = confidence
+    def predict(image: np.ndarray, confidence: float) -> tuple[list[Detection], float]:
+        model.confidence_threshold, model.looks = confidence, 0
         result = get_sliced_prediction(
             image,
             model,
@@ -80,29 +85,29 @@ def sahi_with(detector: Detector) -> Predict:
             overlap_width_ratio=detector.plan.overlap,
             verbose=0,
         )
-        return sorted(
-            (
-                Detection(one.category.name, one.category.id, one.score.value, *one.bbox.to_xywh())
-                for one in result.object_prediction_list
-            ),
-            key=lambda detection: -detection.confidence,
-        )
+        found = [
+            Detection(one.category.name, one.category.id, one.score.value, *one.bbox.to_xywh())
+            for one in result.object_prediction_list
+        ]
+        return sorted(found, key=lambda detection: -detection.confidence), model.looks
 
     return predict
 
 
 def measure(predict: Predict, samples: list[Sample], images: list[np.ndarray], names: list[str]) -> dict[str, Any]:
-    """The scores of a way to predict, and its median milliseconds a frame at the confidence that is served."""
+    """The scores of a way to predict, its looks a frame, and its median milliseconds at the confidence of service."""
+    seen = [predict(image, EVALUATION_CONFIDENCE) for image in images]
     scored = [
-        ScoredImage(s.name, s.width, s.height, truth_of(s, names), predict(image, EVALUATION_CONFIDENCE))
-        for s, image in zip(samples, images, strict=True)
+        ScoredImage(s.name, s.width, s.height, truth_of(s, names), found)
+        for s, (found, _) in zip(samples, seen, strict=True)
     ]
+    looks = float(np.mean([one for _, one in seen]))
     times = []
     for image in images * 3:
         started = time.perf_counter()
         predict(image, SERVED)
         times.append(1000 * (time.perf_counter() - started))
-    return score(scored, names, SERVED) | {"milliseconds": float(np.median(times))}
+    return score(scored, names, SERVED) | {"looks": looks, "milliseconds": float(np.median(times))}
 
 
 def main() -> None:
@@ -116,7 +121,11 @@ def main() -> None:
         parser.exit(1, "this model's plan has no slices\n")
 
     def with_plan(plan: SlicingPlan) -> Predict:
-        return lambda image, confidence: detector.predict(image, confidence, plan).detections
+        def predict(image: np.ndarray, confidence: float) -> tuple[list[Detection], float]:
+            prediction = detector.predict(image, confidence, plan)
+            return prediction.detections, prediction.looks
+
+        return predict
 
     ways = {"whole frame": with_plan(SlicingPlan()), "ours": with_plan(detector.plan)}
     try:
@@ -126,23 +135,17 @@ def main() -> None:
     table = Table(
         title=f"{detector.plan}, network {detector.size} px, one thread; {platform.machine()}, {os.cpu_count()} cores"
     )
-    for column in ("frames", "size", "views", "way", "mAP50", "small", "precision", "recall", "ms a frame"):
+    for column in ("frames", "size", "way", "looks", "mAP50", "small", "precision", "recall", "ms a frame"):
         table.add_column(column)
     for channel in options.channels:
         samples, _ = read_channel(channel, len(detector.categories))
         images = [read_image(sample) for sample in samples]
-        size = samples[0].width, samples[0].height
-        looks = {
-            "whole frame": 1,
-            "ours": len(detector.views(*size)),
-            "SAHI": len(detector.plan.slices(*size, detector.size)),
-        }
         for way, predict in ways.items():
             got = measure(predict, samples, images, detector.categories)
             shown = [got["map50"], got["by_size"]["small"]["map50"], got["precision"], got["recall"]]
             numbers = ["-" if value is None else f"{value:.3f}" for value in shown]
             table.add_row(
-                str(len(samples)), f"{size[0]} x {size[1]}", str(looks[way]), way, *numbers,
+                str(len(samples)), f"{samples[0].width} x {samples[0].height}", way, f"{got['looks']:.1f}", *numbers,
                 f"{got['milliseconds']:.0f}",
             )  # fmt: skip
     Console(width=140).print(table)

@@ -127,6 +127,13 @@ def with_pictures(
     return [(sample, result) for sample, result in done if not isinstance(result, Dropped)], dropped
 
 
+def spread(samples: list[Sample], limit: int) -> list[Sample]:
+    """At most `limit` samples, evenly spaced, so that every flight is represented."""
+    if len(samples) <= limit:
+        return samples
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, limit).astype(int)]
+
+
 def report_dropped(channel: str, dropped: list[Dropped], say: Callable[[str], None] = print) -> None:
     """A line for each picture that was left out."""
     for item in dropped:

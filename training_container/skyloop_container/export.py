@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from .dataset import Sample, with_pictures
+from .dataset import Sample, spread, with_pictures
 from .environment import JobError
-from .inference import EVALUATION_CONFIDENCE, Detector
-from .metrics import ScoredImage, best_confidence, score
-from .predictions import truth_of
-from .seams import Found
-from .slicing import SlicingPlan, View, cost
+from .inference import Detector
+from .metrics import best_confidence
+from .planning import choose_plan
 
 FEATURE_LAYER = 4  # P3: early enough to see haze, blur and altitude, late enough to be small
 FEATURE_COMPONENTS = 16
 FIT_IMAGES = 500  # images that the PCA is fitted on, evenly spaced over the training set
 CONFIDENCE_IMAGES = 500  # validation images that the confidence is chosen on
-PLAN_COST = 4000.0  # squares of the network's input to choose a plan: some minutes on two cores
-LEAST_IMAGES = 20  # validation pictures for that, however large they are
-COARSER = 1.5  # times the side of the slices that the model was trained for: half as many slices
-AS_GOOD = 0.005  # mAP50: no difference that is worth twice the time
 PACKAGES = ("torch", "ultralytics-opencv-headless", "onnx", "onnxruntime", "numpy")
 
 
@@ -116,76 +109,14 @@ def export(
     _write_card(card, model_dir)
     detector = Detector.load(model_dir, threads=1)  # on each core a picture, as it is served
     _verify(detector, example.numpy(), expected)
-    card["features"] |= fit_features(np.stack(_pooled(detector, _spread(train, FIT_IMAGES))))
-    plan, scored, measured = choose_plan(detector, _spread(validation, CONFIDENCE_IMAGES), side_is_fixed)
+    plan, scored, measured = choose_plan(detector, spread(validation, CONFIDENCE_IMAGES), side_is_fixed)
     card["slicing"], card["slicing_measured"] = plan.as_card(), measured
     card["confidence_default"] = best_confidence(scored, card["categories"])
+    pooled = with_pictures("train", spread(train, FIT_IMAGES), lambda _, image: detector.pooled(image, plan))[0]
+    card["features"] |= fit_features(np.stack([one for _, one in pooled]))
     _write_card(card, model_dir)
     shutil.copyfile(weights, model_dir / "model.pt")
     return card
-
-
-def _pooled(detector: Detector, samples: list[Sample]) -> list[np.ndarray]:
-    def look(sample: Sample, image: np.ndarray) -> np.ndarray:
-        return detector.look(image, detector.views(sample.width, sample.height))[1]
-
-    return [pooled for _, pooled in with_pictures("train", samples, look)[0]]
-
-
-def choose_plan(
-    detector: Detector, samples: list[Sample], side_is_fixed: bool
-) -> tuple[SlicingPlan, list[ScoredImage], list[dict[str, Any]]]:
-    """Confirm the plan that the model was trained for on validation pictures, or take a cheaper one that is as good.
-
-    Args:
-        detector: with the plan that the model was trained for.
-        samples: validation pictures; as many are looked at as PLAN_COST allows.
-        side_is_fixed: only plans with the side of the detector's may be taken.
-
-    Returns:
-        The plan; the pictures with what it found; and for each plan {"side", "overlap", "whole", "cost", "map50"}, cost
-        for one picture on average: see `slicing.cost`.
-    """
-    plan = detector.plan
-    plans = [plan]
-    if plan.side is not None:
-        plans.append(replace(plan, whole=False))
-        plans += [] if side_is_fixed else [replace(plan, side=round(plan.side * COARSER)), SlicingPlan()]
-
-    def views(plan: SlicingPlan, sample: Sample) -> list[View]:
-        return detector.views(sample.width, sample.height, plan)
-
-    def cost_of(plan: SlicingPlan, sample: Sample) -> float:
-        return cost(views(plan, sample), detector.size)
-
-    total = np.cumsum([sum(cost_of(plan, sample) for plan in plans) for sample in samples])
-    samples = _spread(samples, max(int(np.searchsorted(total, PLAN_COST)), min(len(samples), LEAST_IMAGES)))
-
-    def look(sample: Sample, image: np.ndarray) -> list[ScoredImage]:
-        truth = truth_of(sample, detector.categories)
-        seen: dict[View, Found] = {}
-        for plan in plans:
-            new = [view for view in views(plan, sample) if view not in seen]
-            if new:
-                seen |= zip(new, detector.look(image, new, EVALUATION_CONFIDENCE)[0], strict=True)
-        width, height = sample.width, sample.height
-        found = [detector.merged([seen[view] for view in views(plan, sample)], width, height) for plan in plans]
-        return [ScoredImage(sample.name, width, height, truth, detections, sample.flight) for detections in found]
-
-    looked = with_pictures("validation", samples, look)[0]
-    scored = [[images[number] for _, images in looked] for number in range(len(plans))]
-    measured = [
-        plan.as_card()
-        | {
-            "cost": round(float(np.mean([cost_of(plan, sample) for sample, _ in looked])), 2),
-            "map50": score(images, detector.categories, detector.confidence)["map50"] or 0.0,
-        }
-        for plan, images in zip(plans, scored, strict=True)
-    ]
-    best = max(item["map50"] for item in measured)
-    as_good = [number for number, item in enumerate(measured) if item["map50"] >= best - AS_GOOD]
-    chosen = min(as_good, key=lambda number: measured[number]["cost"])
-    return plans[chosen], scored[chosen], measured
 
 
 def fit_features(pooled: np.ndarray) -> dict[str, list[Any]]:
@@ -212,13 +143,6 @@ def _verify(detector: Detector, example: np.ndarray, expected: list[np.ndarray])
         if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
             worst = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else float("nan")
             raise JobError(f"The exported model's {name} differ from the trained model's by up to {worst:.4g}.")
-
-
-def _spread(samples: list[Sample], limit: int) -> list[Sample]:
-    """At most `limit` samples, evenly spaced, so that every flight is represented."""
-    if len(samples) <= limit:
-        return samples
-    return [samples[i] for i in np.linspace(0, len(samples) - 1, limit).astype(int)]
 
 
 def _write_card(card: dict[str, Any], model_dir: Path) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from . import coarse
 from .engines.base import Engine
 from .engines.onnx import OnnxEngine
 from .environment import JobError
 from .seams import Found, merge
-from .slicing import SlicingPlan, View
+from .slicing import SlicingPlan, View, cost
 
 PAD = 114  # gray of the letterbox border, as in Ultralytics' training
 NMS_IOU = 0.7
@@ -54,10 +55,14 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model says about one image: detections, most confident first, and the projected features (k floats)."""
+    """What the model says about one image: detections, most confident first, and the projected features (k floats).
+
+    looks: what the network had to do, as `slicing.cost` gives it.
+    """
 
     detections: list[Detection]
     features: list[float]
+    looks: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,8 @@ class Detector:
                 yield batch
                 batch = []
             batch.append((view, *fitted))
-        yield batch
+        if batch:
+            yield batch
 
     def predict(
         self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None
@@ -202,25 +208,73 @@ class Detector:
             plan: how to cut the picture; default the model's own.
         """
         height, width = image.shape[:2]
-        found, pooled = self.look(image, self.views(width, height, plan), confidence)
+        plan = plan or self.plan
+        views = self.views(width, height, plan)
+        if plan.coarse is None or len(views) == 1:
+            found, pooled = self.look(image, views, confidence)
+            looks = cost(views, self.size)
+        else:
+            found, pooled, looks = self._look_twice(image, views, plan, plan.coarse, confidence)
         features = self._components @ (pooled - self._mean) if self._components.size else np.zeros(0)
-        return Prediction(self.merged(found, width, height), features.tolist())
+        return Prediction(self.merged(found, width, height), features.tolist(), looks)
+
+    def pooled(self, image: np.ndarray, plan: SlicingPlan) -> np.ndarray:
+        """The features of a picture before they are projected, (2 * channels,): the mean over its views.
+
+        With a coarse look the mean over a sample, which does not depend on what else is looked at.
+        """
+        height, width = image.shape[:2]
+        views = self.views(width, height, plan)
+        if plan.coarse is not None and len(views) > 1:
+            views = [coarse.coarse(view) for view in plan.sample(width, height, self.size)]
+        return self.look(image, views)[1]
 
     def look(
         self, image: np.ndarray, views: list[View], confidence: float | None = None
     ) -> tuple[list[Found], np.ndarray]:
         """What the network finds on each view, in pixels of the whole picture; the mean features, (2 * channels,)."""
-        threshold = self.confidence if confidence is None else confidence
         found, pooled = [], []
         for view, fit, output, features in self.run(image, views):
-            if view.larger_than:  # before the others could take their places
-                output = output[:, output[2:4].max(axis=0) > view.larger_than * fit.scale]
-            boxes, scores, categories = select_boxes(output, threshold)
-            boxes[:, 2:] += boxes[:, :2]
-            boxes = (boxes - (fit.left, fit.top) * 2) / fit.scale + (view.left, view.top) * 2
-            found.append((view, boxes, scores, categories))
+            found.append(self._found(view, fit, output, confidence))
             pooled.append(features)
         return found, np.mean(pooled, axis=0)
+
+    def _found(self, view: View, fit: Letterbox, output: np.ndarray, confidence: float | None) -> Found:
+        if view.larger_than:  # before the others could take their places
+            output = output[:, output[2:4].max(axis=0) > view.larger_than * fit.scale]
+        boxes, scores, categories = select_boxes(output, self.confidence if confidence is None else confidence)
+        boxes[:, 2:] += boxes[:, :2]
+        boxes = (boxes - (fit.left, fit.top) * 2) / fit.scale + (view.left, view.top) * 2
+        return view, boxes, scores, categories
+
+    def _look_twice(
+        self, image: np.ndarray, views: list[View], plan: SlicingPlan, enough: float, confidence: float | None
+    ) -> tuple[list[Found], np.ndarray, float]:
+        """Look closely only where a coarse look shows something; returns also the looks of both.
+
+        At a sample first: where that is full of objects, so is the rest, and more coarse looks would be in vain.
+        """
+        coarsely = plan.sample(image.shape[1], image.shape[0], self.size)
+        seen = list(self.run(image, [coarse.coarse(view) for view in coarsely]))
+        shares = [
+            (_evidence(part, view, fit, output) >= enough).mean()
+            for part, (view, fit, output, _) in zip(coarsely, seen, strict=True)
+        ]
+        sparse, closely = np.median(shares) <= coarse.SPARSE, []
+        for view in views:
+            places = None
+            if sparse and not view.larger_than:
+                coarsely.append(view)
+                places = coarse.places(view, self.evidence(image, view) >= enough, plan.common())
+            closely += [view] if places is None else places
+        found = [self._found(view, fit, output, confidence) for view, fit, output, _ in self.run(image, closely)]
+        looks = cost([*map(coarse.coarse, coarsely), *closely], self.size)
+        return found, np.mean([pooled for *_, pooled in seen], axis=0), looks
+
+    def evidence(self, image: np.ndarray, window: View) -> np.ndarray:
+        """What a coarse look at a window shows: see `coarse.evidence`."""
+        ((view, fit, output, _),) = self.run(image, [coarse.coarse(window)])
+        return _evidence(window, view, fit, output)
 
     def merged(self, found: list[Found], width: int, height: int) -> list[Detection]:
         """What was found on the views of one picture, every object once, most confident first."""
@@ -236,3 +290,10 @@ class Detector:
             )
             for (left, top, right, bottom), score, category in zip(*merge(found, width, height), strict=True)
         ]
+
+
+def _evidence(window: View, view: View, fit: Letterbox, output: np.ndarray) -> np.ndarray:
+    """What a view's raw output shows near each cell of a window."""
+    centers = (output[:2].T - (fit.left, fit.top)) / fit.scale + (view.left, view.top)
+    inside = ((centers >= (window.left, window.top)) & (centers < (window.right, window.bottom))).all(axis=1)
+    return coarse.evidence(window, centers[inside], output[4:, inside].max(axis=0))

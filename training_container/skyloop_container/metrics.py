@@ -38,7 +38,10 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """One image: the boxes that people labeled on it, and those a model detected, most confident first."""
+    """One image: the boxes that people labeled on it, and those a model detected, most confident first.
+
+    looks: what the network had to do for that, as `slicing.cost` gives it.
+    """
 
     name: str
     width: int
@@ -46,6 +49,7 @@ class ScoredImage:
     truth: Sequence[Truth]
     detections: Sequence[Detection]
     flight: str = ""
+    looks: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

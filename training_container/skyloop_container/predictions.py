@@ -58,9 +58,9 @@ def score_image(
         categories: the names of the sample's category ids (the model may have another list).
         plan: how to cut the picture; default the model's own.
     """
-    detections = detector.predict(image, EVALUATION_CONFIDENCE, plan).detections
+    seen = detector.predict(image, EVALUATION_CONFIDENCE, plan)
     truth = truth_of(sample, categories)
-    return ScoredImage(sample.name, sample.width, sample.height, truth, detections, sample.flight)
+    return ScoredImage(sample.name, sample.width, sample.height, truth, seen.detections, sample.flight, seen.looks)
 
 
 def truth_of(sample: Sample, categories: list[str]) -> list[Truth]:

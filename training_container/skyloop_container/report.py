@@ -112,9 +112,10 @@ def _slicing(evaluation: dict[str, Any]) -> str:
     if slicing["side"] is None:
         return "<p>Every picture is looked at once, as a whole.</p>"
     beside = " and once as a whole" if slicing["whole"] else ""
+    first = " where a coarse look shows something" if slicing["coarse"] is not None else ""
     return (
-        f"<p>Large pictures are looked at in slices{beside}, at the scale of slices of {slicing['side']} pixels, which "
-        f"is {slicing['cost']:.1f} times the work of one look. Without slices the same model has mAP50 "
+        f"<p>Large pictures are looked at in slices{first}{beside}, at the scale of slices of {slicing['side']} "
+        f"pixels, which is {slicing['cost']:.1f} times the work of one look. Without slices the same model has mAP50 "
         f"{_number(slicing['map50_without'])}, with them {_number(map50)}.</p>"
     )
 

@@ -36,6 +36,8 @@ def merge(found: Sequence[Found], width: int, height: int) -> tuple[np.ndarray, 
         boxes (n, 4) left, top, right, bottom, clipped to the picture; scores (n,); category ids (n,); most confident
         first.
     """
+    if not found:  # a coarse look has shown nothing
+        return np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=int)
     boxes = np.concatenate([boxes for _, boxes, _, _ in found]).clip(0, (width, height) * 2)
     scores = np.concatenate([scores for _, _, scores, _ in found]).astype(np.float64)
     categories = np.concatenate([categories for _, _, _, categories in found])

@@ -33,12 +33,18 @@ COARSEST = 4
 MORE = 4
 """A picture may have so many times the slices that one of the usual size may."""
 
-WINDOW = 2
+WINDOW = 3
 """Slices of which side a detector looks at, at most, in the sides that it was trained on.
 
-A network takes any size. What neighbors have in common is looked at twice, and slices of twice the side have only half
-of that. Much larger ones cost accuracy: the network has an attention over the whole of its input.
+A network takes any size. What neighbors have in common is looked at twice, and slices of three times the side have only
+a third of that. Much larger ones cost accuracy: the network has an attention over the whole of its input.
 """
+
+MANY = 50
+"""Slices of a picture, of which a sample takes more than one."""
+
+LARGEST_INPUT = 1280
+"""Pixels, the side of what a detector looks at at once, but at least the side that it was trained on: its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +82,15 @@ class SlicingPlan:
     overlap: the share of the side that neighboring slices have in common, at least; in [0, 1).
     whole: whether the whole picture is looked at beside its slices, for objects that are larger than these.
     most: slices of a picture. One that would have more gets larger ones, or its answer would not come in time.
+    coarse: how much must be seen of a place from afar, as a score in (0, 1), for a close look; None: all is looked at
+        closely. See `coarse`.
     """
 
     side: int | None = None
     overlap: float = OVERLAPS[0]
     whole: bool = True
     most: int = 100
+    coarse: float | None = None
 
     @classmethod
     def from_card(cls, card: dict[str, Any]) -> "SlicingPlan":
@@ -91,7 +100,8 @@ class SlicingPlan:
             TypeError, ValueError: it is no plan.
         """
         plan = cls(**card.get("slicing", {}))
-        if plan.side is not None and not (plan.side > 0 and 0 <= plan.overlap < 1 and plan.most > 0):
+        good = plan.side is None or (plan.side > 0 and 0 <= plan.overlap < 1 and plan.most > 0)
+        if not good or (plan.coarse is not None and not 0 < plan.coarse < 1):
             raise ValueError(f"no slicing plan: {plan}")
         return plan
 
@@ -107,19 +117,32 @@ class SlicingPlan:
         return self._cut(width, height, imgsz, lambda length, side, common: min(side, length))
 
     def views(self, width: int, height: int, imgsz: int) -> list[View]:
-        """What a detector looks at: slices of up to WINDOW sides, at the same scale, as few and as small as can be."""
-        return self._cut(width, height, imgsz, lambda length, side, common: _fitting(length, WINDOW * side, common))
+        """What a detector looks at: slices of up to WINDOW sides, at the same scale, as few and as small as can be.
+
+        The whole picture comes last.
+        """
+        sides = max(min(WINDOW, LARGEST_INPUT / imgsz), 1)
+        return self._cut(width, height, imgsz, lambda length, side, common: _fitting(length, int(sides * side), common))
+
+    def sample(self, width: int, height: int, imgsz: int) -> list[View]:
+        """Slices that stand for all of a picture: the one in its middle, and of MANY also one in each quarter."""
+        slices = [view for view in self.slices(width, height, imgsz) if not view.larger_than]
+        places = [(0.5, 0.5), (0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)][: 5 if len(slices) > MANY else 1]
+
+        def distance(view: View, x: float, y: float) -> float:
+            return math.hypot((view.left + view.right) / 2 - x * width, (view.top + view.bottom) / 2 - y * height)
+
+        return [min(slices, key=lambda view: distance(view, *place)) for place in places]
+
+    def common(self) -> int:
+        """What neighboring slices have in common, in pixels; 0 without slices."""
+        return round(self.overlap * (self.side or 0))
 
     def count(self, width: int, height: int) -> int:
         """How many slices of the plan's side cover a picture of this size; 1 where it is looked at whole."""
         if self.side is None or max(width, height) <= self.side * SLACK:
             return 1
-        return math.prod(len(_starts(length, min(self.side, length), self._common)) for length in (width, height))
-
-    @property
-    def _common(self) -> int:
-        """What neighbors have in common, in pixels."""
-        return round(self.overlap * (self.side or 0))
+        return math.prod(len(_starts(length, min(self.side, length), self.common())) for length in (width, height))
 
     def _cut(self, width: int, height: int, imgsz: int, length_of: Callable[[int, int, int], int]) -> list[View]:
         """Views of a picture; length_of: a slice's, from the picture's, the plan's side and what neighbors share."""
@@ -128,7 +151,7 @@ class SlicingPlan:
             plan = replace(plan, side=math.ceil(plan.side * math.sqrt(count / plan.most)))
         if plan.side is None or plan.count(width, height) == 1:
             return [_whole(width, height, imgsz)]
-        side, common = plan.side, plan._common
+        side, common = plan.side, plan.common()
         across, down = (length_of(length, side, common) for length in (width, height))
         lefts, tops = _starts(width, across, common), _starts(height, down, common)
         slices = [View(x, y, x + across, y + down, imgsz / side) for y in tops for x in lefts]

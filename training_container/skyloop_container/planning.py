@@ -1,0 +1,137 @@
+"""Which slicing plan a trained model is served with: several are tried on validation pictures."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from . import coarse
+from .dataset import Sample, spread, with_pictures
+from .inference import EVALUATION_CONFIDENCE, Detector
+from .metrics import ScoredImage, best_confidence, match_image, score
+from .predictions import score_image, truth_of
+from .seams import Found
+from .slicing import SlicingPlan, View, cost
+
+PLAN_COST = 4000.0  # squares of the network's input to choose a plan: some minutes on two cores
+LEAST_IMAGES = 20  # validation pictures for that, however large they are
+COARSER = 1.5  # times the side of the slices that the model was trained for: half as many slices
+AS_GOOD = 0.005  # mAP50: no difference that is worth twice the time
+LEAST_OBJECTS = 100
+"""Objects that a coarse look must not have missed: then by 95 % confidence it misses fewer than 3 % of such objects.
+
+The rule of three: Hanley & Lippman-Hand, If nothing goes wrong, is everything all right? (JAMA 1983).
+"""
+SURE = 0.75
+"""Of the least that a coarse look showed of them: elsewhere it may show a little less."""
+COARSE_COST = 1.1
+"""Times the cost of the plan that a coarse look may bring it to, on pictures that are full of objects."""
+
+
+def choose_plan(
+    detector: Detector, samples: list[Sample], side_is_fixed: bool
+) -> tuple[SlicingPlan, list[ScoredImage], list[dict[str, Any]]]:
+    """Confirm the plan that the model was trained for on validation pictures, or take a cheaper one that is as good.
+
+    Args:
+        detector: with the plan that the model was trained for.
+        samples: validation pictures; as many are looked at as PLAN_COST allows.
+        side_is_fixed: only plans with the side of the detector's may be taken.
+
+    Returns:
+        The plan; the pictures with what it found; and for each plan its card with "cost", for one picture on average
+        (see `slicing.cost`), and "map50".
+    """
+    plan = detector.plan
+    plans = [plan]
+    if plan.side is not None:
+        plans.append(replace(plan, whole=False))
+        plans += [] if side_is_fixed else [replace(plan, side=round(plan.side * COARSER)), SlicingPlan()]
+
+    def views(plan: SlicingPlan, sample: Sample) -> list[View]:
+        return detector.views(sample.width, sample.height, plan)
+
+    def cost_of(plan: SlicingPlan, sample: Sample) -> float:
+        return cost(views(plan, sample), detector.size)
+
+    total = np.cumsum([sum(cost_of(plan, sample) for plan in plans) for sample in samples])
+    samples = spread(samples, max(int(np.searchsorted(total, PLAN_COST)), min(len(samples), LEAST_IMAGES)))
+
+    def look(sample: Sample, image: np.ndarray) -> list[ScoredImage]:
+        truth = truth_of(sample, detector.categories)
+        seen: dict[View, Found] = {}
+        for plan in plans:
+            new = [view for view in views(plan, sample) if view not in seen]
+            if new:
+                seen |= zip(new, detector.look(image, new, EVALUATION_CONFIDENCE)[0], strict=True)
+        width, height = sample.width, sample.height
+        found = [detector.merged([seen[view] for view in views(plan, sample)], width, height) for plan in plans]
+        return [ScoredImage(sample.name, width, height, truth, detections, sample.flight) for detections in found]
+
+    looked = with_pictures("validation", samples, look)[0]
+    scored = [[images[number] for _, images in looked] for number in range(len(plans))]
+    measured = [
+        _measured(plan, images, [cost_of(plan, sample) for sample, _ in looked], detector)
+        for plan, images in zip(plans, scored, strict=True)
+    ]
+    best = max(item["map50"] for item in measured)
+    as_good = [number for number, item in enumerate(measured) if item["map50"] >= best - AS_GOOD]
+    chosen = min(as_good, key=lambda number: measured[number]["cost"])
+    twice = _with_coarse_look(detector, plans[chosen], [sample for sample, _ in looked], scored[chosen])
+    if twice is None:
+        return plans[chosen], scored[chosen], measured
+    plan, found = twice
+    measured.append(_measured(plan, found, [image.looks for image in found], detector))
+    worth = measured[-1]["map50"] >= best - AS_GOOD and measured[-1]["cost"] <= COARSE_COST * measured[chosen]["cost"]
+    return (plan, found, measured) if worth else (plans[chosen], scored[chosen], measured)
+
+
+def _measured(plan: SlicingPlan, scored: list[ScoredImage], looks: list[float], detector: Detector) -> dict[str, Any]:
+    map50 = score(scored, detector.categories, detector.confidence)["map50"] or 0.0
+    return plan.as_card() | {"cost": round(float(np.mean(looks)), 2), "map50": map50}
+
+
+def _with_coarse_look(
+    detector: Detector, plan: SlicingPlan, samples: list[Sample], scored: list[ScoredImage]
+) -> tuple[SlicingPlan, list[ScoredImage]] | None:
+    """The plan with a coarse look that shows every object which it finds without, and what it finds then.
+
+    None: the plan has no slices, or finds too few objects to say.
+    """
+    if plan.side is None:
+        return None
+    confidence = best_confidence(scored, detector.categories)
+    found = {image.name: _centers(image, detector.categories, confidence) for image in scored}
+
+    def shown(sample: Sample, picture: np.ndarray) -> list[float]:
+        *windows, _ = detector.views(sample.width, sample.height, replace(plan, whole=True))
+        # A picture that is looked at as a whole has no coarse look.
+        centers = found[sample.name] if windows else np.zeros((0, 2))
+        best = np.zeros(len(centers))
+        for window in windows:
+            inside = ((centers >= (window.left, window.top)) & (centers < (window.right, window.bottom))).all(axis=1)
+            if inside.any():
+                near = detector.evidence(picture, window)[coarse.cells(window, centers[inside])]
+                best[inside] = np.maximum(best[inside], near)
+        return best.tolist()
+
+    evidence = [value for _, values in with_pictures("validation", samples, shown)[0] for value in values]
+    if len(evidence) < LEAST_OBJECTS or not min(evidence) > 0:
+        return None
+    twice = replace(plan, coarse=round(SURE * min(evidence), 4))
+
+    def look(sample: Sample, picture: np.ndarray) -> ScoredImage:
+        return score_image(detector, sample, picture, detector.categories, twice)
+
+    return twice, [image for _, image in with_pictures("validation", samples, look)[0]]
+
+
+def _centers(image: ScoredImage, categories: list[str], confidence: float) -> np.ndarray:
+    """Of the objects that were found with some confidence, (n, 2) x and y in pixels."""
+    centers = []
+    for category in categories:
+        ours = [detection for detection in image.detections if detection.category == category]
+        for detection, truth in zip(ours, match_image(image, category)[0], strict=True):
+            if truth >= 0 and detection.confidence >= confidence:
+                centers.append((detection.left + detection.width / 2, detection.top + detection.height / 2))
+    return np.array(centers).reshape(-1, 2)
