@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ from skyloop.formats.pictures import READABLE, ImageRefused, media_type, open_pi
 
 from cli.cloud import Cloud
 from cli.errors import CliError, error_code
-from cli.flights import IMAGE_SUFFIXES
+from cli.flights import IMAGE_SUFFIXES, by_products_sentence, search_images
 
 MAX_BODY_BYTES = 25 * 1024 * 1024  # SageMaker real-time inference
 PALETTE = ("#ffd60a", "#ff375f", "#32d7ff", "#30d158", "#bf5af2", "#ff9f0a", "#66d4cf", "#ac8e68")
@@ -44,30 +45,38 @@ class ImageDetections:
         }
 
 
-def find_images(paths: list[Path]) -> list[Path]:
-    """Files as given, and of folders every file whose name is an image's. Raises CliError when nothing is found."""
+def find_images(paths: list[Path]) -> tuple[list[Path], Counter[str]]:
+    """Files as given, and the images that `drop` would find in folders; then the by-products left out, by name.
+
+    Raises CliError when nothing is found.
+    """
     found: list[Path] = []
+    by_products: Counter[str] = Counter()
     for path in paths:
         if path.is_dir():
-            found += sorted(
-                item for item in path.rglob("*") if item.suffix.lower() in IMAGE_SUFFIXES and item.is_file()
-            )
+            search = search_images(path)
+            found += search.images
+            by_products += search.by_products
         elif path.is_file():
             found.append(path)
         else:
             raise CliError(f"There is no {path}.", "Pass images, or folders of images.")
     if not found:
-        raise CliError("No images there.", f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
-    return list(dict.fromkeys(found))
+        left_out = f" {by_products_sentence(by_products)}" if by_products else ""
+        raise CliError(f"No images there.{left_out}", f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+    return list(dict.fromkeys(found)), by_products
 
 
 def detect_image(cloud: Cloud, path: Path, confidence: float | None = None) -> ImageDetections:
     """Send a file's bytes, unchanged, to the endpoint.
 
-    Raises CliError when the file is too large, when the endpoint is not in service, when it refuses the image, or when
-    its response is not a detector's.
+    Raises CliError when the file cannot be read or is too large, when the endpoint is not in service, when it refuses
+    the image, or when its response is not a detector's.
     """
-    body = path.read_bytes()
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise CliError(f"{path} cannot be read: {error.strerror}", "Make it readable, or leave it out.") from error
     if len(body) > MAX_BODY_BYTES:
         raise CliError(
             f"{path} has {len(body) / 1e6:.0f} MB; an endpoint takes 25 MB.", "Cut it into frames, or compress it."

@@ -56,6 +56,7 @@ class DropReport:
     images_without_entry: int = 0
     categories_added: list[str] = field(default_factory=list)
     other_files: int = 0
+    by_products: dict[str, int] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
 
     def as_document(self) -> dict[str, object]:
@@ -135,7 +136,11 @@ def upload_drop(cloud: Cloud, planned: Drop, coco: CocoFile | None, correlation_
     CliError when the labels name none of the images.
     """
     report = DropReport(
-        correlation_id, planned.flights, other_files=planned.other_files, unreadable=dict(planned.refused)
+        correlation_id,
+        planned.flights,
+        other_files=planned.other_files,
+        by_products=planned.by_products,
+        unreadable=dict(planned.refused),
     )
     if coco is not None:
         _upload_labels(cloud, join_labels(coco, planned), coco.category_names, report)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from skyloop.layout import MAX_KEY_BYTES, RAW_IMAGES
@@ -15,6 +18,26 @@ from skyloop.layout import MAX_KEY_BYTES, RAW_IMAGES
 from cli.errors import CliError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dng"})
+BY_PRODUCTS = (
+    "._*",  # what macOS keeps beside a file on a disk that is not its own
+    "__macosx",
+    "@eadir",  # Synology: thumbnails, in a folder that is named like the picture
+    "synophoto_*",
+    "@tmp",
+    "#recycle",
+    "#snapshot",
+    "@recycle",  # QNAP
+    "@recently-snapshot",
+    "$recycle.bin",
+    "system volume information",
+    "thumbs.db",
+    "ehthumbs*.db",
+    "desktop.ini",
+    "lost+found",
+    "*.lrdata",  # Lightroom: previews, small .dng files among them
+)
+"""Names, in lower case, of what file systems and programs leave beside pictures; hidden names come to these."""
+SHOWN_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -33,7 +56,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Drop:
-    """The images below a path, with their flights, and how many other files were left out.
+    """The images below a path, with their flights, and what was left out: other files, and by-products by name.
 
     `refused` maps the images whose name cannot be a key to why; they do not stop the others.
     """
@@ -41,6 +64,7 @@ class Drop:
     root: Path
     images: list[Image]
     other_files: int = 0
+    by_products: dict[str, int] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -68,7 +92,8 @@ def _folder_name(folder: Path) -> str:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    """Whether it is an image by its name. A pipe would keep its reader waiting; a broken link is told by its reader."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or not path.exists())
 
 
 def _flight_of(root: Path, base: str, folder: Path) -> str:
@@ -79,22 +104,55 @@ def _flight_of(root: Path, base: str, folder: Path) -> str:
     return "-".join([base, *parts])
 
 
-def _hidden(name: str) -> bool:
-    """Whether it is a hidden file: thumbnails, ._resource forks. `..jpg` is an odd name, not a hidden one."""
-    return name.startswith(".") and not name.startswith("..")
+def _by_product(name: str) -> str | None:
+    """What a by-product is called in a report: its name, or the pattern that many names have; None for what is none.
+
+    Hidden names are by-products. `..jpg` is an odd name, not a hidden one.
+    """
+    if pattern := next((pattern for pattern in BY_PRODUCTS if fnmatchcase(name.lower(), pattern)), None):
+        return pattern if "*" in pattern else name
+    return name if name.startswith(".") and not name.startswith("..") else None
 
 
-def _walk(root: Path) -> tuple[dict[Path, list[Path]], int]:
-    folders: dict[Path, list[Path]] = {}
-    others = 0
-    for place, directories, files in os.walk(root):  # does not follow links to folders: no loops, no way out
-        directories[:] = sorted(name for name in directories if not _hidden(name))
-        visible = [Path(place, name) for name in sorted(files) if not _hidden(name)]
-        images = [path for path in visible if _is_image(path)]
-        others += len(visible) - len(images)
+@dataclass
+class Search:
+    """What a folder holds: the images of each folder, how many other files, how many by-products of which name.
+
+    A folder that is a by-product counts as one, and is not looked into.
+    """
+
+    folders: dict[Path, list[Path]] = field(default_factory=dict)
+    other_files: int = 0
+    by_products: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def images(self) -> list[Path]:
+        """All images, sorted."""
+        return sorted(image for images in self.folders.values() for image in images)
+
+
+def search_images(root: Path) -> Search:
+    """Look for images in a folder and below it. Links to folders are not followed: no loops, no way out.
+
+    The folder itself is meant, whatever its name is.
+    """
+    found = Search()
+    for place, directories, files in os.walk(root):
+        found.by_products.update(name for item in (*directories, *files) if (name := _by_product(item)))
+        directories[:] = sorted(name for name in directories if not _by_product(name))
+        own = [Path(place, name) for name in sorted(files) if not _by_product(name)]
+        images = [path for path in own if _is_image(path)]
+        found.other_files += len(own) - len(images)
         if images:
-            folders[Path(place)] = images
-    return folders, others
+            found.folders[Path(place)] = images
+    return found
+
+
+def by_products_sentence(by_products: Mapping[str, int]) -> str:
+    """How many by-products were left out, and how they are called."""
+    names = sorted(by_products)
+    named = ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if (more := len(names) - SHOWN_NAMES) > 0 else "")
+    return f"Left out as hidden or as by-products of other programs: {sum(by_products.values())} ({named})."
 
 
 def _why_no_key(image: Image) -> str | None:
@@ -133,7 +191,7 @@ def plan_drop(path: Path, flight: str | None = None) -> Drop:
     if not path.exists():
         raise CliError(f"There is no {path}.", "Pass an image, or a folder of images.")
     notes: list[str] = []
-    others = 0
+    found = Search()
     if path.is_file():
         base = checked_flight_name(flight or _folder_name(path.resolve().parent))
         if not _is_image(path):
@@ -141,11 +199,12 @@ def plan_drop(path: Path, flight: str | None = None) -> Drop:
         root, images = path.parent, [Image(path, base, path.name)]
     else:
         base = checked_flight_name(flight or _folder_name(path))
-        folders, others = _walk(path)
-        root, images = path, _images_below(path, base, folders)
+        found = search_images(path)
+        root, images = path, _images_below(path, base, found.folders)
         if not images:
+            left_out = f" {by_products_sentence(found.by_products)}" if found.by_products else ""
             raise CliError(
-                f"{path} holds no images.",
+                f"{path} holds no images.{left_out}",
                 f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}; sub-folders are searched.",
             )
     refused = {image.path: why for image in images if (why := _why_no_key(image))}
@@ -153,4 +212,5 @@ def plan_drop(path: Path, flight: str | None = None) -> Drop:
         first, why = next(iter(refused.items()))
         raise CliError(f"{first} cannot be dropped: {why}", "Rename it.")
     kept = [image for image in images if image.path not in refused]
-    return Drop(root, kept, others, {str(place): why for place, why in refused.items()}, notes)
+    unnamed = {str(place): why for place, why in refused.items()}
+    return Drop(root, kept, found.other_files, dict(found.by_products), unnamed, notes)

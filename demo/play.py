@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -190,4 +190,4 @@ def _named_by_flight(planned: flights.Drop) -> flights.Drop:
     So a flight line has the same name in every drop.
     """
     images = [flights.Image(image.path, image.path.parent.name, image.name) for image in planned.images]
-    return flights.Drop(planned.root, images, planned.other_files)
+    return replace(planned, images=images)

@@ -13,7 +13,7 @@ from cli.cloud import Cloud
 from cli.command import command
 from cli.drop import DropReport, new_correlation_id, upload_drop
 from cli.errors import CliError
-from cli.flights import plan_drop
+from cli.flights import by_products_sentence, plan_drop
 from cli.labels import find_labels, read_labels
 from cli.output import Output
 
@@ -31,7 +31,10 @@ def drop(
         str | None, typer.Option("--flight", help="Name of the flight (by default the folder's).", show_default=False)
     ] = None,
 ) -> None:
-    """Upload images to raw-images/<flight>/. Images that are there already stay as they are."""
+    """Upload images to raw-images/<flight>/. Images that are there already stay as they are.
+
+    Hidden files, and by-products such as a NAS's @eaDir, are left out.
+    """
     planned = plan_drop(path, flight)
     coco = read_labels(labels) if labels else None
     for note in planned.notes:
@@ -69,6 +72,8 @@ def _warn(out: Output, report: DropReport, labels: Path | None) -> None:
         out.warn(f"{report.images_without_entry} images have no entry in {labels}: the workforce knows nothing of them")
     if report.other_files:
         out.note(f"{report.other_files} other files were left out.")
+    if report.by_products:
+        out.note(by_products_sentence(report.by_products))
 
 
 @command

@@ -16,6 +16,7 @@ from cli.actions import Started
 from cli.cloud import Cloud
 from cli.command import command
 from cli.errors import CliError
+from cli.flights import by_products_sentence
 from cli.output import Output
 from cli.weights import weights_to_train_from
 
@@ -200,7 +201,9 @@ def detect_objects(
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw and save pictures.")] = True,
 ) -> None:
     """Ask the endpoint what it detects on images, and draw it."""
-    paths = detect.find_images(images)
+    paths, by_products = detect.find_images(images)
+    if by_products:
+        out.note(by_products_sentence(by_products))
     targets = list(detect.picture_names(paths, out_folder))
     found: list[detect.ImageDetections] = []
     failed: list[tuple[Path, CliError]] = []

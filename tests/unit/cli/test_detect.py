@@ -83,6 +83,27 @@ def test_a_folder_is_many_images_and_one_bad_one_stops_nothing(
     assert names == ["a-2-detections.jpg", "a-detections.jpg"]
 
 
+def test_a_folder_is_searched_as_a_drop_is(invoke, endpoint: Stubber, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "1.jpg")
+    picture(tmp_path / "f" / "._1.jpg")
+    picture(tmp_path / "f" / "@eaDir" / "1.jpg" / "SYNOPHOTO_THUMB_XL.jpg")
+    endpoint.add_response("invoke_endpoint", answer(32, 24), None)
+    result = invoke("detect", tmp_path / "f", "--no-pictures", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert [item["image"] for item in json.loads(result.stdout)] == [str(tmp_path / "f" / "1.jpg")]
+    assert "by-products of other programs: 2 (._*, @eaDir)." in result.stderr
+
+
+def test_a_file_that_cannot_be_read_stops_no_other(invoke, endpoint: Stubber, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "b.jpg")
+    (tmp_path / "f" / "a.jpg").symlink_to(tmp_path / "nowhere")
+    endpoint.add_response("invoke_endpoint", answer(32, 24), None)
+    result = invoke("detect", tmp_path / "f", "--no-pictures", "--json")
+    assert result.exit_code == 1
+    assert [item["image"] for item in json.loads(result.stdout)] == [str(tmp_path / "f" / "b.jpg")]
+    assert "a.jpg cannot be read" in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("code", "message", "status", "says"),
     [

@@ -92,6 +92,17 @@ def test_unusable_files_are_uploaded_with_a_warning(invoke, cloud: Cloud, tmp_pa
     assert "good.jpg" not in said
 
 
+def test_by_products_are_left_out_and_said_once(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "site" / "1.jpg", 1)
+    picture(tmp_path / "site" / "@eaDir" / "1.jpg" / "SYNOPHOTO_THUMB_XL.jpg", 2)
+    picture(tmp_path / "site" / ".thumbnails" / "1.jpg", 3)
+    result = invoke("drop", tmp_path / "site", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["by_products"] == {"@eaDir": 1, ".thumbnails": 1}
+    assert result.stderr.count("by-products of other programs: 2 (.thumbnails, @eaDir).") == 1
+    assert keys(cloud) == ["raw-images/site/1.jpg"]
+
+
 def test_labels_that_fit_some_images_say_which_not(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "f" / "1.jpg", 1)
     picture(tmp_path / "f" / "2.jpg", 2)

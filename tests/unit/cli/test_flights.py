@@ -77,11 +77,56 @@ def test_links_to_folders_are_not_followed(tmp_path: Path, picture: Picture) -> 
     assert keys(flights.plan_drop(tmp_path / "flight")) == ["raw-images/flight/1.jpg"]
 
 
-def test_hidden_files_are_left_alone(tmp_path: Path, picture: Picture) -> None:
+@pytest.mark.parametrize(
+    ("left_out", "called"),
+    [
+        ("._1.jpg", "._*"),
+        (".thumbnails/1.jpg", ".thumbnails"),
+        ("__MACOSX/._1.jpg", "__MACOSX"),
+        ("@eaDir/1.jpg/SYNOPHOTO_THUMB_XL.jpg", "@eaDir"),
+        ("SYNOPHOTO_THUMB_M.jpg", "synophoto_*"),
+        ("#recycle/1.jpg", "#recycle"),
+        ("$RECYCLE.BIN/S-1-5/$R1.jpg", "$RECYCLE.BIN"),
+        ("System Volume Information/1.jpg", "System Volume Information"),
+        ("lost+found/1.jpg", "lost+found"),
+        ("Farm Smart Previews.lrdata/A/1.dng", "*.lrdata"),
+        ("Thumbs.db", "Thumbs.db"),
+    ],
+)
+def test_by_products_are_left_out_and_counted(tmp_path: Path, picture: Picture, left_out: str, called: str) -> None:
     picture(tmp_path / "flight" / "1.jpg")
-    picture(tmp_path / "flight" / "._1.jpg")
-    picture(tmp_path / "flight" / ".thumbs" / "1.jpg")
-    assert keys(flights.plan_drop(tmp_path / "flight")) == ["raw-images/flight/1.jpg"]
+    picture(tmp_path / "flight" / left_out)
+    drop = flights.plan_drop(tmp_path / "flight")
+    assert keys(drop) == ["raw-images/flight/1.jpg"]
+    assert drop.by_products == {called: 1}
+    assert drop.other_files == 0
+
+
+def test_a_folder_that_is_named_is_meant(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / ".thumbnails" / "1.jpg")
+    assert keys(flights.plan_drop(tmp_path / ".thumbnails")) == ["raw-images/.thumbnails/1.jpg"]
+
+
+def test_a_folder_of_by_products_alone_says_what_it_holds(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "flight" / "@eaDir" / "1.jpg")
+    with pytest.raises(CliError, match=r"holds no images\. Left out .*: 1 \(@eaDir\)"):
+        flights.plan_drop(tmp_path / "flight")
+
+
+def test_only_so_many_names_are_said() -> None:
+    assert flights.by_products_sentence({f".{number}": 2 for number in range(9)}).endswith(
+        ": 18 (.0, .1, .2, .3, .4, .5 and 3 more)."
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+def test_a_pipe_is_no_image_and_a_broken_link_is_told_later(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "1.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere")
+    search = flights.search_images(tmp_path)
+    assert [path.name for path in search.images] == ["1.jpg", "lost.jpg"]
+    assert search.other_files == 1
 
 
 def test_one_file_whatever_its_name(tmp_path: Path, picture: Picture) -> None:
