@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skyloop import layout
-from skyloop.formats.coco import read_coco
+from skyloop.formats.coco import Identifier, read_coco
 from skyloop.formats.geometry import Rectangle
 from skyloop.formats.groundtruth import LabeledBox
 
@@ -76,9 +76,13 @@ def flight_and_path(key: str) -> tuple[str, str] | None:
 
 @dataclass
 class KnownFlight:
-    """The known boxes of one flight: by path in the flight, by bare file name, and by the image's SHA-256."""
+    """The known boxes of one flight: by path in the flight, by bare file name, and by the image's SHA-256.
 
-    by_path: dict[str, list[LabeledBox]] = field(default_factory=dict)
+    Under a path lie the boxes of each content that was dropped there; None is a content that the file does not name,
+    as files that came about otherwise, or by an earlier version, do not.
+    """
+
+    by_path: dict[str, dict[str | None, list[LabeledBox]]] = field(default_factory=dict)
     by_name: dict[str, list[str]] = field(default_factory=dict)
     by_content: dict[str, list[LabeledBox]] = field(default_factory=dict)
 
@@ -88,22 +92,30 @@ class KnownFlight:
         coco = read_coco(body)
         flight = cls()
         categories = {category.id: category.name for category in coco.categories}
-        paths = {}
+        boxes: dict[Identifier, list[LabeledBox]] = {}
         for image in coco.images:
             path = image.file_name.replace("\\", "/").removeprefix("./")
-            paths[image.id] = path
-            flight.by_path[path] = []
-            flight.by_name.setdefault(path.rpartition("/")[2], []).append(path)
+            boxes[image.id] = []
+            if path not in flight.by_path:
+                flight.by_name.setdefault(path.rpartition("/")[2], []).append(path)
+            flight.by_path.setdefault(path, {})[image.sha256 or None] = boxes[image.id]
             if image.sha256:
-                flight.by_content[image.sha256] = flight.by_path[path]
+                flight.by_content[image.sha256] = boxes[image.id]
         for annotation in coco.annotations:
             rectangle = Rectangle(*annotation.bbox)
             if rectangle.area > 0 and not annotation.iscrowd:
-                box = LabeledBox(categories[annotation.category_id], rectangle)
-                flight.by_path[paths[annotation.image_id]].append(box)
+                boxes[annotation.image_id].append(LabeledBox(categories[annotation.category_id], rectangle))
         return flight
 
-    def find(self, flight: str, path: str) -> list[LabeledBox] | None:
+    def find(self, flight: str, path: str, content: str | None = None) -> list[LabeledBox] | None:
+        """The boxes of the image at a path, or of any that was there for a caller that does not know its SHA-256.
+
+        Other bytes under the path are another picture: the boxes of the one that was dropped there are not its own.
+        """
+        known = self._at(flight, path)
+        return known.get(content, known.get(None)) if content else next(iter(known.values()), None)
+
+    def _at(self, flight: str, path: str) -> dict[str | None, list[LabeledBox]]:
         """By the path in the flight, else with the folders above it, else by a file name that only one image has."""
         for candidate in (path, f"{flight}/{path}", f"{layout.RAW_IMAGES}{flight}/{path}"):
             if candidate in self.by_path:
@@ -112,4 +124,4 @@ class KnownFlight:
         # A bare name may stand for a nested image; a path that differs is another image of the same name.
         if len(same_name) == 1 and ("/" not in same_name[0] or "/" not in path):
             return self.by_path[same_name[0]]
-        return None
+        return {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import datetime as dt
+import hashlib
 import io
 import json
 import logging
@@ -16,7 +17,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from PIL import Image
 
@@ -149,6 +150,14 @@ class Labeling(Room):
     }
 
 
+class _Shown(NamedTuple):
+    """A picture as its pixels are stored: workers see them as they lie in the file, unrotated."""
+
+    size: tuple[int, int, int]
+    """Width, height, number of bands."""
+    sha256: str
+
+
 class _Task:
     """One run over one input manifest."""
 
@@ -216,11 +225,11 @@ class _Task:
         if self._attribute in line:
             return {}  # labeled by an earlier job of the chain
         uri = line["source-ref"]
-        size = self._size(uri)
-        known = self._boxes(line)
-        if size is None or known is None or not workforce.is_answered(uri, self._settings):
+        shown = self._show(uri)
+        known = self._boxes(uri, shown.sha256) if shown else None
+        if shown is None or known is None or not workforce.is_answered(uri, self._settings):
             return None
-        width, height, depth = size
+        width, height, depth = shown.size
         answers = [
             workforce.answer(known, worker, uri, (width, height), self._categories, self._settings)
             for worker in range(self._record["HumanTaskConfig"]["NumberOfHumanWorkersPerDataObject"])
@@ -253,12 +262,13 @@ class _Task:
             metadata["adjustment-status"] = "unadjusted" if before == label["annotations"] else "adjusted"
         return {self._attribute: label, f"{self._attribute}-metadata": metadata}
 
-    def _size(self, uri: str) -> tuple[int, int, int] | None:
-        """(width, height, depth) of the stored pixels: workers see them as they lie in the file, unrotated."""
+    def _show(self, uri: str) -> _Shown | None:
+        """What workers see of an image; None when it cannot be shown."""
         try:
             body = self._read(uri)
             with Image.open(io.BytesIO(body)) as image:
-                return image.width, image.height, len(image.getbands())
+                size = image.width, image.height, len(image.getbands())
+            return _Shown(size, hashlib.sha256(body).hexdigest())
         except transfer.TransferError as error:
             if not isinstance(error, transfer.Unavailable | transfer.Missing):
                 raise  # no permission: of the job, and not of this image
@@ -282,13 +292,16 @@ class _Task:
         unlabeled at once would only be asked about again.
         """
         self._known.clear()
-        return not lines or any(self._attribute in line or self._boxes(line) is not None for line in lines)
+        return not lines or any(
+            self._attribute in line or self._boxes(line["source-ref"], line.get("image-id")) is not None
+            for line in lines
+        )
 
-    def _boxes(self, line: Record) -> list[LabeledBox] | None:
-        bucket, key = transfer.split(line["source-ref"])
+    def _boxes(self, uri: str, content: str | None) -> list[LabeledBox] | None:
+        bucket, key = transfer.split(uri)
         if bucket not in self._known:
             self._known[bucket] = KnownBoxes(self._room.context.client("s3"), bucket)
-        return self._known[bucket].of(key, line.get("image-id"))
+        return self._known[bucket].of(key, content)
 
     def _write(self, lines: list[Record]) -> str:
         name = self._record["LabelingJobName"]

@@ -26,11 +26,12 @@ class KnownBoxes:
     def of(self, key: str, content: str | None = None) -> list[LabeledBox] | None:
         """The boxes of the image at a key; None when nothing is known about it.
 
-        `content` is its SHA-256: an image that comes again under another key, as the images that a drift detector
-        sends to labeling do, is known by the flight that it was first dropped with.
+        `content` is its SHA-256. By it, other bytes that were put under the key are told from those that were dropped;
+        and an image that comes again under another key, as the images that a drift detector sends to labeling do, is
+        known by the flight that it was first dropped with.
         """
         place = flight_and_path(key)
-        boxes = self._flight(known_boxes_key(place[0])).find(*place) if place else None
+        boxes = self._flight(known_boxes_key(place[0])).find(*place, content) if place else None
         return self._by_content.get(content) if boxes is None and content else boxes
 
     @functools.cached_property

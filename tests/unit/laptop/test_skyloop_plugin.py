@@ -64,6 +64,19 @@ def test_known_boxes_are_found_by_path_and_by_content() -> None:
     assert flight.find("north", "c.jpg") is None
 
 
+def test_other_bytes_under_a_path_do_not_get_the_boxes_of_the_first() -> None:
+    flight = KnownFlight.parse(coco({"file_name": "a.jpg", "sha256": "beef"}, {"file_name": "old.jpg"}))
+    assert flight.find("north", "a.jpg", "beef") == flight.find("north", "a.jpg") == car(1)
+    assert flight.find("north", "a.jpg", "cafe") is None
+    assert flight.find("north", "old.jpg", "cafe") == car(2), "an entry that names no content answers for the path"
+
+
+def test_each_content_under_a_path_has_its_own_boxes() -> None:
+    flight = KnownFlight.parse(coco({"file_name": "a.jpg", "sha256": "beef"}, {"file_name": "a.jpg", "sha256": "cafe"}))
+    assert flight.find("north", "a.jpg", "beef") == car(1)
+    assert flight.find("north", "day/a.jpg", "cafe") == car(2)
+
+
 def test_a_bare_name_stands_for_a_nested_image_only_where_it_is_the_only_one() -> None:
     flight = KnownFlight.parse(coco({"file_name": "a.jpg"}, {"file_name": "x/b.jpg"}, {"file_name": "y/b.jpg"}))
     assert flight.find("north", "day/a.jpg") == car(1)

@@ -84,3 +84,23 @@ def test_merging_maps_categories_by_name_and_takes_the_newer_boxes() -> None:
     image = {item.id: item.file_name for item in merged.images}
     told = {(image[box.image_id], label[box.category_id]) for box in merged.annotations}
     assert told == {("a.jpg", "boat"), ("b.jpg", "car")}
+
+
+def test_merging_keeps_the_boxes_of_each_content_and_drops_those_of_none() -> None:
+    def one(sha256: str | None, box: int) -> CocoFile:
+        boxes = [{"image_id": 0, "category_id": 3, "bbox": [0, 0, box, 1]}]
+        return coco("a.jpg", images=[{"id": 0, "file_name": "a.jpg", "sha256": sha256}], annotations=boxes)
+
+    def told(file: CocoFile) -> dict[str | None, float]:
+        contents = {image.id: image.sha256 for image in file.images}
+        return {contents[box.image_id]: box.bbox[2] for box in file.annotations}
+
+    stored = merge_coco(None, one(None, 1))
+    assert told(stored) == {None: 1}
+    stored = merge_coco(stored, one("beef", 2))
+    assert told(stored) == {"beef": 2}
+    stored = merge_coco(stored, one("cafe", 3))
+    assert told(stored) == {"beef": 2, "cafe": 3}
+    stored = merge_coco(stored, one("beef", 4))
+    assert told(stored) == {"beef": 4, "cafe": 3}
+    assert told(merge_coco(stored, one(None, 5))) == told(stored)

@@ -162,21 +162,31 @@ def _check_file_names(coco: CocoFile) -> None:
 def merge_coco(stored: CocoFile | None, fresh: CocoFile) -> CocoFile:
     """Two files about the same folder as one: an image named in `fresh` takes all its boxes from there.
 
+    Another content under the same name is another image, and keeps its own. An entry that names no content gives way
+    to one that does: it would stand for any.
+
     Categories are joined by name. Images are sorted by file name and ids count from 0, so that merging the same again
     gives an equal file.
     """
     parts = [fresh] if stored is None else [stored, fresh]
     names = list(dict.fromkeys(category.name for part in parts for category in part.categories))
-    by_file: dict[str, tuple[CocoImage, list[CocoAnnotation]]] = {}
+    by_file: dict[str, dict[str, tuple[CocoImage, list[CocoAnnotation]]]] = {}
     for part in parts:
         class_ids = {category.id: names.index(category.name) for category in part.categories}
         boxes: dict[Identifier, list[CocoAnnotation]] = {image.id: [] for image in part.images}
         for item in part.annotations:
             boxes[item.image_id].append(item.model_copy(update={"category_id": class_ids[item.category_id]}))
-        by_file |= {image.file_name: (image, boxes[image.id]) for image in part.images}
+        for image in part.images:
+            by_file.setdefault(image.file_name, {})[image.sha256 or ""] = image, boxes[image.id]
+    kept = [
+        entry
+        for _, contents in sorted(by_file.items())
+        for content, entry in sorted(contents.items())
+        if content or len(contents) == 1
+    ]
     images: list[CocoImage] = []
     annotations: list[CocoAnnotation] = []
-    for number, (_, (image, of_image)) in enumerate(sorted(by_file.items())):
+    for number, (image, of_image) in enumerate(kept):
         images.append(image.model_copy(update={"id": number}))
         first = len(annotations)
         annotations += [
