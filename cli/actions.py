@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from skyloop import layout
 
 from cli import snapshot
 from cli.cloud import Cloud
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 
 SEARCHED_PACKAGES = 100
 SEARCHED_JOBS = 100
+CLAIM_SECONDS = 20.0
+"""How long a person waits to hear whether a training is theirs; it takes two calls."""
+ALREADY_RUNNING = "already running: "
+"""How the outcome of `retrain.asl.yaml` begins that found another asking's training."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,38 @@ def running_training(cloud: Cloud, labeling_job: str) -> str | None:
     names = [job["TrainingJobName"] for job in trainings["TrainingJobSummaries"]]
     names += [job["ProcessingJobName"] for job in evaluations["ProcessingJobSummaries"]]
     return names[0] if names else None
+
+
+def start_training(cloud: Cloud, labeling_job: str, request: str) -> Started:
+    """Ask for another training, and wait until the execution has its attempt, or too long to wait for that.
+
+    The execution claims the attempt and not the command: of two that ask at once, one gets it. Raises CliError when
+    another has it, and when the execution fails before.
+    """
+    started = start(cloud, "Retrain", labeling_job, request)
+    deadline = time.monotonic() + CLAIM_SECONDS
+    while time.monotonic() < deadline:
+        item = cloud.state_table.get(layout.TRAINING_ITEMS + labeling_job) or {}
+        if str(item.get("asked_by", "")).startswith(f"{started.name}#"):
+            break
+        execution = cloud.client("stepfunctions").describe_execution(executionArn=started.execution_arn)
+        outcome = str((json.loads(execution.get("output") or "null") or {}).get("outcome", ""))
+        if outcome.startswith(ALREADY_RUNNING):
+            raise runs_already(outcome.removeprefix(ALREADY_RUNNING))
+        if execution["status"] == "SUCCEEDED":
+            break
+        if execution["status"] != "RUNNING":
+            raise CliError(
+                f"No training was begun: {execution.get('cause') or execution['status']}",
+                "`skyloop alerts` says what was kept.",
+            )
+        time.sleep(0.2)
+    return started
+
+
+def runs_already(name: str) -> CliError:
+    """What a person reads who asks for a training while one is under way."""
+    return CliError(f"The training {name} runs already.", "`skyloop watch` follows it; wait for its end.")
 
 
 def set_approval(cloud: Cloud, package: Package, approval: ModelApprovalStatusType, comment: str | None) -> None:

@@ -124,7 +124,7 @@ def retrain(
     """Train once more on the labels up to a labeling job. A training that broke off goes on from its checkpoint."""
     job = actions.find_labeling_job(cloud, labeling_job)
     if running := actions.running_training(cloud, job):
-        raise CliError(f"The training {running} runs already.", "`skyloop watch` follows it; wait for its end.")
+        raise actions.runs_already(running)
     if base_weights:
         if start_from not in (None, StartFrom.weights):
             raise CliError(
@@ -140,7 +140,7 @@ def retrain(
             "Use letters, digits, spaces and _ . / - only, at most 180 of them, and .pt at the end of an s3:// URI.",
         ) from error
     request = RetrainRequest(labeling_job_name=job, training=options)
-    started = actions.start(cloud, "Retrain", job, request.as_input())
+    started = actions.start_training(cloud, job, request.as_input())
     out.result(started.as_document(), lambda: f"Started {started.name}. `skyloop watch` follows it.")
 
 

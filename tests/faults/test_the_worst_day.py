@@ -155,6 +155,7 @@ def test_a_job_is_killed_and_trained_again_when_asked(loop: Loop, folder: str, e
     (alert,) = loop.wait(event, lambda: loop.alerts(event))
     job = loop.jobs("list_labeling_jobs")[0]["LabelingJobName"]
     assert f"skyloop retrain {job}" in alert["next_step"]
+    loop.wait("the end of the retrain that said so", lambda: not loop.executions("Retrain", "RUNNING"))
     loop.command("retrain", job)
     loop.wait("version 1 in service", loop.in_service(1))
     assert len(loop.jobs("list_training_jobs")) == 2

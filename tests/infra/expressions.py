@@ -108,6 +108,7 @@ def machine_states(machine: str) -> Iterator[tuple[str, wiring.JSON]]:
 def run(field: Any, variables: wiring.JSON | None = None, **states: Any) -> Any:
     context = {
         "Execution": {"Id": EXECUTION, "Name": "x", "StartTime": "2026-11-23T10:00:00Z"},
+        "StateMachine": {"Id": EXECUTION.replace(":execution:", ":stateMachine:").rpartition(":")[0]},
         "State": {"EnteredTime": "2026-11-23T10:00:01Z"},
         "Map": {"Item": {"Index": 1, "Value": 1}},
     }

@@ -129,6 +129,9 @@ VARIABLES: dict[str, wiring.JSON] = {
         "refusal": "epochs must be a whole number from 1 to 10000",
         "lost": 0,
         "attempt": "2",
+        "seen": "x#0",
+        "asker": "x",
+        "asker_status": "RUNNING",
         "artifacts": {
             "root": "s3://data/model-artifacts/",
             "checkpoints": f"{ARTIFACTS}/checkpoints/",
@@ -358,6 +361,7 @@ RESULTS: dict[str, Any] = {
     "retrain.ReadAttempt": {
         "Item": {"name": {"S": f"training#{JOB}"}, "attempt": {"N": "3"}, "asked_by": {"S": "x#0"}}
     },
+    "retrain.FindAsker": {"Status": "RUNNING"},
     "retrain.CountAttempt": {"Attributes": {"attempt": {"N": "3"}, "asked_by": {"S": "x#0"}}},
     "retrain.RequeueImages": {"Payload": {"requeued": 3}},
     "retrain.ConvertLabels": [[5, 40, 1, 2], [3, 9, 0, 0]],

@@ -13,7 +13,7 @@ from skyloop.documents import MAX_EPOCHS, WEIGHTS
 from skyloop.layout import BASE_WEIGHTS, MODEL_ARTIFACTS, ModelArtifacts, may_train_from
 
 from tests.infra import wiring
-from tests.infra.expressions import accepted, run, state, which
+from tests.infra.expressions import SETTINGS, accepted, run, state, which
 from tests.infra.samples import CHAMPION, DATASET, JOB, VARIABLES
 
 
@@ -212,9 +212,11 @@ def test_an_evaluations_own_words_come_first(job: wiring.JSON, why: str) -> None
 
 
 class Askings:
-    """Executions of retrain that count their attempts in one table, a state at a time."""
+    """Executions of retrain that ask for an attempt in one table, a state at a time."""
 
     def __init__(self) -> None:
+        self.running: set[str] = set()
+        self.variables: dict[str, wiring.JSON] = {}
         self.client = boto3.client("dynamodb", region_name="us-east-1")
         self.client.create_table(
             TableName="state",
@@ -223,18 +225,56 @@ class Askings:
             AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
         )
 
-    def enter(self, name: str, asking: str, lost: int = 0) -> str:
-        """The attempt's number after CountAttempt or ReadAttempt of an execution, '' without one."""
-        definition, variables = state("retrain", name), {**VARIABLES["retrain"], "lost": lost}
-        where = {"context": {"Execution": {"Name": asking}}}
-        arguments = run(definition["Arguments"], variables, **where)
-        call = self.client.update_item if name == "CountAttempt" else self.client.get_item
+    def begin(self, asking: str, lost: int = 0) -> None:
+        """An execution comes to the first of the states."""
+        self.running.add(asking)
+        self.variables[asking] = {"labeling_job": JOB, "lost": lost}
+
+    def enter(self, name: str, asking: str) -> str:
+        """One state of an execution; the name of the one after it."""
+        definition, variables = state("retrain", name), self.variables[asking]
+        context = {
+            "Execution": {"Name": asking},
+            "StateMachine": {"Id": SETTINGS["RetrainStateMachineArn"]},
+        }
+        if definition["Type"] == "Choice":
+            for rule in definition["Choices"]:
+                if run(rule["Condition"], variables, context=context):
+                    variables |= run(rule.get("Assign", {}), variables, context=context)
+                    return str(rule["Next"])
+            return str(definition["Default"])
+        arguments = run(definition["Arguments"], variables, context=context)
         try:
-            result = call(**arguments)
+            result = self._call(name, arguments)
         except self.client.exceptions.ConditionalCheckFailedException:
-            assert definition["Catch"][0]["Next"] == "ReadAttempt"
-            return ""
-        return str(run(definition["Assign"]["attempt"], variables, result=result, **where))
+            assert definition["Catch"][0]["ErrorEquals"] == ["DynamoDB.ConditionalCheckFailedException"]
+            return str(definition["Catch"][0]["Next"])
+        except LookupError:
+            assert definition["Catch"][0]["ErrorEquals"] == ["Sfn.ExecutionDoesNotExistException"]
+            return str(definition["Catch"][0]["Next"])
+        variables |= run(definition["Assign"], variables, result=result, context=context)
+        return str(definition["Next"])
+
+    def _call(self, name: str, arguments: wiring.JSON) -> Any:
+        if name != "FindAsker":
+            return {"ReadAttempt": self.client.get_item, "CountAttempt": self.client.update_item}[name](**arguments)
+        machine, _, asker = arguments["ExecutionArn"].rpartition(":")
+        assert machine == SETTINGS["RetrainStateMachineArn"].replace(":stateMachine:", ":execution:")
+        if asker == "forgotten":
+            raise LookupError
+        return {"Status": "RUNNING" if asker in self.running else "FAILED"}
+
+    def ask(self, asking: str, until: tuple[str, ...] = (), *, lost: int = 0) -> str:
+        """Go on to the attempt's number, to why there is none, or to a state of `until`."""
+        self.begin(asking, lost)
+        return self.go_on("ReadAttempt", asking, until)
+
+    def go_on(self, name: str, asking: str, until: tuple[str, ...] = ()) -> str:
+        """As `ask`, from a state on."""
+        while name not in ("NameTraining", "Done", *until):
+            name = self.enter(name, asking)
+        ended = {"NameTraining": "attempt", "Done": "outcome"}
+        return str(self.variables[asking][ended[name]]) if name in ended else name
 
 
 @pytest.fixture
@@ -251,39 +291,50 @@ def test_every_attempt_has_a_name_of_its_own() -> None:
         assert longest.endswith(f"-{number}")
 
 
-def test_two_askings_at_once_get_two_attempts(askings: Askings) -> None:
-    """Both have counted before either goes on."""
-    assert [askings.enter("CountAttempt", asking) for asking in ("a", "b")] == ["2", "3"]
-    assert state("retrain", "CountAttempt")["Next"] == "NameTraining"
+def test_of_two_askings_at_once_one_gets_the_attempt_and_the_other_is_told(askings: Askings) -> None:
+    """Both have seen that nobody asks before either claims."""
+    assert [askings.ask(asking, ("CountAttempt",)) for asking in ("a", "b")] == ["CountAttempt"] * 2
+    assert askings.go_on("CountAttempt", "b") == "2"
+    assert askings.go_on("CountAttempt", "a") == "already running: b"
+
+
+def test_an_asking_waits_for_the_end_of_the_one_before_and_of_the_events_own(askings: Askings) -> None:
+    askings.running.add(JOB)
+    assert askings.ask("a") == f"already running: {JOB}"
+    askings.running.clear()
+    assert askings.ask("b") == "2"
+    assert askings.ask("c") == "already running: b"
+    askings.running.clear()
+    assert askings.ask("d") == "3"
+
+
+def test_an_asking_that_is_forgotten_holds_nobody_up(askings: Askings) -> None:
+    assert askings.ask("forgotten") == "2"
+    assert askings.ask("a") == "3"
 
 
 def test_an_asking_whose_answer_was_lost_is_counted_once(askings: Askings) -> None:
-    assert askings.enter("CountAttempt", "a") == "2"
-    assert askings.enter("CountAttempt", "a") == ""
-    assert askings.enter("ReadAttempt", "a") == "2"
+    assert askings.ask("a") == "2"
+    assert askings.go_on("CountAttempt", "a") == "2"
     # And once more only when SageMaker has lost the machine.
-    assert askings.enter("CountAttempt", "a", lost=1) == "3"
-
-
-def test_an_asking_never_takes_the_number_of_another(askings: Askings) -> None:
-    """Its answer was lost, and another asking counted before it looked."""
-    askings.enter("CountAttempt", "a")
-    assert askings.enter("CountAttempt", "a") == ""
-    assert askings.enter("CountAttempt", "b") == "3"
-    assert askings.enter("ReadAttempt", "a") == ""
-    assert which("retrain", "CheckAttempt", {"attempt": ""}) == "CountAttempt"
-    assert askings.enter("CountAttempt", "a") == "4"
-    assert which("retrain", "CheckAttempt", {"attempt": "4"}) == "NameTraining"
+    assert askings.ask("a", lost=1) == "3"
+    askings.running.clear()
+    assert askings.ask(JOB, lost=1) == "4", "the event's own, which asked for nothing"
 
 
 def test_only_who_asks_gets_another_attempt() -> None:
     """The event's training keeps the first name: no second event makes another, and none takes an asking's."""
     begin = state("retrain", "Begin")["Assign"]
-    variables = {**VARIABLES["retrain"], "dataset": {**DATASET, "decision": "train"}}
+    variables = {**VARIABLES["retrain"], "refusal": ""}
     assert run(begin["training_job"], input={"labeling_job_name": JOB}) == JOB
-    for given, following in (({}, "PlaceArtifacts"), ({"training": {}}, "CountAttempt")):
+    for given, following in (({}, "PlaceArtifacts"), ({"training": {}}, "ReadAttempt")):
         again = run(begin["again"], input={"labeling_job_name": JOB, **given})
-        assert which("retrain", "CheckDataset", {**variables, "again": again}) == following
+        assert which("retrain", "CheckRequest", {**variables, "again": again}) == following
+
+
+def test_a_training_that_was_lost_needs_no_second_dataset() -> None:
+    assert which("retrain", "CheckLost", {"lost": 0}) == "DescribeLabelingJob"
+    assert which("retrain", "CheckLost", {"lost": 1}) == "FindChampion"
 
 
 def test_an_attempt_is_as_it_was_asked_for() -> None:
@@ -335,7 +386,7 @@ def test_epochs_that_no_container_takes_are_refused_at_once(epochs: Any, taken: 
 
 def test_a_refused_request_says_what_to_run_and_a_good_one_goes_on() -> None:
     assert refusal() == refusal(start_from="scratch") == ""
-    assert which("retrain", "CheckRequest", {"refusal": ""}) == "DescribeLabelingJob"
+    assert which("retrain", "CheckRequest", {"refusal": "", "again": False}) == "PlaceArtifacts"
     assert which("retrain", "CheckRequest", {"refusal": "no"}) == "DescribeFailure"
     variables = {**VARIABLES["retrain"], "failed": "CheckRequest", "error": {"Error": "RequestRefused", "Cause": "no"}}
     alert = run(state("retrain", "DescribeFailure")["Assign"]["alert"], variables)
@@ -357,7 +408,7 @@ def test_a_training_that_sagemaker_lost_is_tried_once_more() -> None:
         job = {"TrainingJobStatus": "Failed", "FailureReason": reason}
         return which("retrain", "CheckTraining", {**VARIABLES["retrain"], "job": job, "lost": lost})
 
-    assert following("InternalServerError: We encountered an internal error.", 0) == "CountAttempt"
-    assert following("CapacityError: no capacity", 0) == "CountAttempt"
+    assert following("InternalServerError: We encountered an internal error.", 0) == "ReadAttempt"
+    assert following("CapacityError: no capacity", 0) == "ReadAttempt"
     assert following("InternalServerError: We encountered an internal error.", 1) == "DescribeFailure"
     assert following("AlgorithmError: the labels are wrong", 0) == "DescribeFailure"

@@ -7,6 +7,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.storage import Storage
 from skyloop.documents import CatalogueItem
 
-from cli import alerts, render, snapshot, timeline
+from cli import actions, alerts, render, snapshot, timeline
 from cli.cloud import Cloud
+from cli.errors import CliError
 from cli.snapshot import Endpoint, Snapshot
 from tests.support import account
 
@@ -108,6 +110,12 @@ def test_retrain_takes_the_newest_finished_labels(invoke, cloud: Cloud, monkeypa
     assert "j2, j1" in result.stderr
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto's executions run for ever and claim nothing."""
+    monkeypatch.setattr(actions, "CLAIM_SECONDS", 0.0)
+
+
 @pytest.fixture
 def _one_job(monkeypatch: pytest.MonkeyPatch) -> None:
     job = snapshot.LabelingJob("j1", "Completed", 4, 4, NOW)
@@ -158,6 +166,37 @@ def test_weights_that_training_could_not_use_start_nothing(invoke, cloud: Cloud,
     assert result.exit_code == 1
     assert says in json.loads(result.stderr)["error"]
     assert started(cloud, "Retrain") == []
+
+
+@pytest.mark.parametrize(
+    ("execution", "asked_by", "says"),
+    [
+        ({"status": "RUNNING"}, "mine", ""),
+        (
+            {"status": "SUCCEEDED", "output": json.dumps({"outcome": "already running: j1-by-hand-7"})},
+            "j1-by-hand-7",
+            "The training j1-by-hand-7 runs already.",
+        ),
+        ({"status": "FAILED", "cause": "the table is gone"}, "j1-by-hand-7", "No training was begun: the table is"),
+    ],
+)
+def test_of_two_that_ask_at_once_one_is_told(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, execution: dict[str, str], asked_by: str, says: str
+) -> None:
+    """The execution decides; the command says what it decided."""
+    monkeypatch.setattr(actions, "CLAIM_SECONDS", 60.0)
+    started = actions.Started("arn", "j1-by-hand-8")
+    monkeypatch.setattr(actions, "start", lambda *_: started)
+    client = cloud.client("stepfunctions")
+    monkeypatch.setattr(client, "describe_execution", lambda **_: execution)
+    monkeypatch.setattr(Cloud, "client", lambda self, service: client)
+    item = {"attempt": 2, "asked_by": f"{started.name if asked_by == 'mine' else asked_by}#0"}
+    monkeypatch.setattr(Cloud, "state_table", SimpleNamespace(get={"training#j1": item}.get))
+    if not says:
+        assert actions.start_training(cloud, "j1", "{}") == started
+        return
+    with pytest.raises(CliError, match=says):
+        actions.start_training(cloud, "j1", "{}")
 
 
 def test_relabel_asks_for_one_jobs_images(invoke, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

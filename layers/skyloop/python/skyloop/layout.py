@@ -67,7 +67,8 @@ QUEUE_HEAD, QUEUE_REST = "0#", "1#"
 LABELING_LOCK = "lock#labeling"
 SPLIT_ITEMS = "split#"
 TRAINING_ITEMS = "training#"
-"""How often a training on a labeling job's labels was asked for; only the retrain machine writes and reads these."""
+"""How often a training on a labeling job's labels was asked for, and by which execution (`asked_by`, its name and a
+number after `#`); the retrain machine alone writes these."""
 
 ALERTED_ITEMS = "alerted#"
 """What a state machine has alerted about, so that it does not do so again; only the machines write and read these."""
