@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -24,7 +24,29 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2
 
 
 class Terminal(Console):
-    """A console that shows control characters instead of obeying them. Rich's own are apart from the text."""
+    """A console on which text is text: keys, reasons and log lines are others', and may look like anything.
+
+    It shows control characters instead of obeying them (Rich's own are apart from the text), and takes neither `[red]`
+    for markup nor `:x:` for an emoji: what is to be styled is a Text.
+    """
+
+    def __init__(
+        self,
+        *,
+        stderr: bool = False,
+        file: IO[str] | None = None,
+        width: int | None = None,
+        force_terminal: bool | None = None,
+    ) -> None:
+        super().__init__(
+            stderr=stderr,
+            file=file,
+            width=width,
+            force_terminal=force_terminal,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """The segments of a renderable, with what is printable in place of what is not."""
@@ -57,7 +79,7 @@ class Output:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Terminal(stderr=as_json, highlight=False)
+        self.console = Terminal(stderr=as_json)
 
     def result(self, document: object, render: Callable[[], RenderableType]) -> None:
         """The answer: `document` for scripts, or what `render` makes for people."""
@@ -80,7 +102,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """A remark on the way; on standard error with --json."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     def warn(self, text: str) -> None:
         """Something that a person should know and that stops nothing."""
@@ -91,7 +113,7 @@ class Output:
         if self.as_json:
             sys.stderr.write(_json({"error": error.what, "next_step": error.next_step}) + "\n")
             return
-        console = Terminal(stderr=True, highlight=False)
+        console = Terminal(stderr=True)
         console.print(Text.assemble(("error ", "bold red"), error.what))
         console.print(Text.assemble(("next  ", "bold"), error.next_step))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -104,7 +103,7 @@ def running_table(executions: list[Execution]) -> Table:
     """Executions of state machines that run now."""
     rows = table("running", "execution", "step", "since")
     for item in executions:
-        rows.add_row(item.machine, escape(item.name), item.step or "starting", at(item.started))
+        rows.add_row(item.machine, item.name, item.step or "starting", at(item.started))
     return rows
 
 
@@ -137,7 +136,7 @@ def quarantine_table(snapshot: Snapshot) -> Table:
     """Quarantined files with their reasons, and how many more there are."""
     rows = table("quarantined", "reason")
     for item in snapshot.quarantined:
-        rows.add_row(escape(item.key), escape(item.reason))
+        rows.add_row(item.key, item.reason)
     if (more := snapshot.images.get("QUARANTINED", 0) - len(snapshot.quarantined)) > 0:
         rows.add_row(f"… and {more} more", "--limit shows more")
     return rows
@@ -239,7 +238,7 @@ def _detections_of_one(image: ImageDetections) -> RenderableType:
     rows = table("category", ">confidence", ">left", ">top", ">width", ">height")
     for item in sorted(image.detections, key=lambda item: -item.confidence):
         numbers = (f"{value:.0f}" for value in (item.left, item.top, item.width, item.height))
-        rows.add_row(escape(item.category), f"{item.confidence:.2f}", *numbers)
+        rows.add_row(item.category, f"{item.confidence:.2f}", *numbers)
     return rows
 
 
@@ -248,7 +247,7 @@ def _detections_counted(found: list[ImageDetections]) -> RenderableType:
     rows = table("image", *(f">{name}" for name in names))
     for image in found:
         counts = (sum(item.category == name for item in image.detections) for name in names)
-        rows.add_row(escape(image.path.name), *(str(count or "") for count in counts))
+        rows.add_row(image.path.name, *(str(count or "") for count in counts))
     return rows
 
 
@@ -272,7 +271,7 @@ def timeline_line(event: TimelineEvent, started: float) -> Table:
 def activity_line(now: Snapshot | None, more: str = "") -> Spinner:
     """The line under a live timeline: what runs at this moment, and `more`."""
     if now is None:
-        return Spinner("dots", "looking")
+        return Spinner("dots", Text("looking"))
     runs = [f"{item.machine}: {item.step or 'starting'}" for item in now.running]
     runs += [f"labeling {job.labeled}/{job.total}" for job in now.labeling_jobs if job.status == "InProgress"]
     counts = ", ".join(f"{count} {name.lower()}" for name, count in now.images.items() if count)

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 from skyloop.aws.storage import ObjectMissing
 from skyloop.layout import ModelArtifacts
 
 from cli import render
 from cli.cloud import laptop_cloud
 from cli.errors import CliError, translated
+from cli.output import Terminal
 from cli.start import parse_parameters, start_laptop
 from cli.timeline import Timeline
 from demo import acts, drops, imagery, report
@@ -146,7 +147,7 @@ def main(
 ) -> None:
     """Play a day in the life: four flights of a drone, a bad batch, and a change of scene."""
     signal.signal(signal.SIGTERM, interrupt)
-    console = Console(highlight=False)
+    console = Terminal()
     narrator = Narrator(console)
     pictures: list[Picture] = []
     play: Play | None = None
@@ -189,7 +190,7 @@ def main(
             play.subscriber.close()
         stop_cloud(home)
     if failure:
-        console.print(f"[bold red]The story stopped:[/] {failure}")
+        console.print(Text.assemble(("The story stopped: ", "bold red"), failure))
     raise typer.Exit(code)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from cli import render
 from cli.errors import CliError, of_this_machine
 from cli.output import Output, Terminal
+from tests.support.files import REPOSITORY
 
 NAMES = {
     "red": "a\x1b[31mb",
@@ -36,14 +39,39 @@ def test_control_characters_are_shown_and_not_obeyed(name: str) -> None:
     table = Table("name")
     table.add_row(Text(name))
     for renderable in (name, Text(name), table, Panel(Text(name))):
-        console.print(renderable, markup=False)
+        console.print(renderable)
     assert not dangerous(file.getvalue())
     assert "evil" in file.getvalue() or "evil" not in name
 
 
-def test_colours_of_our_own_stay() -> None:
+@pytest.mark.parametrize(
+    "text", ["root:x:0", "raw-images/:x:/[red]a.jpg", "[/]", "[link=file:///]x[/link]", r"\[a]", "1.5"]
+)
+def test_text_is_text_and_neither_markup_nor_emoji(text: str) -> None:
+    """In a cell, a heading, a title, a line and a bar's description, as plain as they come."""
     file = io.StringIO()
-    console = Terminal(file=file, width=80, force_terminal=True, color_system="standard")
+    console = Terminal(file=file, width=200, force_terminal=True)
+    rows = render.table(f">{text}", title=text)
+    rows.add_row(text)
+    console.print(rows, text)
+    seen = re.sub(r"\x1b\[[\d;]*m", "", file.getvalue())
+    assert seen.count(text) == 4
+    assert "\x1b]8" not in file.getvalue()
+
+
+def test_every_console_of_the_commands_and_the_demo_is_such_a_terminal() -> None:
+    made = re.compile(r"(?<!class Terminal\()\bConsole\(")
+    sources = [file for folder in ("cli", "demo") for file in (REPOSITORY / folder).rglob("*.py")]
+    assert sources
+    assert [file.name for file in sources if made.search(file.read_text(encoding="utf-8"))] == []
+
+
+def test_colours_of_our_own_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLORTERM", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    file = io.StringIO()
+    console = Terminal(file=file, width=80, force_terminal=True)
     console.print(Text("\x1b[2Jname", style="red"))
     assert file.getvalue().startswith("\x1b[31m")
     assert "\x1b[2J" not in file.getvalue()
