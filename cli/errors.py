@@ -51,7 +51,7 @@ def translated() -> Iterator[None]:
     except (aws.ConnectionClosedError, aws.ReadTimeoutError, aws.ConnectTimeoutError) as error:
         raise CliError(
             f"The cloud stopped answering: {error}",
-            "Repeat the command; on the laptop, `skyloop up` starts the cloud again and its log is in .skyloop/logs.",
+            "Repeat the command; on the laptop, `skyloop up` starts the cloud again if it has ended.",
         ) from error
     except (aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError) as error:
         raise CliError(f"AWS credentials: {error}", "Pass --profile NAME, or sign in (`aws configure sso`).") from error

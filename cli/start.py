@@ -62,7 +62,10 @@ def start_laptop(
                 "again.",
             ) from error
         except lifecycle.LaptopError as error:
-            raise CliError(str(error), f"The log is {home / 'logs' / 'server.log'}.") from error
+            log = home / "logs" / "server.log"
+            # There is none where the home cannot be written to, or where nothing was started yet.
+            then = f"The log is {log}." if log.is_file() else "Do as is said above, then run `skyloop up` again."
+            raise CliError(str(error), then) from error
 
     running = deploy_with(parameters)
     if weights is not None:

@@ -233,7 +233,7 @@ def test_parameters() -> None:
     [
         (preflight.Refused("no"), "Change the template"),
         (deploy.DeployError("no"), "Correct what is named above"),
-        (lifecycle.LaptopError("no"), "server.log"),
+        (lifecycle.LaptopError("no"), "run `skyloop up` again"),
     ],
 )
 def test_an_up_that_fails_says_what_to_do(
@@ -246,6 +246,20 @@ def test_an_up_that_fails_says_what_to_do(
     code, _, err = run("up", "--home", tmp_path, "--json")
     assert code == 1
     assert says in json.loads(err)["next_step"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_up_that_fails_names_a_log_only_where_there_is_one(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "lifecycle.lock").mkdir()  # whatever the rights are: who runs as root may write everywhere
+    log = tmp_path / "logs" / "server.log"
+    if there:
+        log.parent.mkdir()
+        log.touch()
+    code, _, err = run("up", "--home", tmp_path, "--json")
+    assert code == 1
+    told = json.loads(err)
+    assert "cannot be written to" in told["error"]
+    assert (str(log) in told["next_step"]) == there
 
 
 def test_base_weights(tmp_path: Path) -> None:
