@@ -117,6 +117,18 @@ def test_a_refusal_names_its_reason(monkeypatch, capsys):
     assert metrics(capsys)["GateRefused"] == 1
 
 
+@pytest.mark.parametrize(("floor", "told"), [("0.9", True), ("0.1", False)])
+def test_a_refusal_says_what_the_dataset_warned_of(monkeypatch, floor: str, told: bool):
+    monkeypatch.setenv("SKYLOOP_MIN_MAP50", floor)
+    found = [{"name": "class-not-trained", "severity": "warning", "message": f"{n} is never trained"} for n in range(7)]
+    enough = {"name": "enough-images", "severity": "ok", "message": "90 images to train on"}
+    write(DATASET_KEY, dataset() | {"checks": [enough, *found]})
+    warned = [reason for reason in ask()["reasons"] if "warnings" in reason]
+    said = "; ".join(f"{n} is never trained" for n in range(5))
+    assert warned == ([f"the dataset's own warnings: {said}; and 2 more"] if told else [])
+    assert read(DECISION_KEY)["reasons"] == ask()["reasons"]
+
+
 def test_asked_twice_it_decides_once(capsys):
     first = ask()
     metrics(capsys)

@@ -30,7 +30,10 @@ class Rule(Document):
 
 
 class GateVerdict(Document):
-    """What the gate says. `reasons` are the sentences that decided it: of the failed rules, or of the passed ones."""
+    """What the gate says. `reasons` are the sentences that decided it: of the failed rules, or of the passed ones.
+
+    In the decision on a refused candidate a last one has the dataset's own warnings, where it has any.
+    """
 
     decision: Literal["approve", "refuse"]
     summary: str

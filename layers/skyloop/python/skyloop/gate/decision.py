@@ -8,9 +8,11 @@ from pydantic import ValidationError
 
 from skyloop import layout
 from skyloop.aws.storage import Storage
-from skyloop.documents import DatasetDocument, Decision, GateRequest, Thresholds
+from skyloop.documents import DatasetDocument, Decision, GateRequest, GateVerdict, Thresholds
 from skyloop.formats.evaluation import Evaluation
 from skyloop.gate.rules import apply_rules
+
+MAX_WARNINGS = 5  # in an alert; dataset.json has all
 
 
 class GateInputMissing(LookupError):
@@ -39,7 +41,7 @@ def decide_on_candidate(storage: Storage, request: GateRequest, thresholds: Thre
         categories=dataset.categories,
     )
     decision = Decision(
-        **dict(verdict),
+        **{**dict(verdict), "reasons": [*verdict.reasons, *_warned(verdict, dataset)]},
         thresholds=thresholds,
         training_job=request.training_job_name,
         dataset_id=dataset.dataset_id,
@@ -53,6 +55,15 @@ def decide_on_candidate(storage: Storage, request: GateRequest, thresholds: Thre
         decided_at=request.now,
     )
     return decision, storage.write_json(key, decision.plain()), True
+
+
+def _warned(verdict: GateVerdict, dataset: DatasetDocument) -> list[str]:
+    """What the dataset's own checks warned of, after the reasons of a refusal: it may be what explains them."""
+    warnings = [finding.message for finding in dataset.checks if finding.severity == "warning"]
+    if verdict.decision == "approve" or not warnings:
+        return []
+    more = f"; and {len(warnings) - MAX_WARNINGS} more" if len(warnings) > MAX_WARNINGS else ""
+    return [f"the dataset's own warnings: {'; '.join(warnings[:MAX_WARNINGS])}{more}"]
 
 
 def _stored(storage: Storage, key: str) -> Decision | None:
