@@ -152,7 +152,8 @@ def not_in_the_layout(definition: str) -> list[str]:
         for path in BUCKET_PATH.findall(definition)
         if not any(f"{path.rstrip('/')}/".startswith(prefix) or prefix.startswith(path) for prefix in prefixes)
     ]
-    known = tuple(ITEMS | {layout.LABELING_LOCK, layout.SPLIT_ITEMS, layout.ALERTED_ITEMS, layout.TRAINING_ITEMS})
+    written = {layout.LABELING_LOCK, layout.SPLIT_ITEMS, layout.ALERTED_ITEMS, layout.TRAINING_ITEMS}
+    known = tuple(ITEMS | written | {layout.STOPPED_ITEMS})
     wrong += [name for name in ITEM_NAME.findall(definition) if not name.startswith(known)]
     wrong += [name for name in INDEX_NAME.findall(definition) if name != layout.STATUS_INDEX]
     # In JSONata a path is put together: 's3://…/model-artifacts/' & $job & '/decision.json'

@@ -73,6 +73,9 @@ number after `#`); the retrain machine alone writes these."""
 ALERTED_ITEMS = "alerted#"
 """What a state machine has alerted about, so that it does not do so again; only the machines write and read these."""
 
+STOPPED_ITEMS = "stopped#"
+"""Of an endpoint, which update a person has stopped, and why; rollback writes it for the deployment to tell."""
+
 # ── Requests to the endpoint ─────────────────────────────────────────────────────────────────────────────────────────
 
 SMOKE_TEST_INFERENCE_PREFIX = "smoke-test-"
