@@ -56,6 +56,32 @@ def tiff_of_jpeg(scans: int, strips: int = 1, length: int | None = None) -> byte
     return tiff_directory(*sorted(entries)) + places + sizes + data
 
 
+def bmp_of_runs(width: int, height: int, runs: bytes) -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    palette = b"".join(bytes([number, number, number, 0]) for number in range(256))
+    return b"BM" + struct.pack("<IHHI", 1078 + len(runs), 0, 0, 1078) + header + palette + runs
+
+
+def cmyk_jpeg(width: int, height: int) -> bytes:
+    """Nothing is drawn: the header alone says how large it is."""
+    body = encoded(picture().convert("CMYK"))
+    frame = body.index(b"\xff\xc0")
+    return body[: frame + 5] + struct.pack(">HH", height, width) + body[frame + 9 :]
+
+
+def webp(width: int, height: int) -> bytes:
+    """Lossless, of which the header alone says how large it is."""
+    body = io.BytesIO()
+    picture().save(body, "WEBP", lossless=True)
+    size = struct.pack("<I", width - 1 | (height - 1) << 14)
+    return body.getvalue()[:21] + size + body.getvalue()[25:]
+
+
+def tiff_of_colors(photometric: int, width: int, height: int) -> bytes:
+    fields = {256: width, 257: height, 258: 8, 259: 5, 262: photometric, 273: 8, 277: 3, 279: 8}
+    return tiff_directory(*[(tag, 3, 1, value) for tag, value in fields.items()])
+
+
 SLOW = {
     "scans": many_scans(),
     "scans of a large picture": scans_of_a_large_picture(),
@@ -77,10 +103,7 @@ SLOW = {
     + bytes(1_200_000),
     "wide tiles": tiff_directory((256, 3, 1, 64), (257, 3, 1, 64), (322, 4, 1, 20_000), (323, 4, 1, 20_000)),
     "many large tiles": tiff_directory((256, 3, 1, 2048), (257, 3, 1, 2048), (322, 3, 1, 16), (323, 4, 1, 80_000)),
-    "runs": encoded(picture(16, 16).convert("P"), "BMP")[:30]
-    + struct.pack("<I", 1)
-    + encoded(picture(16, 16).convert("P"), "BMP")[34:]
-    + bytes(2_000_000),
+    "runs": bmp_of_runs(16, 16, bytes(2_000_000)),
     "a long directory": tiff_directory(*[(number, 3, 1, 0) for number in range(5000)]),
 }
 
@@ -141,11 +164,28 @@ def test_samples_of_sixteen_bits_have_fewer_pixels():
     assert caught.value.code == "too-many-pixels"
 
 
+@pytest.mark.parametrize(
+    ("make", "within", "beyond", "words"),
+    [
+        # A pixel and an end of line a row: Pillow adds the others one by one, 100 million in 10 s.
+        (lambda *size: bmp_of_runs(*size, b"\x01\x07\0\0" * size[1] + b"\0\1"), (5000, 1000), (80_000, 1250), "runs"),
+        (webp, (8192, 5460), (7100, 7100), "WebP"),
+        (cmyk_jpeg, (8192, 5460), (7100, 7100), "CMYK"),
+        (lambda *size: tiff_of_colors(8, *size), (8192, 5460), (7100, 7100), "LAB"),
+    ],
+    ids=["runs", "WebP", "CMYK", "CIELab"],
+)
+def test_what_is_slow_for_each_pixel_has_fewer_of_them(make, within, beyond, words):
+    """However small the file is."""
+    opened = open_picture(make(*within), READABLE)
+    assert (opened.width, opened.height) == within
+    with pytest.raises(ImageRefused, match=words) as caught:
+        open_picture(make(*beyond), READABLE)
+    assert caught.value.code == "too-many-pixels"
+
+
 def test_a_bmp_of_few_runs_is_read():
-    rows = b"\x10\x07\0\0" * 16 + b"\0\1"
-    header = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 8, 1, len(rows), 0, 0, 256, 0)
-    palette = b"".join(bytes([number, number, number, 0]) for number in range(256))
-    body = b"BM" + struct.pack("<IHHI", 1078 + len(rows), 0, 0, 1078) + header + palette + rows
+    body = bmp_of_runs(16, 16, b"\x10\x07\0\0" * 16 + b"\0\1")
     assert open_picture(body, READABLE).decode().getcolors() == [(256, (7, 7, 7))]
 
 

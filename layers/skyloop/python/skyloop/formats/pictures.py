@@ -11,7 +11,8 @@ Whatever the bytes are, the outcome is a picture or :class:`ImageRefused`. Befor
 - a JPEG's segments and a PNG's chunks are walked to the end marker, for decoders paint a missing tail gray. Only what
   decides about pixels is handed on: no EXIF, profile, comment or preview reaches a parser, so none can fail a picture;
 - what makes decoders slow is counted: scans of a progressive JPEG, segments, chunks, entries, strips and tiles of a
-  TIFF, runs of a BMP.
+  TIFF, runs of a BMP. What takes long for each pixel, however few bytes that are, may have fewer of them: samples of
+  sixteen bits, WebP, other colors than gray and RGB, runs.
 
 Decoding takes at most `Picture.memory` bytes, and a copy of the file.
 """
@@ -44,6 +45,9 @@ READABLE: frozenset[Format] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
 """What the endpoint answers for."""
 
 _MAX_WIDE_PIXELS = 40_000_000  # of sixteen bits a sample, which are read twice
+_MAX_SLOW_PIXELS = 50_000_000  # that take two to five times as long as others: 1 to 2 s
+_MAX_RUN_PIXELS = 5_000_000  # which Pillow pads in Python, one by one, while all other threads wait: 0.5 s
+_SLOW_COLORS = {"CMYK", "LAB", "YCbCr"}
 
 _JPEG_START = b"\xff\xd8\xff"
 _OTHER_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
@@ -142,12 +146,7 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
     except Exception as error:  # readers raise anything for a header that they cannot read
         raise ImageRefused("broken", f"its header cannot be read: {_sentence(error)}") from error
     _check_size(*opened.size)
-    if opened.width * opened.height > _MAX_WIDE_PIXELS and has_sixteen_bits(opened):
-        raise ImageRefused(
-            "too-many-pixels",
-            f"{opened.width} × {opened.height} pixels of sixteen bits a sample; at most {_MAX_WIDE_PIXELS / 1e6:.0f} "
-            "megapixels of these: save it with eight, or cut it into smaller pictures",
-        )
+    _check_slowness(kind, opened)
     if opened.mode in ("I", "F"):
         raise ImageRefused(
             "unsupported-format",
@@ -192,6 +191,26 @@ def _check_size(width: int, height: int) -> None:
             "too-thin",
             f"{width} × {height} pixels; a detector needs at least {MIN_SIDE} on each side, and no side more than"
             f" {MAX_ASPECT} times the other",
+        )
+
+
+def _check_slowness(kind: Format, opened: ImageFile.ImageFile) -> None:
+    """Raises ImageRefused where the pixels, stored as they are, are too many to be decoded in time."""
+    if has_sixteen_bits(opened):
+        most, stored, instead = _MAX_WIDE_PIXELS, "of sixteen bits a sample", "with eight"
+    elif kind == "BMP" and opened.tile[0].codec_name == "bmp_rle":
+        most, stored, instead = _MAX_RUN_PIXELS, "in runs", "without compression"
+    elif kind == "WEBP":
+        most, stored, instead = _MAX_SLOW_PIXELS, "in a WebP", "as JPEG or PNG"
+    elif opened.mode in _SLOW_COLORS:
+        most, stored, instead = _MAX_SLOW_PIXELS, f"with {opened.mode} colors", "as RGB"
+    else:
+        return
+    if opened.width * opened.height > most:
+        raise ImageRefused(
+            "too-many-pixels",
+            f"{opened.width} × {opened.height} pixels {stored}; at most {most / 1e6:.0f} megapixels of these: save it"
+            f" {instead}, or cut it into smaller pictures",
         )
 
 
