@@ -57,7 +57,7 @@ def weights_to_train_from(cloud: Cloud, value: str) -> str:
     if value.startswith(cloud.storage.uri("")):
         try:
             cloud.storage.summary(cloud.storage.key_of(value))
-        except ObjectMissing as error:
+        except (ObjectMissing, ValueError) as error:
             raise CliError(
                 f"There is no {value}.", "Give a .pt file of this machine, which is uploaded, or a name."
             ) from error

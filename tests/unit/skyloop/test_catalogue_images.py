@@ -10,7 +10,7 @@ import pytest
 from skyloop.aws.clients import client
 from skyloop.aws.events import EventRefused
 from skyloop.intake.intake import Intake
-from skyloop.intake.uploads import Upload
+from skyloop.intake.uploads import Upload, object_created
 
 from tests.support.account import BUCKET, Context, load_handler
 from tests.support.files import stored_event
@@ -170,7 +170,11 @@ def test_what_is_gone_or_not_ours_is_no_failure(catalogue):
         assert list(catalogue.by_status(status)) == []
 
 
-@pytest.mark.parametrize("body", ["not json", "{}", "[" * 100_000, '"\\ud800"', "null", '{"Records": [1]}'])
+UNREADABLE = ["not json", "{}", "[" * 100_000, '"\\ud800"', "null", '{"Records": [1]}']
+NO_KEYS = [json.dumps(object_created(BUCKET, f"raw-images/{name}", 1)) for name in ("x" * 2000, "\ud800")]
+
+
+@pytest.mark.parametrize("body", UNREADABLE + NO_KEYS)
 def test_a_message_that_names_no_upload_is_put_aside(catalogue, storage, caplog, body):
     """At once: it will never name one, and while it came back the sweep would wait for it."""
     put("raw-images/a/1.jpg", encoded(picture()))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from PIL import ExifTags, Image
 from skyloop.aws.catalogue import MAX_UNANSWERED
 from skyloop.aws.storage import Storage
@@ -145,6 +146,79 @@ def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, drop
     assert item.status == "QUARANTINED"
     assert "'boat'" in item.reason
     assert catalogue.get(good["image-id"]).status == "LABELED"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image-id": "x" * 3000}, "image-id has 3000 bytes"),
+        ({"image-id": "\ud800"}, "image-id has half a surrogate"),
+        ({"image-id": "é" * 600, "source-ref": f"s3://{BUCKET}/raw-images/f/gone.jpg"}, "image-id has 1200 bytes"),
+        ({"flight": "f" * 5000, "image-id": None}, "flight has 5000 bytes"),
+        ({"flight": "\udfff", "image-id": None}, "flight has half a surrogate"),
+        ({"source-ref": f"s3://{BUCKET}/", "image-id": None}, "has 0 bytes"),
+        ({"source-ref": f"s3://{BUCKET}", "image-id": None}, "has 0 bytes"),
+        ({"source-ref": f"s3://{BUCKET}/{'k' * 2000}", "image-id": None}, "has 2000 bytes"),
+        ({"source-ref": f"s3://{BUCKET}/raw-images/f/\udfff.jpg", "image-id": None}, "half a surrogate"),
+        ({"source-ref": f"s3://{BUCKET}/raw-images/../x.jpg", "image-id": None}, "path segment '..'"),
+        ({"boxes-metadata": {"class-map": {"0": "x" * 500_000}}}, "is none of the label categories"),
+        ({"boxes-metadata": {"class-map": {str(n): f"name {n}" for n in range(1, 40_000)}}}, "not in the line's"),
+        ({"boxes-metadata": {"class-map": {"1": "\ud800"}}}, "not in the line's class-map"),
+        ({"more": json.loads("[" * 900 + "]" * 900)}, "JSON object"),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value,
+)
+@pytest.mark.parametrize("answered", [True, False])
+def test_one_line_fails_no_other_whatever_it_says(storage, catalogue, dropped, convert, changes, words, answered):
+    good = labeled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
+    line = labeled(dropped("raw-images/f/2.jpg", encoded(picture(seed=2))), (0, 1, 1, 5, 5))
+    bad = {**line, **changes}
+    if not answered:
+        del bad["boxes"]
+    answer = convert(bad, good)
+    assert answer["converted"] == 1
+    assert catalogue.get(good["image-id"]).status == "LABELED"
+    assert answer["quarantined"] + answer["unlabeled"] == 1
+    if answered:
+        [kept] = [storage.read_json(summary.key) for summary in storage.listing(f"quarantine/labels/{JOB}/")]
+        assert words in kept["reason"]
+    if bad["image-id"] == line["image-id"]:
+        reason = catalogue.get(line["image-id"]).reason
+        assert reason is None or len(reason) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("code", "put_aside"),
+    [
+        ("InvalidObjectState", True),
+        ("ValidationException", True),
+        ("SlowDown", False),
+        ("InternalError", False),
+        ("AccessDenied", False),
+        ("RequestTimeout", False),
+    ],
+)
+def test_what_a_service_says_of_one_line_is_told_from_its_own_trouble(
+    catalogue, dropped, convert, monkeypatch, code, put_aside
+):
+    """An archived object is its line's affair; a service that is busy is asked again, and no label is lost."""
+    good = labeled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
+    bad = labeled(dropped("raw-images/f/2.jpg", encoded(picture(seed=2))), (0, 1, 1, 5, 5))
+    real = Storage.read
+
+    def read(self: Storage, key: str, **options: Any) -> Any:
+        if key == "raw-images/f/2.jpg":
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "GetObject")
+        return real(self, key, **options)
+
+    monkeypatch.setattr(Storage, "read", read)
+    if put_aside:
+        assert convert(bad, good)["quarantined"] == 1
+        assert catalogue.get(good["image-id"]).status == "LABELED"
+    else:
+        with pytest.raises(ClientError, match=code):
+            convert(bad, good)
+        assert catalogue.get(bad["image-id"]).status == "LABELING"
 
 
 def test_a_replaced_picture_does_not_get_the_labels_of_the_old_one(storage, dropped, convert):

@@ -246,6 +246,19 @@ def unsafe_segments(key: str) -> list[str]:
     return [segment for segment in key.split("/") if segment in {".", ".."}]
 
 
+def check_name(what: str, name: str) -> None:
+    """Raises ValueError where no object can have this key, and no key this part: the message begins with `what`.
+
+    JSON can name half a surrogate pair, which UTF-8 cannot say; and S3 and DynamoDB take keys of one to two kilobytes.
+    """
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} has half a surrogate pair") from error
+    if not 1 <= length <= MAX_KEY_BYTES:
+        raise ValueError(f"{what} has {length} bytes, not 1 to {MAX_KEY_BYTES}")
+
+
 def flight_of(key: str) -> str:
     """The flight of a raw image: the first non-empty path segment after `raw-images/`, or `unsorted` without one.
 

@@ -73,6 +73,21 @@ def test_giving_up_leaves_a_reason(catalogue):
     assert (catalogue.get(one.image_id).status, catalogue.get(one.image_id).reason) == ("QUARANTINED", "because")
 
 
+def test_whatever_a_reason_quotes_has_room(catalogue):
+    """However it comes into an entry."""
+    long, most = "é\ud800" * 300_000, 1000
+    assert catalogue.add_refused(item(1, status="QUARANTINED", reason=long))
+    assert not catalogue.add_refused(item(1, status="QUARANTINED", reason=long))
+    for number in (2, 3):
+        catalogue.add(item(number, etag="e"))
+    catalogue.claim(item(2).image_id, "job")
+    assert catalogue.quarantine(item(2).image_id, "job", long)
+    assert catalogue.put_aside(item(3, etag="e"), long, START)
+    for number in (1, 2, 3):
+        kept = catalogue.get(item(number).image_id).reason
+        assert (len(kept), kept[:7], kept[-1]) == (most, "é\\ud800", "…")
+
+
 def test_a_key_is_a_duplicate_once_and_never_its_own(catalogue):
     one = item(1)
     catalogue.add(one)
@@ -92,7 +107,7 @@ def test_a_key_is_a_duplicate_once_and_never_its_own(catalogue):
 def test_more_than_a_page(catalogue):
     """Items padded so that DynamoDB's megabyte a page holds a part of them."""
     for number in range(30):
-        catalogue.add(item(number, reason="x" * 80_000))
+        catalogue.add(item(number, labeling_job="x" * 80_000))
     catalogue.add(item(99, queue_order=queue_order(True, START, "f" * 64)))
     in_order = [entry.image_id for entry in catalogue.by_status("PENDING")]
     assert in_order == [f"{number:064x}" for number in (99, *range(30))]

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from skyloop.aws.dynamodb import from_attributes, to_attributes, written
-from skyloop.documents import CatalogueItem, ImageStatus
+from skyloop.documents import CatalogueItem, ImageStatus, kept_reason
 from skyloop.layout import QUEUE_HEAD, QUEUE_REST, STATUS_INDEX
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Catalogue:
             {
                 ":quarantined": "QUARANTINED",
                 ":pending": "PENDING",
-                ":reason": reason,
+                ":reason": kept_reason(reason),
                 ":now": now.isoformat(),
                 ":before": item.etag,
             },
@@ -183,7 +183,7 @@ class Catalogue:
             image_id,
             "SET #status = :quarantined, reason = :reason",
             "#status = :labeling AND labeling_job = :job",
-            {":labeling": "LABELING", ":quarantined": "QUARANTINED", ":job": job_name, ":reason": reason},
+            {":labeling": "LABELING", ":quarantined": "QUARANTINED", ":job": job_name, ":reason": kept_reason(reason)},
         )
 
     def mark_labeled(self, image_id: str, job_name: str) -> bool:

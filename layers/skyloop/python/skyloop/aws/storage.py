@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypedDict, cast
 from botocore.exceptions import ClientError
 
 from skyloop.documents import parse_json
+from skyloop.layout import check_name, unsafe_segments
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -102,10 +103,16 @@ class Storage:
         return s3_uri(self.bucket, key)
 
     def key_of(self, uri: str) -> str:
-        """The key of an S3 URI in this bucket. Raises ValueError when the URI names another bucket."""
+        """The key of an S3 URI in this bucket.
+
+        Raises ValueError when the URI names another bucket, or no object that can be and be read.
+        """
         bucket, key = parse_s3_uri(uri)
         if bucket != self.bucket:
             raise ValueError(f"{uri!r} is not in bucket {self.bucket!r}")
+        check_name(f"the key of {uri!r}", key)
+        if unsafe := unsafe_segments(key):
+            raise ValueError(f"{uri!r} has the path segment {unsafe[0]!r}")
         return key
 
     def read(self, key: str, *, at_most: int | None = None) -> StoredObject:

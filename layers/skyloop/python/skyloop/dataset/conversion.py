@@ -8,15 +8,25 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.errors import is_never_right
 from skyloop.aws.observability import logger
 from skyloop.aws.storage import ObjectChanged, ObjectMissing, ObjectTooLarge, Storage
 from skyloop.dataset.labels import Box, LabeledImage, Labels
 from skyloop.documents import ConvertRequest, ConvertResponse, ImageFacts, parse_json
-from skyloop.formats.groundtruth import LabeledLine, UnlabeledLine, UnusableLine, boxes_on, categories_of, read_line
+from skyloop.formats.groundtruth import (
+    LabeledLine,
+    UnlabeledLine,
+    UnusableLine,
+    boxes_on,
+    categories_of,
+    image_of,
+    read_line,
+)
 from skyloop.formats.images import check_image
 from skyloop.formats.orientation import upright_box, upright_size
 from skyloop.formats.pictures import MAX_BYTES, ImageRefused
 
+_MOST_NESTED = 100  # lists and objects in each other; Ground Truth's labels are five deep
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 
 
@@ -51,9 +61,9 @@ class Conversion:
                     written.append(self._convert_line(read, job, categories))
             except UnusableLine as error:
                 refused.append((line, str(error)))
-            except (ClientError, BotoCoreError):
-                raise  # the cloud's trouble, not the line's: the batch is tried again
             except Exception as error:  # whatever a line holds, it is its own affair
+                if isinstance(error, ClientError | BotoCoreError) and not is_never_right(error):
+                    raise  # the cloud's trouble, not the line's: the batch is tried again
                 logger.exception("a line of the manifest could not be converted")
                 refused.append((line, f"it could not be read: {type(error).__name__}: {error}"))
         # Before any status: an image that counts as labeled must have its record.
@@ -137,8 +147,7 @@ class Conversion:
         """Keep the line with its reason; the image that it names is not sent to workers again for the same answer."""
         key = f"{layout.UNUSABLE_LABELS}{job}/{layout.content_hash(line)}.json"
         self.storage.write_json(key, {"job_name": job, "reason": reason, "line": line})
-        image_id = line.get("image-id") if isinstance(line, dict) else None
-        if isinstance(image_id, str) and image_id:
+        if image_id := image_of(line):
             self.catalogue.quarantine(image_id, job, f"its labels cannot be used: {reason}")
 
 
@@ -165,8 +174,21 @@ def _kept_key(facts: ImageFacts) -> str:
 
 
 def _parse(line: bytes) -> object:
-    """A line of JSON; one that is none stays text, and no reader of labels takes that."""
+    """A line of JSON; what is none, or too deep to be written again, stays text, and no reader of labels takes that."""
+    text = line.decode(errors="backslashreplace")
     try:
-        return parse_json(line)
+        document = parse_json(line)
     except ValueError:
-        return line.decode(errors="backslashreplace")
+        return text
+    return text if _is_deep(document) else document
+
+
+def _is_deep(document: object) -> bool:
+    level = [document]
+    for _ in range(_MOST_NESTED):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+        ]
+    return bool(level)

@@ -27,7 +27,14 @@ from skyloop.documents.drift import (
     StatisticEvidence,
 )
 from skyloop.documents.gate import Decision, GateRequest, GateResponse, GateVerdict, Rule, Thresholds
-from skyloop.documents.intake import CatalogueItem, ImageFacts, ImagesCatalogued, ImageStatus, QuarantineRecord
+from skyloop.documents.intake import (
+    CatalogueItem,
+    ImageFacts,
+    ImagesCatalogued,
+    ImageStatus,
+    QuarantineRecord,
+    kept_reason,
+)
 from skyloop.documents.labeling import (
     RequeueRequest,
     RequeueResponse,
@@ -110,5 +117,6 @@ __all__ = [
     "VerifyRequest",
     "VerifyResponse",
     "json_line",
+    "kept_reason",
     "parse_json",
 ]

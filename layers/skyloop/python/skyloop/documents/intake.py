@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 from skyloop.documents.base import Document
 
 ImageStatus = Literal["PENDING", "LABELING", "LABELED", "QUARANTINED"]
+
+
+MAX_REASON = 1000
+
+
+def kept_reason(reason: str) -> str:
+    """A reason as an entry keeps it: an item of DynamoDB has room for 400 kB, and a reason may quote what it is about.
+
+    Half a surrogate pair, which JSON can name and UTF-8 cannot, becomes its escape.
+    """
+    text = reason.encode(errors="backslashreplace").decode()
+    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
+
+
+Reason = Annotated[str, BeforeValidator(kept_reason)]
 
 
 class ImageFacts(Document):
@@ -46,7 +61,7 @@ class CatalogueItem(Document):
     latitude: float | None = None
     longitude: float | None = None
     labeling_job: str | None = None
-    reason: str | None = None
+    reason: Reason | None = None
     etag: str | None = Field(default=None, description="of the object under `key` from which the entry was made")
     replaced_at: AwareDatetime | None = Field(
         default=None, description="when its bytes were found under none of its keys; if they are dropped again it waits"
@@ -59,7 +74,7 @@ class QuarantineRecord(Document):
     """Beside every file that could not be used: what it was and why (`quarantine/<original key>.reason.json`)."""
 
     key: str
-    reason: str = Field(description="for a person")
+    reason: Reason = Field(description="for a person")
     code: str = Field(description="for a program, e.g. not-an-image, truncated, too-many-pixels")
     size: int
     sha256: str | None = None

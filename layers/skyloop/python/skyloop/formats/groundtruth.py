@@ -15,6 +15,7 @@ from typing import TypeGuard
 
 from skyloop.documents import JsonObject
 from skyloop.formats.geometry import Rectangle
+from skyloop.layout import check_name
 
 MAX_LINE_CHARACTERS = 100_000
 MAX_CATEGORIES = 50
@@ -99,7 +100,7 @@ def read_line(line: object, attribute: str) -> LabeledLine | UnlabeledLine:
     source = line.get("source-ref")
     if not isinstance(source, str) or not source:
         raise UnusableLine("the line has no source-ref")
-    image_id, flight = _text(line.get("image-id")), _text(line.get("flight"))
+    image_id, flight = _name(line, "image-id"), _name(line, "flight")
     metadata = line.get(f"{attribute}-metadata")
     if metadata is None:
         metadata = {}
@@ -118,6 +119,14 @@ def read_line(line: object, attribute: str) -> LabeledLine | UnlabeledLine:
         stated_size=_stated_size(line[attribute]),
         labeled_at=_moment(metadata.get("creation-date")),
     )
+
+
+def image_of(line: object) -> str | None:
+    """The image that a line names, whatever else is on it; None where it names none."""
+    try:
+        return _name(line, "image-id") if isinstance(line, dict) else None
+    except UnusableLine:
+        return None
 
 
 def boxes_on(line: LabeledLine, width: int, height: int) -> tuple[LabeledBox, ...]:
@@ -220,8 +229,16 @@ def _moment(value: object) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _name(line: JsonObject, field: str) -> str | None:
+    """A name that keys of tables and objects are made of. Raises UnusableLine for one that no key can hold."""
+    value = line.get(field)
+    if not isinstance(value, str) or not value:
+        return None
+    try:
+        check_name(f"its {field}", value)
+    except ValueError as error:
+        raise UnusableLine(str(error)) from error
+    return value
 
 
 def _place(box: Rectangle) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pydantic import BaseModel, ConfigDict, Field
 
 from skyloop.documents import JsonObject, parse_json
-from skyloop.layout import notification_key
+from skyloop.layout import check_name, notification_key
 
 
 class Upload(BaseModel):
@@ -53,4 +53,6 @@ def object_created(bucket: str, key: str, size: int) -> JsonObject:
 
 
 def _upload(detail: JsonObject, decode: Callable[[str], str]) -> Upload:
-    return Upload(bucket=detail["bucket"]["name"], key=decode(detail["object"]["key"]))
+    upload = Upload(bucket=detail["bucket"]["name"], key=decode(detail["object"]["key"]))
+    check_name("its key", upload.key)
+    return upload
