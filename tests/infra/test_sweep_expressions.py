@@ -79,3 +79,15 @@ def test_sweep_deploys_what_no_alarm_judges(serving: int, judged: str, found: in
     for item in unguarded:
         assert item["name"] == "skyloop-dev-v3-guard-1795428000"
         assert item["input"] == {"model_package_arn": "arn/3"}
+
+
+def test_what_is_wrong_with_uploads_is_told_after_the_rest_of_the_sweep() -> None:
+    """Finished jobs, approved packages and ringing alarms do not wait until one file is mended."""
+    assert state("sweep", "SweepUploads")["Catch"][0]["Next"] == state("sweep", "SweepUploads")["Next"]
+    begin = run(state("sweep", "Begin")["Assign"])
+    failed = run(state("sweep", "SweepUploads")["Catch"][0]["Assign"], begin, errorOutput={"Error": "RuntimeError"})
+    [told] = state("sweep", "CheckSwept")["Choices"]
+    assert told["Next"] == "DescribeFailure"
+    assert [run(told["Condition"], variables) for variables in (begin, {**begin, **failed})] == [False, True]
+    found = state("sweep", "CheckFound")["Choices"][0]["Condition"]
+    assert [run(found, {**begin, "started": started}) for started in ([], ["job"])] == [False, True]

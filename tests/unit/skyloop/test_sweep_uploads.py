@@ -12,8 +12,9 @@ from skyloop.aws.clients import client
 from skyloop.aws.storage import ObjectSummary, Storage
 from skyloop.documents import CatalogueItem
 from skyloop.intake.intake import Intake
-from skyloop.intake.uploads import Upload
+from skyloop.intake.uploads import Upload, uploads_in
 from skyloop.layout import LABELING_LOCK, label_records, quarantine_id, queue_order
+from skyloop.sweep import Sweep
 
 from tests.support.account import BUCKET, Context, load_handler, put_state
 from tests.support.files import stored_event
@@ -196,6 +197,58 @@ def test_more_uploads_than_a_message_batch(storage, queued):
         storage.write(f"raw-images/a/{number}.jpg", b"x")
     assert sweep(later())["uploads_requeued"] == 23
     assert len({message["detail"]["object"]["key"] for message in queued()}) == 23
+
+
+@pytest.mark.parametrize("name", ["\uffff", "\ufffe", "\x01", "поле é 😀"])
+def test_a_key_of_any_characters_is_queued_and_understood(storage, catalogue, monkeypatch, name):
+    """SQS takes the characters of XML 1.0, and refuses the batch or the message that has another."""
+    key, sent = f"raw-images/f/{name}.jpg", []
+    summary = ObjectSummary(key, 1, datetime.now(UTC).timestamp(), "e")
+    monkeypatch.setattr(Storage, "listing", lambda *_: iter([summary]))
+    hooks = client("sqs").meta.events
+    hooks.register(
+        "before-parameter-build.sqs.SendMessageBatch", lambda params, **_: sent.append(params), unique_id="n"
+    )
+    try:
+        assert sweep(later())["uploads_requeued"] == 1
+    finally:
+        hooks.unregister("before-parameter-build.sqs.SendMessageBatch", unique_id="n")
+    [body] = [entry["MessageBody"] for entry in sent[0]["Entries"]]
+    assert body.isascii()
+    assert body.isprintable()
+    assert [upload.key for upload in uploads_in(body)] == [key]
+
+
+def test_one_failure_stops_nothing_else(storage, catalogue, queued, alerts, jobs, monkeypatch):
+    """Ten of twelve uploads are refused, and a job cannot be asked about: the rest is done, and then it is told."""
+    for number in range(12):
+        storage.write(f"raw-images/a/{number:02}.jpg", b"x")
+    catalogue.add(item(1, "unknown"))
+    catalogue.add(item(2, "dead"))
+    catalogue.add(refused(3))
+    jobs["dead"] = "Failed"
+    real = Sweep._job_status
+
+    def status(self: Sweep, job_name: str) -> tuple[str | None, float]:
+        if job_name == "unknown":
+            raise RuntimeError("SageMaker does not say")
+        return real(self, job_name)
+
+    def refuse(params: dict[str, Any], **_: Any) -> None:
+        if len(params["Entries"]) == 10:
+            raise RuntimeError("SQS is busy")
+
+    monkeypatch.setattr(Sweep, "_job_status", status)
+    hooks = client("sqs").meta.events
+    hooks.register("before-parameter-build.sqs.SendMessageBatch", refuse, unique_id="refuse")
+    try:
+        with pytest.raises(RuntimeError, match="SQS is busy"):
+            sweep(later())
+    finally:
+        hooks.unregister("before-parameter-build.sqs.SendMessageBatch", unique_id="refuse")
+    assert len(queued()) == 2
+    assert [entry.image_id for entry in catalogue.by_status("PENDING")] == [f"{2:064x}"]
+    assert len(alerts()) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, get_args
 
@@ -14,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from skyloop import layout
 from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.observability import logger
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import ObjectSummary, Storage
@@ -62,18 +65,38 @@ class Sweep:
         self.sagemaker = sagemaker
         self.sns = sns
         self.settings = settings
+        self._errors: list[Exception] = []
 
     def sweep(self, request: SweepRequest) -> SweepResponse:
-        """Queue forgotten uploads again, requeue images whose labeling job is over, alert quarantined files."""
-        examined, uploads_requeued = self._uploads(request.now)
-        images_requeued = self._labeling(request.now)
-        alerted = alert_quarantined(self.storage, self.catalogue, self.sns, self.settings, request.now)
+        """Queue forgotten uploads again, requeue images whose labeling job is over, alert quarantined files.
+
+        Whatever fails, the rest is done: what the next sweep meets again would keep it from the others for ever. The
+        first error is raised at the end.
+        """
+        self._errors.clear()
+        examined, uploads_requeued, images_requeued, alerted = 0, 0, 0, 0
+        with self._going_on():
+            examined, uploads_requeued = self._uploads(request.now)
+        with self._going_on():
+            images_requeued = self._labeling(request.now)
+        with self._going_on():
+            alerted = alert_quarantined(self.storage, self.catalogue, self.sns, self.settings, request.now)
+        if self._errors:
+            raise self._errors[0]
         return SweepResponse(
             uploads_requeued=uploads_requeued,
             images_requeued=images_requeued,
             uploads_examined=examined,
             files_alerted=alerted,
         )
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            logger.exception("a part of the sweep failed; the others go on")
+            self._errors.append(error)
 
     def _uploads(self, now: datetime) -> tuple[int, int]:
         """(objects looked at, uploads queued again).
@@ -96,7 +119,8 @@ class Sweep:
         # One whose content was replaced without an event is as forgotten as one that nobody knows.
         forgotten = [each for each in candidates if not known[each.key] & {None, each.etag}]
         for start in range(0, len(forgotten), QUEUE_BATCH):
-            self._queue_again(forgotten[start : start + QUEUE_BATCH])
+            with self._going_on():
+                self._queue_again(forgotten[start : start + QUEUE_BATCH])
         return len(uploads), len(forgotten)
 
     def _busy(self) -> bool:
@@ -111,9 +135,8 @@ class Sweep:
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {
                 "Id": str(number),
-                "MessageBody": json.dumps(
-                    object_created(self.storage.bucket, summary.key, summary.size), ensure_ascii=False
-                ),
+                # In ASCII: a key may have characters that SQS refuses, such as U+FFFF.
+                "MessageBody": json.dumps(object_created(self.storage.bucket, summary.key, summary.size)),
             }
             for number, summary in enumerate(summaries)
         ]
@@ -136,10 +159,11 @@ class Sweep:
         selecting = lock is not None and float(lock.get("expires_at", 0)) > now.timestamp()
         requeued = 0
         for job_name, image_ids in held.items():
-            status, ended = self._job_status(job_name)
-            over = status == "Completed" and self._silent(job_name, ended, now)
-            if status in _DEAD_JOB or over or (status is None and not selecting):
-                requeued += self.catalogue.requeue_all(image_ids, job_name)
+            with self._going_on():
+                status, ended = self._job_status(job_name)
+                over = status == "Completed" and self._silent(job_name, ended, now)
+                if status in _DEAD_JOB or over or (status is None and not selecting):
+                    requeued += self.catalogue.requeue_all(image_ids, job_name)
         return requeued
 
     def _silent(self, job_name: str, ended: float, now: datetime) -> bool:
