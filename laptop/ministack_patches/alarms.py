@@ -24,6 +24,9 @@ OnChange = Callable[[Alarm, str, str, str], None]
 log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+# A member of an alarm in MiniStack's table, which is written down with it: what was set by hand ends the update that is
+# under way, also where the cloud is killed before.
+_BY_HAND = "StateSetByHand"
 
 
 class Watch:
@@ -45,13 +48,19 @@ class Watch:
         """Evaluate one alarm of MiniStack's table and bring its state up to date."""
         name, arn, old = alarm["AlarmName"], alarm["AlarmArn"], alarm["StateValue"]
         with self._lock:
-            known = self._seen.setdefault(arn, old)
+            if arn not in self._seen:
+                self._seen[arn] = old
+                if alarm.get(_BY_HAND):
+                    self._set_at[arn] = self._clock()  # its period begins anew with the cloud
+            known = self._seen[arn]
             if known != old:  # SetAlarmState, which lasts until CloudWatch's next evaluation
                 self._seen[arn] = old
                 self._set_at[arn] = self._clock()
+                alarm[_BY_HAND] = True
                 self._on_change(alarm, known, old, alarm.get("StateReason", ""))
             if self._clock() - self._set_at.get(arn, float("-inf")) < float(alarm.get("Period", 60)):
                 return
+            alarm.pop(_BY_HAND, None)
             if alarm.get("ComparisonOperator") not in alarm_evaluation.COMPARISONS or not alarm.get("MetricName"):
                 return  # metric math and anomaly detection: the preflight refuses them
             values = self._values(alarm)
@@ -162,8 +171,10 @@ def _evaluate(original: Original, alarm: Document) -> None:
     proof="test_alarms.py::test_a_change_of_state_is_an_event",
 )
 def _set_state(original: Original, params: Any, document: Any, is_cbor: bool, is_json: bool = False) -> Any:
-    answer = original(params, document, is_cbor, is_json)
     name = document.get("AlarmName", "") if is_cbor or is_json else cloudwatch._p(params, "AlarmName")
+    if alarm := cloudwatch._alarms.get(name):
+        _watch.look(alarm)  # the state before is what the change is seen by
+    answer = original(params, document, is_cbor, is_json)
     if alarm := cloudwatch._alarms.get(name):
         _watch.look(alarm)
     return answer

@@ -9,6 +9,14 @@ from typing import Any, ClassVar, Literal
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.store import Record
 
+Afterwards = Literal[
+    "goes on from its last checkpoint",
+    "goes on with its update",
+    "goes on with its rollback",
+    "begins again",
+    "is open again",
+    "is deleted",
+]
 Operations = Mapping[str, Callable[[Any, Record], Record]]
 
 
@@ -18,7 +26,7 @@ class InProgress:
 
     kind: str
     name: str
-    afterwards: Literal["goes on from its last checkpoint", "begins again", "is rolled back", "is open again"]
+    afterwards: Afterwards
 
 
 class Room:

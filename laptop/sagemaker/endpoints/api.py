@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import ClassVar
 
 from laptop.sagemaker.core import errors, tags
 from laptop.sagemaker.core.context import Context
-from laptop.sagemaker.core.room import InProgress, Operations, Room
+from laptop.sagemaker.core.room import Afterwards, InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
-from laptop.sagemaker.endpoints import blue_green, rollout
+from laptop.sagemaker.endpoints import blue_green, describe, rollout
 from laptop.sagemaker.endpoints.kinds import Kinds
 from laptop.sagemaker.endpoints.models import Models
 from laptop.sagemaker.endpoints.runtime import Runtime
 
 _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+_AFTER_A_STOP: Mapping[str, Afterwards] = {
+    "Creating": "begins again",
+    "Updating": "goes on with its update",
+    "RollingBack": "goes on with its rollback",
+    "Deleting": "is deleted",
+}
 # Every instance is a process here. The quota can be set in the home's sagemaker.json.
 _INSTANCE_LIMIT = 20
 
@@ -38,7 +45,7 @@ class Endpoints(Room):
         name, arn = request["EndpointName"], self._kinds.endpoints.arn(request["EndpointName"])
         tags.check(request.get("Tags", []))
         config = self._snapshot(self._kinds.configs.get(request["EndpointConfigName"]))
-        counts = {variant["VariantName"]: variant["InitialInstanceCount"] for variant in config["ProductionVariants"]}
+        counts = describe.instance_counts(config)
         blue_green.plan(request.get("DeploymentConfig"), counts)
         self._check_alarms(request.get("DeploymentConfig"))
         now = time.time()
@@ -80,17 +87,19 @@ class Endpoints(Room):
             if guardrails is not None:
                 raise errors.validation("DeploymentConfig cannot be specified together with RetainDeploymentConfig.")
             guardrails = record.get("LastDeploymentConfig")
-        counts = {variant["VariantName"]: variant["InitialInstanceCount"] for variant in config["ProductionVariants"]}
-        plan = blue_green.plan(guardrails, counts)
+        counts = describe.instance_counts(config)
+        blue_green.plan(guardrails, counts)
         self._check_alarms(guardrails)
         with self.context.store.lock:
             _check_idle(self._kinds.endpoints.get(name))
             self._check_quota(config["ProductionVariants"][0]["InstanceType"], sum(counts.values()))
-            changes: Record = {"EndpointStatus": "Updating", "LastModifiedTime": time.time()}
+            now = time.time()
+            update = {"config": config, "guardrails": guardrails, "began": now}
+            changes: Record = {"EndpointStatus": "Updating", "LastModifiedTime": now, "_update": update}
             if guardrails is not None:
                 changes["LastDeploymentConfig"] = guardrails
             marked = self._kinds.endpoints.update(name, changes)
-        self._runtime.update(marked, config, plan)
+        self._runtime.update(marked)
         return {"EndpointArn": record["EndpointArn"]}
 
     def update_weights_and_capacities(self, request: Record) -> Record:
@@ -118,8 +127,9 @@ class Endpoints(Room):
                 for item in desired
             )
             self._check_quota(record["_config"]["ProductionVariants"][0]["InstanceType"], added)
-            marked = self._kinds.endpoints.update(name, {"EndpointStatus": "Updating", "LastModifiedTime": time.time()})
-        self._runtime.rescale(marked, desired)
+            changes = {"EndpointStatus": "Updating", "LastModifiedTime": time.time(), "_update": {"desired": desired}}
+            marked = self._kinds.endpoints.update(name, changes)
+        self._runtime.update(marked)
         return {"EndpointArn": record["EndpointArn"]}
 
     def delete(self, request: Record) -> Record:
@@ -142,9 +152,9 @@ class Endpoints(Room):
     def in_progress(self) -> list[InProgress]:
         """The endpoints that are being made or changed."""
         return [
-            InProgress("endpoint", record["EndpointName"], "begins again" if status == "Creating" else "is rolled back")
+            InProgress("endpoint", record["EndpointName"], _AFTER_A_STOP[status])
             for record in self._kinds.endpoints.all()
-            if (status := record["EndpointStatus"]) in ("Creating", "Updating", "RollingBack")
+            if (status := record["EndpointStatus"]) in _AFTER_A_STOP
         ]
 
     def start(self) -> None:
@@ -164,9 +174,7 @@ class Endpoints(Room):
         return config
 
     def _check_alarms(self, guardrails: Record | None) -> None:
-        names = [
-            alarm["AlarmName"] for alarm in (guardrails or {}).get("AutoRollbackConfiguration", {}).get("Alarms", [])
-        ]
+        names = blue_green.alarms(guardrails)
         if missing := sorted(set(names) - rollout.alarm_states(self.context, names).keys()):
             # AWS would roll nothing back on an alarm that is not there; whether it refuses, and how, was not seen.
             raise errors.validation(f"Could not find CloudWatch alarms: {', '.join(missing)}.")

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from laptop.sagemaker.core.errors import unsupported_operation, validation
 
 DEFAULT_MAXIMUM_EXECUTION_SECONDS = 28800.0
+# As on AWS, DescribeEndpoint shows none after a rollback by an alarm.
+NO_REASON = ""
 _POLL_SECONDS = 0.2
 _MAXIMUM_CANARY = 0.5
 _LINEAR_RANGE = (0.1, 0.5)
@@ -70,8 +72,8 @@ class Stage(Protocol):
     def alarm(self, names: tuple[str, ...]) -> str | None:
         """The first of these CloudWatch alarms that is in ALARM."""
 
-    def roll_back(self) -> None:
-        """Give all traffic back to the old fleet and remove the new one."""
+    def roll_back(self, reason: str) -> None:
+        """Give all traffic back to the old fleet and remove the new one; `reason` is the outcome's."""
 
     def retire(self) -> None:
         """Make the new fleet the only one."""
@@ -89,10 +91,9 @@ def plan(config: Mapping[str, Any] | None, instance_counts: Mapping[str, int]) -
         if "BlueGreenUpdatePolicy" in config:
             raise validation("Only one of BlueGreenUpdatePolicy and RollingUpdatePolicy can be specified.")
         raise unsupported_operation("RollingUpdatePolicy")
-    alarms = tuple(alarm["AlarmName"] for alarm in config.get("AutoRollbackConfiguration", {}).get("Alarms", []))
     policy = config.get("BlueGreenUpdatePolicy")
     if policy is None:
-        return Plan((Step(dict.fromkeys(instance_counts, 1.0), 0.0),), alarms)
+        return Plan((Step(dict.fromkeys(instance_counts, 1.0), 0.0),), alarms(config))
 
     routing = policy["TrafficRoutingConfiguration"]
     bake = float(routing["WaitIntervalInSeconds"])
@@ -107,7 +108,12 @@ def plan(config: Mapping[str, Any] | None, instance_counts: Mapping[str, int]) -
     _check_sizes(routing, instance_counts)
     # Variants of different size, or a linear step past the whole fleet, can leave levels where nothing shifts.
     shifts = [share for before, share in zip([None, *shares], shares, strict=False) if share != before]
-    return Plan(tuple(Step(share, bake) for share in shifts), alarms, wait, limit)
+    return Plan(tuple(Step(share, bake) for share in shifts), alarms(config), wait, limit)
+
+
+def alarms(config: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The alarms that roll a deployment with this DeploymentConfig back."""
+    return tuple(alarm["AlarmName"] for alarm in (config or {}).get("AutoRollbackConfiguration", {}).get("Alarms", []))
 
 
 def hasten(deployment: Plan, speed: float) -> Plan:
@@ -174,8 +180,7 @@ def carry_out(deployment: Plan, stage: Stage, clock: Callable[[], float], pause:
         stage.phase("Creating")
         stage.provision()
     except Unhealthy as error:
-        stage.roll_back()
-        return Outcome(False, str(error))
+        return roll_back(stage, str(error))
 
     for step in deployment.steps:
         stage.phase("ActivatingTraffic")
@@ -183,8 +188,7 @@ def carry_out(deployment: Plan, stage: Stage, clock: Callable[[], float], pause:
         stage.phase("Baking")
         reason = _bake(deployment, stage, clock, pause, clock() + step.bake_seconds, deadline)
         if reason is not None:
-            stage.roll_back()
-            return Outcome(False, reason)
+            return roll_back(stage, reason)
 
     # All traffic is on the new fleet and the old one still stands: until it is ended, an alarm can bring it back. That
     # is the only bake of an all-at-once update in AWS's example, which has no wait but TerminationWaitInSeconds.
@@ -192,11 +196,16 @@ def carry_out(deployment: Plan, stage: Stage, clock: Callable[[], float], pause:
         until = clock() + deployment.termination_wait_seconds
         reason = _bake(deployment, stage, clock, pause, until, deadline)
         if reason is not None:
-            stage.roll_back()
-            return Outcome(False, reason)
+            return roll_back(stage, reason)
     stage.phase("Deleting")
     stage.retire()
     return Outcome(True)
+
+
+def roll_back(stage: Stage, reason: str) -> Outcome:
+    """End a deployment on the old fleet."""
+    stage.roll_back(reason)
+    return Outcome(False, reason)
 
 
 def _bake(
@@ -210,7 +219,7 @@ def _bake(
     """Wait out a baking period, looking at the alarms at least once. The reason to roll back, or None."""
     while True:
         if deployment.alarms and stage.alarm(deployment.alarms) is not None:
-            return ""
+            return NO_REASON
         now = clock()
         if now >= deadline:
             return "The deployment did not complete within MaximumExecutionTimeoutInSeconds."

@@ -34,6 +34,11 @@ def variant(configured: Record, instances: int) -> Record:
     return summary
 
 
+def instance_counts(config: Record) -> dict[str, int]:
+    """How many instances an endpoint config asks for, by variant."""
+    return {variant["VariantName"]: variant["InitialInstanceCount"] for variant in config["ProductionVariants"]}
+
+
 def in_service(fleet: Fleet) -> Record:
     """The fields of an endpoint's record that say which config is in service. None stands for a field to remove."""
     config = fleet.config

@@ -24,7 +24,7 @@ from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints import blue_green, capture, describe, invocations, model_data
 from laptop.sagemaker.endpoints.blue_green import Cancelled, Unhealthy
 from laptop.sagemaker.endpoints.instances import Fleet, Instance, Launch, VariantFleet
-from laptop.sagemaker.endpoints.rollout import Rollout
+from laptop.sagemaker.endpoints.rollout import Rollout, alarm_states
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,9 @@ _BAKE_SPEED = 60.0
 # Between tries to build a fleet when a disk is full or S3 cannot be reached. An endpoint that was in service is built
 # in the end, however long that takes.
 _BUILD_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+# What a record keeps of an update until it is over, however the cloud ends meanwhile (None stands for a field to
+# remove): the request, and why it is being rolled back.
+_OVER = {"_update": None, "_rollback_reason": None, "PendingDeploymentSummary": None}
 
 
 class LiveEndpoint:
@@ -50,11 +53,13 @@ class LiveEndpoint:
         self.capture = capture.Capture(name, self._put_capture)
         self.fleet: Fleet | None = None
         self.traffic: invocations.Traffic | None = None
+        self.brought_back = threading.Event()
+        """Set once the endpoint is as it was before the cloud stopped, or is known not to become so."""
         self._endpoints = endpoints
         self._invocations = traffic
         self._thread: threading.Thread | None = None
 
-    def run(self, work: Callable[[], None]) -> threading.Thread:
+    def run(self, work: Callable[[], None]) -> None:
         """Do the work in a thread. An unexpected error is logged, and the endpoint fails with it as its reason."""
 
         def guarded() -> None:
@@ -66,11 +71,12 @@ class LiveEndpoint:
                 except Exception as error:
                     log.exception("endpoint %s", self.name)
                     with contextlib.suppress(KeyError):
-                        self.change("Failed", FailureReason=f"InternalServerError: {error}")
+                        self.change("Failed", FailureReason=f"InternalServerError: {error}", **_OVER)
+                finally:
+                    self.brought_back.set()
 
         self._thread = threading.Thread(target=guarded, name=f"endpoint-{self.name}", daemon=True)
         self._thread.start()
-        return self._thread
 
     def create(self) -> None:
         """Start the first fleet: InService when every instance is healthy, else Failed."""
@@ -90,27 +96,56 @@ class LiveEndpoint:
         self.change("InService", **describe.in_service(fleet), FailureReason=None)
 
     def restore(self) -> None:
-        """Serve the config, counts and weights that were in service before the cloud stopped."""
-        self.change("SystemUpdating", PendingDeploymentSummary=None)
+        """Serve the config, counts and weights that were in service before the cloud stopped.
+
+        Then go on with the update that this interrupted. It is acknowledged, and AWS does not forget it: who waits for
+        it would take an endpoint in service on the config before for one whose update was rolled back.
+        """
+        update = self.record().get("_update")
+        if update is None:
+            self.change("SystemUpdating", PendingDeploymentSummary=None)
+        elif self.record()["EndpointStatus"] == "Updating" and self._rings(update.get("guardrails")):
+            self.change("RollingBack", _rollback_reason=blue_green.NO_REASON)
         try:
             fleet = self.build(
                 self.record()["_config"], itertools.chain(_BUILD_PAUSES, itertools.repeat(_BUILD_PAUSES[-1]))
             )
         except Unhealthy as error:
-            self.change("Failed", FailureReason=str(error))
+            self.change("Failed", FailureReason=str(error), **_OVER)
             return
         self.serve(fleet)
-        self.change("InService", **describe.in_service(fleet), FailureReason=None)
+        if update is None:
+            self.change("InService", **describe.in_service(fleet), FailureReason=None)
         # As on AWS, an endpoint whose containers all crash stays in service and answers 503.
         with contextlib.suppress(Unhealthy):
             fleet.wait_healthy(self.cancelled)
+        self.brought_back.set()
+        if update is not None:
+            self.update()
 
-    def deploy(self, config: Record, plan: blue_green.Plan) -> None:
+    def _rings(self, guardrails: Record | None) -> bool:
+        """Whether an alarm of a deployment rang before the cloud ended: it may be silent once all serves again."""
+        return "ALARM" in alarm_states(self.context, blue_green.alarms(guardrails)).values()
+
+    def update(self) -> None:
+        """Carry out the update that the record has, from its beginning; a rollback that had begun is finished."""
+        update = self.record()["_update"]
+        if "desired" in update:
+            self._rescale(update["desired"])
+        else:
+            self._deploy(update["config"], update["guardrails"], update["began"])
+
+    def _deploy(self, config: Record, guardrails: Record | None, began: float) -> None:
         """Replace the fleet, blue/green: afterwards the new config is in service, or the old one again."""
-        rollout = Rollout(self, config)
+        rollout = Rollout(self, config, began)
+        record = self.record()
         try:
-            hastened = blue_green.hasten(plan, float(self.context.settings().get("bake_speed", _BAKE_SPEED)))
-            outcome = blue_green.carry_out(hastened, rollout, time.monotonic, self.pause)
+            if record["EndpointStatus"] == "RollingBack":
+                outcome = blue_green.roll_back(rollout, record["_rollback_reason"])
+            else:
+                plan = blue_green.plan(guardrails, describe.instance_counts(config))
+                hastened = blue_green.hasten(plan, float(self.context.settings().get("bake_speed", _BAKE_SPEED)))
+                outcome = blue_green.carry_out(hastened, rollout, time.monotonic, self.pause)
         except Cancelled:
             rollout.abandon()
             raise
@@ -120,9 +155,9 @@ class LiveEndpoint:
             fields.update(describe.in_service(self.fleet))
         elif rollout.stranded:
             status = "UpdateRollbackFailed"
-        self.change(status, PendingDeploymentSummary=None, **fields)
+        self.change(status, **fields, **_OVER)
 
-    def rescale(self, desired: list[Record]) -> None:
+    def _rescale(self, desired: list[Record]) -> None:
         """Set new weights at once, and new counts, or the old counts again if added instances do not get healthy."""
         assert self.fleet is not None
         assert self.traffic is not None
@@ -142,7 +177,7 @@ class LiveEndpoint:
             for name, count in before.items():
                 configured[name]["InitialInstanceCount"] = count
             self._scale_to(before)
-        self.change("InService", **describe.in_service(self.fleet), FailureReason=reason)
+        self.change("InService", **describe.in_service(self.fleet), FailureReason=reason, **_OVER)
 
     def _scale_to(self, counts: dict[str, int]) -> None:
         assert self.fleet is not None

@@ -45,11 +45,11 @@ class Endpoint(Protocol):
 class Rollout:
     """A blue_green.Stage over one endpoint's processes. `stranded` says why a rollback did not bring service back."""
 
-    def __init__(self, endpoint: Endpoint, config: Record) -> None:
+    def __init__(self, endpoint: Endpoint, config: Record, began: float) -> None:
         self._endpoint = endpoint
         self._config = config
         self._green: Fleet | None = None
-        self._began = time.time()
+        self._began = began
         self.stranded = ""
 
     def provision(self) -> None:
@@ -84,10 +84,13 @@ class Rollout:
             (name for name, state in alarm_states(self._endpoint.context, names).items() if state == "ALARM"), None
         )
 
-    def roll_back(self) -> None:
-        """Give all traffic back to the blue fleet, end the green one, and wait until the blue one is healthy."""
+    def roll_back(self, reason: str) -> None:
+        """Give all traffic back to the blue fleet, end the green one, and wait until the blue one is healthy.
+
+        The reason is written down: a cloud that is killed meanwhile goes on with the rollback, not with the update.
+        """
         endpoint = self._endpoint
-        endpoint.change("RollingBack")
+        endpoint.change("RollingBack", _rollback_reason=reason)
         traffic = self._traffic()
         traffic.shares = {}
         traffic.green = None

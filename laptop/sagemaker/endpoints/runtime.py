@@ -13,7 +13,7 @@ from functools import partial
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import Kind
 from laptop.sagemaker.core.store import Record
-from laptop.sagemaker.endpoints import blue_green, describe, metrics
+from laptop.sagemaker.endpoints import describe, metrics
 from laptop.sagemaker.endpoints.invocations import Invocations
 from laptop.sagemaker.endpoints.live import LiveEndpoint
 
@@ -45,17 +45,11 @@ class Runtime:
         describe.announce(self._context, record)
         endpoint.run(endpoint.create)
 
-    def update(self, record: Record, config: Record, plan: blue_green.Plan) -> None:
-        """Deploy a config to an endpoint in service, in the background."""
+    def update(self, record: Record) -> None:
+        """Carry out the update that an endpoint's record has, in the background."""
         endpoint = self._live[record["EndpointName"]]
         describe.announce(self._context, record)
-        endpoint.run(lambda: endpoint.deploy(config, plan))
-
-    def rescale(self, record: Record, desired: list[Record]) -> None:
-        """Change weights and instance counts, in the background."""
-        endpoint = self._live[record["EndpointName"]]
-        describe.announce(self._context, record)
-        endpoint.run(lambda: endpoint.rescale(desired))
+        endpoint.run(endpoint.update)
 
     def delete(self, record: Record) -> None:
         """End an endpoint's processes and forget its record, in the background."""
@@ -66,25 +60,26 @@ class Runtime:
     def start(self) -> None:
         """Bring every endpoint back after a stop or a crash of the cloud, and wait for them for some seconds.
 
-        An update that was in progress is rolled back: the endpoint comes back on the config it had.
+        What was in progress goes on: endpoints are created, updated, rolled back and deleted as they would have been.
         """
         shutil.rmtree(self._context.home / "endpoints", ignore_errors=True)
         self._flusher.start()
-        threads = []
+        coming = []
         for record in self._endpoints.all():
             endpoint = self._new(record["EndpointName"])
             match record["EndpointStatus"]:
                 case "Deleting":
-                    threads.append(endpoint.run(partial(self._delete, endpoint)))
+                    endpoint.run(partial(self._delete, endpoint))
                 case "Failed" if "ProductionVariants" not in record:  # it never was in service
-                    pass
+                    continue
                 case "Creating":
-                    threads.append(endpoint.run(endpoint.create))
+                    endpoint.run(endpoint.create)
                 case _:
-                    threads.append(endpoint.run(endpoint.restore))
+                    endpoint.run(endpoint.restore)
+            coming.append(endpoint.brought_back)
         deadline = time.monotonic() + _RESTORE_SECONDS
-        for thread in threads:
-            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+        for back in coming:
+            back.wait(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
         """End every process; records stay as they are."""

@@ -6,16 +6,17 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
 from laptop import lifecycle
-from tests.conformance.conftest import Cloud, wait_until
+from tests.conformance.conftest import Cloud, settings_file, wait_until
 from tests.conformance.endpoints.conftest import Hosting, make_hosting
+from tests.conformance.endpoints.test_deployments import LONG, canary, make_alarm, ring
 
 
 class OwnCloud:
@@ -120,18 +121,115 @@ def test_nothing_of_an_endpoint_outlives_a_killed_cloud(own: OwnCloud) -> None:
     wait_until(lambda: own.serving() == [])
 
 
-def test_an_update_that_the_cloud_did_not_survive_is_rolled_back(own: OwnCloud) -> None:
+def _baking(own: OwnCloud, *, wait: int, termination: int = 0) -> tuple[Hosting, str, str, str, str, str]:
+    """An endpoint in the middle of a canary: it, its model, the old config, the new one, and the alarm that ends it.
+
+    The first phase lasts `wait` seconds, the second one so long and `termination` seconds more.
+    """
     hosting, name, model = _prepared(own)
+    alarm = make_alarm(hosting, name)
     old = hosting.describe(name)["EndpointConfigName"]
     new = hosting.config(hosting.variant(hosting.model(), count=2))
-    traffic: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 600}
-    policy = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": traffic}}
-    hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=policy)
-    wait_until(lambda: hosting.invoke(name)["model"] != model)
+    config = canary(wait, alarm)
+    config["BlueGreenUpdatePolicy"]["TerminationWaitInSeconds"] = termination
+    hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=config)
+    return hosting, name, model, old, new, alarm
+
+
+def _models(hosting: Hosting, name: str) -> set[str]:
+    return {hosting.invoke(name)["model"] for _ in range(40)}
+
+
+def _ended(own: OwnCloud, how: str) -> Hosting:
+    """The same cloud after it was killed, or stopped, and started again."""
+    getattr(own, how)()
+    wait_until(lambda: own.serving() == [])
+    return Hosting(own.start(), "", "")
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_canary_goes_on_after_the_cloud_ended_in_it(own: OwnCloud, how: str) -> None:
+    hosting, name, _, old, new, _ = _baking(own, wait=LONG)
+    wait_until(lambda: len(_models(hosting, name)) == 2)
     interrupted = lifecycle._health(hosting.cloud.endpoint_url)["in_progress"]
-    assert interrupted == [{"kind": "endpoint", "name": name, "afterwards": "is rolled back"}]
-    own.stop()
-    assert own.serving() == []
-    again = Hosting(own.start(), "", "")
-    assert model_serving(again, name) == model
-    assert again.until(name, "InService")["EndpointConfigName"] == old
+    assert interrupted == [{"kind": "endpoint", "name": name, "afterwards": "goes on with its update"}]
+    began = hosting.describe(name)["PendingDeploymentSummary"]["StartTime"]
+    again = _ended(own, how)
+    description = again.describe(name)
+    assert description["EndpointStatus"] == "Updating"
+    assert description["EndpointConfigName"] == old
+    assert description["PendingDeploymentSummary"]["EndpointConfigName"] == new
+    assert description["PendingDeploymentSummary"]["StartTime"] == began
+    wait_until(lambda: len(_models(again, name)) == 2, what="traffic for both models again")
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        again.api.update_endpoint(EndpointName=name, EndpointConfigName=new)
+
+    settings_file(again.cloud, "sagemaker", {"bake_speed": 1000})  # of the bakes that begin from now on
+    last = _ended(own, how)
+    description = last.until(name, "InService")
+    assert description["EndpointConfigName"] == new
+    assert "PendingDeploymentSummary" not in description
+    assert len(_models(last, name)) == 1
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_an_alarm_still_ends_a_canary_that_goes_on_in_its_second_phase(own: OwnCloud, how: str) -> None:
+    hosting, name, before, old, _, alarm = _baking(own, wait=0, termination=LONG)
+    wait_until(lambda: before not in _models(hosting, name), what="all traffic for the new model")
+    again = _ended(own, how)
+    wait_until(lambda: before not in _models(again, name), what="all traffic for the new model again")
+    ring(again, alarm)
+    description = again.until(name, "InService")
+    assert description["EndpointConfigName"] == old
+    assert not description.get("FailureReason")
+    assert _models(again, name) == {before}
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_rollback_goes_on_after_the_cloud_ended_in_it(own: OwnCloud, how: str) -> None:
+    hosting, name, before, old, _, alarm = _baking(own, wait=LONG)
+    wait_until(lambda: len(_models(hosting, name)) == 2)
+    with ThreadPoolExecutor(16) as requests:
+        for _ in range(16):  # the fleet that leaves still answers some of them
+            requests.submit(hosting.invoke, name, "sleep 3")
+        ring(hosting, alarm)
+        hosting.until(name, "RollingBack")
+        hosting.cloud.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="by hand")
+        again = _ended(own, how)
+    description = again.until(name, "InService")
+    assert description["EndpointConfigName"] == old
+    assert "PendingDeploymentSummary" not in description
+    assert _models(again, name) == {before}
+
+
+def test_an_alarm_that_rang_while_the_new_fleet_started_is_not_forgotten(own: OwnCloud) -> None:
+    hosting, name, _ = _prepared(own)
+    alarm = make_alarm(hosting, name)
+    old = hosting.describe(name)["EndpointConfigName"]
+    new = hosting.config(hosting.variant(hosting.model(BEHAVIOR="slow start"), count=2))
+    hosting.api.update_endpoint(EndpointName=name, EndpointConfigName=new, DeploymentConfig=canary(1, alarm))
+    ring(hosting, alarm)
+    description = _ended(own, "kill").until(name, "InService")
+    assert description["EndpointConfigName"] == old
+
+
+def test_new_counts_come_although_the_cloud_was_killed_on_the_way(own: OwnCloud) -> None:
+    hosting = make_hosting(own.start())
+    slow = hosting.model(BEHAVIOR="slow start")
+    name = hosting.in_service(hosting.create(hosting.config(hosting.variant(slow))))
+    desired = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 3, "DesiredWeight": 5}]
+    hosting.api.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=desired)
+    assert hosting.describe(name)["EndpointStatus"] == "Updating"
+    variant = _ended(own, "kill").until(name, "InService")["ProductionVariants"][0]
+    assert (variant["CurrentInstanceCount"], variant["CurrentWeight"]) == (3, 5.0)
+
+
+def test_endpoints_that_are_made_and_deleted_are_so_although_the_cloud_is_killed(own: OwnCloud) -> None:
+    hosting = make_hosting(own.start())
+    doomed = hosting.serving()
+    coming = hosting.create(hosting.config(hosting.variant(hosting.model(BEHAVIOR="slow start"))))
+    hosting.api.delete_endpoint(EndpointName=doomed)
+    assert hosting.describe(coming)["EndpointStatus"] == "Creating"
+    again = _ended(own, "kill")
+    wait_until(lambda: again.gone(doomed), what=f"{doomed} to be deleted")
+    again.in_service(coming)

@@ -55,5 +55,7 @@ class Handler(BaseHTTPRequestHandler):
 
 if BEHAVIOR == "crashes":
     sys.exit("no model here")
+if BEHAVIOR == "slow start":
+    time.sleep(3)
 print(f"serving {os.environ.get('MODEL_NAME')}", flush=True)
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()

@@ -127,6 +127,19 @@ def test_a_unit_that_the_alarm_names_has_to_match() -> None:
     assert watched.put(100, unit="Seconds") == "ALARM"
 
 
+def test_a_state_set_by_hand_outlasts_the_end_of_the_cloud() -> None:
+    watched = Watched("by-hand-before")
+    assert watched.look() == "OK"
+    watched.alarm["StateValue"] = "ALARM"
+    assert watched.look() == "ALARM"
+    again = Watched("by-hand-before")
+    again.alarm = watched.alarm
+    assert again.look() == "ALARM"
+    again.now = 60.0
+    assert again.look() == "OK"
+    assert again.changes == [("ALARM", "OK")]
+
+
 def test_a_state_set_by_hand_lasts_a_period_and_is_announced() -> None:
     watched = Watched("by-hand")
     assert watched.look() == "OK"

@@ -127,7 +127,7 @@ class Recorder:
         assert names == ("latency",)
         return "latency" if self.now >= self.alarm_at else None
 
-    def roll_back(self) -> None:
+    def roll_back(self, reason: str) -> None:
         self.tell("roll back")
 
     def retire(self) -> None:

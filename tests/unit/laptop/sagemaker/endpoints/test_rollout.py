@@ -58,7 +58,7 @@ def fleet(folder: Path, *ready: bool, startup: float = 0.2) -> Fleet:
 def made(tmp_path: Path) -> Any:
     def make(*blue: bool) -> tuple[Endpoint, rollout.Rollout]:
         endpoint = Endpoint(fleet(tmp_path / "blue", *blue), fleet(tmp_path / "green", True))
-        stage = rollout.Rollout(endpoint, endpoint.green.config)  # type: ignore[arg-type]
+        stage = rollout.Rollout(endpoint, endpoint.green.config, 0.0)  # type: ignore[arg-type]
         stage.provision()
         stage.shift({"v": 0.5})
         return endpoint, stage
@@ -72,7 +72,7 @@ def stopped(of: Fleet) -> list[bool]:
 
 def test_a_rollback_gives_the_traffic_back(made: Any) -> None:
     endpoint, stage = made(True)
-    stage.roll_back()
+    stage.roll_back("an alarm")
     assert (endpoint.traffic.green, endpoint.traffic.shares) == (None, {})
     assert endpoint.statuses == ["RollingBack"]
     assert (stopped(endpoint.green), stopped(endpoint.fleet)) == ([True], [False])
@@ -81,7 +81,7 @@ def test_a_rollback_gives_the_traffic_back(made: Any) -> None:
 
 def test_a_rollback_to_a_fleet_that_has_died_says_so(made: Any) -> None:
     _, stage = made(False)
-    stage.roll_back()
+    stage.roll_back("an alarm")
     assert stage.stranded == "No instance of production variant v is healthy after the rollback."
 
 
