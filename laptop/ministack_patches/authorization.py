@@ -22,11 +22,12 @@ from laptop.documents import Document
 from laptop.door.signatures import Refused
 from laptop.ministack_patches.executions import CURRENT, failure
 from laptop.ministack_patches.integrations import JOBS
+from laptop.ministack_patches.judged_requests import input_shape, known_members
+from laptop.ministack_patches.passed_roles import passed_roles, passed_to
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker.arns import resource_of
 
 log = logging.getLogger(__name__)
-_SAGEMAKER = "sagemaker.amazonaws.com"
 # Developer guide, "How Step Functions generates IAM policies for integrated services": the managed rule of each .sync.
 _MANAGED_RULES = {job: f"StepFunctionsGetEventsForSageMaker{job}sRule" for job in JOBS}
 _NESTED_RULE = "StepFunctionsGetEventsForStepFunctionsExecutionRule"
@@ -228,7 +229,7 @@ def _request_needs(
     request = arguments
     if information.get("protocol") == "json":
         request = stepfunctions._sdk_json_params(information, service, operation, arguments)
-    body = json.dumps(request).encode()
+    body = json.dumps(known_members(input_shape(service, operation), request)).encode()
     headers = {"x-amz-target": f"{information.get('target_prefix', service)}.{operation}"}
     query = {name: [value] for name, value in request.items() if isinstance(value, str)}
     path = f"/{arguments.get('Bucket')}/{arguments.get('Key', '')}" if service == "s3" else "/"
@@ -237,7 +238,15 @@ def _request_needs(
     keys = iam_actions.request_tag_context(service, action, body, query)
     if service == "dynamodb":
         keys = {**keys, **(iam_actions.dynamodb_service_context(body) or {})}
-    return [(action, arn, keys, denied)]
+    judged = [(action, arn)]
+    if service == "dynamodb":  # a batch or a transaction is about several tables
+        judged = (
+            iam_actions.dynamodb_transaction_checks(action, body, region, account)
+            or [(action, table) for table in iam_actions.dynamodb_resource_arns(body, region, account)]
+            or judged
+        )
+    needs = [(each, on, keys, denied) for each, on in judged]
+    return needs + _role_needs(service, operation, request, denied)
 
 
 def _sagemaker_needs(
@@ -247,7 +256,7 @@ def _sagemaker_needs(
     needs: list[Need] = [(f"sagemaker:{operation}", arn, {}, denied)]
     if request.get("Tags") and operation.startswith("Create"):
         needs.append(("sagemaker:AddTags", arn, {}, denied))
-    needs += [("iam:PassRole", role, {"iam:PassedToService": _SAGEMAKER}, denied) for role in passed_roles(request)]
+    needs += _role_needs("sagemaker", operation, request, denied)
     if sync:
         job = operation.removeprefix("Create")
         needs += [(f"sagemaker:{verb}{job}", arn, {}, denied) for verb in ("Describe", "Stop")]
@@ -255,29 +264,15 @@ def _sagemaker_needs(
     return needs
 
 
+def _role_needs(service: str, operation: str, request: Document, denied: str) -> list[Need]:
+    roles = passed_roles(service, operation, request)
+    return [("iam:PassRole", role, passed_to(service), denied) for role in roles]
+
+
 def _rule_needs(rule: str, region: str, account: str, denied: str) -> list[Need]:
     """What Step Functions does to hear of the end of what a `.sync` started."""
     arn = f"arn:aws:events:{region}:{account}:rule/{rule}"
     return [(f"events:{verb}", arn, {}, denied) for verb in ("PutTargets", "PutRule", "DescribeRule")]
-
-
-def passed_roles(request: Document) -> list[str]:
-    """The roles that a SageMaker request hands on."""
-    return [str(request[member]) for member in ("RoleArn", "ExecutionRoleArn") if request.get(member)]
-
-
-def pass_role_refusal(headers: dict[str, str], body: bytes) -> str | None:
-    """Why the caller of a SageMaker request may not pass the roles in it; None when it may, or passes none."""
-    try:
-        request = json.loads(body or b"{}")
-    except ValueError:
-        return None
-    roles = passed_roles(request) if isinstance(request, dict) else []
-    for role in roles:
-        context = {"iam:PassedToService": _SAGEMAKER}
-        if message := refusal(router.extract_access_key_id(headers), "iam:PassRole", role, context):
-            return message
-    return None
 
 
 @patch(

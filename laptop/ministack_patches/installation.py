@@ -10,10 +10,12 @@ from laptop.ministack_patches import (
     events,
     executions,
     integrations,
+    judged_requests,
     lambdas,
     leading_keys,
     maps,
     objects,
+    pass_role,
     patching,
     resumption,
     services,
@@ -22,7 +24,9 @@ from laptop.ministack_patches import (
 )
 
 _SUBJECTS = (
+    judged_requests,
     services,
+    pass_role,
     lambdas,
     events,
     alarms,

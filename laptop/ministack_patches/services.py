@@ -12,7 +12,6 @@ from ministack.core import iam_actions, router
 from ministack.services import sqs
 
 from laptop.documents import Document
-from laptop.ministack_patches import authorization
 from laptop.ministack_patches.local_sagemaker import sagemaker
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import arns
@@ -35,10 +34,7 @@ def prepare() -> None:
 async def _handle_request(
     method: str, path: str, headers: dict[str, str], body: bytes, query: Document
 ) -> tuple[int, dict[str, str], bytes]:
-    """The local services, once the caller may pass the roles in its request (their other checks MiniStack makes)."""
-    if not _RUNTIME.match(path) and (message := authorization.pass_role_refusal(headers, body)):
-        answer = json.dumps({"__type": "AccessDeniedException", "message": message}).encode()
-        return 400, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": "AccessDeniedException"}, answer
+    """The local services, once MiniStack has checked what the caller may do."""
     service = await asyncio.to_thread(sagemaker)
     return await service.handle_request(method, path, headers, body, query)
 

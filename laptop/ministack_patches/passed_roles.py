@@ -1,0 +1,54 @@
+"""The roles that a request hands to a service, in any member of any operation: `iam:PassRole` is needed for each.
+
+A role is recognized by the name of the member that holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from ministack.services import iam
+
+from laptop.documents import Document
+from laptop.ministack_patches.judged_requests import input_shape
+
+_ROLE = re.compile(r"role(_?arn)?$", re.IGNORECASE)
+# Those whose principal is not called as MiniStack calls the service.
+_PRINCIPALS = {"ecs": "ecs-tasks"}
+
+
+def passed_roles(service: str, operation: str, request: Any) -> list[str]:
+    """The ARNs of the roles that a request hands on."""
+    found = _roles(input_shape(service, operation), request)
+    return [_arn(role) for role in dict.fromkeys(found) if role]
+
+
+def passed_to(service: str) -> Document:
+    """The condition keys of `iam:PassRole` for a service, by MiniStack's name of it."""
+    return {"iam:PassedToService": f"{_PRINCIPALS.get(service, service)}.amazonaws.com"}
+
+
+def _roles(shape: Shape | None, value: Any, name: str = "") -> Iterator[str]:
+    if isinstance(value, str) and _ROLE.search(name):
+        yield value
+    elif isinstance(value, list):
+        of_items = shape.member if isinstance(shape, ListShape) else None
+        for item in value:
+            yield from _roles(of_items, item, name)
+    elif isinstance(shape, MapShape) and isinstance(value, dict):  # its keys are data: an environment, tags
+        for item in value.values():
+            yield from _roles(shape.value, item)
+    elif isinstance(value, dict):
+        members = shape.members if isinstance(shape, StructureShape) else {}
+        by_name = {member.serialization.get("name", key): member for key, member in members.items()}
+        for key, item in value.items():
+            yield from _roles(by_name.get(key) or members.get(key), item, key)
+
+
+def _arn(role: str) -> str:
+    """The ARN of the role that MiniStack uses, which goes by the last part of whatever it is given."""
+    found = iam._roles.get(role.rpartition("/")[2])
+    return str(found["Arn"]) if found else role
