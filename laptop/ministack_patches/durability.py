@@ -13,6 +13,7 @@ from ministack.services import stepfunctions
 from laptop.database import NotStored
 from laptop.documents import Document
 from laptop.ministack_patches.keeper import KEEPER
+from laptop.ministack_patches.lambdas import release_messages
 from laptop.ministack_patches.patching import Original, patch
 
 _TABLE_WRITES = (
@@ -111,6 +112,7 @@ def _stop_execution(original: Original, request: Document) -> Any:
 )
 def _load_state(original: Original) -> None:
     KEEPER.load()
+    release_messages()
 
 
 @patch(

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ministack.core import lambda_runtime
-from ministack.services import cloudwatch, lambda_svc
+from ministack.services import cloudwatch, lambda_svc, sqs
 
 from laptop import processes
 from laptop.documents import Document
@@ -72,6 +72,21 @@ def prepare() -> None:
     lambda_runtime.subprocess = SimpleNamespace(
         Popen=start, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
     )
+
+
+def release_messages() -> None:
+    """Show again what functions were working on when the cloud ended.
+
+    On AWS those who poll a queue for a function do not end; here nobody is left who would delete the message, and it
+    would be hidden for as long as the function was allowed to take. Call it before anything polls.
+    """
+    polled = {mapping["EventSourceArn"] for mapping in lambda_svc._esms._data.values()}
+    now = time.time()
+    for queue_ in sqs._queues._data.values():
+        if queue_["attributes"].get("QueueArn") in polled:
+            for message in queue_["messages"]:
+                if message.get("receipt_handle"):  # others are delayed, not received
+                    message["visible_at"] = min(message["visible_at"], now)
 
 
 @patch(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+from typing import Any
 from urllib.parse import unquote
 
 from ministack import app
@@ -21,14 +23,41 @@ _QUEUE_URL_PORT = "4566"
 _TARGETS = {"sagemaker": "SageMaker.", "application-autoscaling": "AnyScaleFrontendService."}
 
 
+class _OwnAddress:
+    """What MiniStack takes for the host that a request asked for, when it answers with the URL of a queue."""
+
+    def get(self) -> str:
+        return f"{sqs.DEFAULT_HOST}:{os.environ['GATEWAY_PORT']}"
+
+    def set(self, host: str) -> None:
+        """Whatever name it was asked by is this machine's."""
+
+
+def _naming_own_address(handler: Any) -> Any:
+    """CloudFormation whose answers name queues by the cloud's own address: outputs are such URLs."""
+
+    async def answering(*request: Any) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = await handler(*request)
+        text = body.encode() if isinstance(body, str) else body
+        own = f"http://{_OwnAddress().get()}/"
+        return status, headers, text.replace(f"http://{sqs._CANONICAL_NETLOC}/".encode(), own.encode())
+
+    return answering
+
+
 def prepare() -> None:
     """Register both services with MiniStack's router and its IAM tables."""
     for name, target in _TARGETS.items():
         app.SERVICE_HANDLERS[name] = _handle_request
         router.SERVICE_PATTERNS[name] = {"target_prefixes": [target], "credential_scope": name}
         iam_actions.SERVICE_TO_IAM_NAMESPACE[name] = name
-    # MiniStack keys queues by their URL, port included; a stack's queue URLs must outlive a change of port.
+    # MiniStack keys queues by their URL, port included; a stack's queue URLs must outlive a change of port. What it
+    # answers has the cloud's own address: another cloud may listen on that port.
     sqs.DEFAULT_PORT = _QUEUE_URL_PORT
+    sqs._CANONICAL_NETLOC = f"{sqs.DEFAULT_HOST}:{_QUEUE_URL_PORT}"
+    sqs._HOST_EXPLICIT = False
+    sqs._request_host = _OwnAddress()
+    app.SERVICE_HANDLERS["cloudformation"] = _naming_own_address(app.SERVICE_HANDLERS["cloudformation"])
 
 
 async def _handle_request(
