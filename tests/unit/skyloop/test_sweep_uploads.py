@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from skyloop.aws.catalogue import MOST_DUPLICATE_KEYS
 from skyloop.aws.clients import client
 from skyloop.aws.storage import ObjectSummary, Storage
 from skyloop.documents import CatalogueItem
 from skyloop.intake.intake import Intake
 from skyloop.intake.uploads import Upload, uploads_in
+from skyloop.labeling.sources import Sources
 from skyloop.layout import LABELING_LOCK, label_records, quarantine_id, queue_order
 from skyloop.sweep import Sweep
 
@@ -156,6 +158,25 @@ def test_an_image_that_was_put_aside_and_is_back_without_an_event_is_found(stora
     assert "the earlier version for 90 days" in alerts()[0]["kept"]
     catalogued.take(Upload(bucket=BUCKET, key=queued()[0]["detail"]["object"]["key"]))
     assert [item.key for item in catalogue.by_status("PENDING")] == [ODD]
+    assert sweep(later())["uploads_requeued"] == 0
+
+
+def test_of_many_copies_one_is_labeled_when_the_others_are_gone(storage, catalogue, queued, alerts):
+    """Those that the entry has no room for are known too, until its own keys are all gone."""
+    body, intake = encoded(picture()), Intake(storage, catalogue)
+    keys = [f"raw-images/f/{number:02}.jpg" for number in range(MOST_DUPLICATE_KEYS + 3)]
+    for key in keys:
+        storage.write(key, body)
+        intake.take(Upload(bucket=BUCKET, key=key))
+    assert [intake.take(Upload(bucket=BUCKET, key=key)).outcome for key in keys] == ["known"] * len(keys)
+    assert sweep(later())["uploads_requeued"] == 0
+    for key in keys[:-1]:
+        client("s3").delete_object(Bucket=BUCKET, Key=key)
+    assert Sources(storage, catalogue).unchanged(catalogue.by_status("PENDING"), datetime.now(UTC)) == []
+    assert sweep(later())["uploads_requeued"] == 1
+    [message] = queued()
+    assert intake.take(Upload(bucket=BUCKET, key=message["detail"]["object"]["key"])).outcome == "new"
+    assert [entry.key for entry in catalogue.by_status("PENDING")] == keys[-1:]
     assert sweep(later())["uploads_requeued"] == 0
 
 

@@ -318,6 +318,11 @@ def quarantine_id(key: str) -> str:
     return f"quarantine#{key_hash(key)}"
 
 
+def copy_id(key: str) -> str:
+    """The catalogue id of one more copy of an image whose entry has no room for its key."""
+    return f"copy#{key_hash(key)}"
+
+
 def correlation_id_of(text: str) -> str:
     """`text` as a correlation id: ASCII that every service takes as a tag value, at most 128 characters.
 

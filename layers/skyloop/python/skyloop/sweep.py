@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 from botocore.exceptions import ClientError
 
 from skyloop import layout
-from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.catalogue import COPY, Catalogue
 from skyloop.aws.observability import logger
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
@@ -113,7 +113,7 @@ class Sweep:
         if not candidates:
             return len(uploads), 0
         known: dict[str, set[str | None]] = defaultdict(set)
-        for status in get_args(ImageStatus):
+        for status in (*get_args(ImageStatus), COPY):
             for key, etag in self.catalogue.known_objects(status):
                 known[key].add(etag)
         # One whose content was replaced without an event is as forgotten as one that nobody knows.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from skyloop.aws.catalogue import COPY, MOST_DUPLICATE_KEYS
 from skyloop.documents import CatalogueItem
 from skyloop.layout import queue_order
 
@@ -91,17 +92,35 @@ def test_whatever_a_reason_quotes_has_room(catalogue):
 def test_a_key_is_a_duplicate_once_and_never_its_own(catalogue):
     one = item(1)
     catalogue.add(one)
-    assert not catalogue.add_duplicate_key(one.image_id, one.key)
-    assert catalogue.add_duplicate_key(one.image_id, "raw-images/g/2.jpg")
-    assert not catalogue.add_duplicate_key(one.image_id, "raw-images/g/2.jpg")
+    assert not catalogue.add_duplicate_key(one.image_id, one.key, "e")
+    assert catalogue.add_duplicate_key(one.image_id, "raw-images/g/2.jpg", "e")
+    assert not catalogue.add_duplicate_key(one.image_id, "raw-images/g/2.jpg", "e")
     # A part of a known key is another key.
-    assert catalogue.add_duplicate_key(one.image_id, "raw-images/g/2")
+    assert catalogue.add_duplicate_key(one.image_id, "raw-images/g/2", "e")
     assert catalogue.get(one.image_id).duplicate_keys == {"raw-images/g/2.jpg", "raw-images/g/2"}
     assert set(catalogue.known_objects("PENDING")) == {
         (one.key, one.etag),
         ("raw-images/g/2.jpg", None),
         ("raw-images/g/2", None),
     }
+
+
+def test_an_image_has_any_number_of_copies(catalogue):
+    """430 keys of a kilobyte are more than an item of DynamoDB has room for."""
+    one = item(1, etag="e")
+    catalogue.add(one)
+    keys = [f"raw-images/{'x' * 980}/{number}.jpg" for number in range(430)]
+    assert all(catalogue.add_duplicate_key(one.image_id, key, "e") for key in keys)
+    assert not any(catalogue.add_duplicate_key(one.image_id, key, "e") for key in (one.key, *keys))
+    [entry] = catalogue.by_status("PENDING")
+    assert len(entry.duplicate_keys) == MOST_DUPLICATE_KEYS
+    known = [*catalogue.known_objects("PENDING"), *catalogue.known_objects(COPY)]
+    assert sorted(key for key, _ in known) == sorted([one.key, *keys])
+    # A copy whose key has other bytes by now is noticed, as one of the entry's own keys is not.
+    assert {etag for _, etag in catalogue.known_objects(COPY)} == {"e"}
+    assert catalogue.add_duplicate_key(one.image_id, keys[-1], "put again")
+    assert (keys[-1], "put again") in set(catalogue.known_objects(COPY))
+    assert catalogue.count("PENDING") == 1
 
 
 def test_more_than_a_page(catalogue):

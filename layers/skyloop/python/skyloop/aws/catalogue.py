@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from skyloop.aws.dynamodb import from_attributes, to_attributes, written
 from skyloop.documents import CatalogueItem, ImageStatus, kept_reason
-from skyloop.layout import QUEUE_HEAD, QUEUE_REST, STATUS_INDEX
+from skyloop.layout import QUEUE_HEAD, QUEUE_REST, STATUS_INDEX, copy_id
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from skyloop.aws.dynamodb import Attributes
 
 PARALLEL_WRITES = 16
+MOST_DUPLICATE_KEYS = 20
+"""In an image's entry, which has room for 400 kB and is read and written whole."""
+
+COPY: Literal["COPY"] = "COPY"
+"""The status of an entry for one more copy of an image; its `queue_order` is the image's id. It is no image."""
+
 MAX_UNANSWERED = 3
 """Labeling jobs that may return an image without labels before it is quarantined: every job costs people time."""
 
@@ -65,16 +71,45 @@ class Catalogue:
         """Remove an entry, if it is there."""
         self.client.delete_item(TableName=self.table, Key=_key(image_id))
 
-    def add_duplicate_key(self, image_id: str, key: str) -> bool:
+    def add_duplicate_key(self, image_id: str, key: str, etag: str) -> bool:
         """Note that the same content also lies under `key`. False: that was known."""
+        if self._change_duplicates(
+            image_id,
+            key,
+            "ADD duplicate_keys :keys",
+            "(attribute_not_exists(duplicate_keys) OR size(duplicate_keys) < :most)",
+            {":keys": {key}},
+        ):
+            return True
+        full = self._change_duplicates(
+            image_id, key, "SET more_copies = :true", "size(duplicate_keys) >= :most", {":true": True}
+        )
+        return full and self._add_copy(image_id, key, etag)
+
+    def _change_duplicates(
+        self, image_id: str, key: str, update: str, condition: str, values: Mapping[str, object]
+    ) -> bool:
+        """False: the entry has the key, or the condition does not hold."""
         return written(
             lambda: self.client.update_item(
                 TableName=self.table,
                 Key=_key(image_id),
-                UpdateExpression="ADD duplicate_keys :keys",
-                ConditionExpression="#key <> :key AND NOT contains(duplicate_keys, :key)",
+                UpdateExpression=update,
+                ConditionExpression=f"#key <> :key AND NOT contains(duplicate_keys, :key) AND {condition}",
                 ExpressionAttributeNames={"#key": "key"},
-                ExpressionAttributeValues={":keys": {"SS": [key]}, ":key": {"S": key}},
+                ExpressionAttributeValues=to_attributes({":key": key, ":most": MOST_DUPLICATE_KEYS, **values}),
+            )
+        )
+
+    def _add_copy(self, image_id: str, key: str, etag: str) -> bool:
+        copy = {"image_id": copy_id(key), "status": COPY, "queue_order": image_id, "key": key, "etag": etag}
+        return written(
+            lambda: self.client.put_item(
+                TableName=self.table,
+                Item=to_attributes(copy),
+                ConditionExpression="attribute_not_exists(image_id) OR attribute_exists(replaced_at)"
+                " OR queue_order <> :image OR etag <> :etag",
+                ExpressionAttributeValues=to_attributes({":image": image_id, ":etag": etag}),
             )
         )
 
@@ -108,7 +143,14 @@ class Catalogue:
         )
 
     def put_aside(self, item: CatalogueItem, reason: str, now: datetime) -> bool:
-        """A waiting image's bytes lie nowhere any more: -> QUARANTINED. False: as for `move`."""
+        """A waiting image's bytes lie nowhere any more: -> QUARANTINED. False: as for `move`.
+
+        Its more copies account for no object either, before it is put aside: of those that are there the sweep finds
+        one, and then the image waits again.
+        """
+        if item.more_copies:
+            with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
+                list(pool.map(lambda key: self._put_copy_aside(key, now), self._copies(item.image_id)))
         return self._change(
             item.image_id,
             "SET #status = :quarantined, reason = :reason, replaced_at = :now",
@@ -120,6 +162,20 @@ class Catalogue:
                 ":now": now.isoformat(),
                 ":before": item.etag,
             },
+        )
+
+    def _copies(self, image_id: str) -> Iterator[str]:
+        query = self._query(COPY)
+        query["KeyConditionExpression"] = "#status = :status AND queue_order = :image"
+        query["ExpressionAttributeValues"] = to_attributes({":status": COPY, ":image": image_id})
+        return (raw["key"]["S"] for raw in self._pages(query))
+
+    def _put_copy_aside(self, key: str, now: datetime) -> None:
+        self.client.update_item(
+            TableName=self.table,
+            Key=_key(copy_id(key)),
+            UpdateExpression="SET replaced_at = :now",
+            ExpressionAttributeValues=to_attributes({":now": now.isoformat()}),
         )
 
     def take_up(self, item: CatalogueItem) -> bool:
@@ -236,11 +292,11 @@ class Catalogue:
             {":now": now.isoformat(), ":quarantined": "QUARANTINED"},
         )
 
-    def known_objects(self, status: ImageStatus) -> Iterator[tuple[str, str | None]]:
+    def known_objects(self, status: ImageStatus | Literal["COPY"]) -> Iterator[tuple[str, str | None]]:
         """(key, ETag) of every object that entries with `status` account for, duplicates included, page by page.
 
-        None: of which content is not known; entries of duplicates and of older versions do not say. An entry that was
-        put aside accounts for none: if its bytes are back, nobody knows.
+        None: of which content is not known; an entry does not say it of its duplicates, nor one of an older version. An
+        entry that was put aside accounts for none: if its bytes are back, nobody knows.
         """
         query = self._query(status)
         query["FilterExpression"] = "attribute_not_exists(replaced_at)"
@@ -254,7 +310,7 @@ class Catalogue:
         """The job's images with `status`: by default those that it has claimed and neither labeled nor given back."""
         return (item for item in self.by_status(status) if item.labeling_job == job_name)
 
-    def _query(self, status: ImageStatus) -> QueryInputPaginateTypeDef:
+    def _query(self, status: ImageStatus | Literal["COPY"]) -> QueryInputPaginateTypeDef:
         """All entries with `status`, in queue order."""
         return {
             "TableName": self.table,

@@ -67,7 +67,8 @@ class CatalogueItem(Document):
         default=None, description="when its bytes were found under none of its keys; if they are dropped again it waits"
     )
     alerted_at: AwareDatetime | None = Field(default=None, description="when an alert named it as quarantined")
-    duplicate_keys: frozenset[str] = frozenset()
+    duplicate_keys: frozenset[str] = Field(default=frozenset(), description="where the same content lies too")
+    more_copies: bool = Field(default=False, description="it has more duplicates, each with an entry of its own")
 
 
 class QuarantineRecord(Document):

@@ -88,7 +88,7 @@ class Intake:
         self.catalogue.delete(layout.quarantine_id(stored.key))
         if self.catalogue.add(item) or self.catalogue.take_up(item):
             return IntakeResult("new", stored.key, correlation_id)
-        if self.catalogue.add_duplicate_key(facts.image_id, stored.key):
+        if self.catalogue.add_duplicate_key(facts.image_id, stored.key, stored.etag):
             return IntakeResult(
                 "duplicate", stored.key, correlation_id, reason="this picture is catalogued under another key"
             )
