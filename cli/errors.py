@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from botocore import exceptions as aws
 from skyloop.aws.storage import ObjectMissing
 
+from laptop.storing import CANNOT_STORE
+
 
 class CliError(Exception):
     """A command cannot go on. `what` says what happened and `next_step` what to do."""
@@ -66,10 +68,18 @@ def translated() -> Iterator[None]:
     except ObjectMissing as error:
         raise CliError(f"{error} is missing.", "It may have been deleted a moment ago: repeat the command.") from error
     except aws.ClientError as error:
-        detail = error.response.get("Error", {})
-        code, message = detail.get("Code", "Error"), detail.get("Message", str(error))
-        step = _NEXT_STEPS.get(code, "`skyloop status` shows the state of the system.")
-        raise CliError(f"{error.operation_name} was refused ({code}): {message}", step) from error
+        raise _refused(error) from error
+
+
+def _refused(error: aws.ClientError) -> CliError:
+    detail = error.response.get("Error", {})
+    code, message = detail.get("Code", "Error"), detail.get("Message", str(error))
+    if CANNOT_STORE in message:
+        return CliError(message, "Make room on that disk, then repeat the command.")
+    step = _NEXT_STEPS.get(code, "`skyloop status` shows the state of the system.")
+    if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        step = "The cloud itself failed: repeat the command in a moment; the laptop cloud's log is in .skyloop/logs."
+    return CliError(f"{error.operation_name} was refused ({code}): {message}", step)
 
 
 @contextmanager

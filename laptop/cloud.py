@@ -80,7 +80,7 @@ class Cloud:
         if scope["path"].startswith("/_skyloop/"):
             await self._admin(scope, receive, send)
         else:
-            await self._ministack(scope, receive, KEEPER.guard(scope, send))
+            await self._ministack(scope, *KEEPER.guard(scope, receive, send))
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the local SageMaker once the port answers: restored endpoints fetch their models from it."""

@@ -115,12 +115,12 @@ def down(home: Path = DEFAULT_HOME, *, progress: Progress = lambda line: None) -
         running = read(home)
         if running is None or running.pid is None or not _is_server(running.pid, home):
             if running and running.pid:
-                _write(home, Running(**{**asdict(running), "pid": None}))
+                _write_down_end(home, running)
             return False
         for item in _health(running.endpoint_url).get("in_progress", []):
             progress(f"The {item['kind']} {item['name']} is interrupted; after `{COMMAND} up` it {item['afterwards']}.")
         clean = _stop_process(running.pid)
-        _write(home, Running(**{**asdict(running), "pid": None}))
+        _write_down_end(home, running)
     if not clean:
         raise LaptopError(
             f"The laptop cloud (pid {running.pid}) did not stop within {STOP_SECONDS} s and was killed. What it "
@@ -306,6 +306,12 @@ def _locked(home: Path) -> Iterator[None]:
 
 def _write(home: Path, running: Running) -> None:
     _replace(home / FILE, asdict(running))
+
+
+def _write_down_end(home: Path, running: Running) -> None:
+    """Write down that a server has ended. On a full disk nobody does: that its process is gone says the same."""
+    with contextlib.suppress(OSError):
+        _write(home, Running(**{**asdict(running), "pid": None}))
 
 
 def _change_settings(file: Path, members: Mapping[str, Any]) -> None:

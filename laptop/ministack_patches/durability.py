@@ -10,8 +10,10 @@ from typing import Any
 from ministack.core import responses
 from ministack.services import stepfunctions
 
+from laptop import storing
 from laptop.database import NotStored
 from laptop.documents import Document
+from laptop.ministack_patches.acknowledgements import home
 from laptop.ministack_patches.keeper import KEEPER
 from laptop.ministack_patches.lambdas import release_messages
 from laptop.ministack_patches.patching import Original, patch
@@ -87,7 +89,7 @@ def _start_execution(original: Original, request: Document) -> Any:
     try:
         return original(request)
     except NotStored:
-        return responses.error_response_json("InternalFailure", "The execution could not be stored.", 500)
+        return responses.error_response_json("InternalFailure", storing.refusal(home()), 500)
 
 
 @patch(
@@ -101,7 +103,7 @@ def _stop_execution(original: Original, request: Document) -> Any:
         try:
             KEEPER.keep_execution(execution, surely=True)
         except NotStored:
-            return responses.error_response_json("InternalFailure", "The stop could not be stored.", 500)
+            return responses.error_response_json("InternalFailure", storing.refusal(home()), 500)
     return answer
 
 

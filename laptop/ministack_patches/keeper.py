@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from ministack import app
-from ministack.core import persistence, responses, router
+from ministack.core import persistence, responses
 from ministack.services import dynamodb
 
+from laptop import storing
 from laptop.database import DatabaseBroken, NotStored, set_aside
 from laptop.documents import Document
 from laptop.journal import FILE, Journal, LoggedRequest
+from laptop.ministack_patches import acknowledgements
 from laptop.ministack_patches.patching import Original
 from laptop.ministack_patches.states import (
     as_texts,
@@ -39,23 +41,13 @@ from laptop.ministack_patches.states import (
 )
 
 Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
 _COMPACT = 5000  # requests that are logged before a snapshot of the tables takes their place
 _SECONDS = 1.0  # between snapshots of what may be written a moment later
-_READS = ("Describe", "List", "Get", "BatchGet", "Query", "Scan", "Receive", "Test", "Lookup", "Filter", "Validate")
-# What has a journal of its own, or may be lost with the last second.
-_LATER = {"dynamodb", "logs", "sagemaker", "sts"}
-_LATER_OPERATIONS = {
-    "StartExecution",
-    "StopExecution",
-    "PutEvents",
-    "DeleteMessage",
-    "DeleteMessageBatch",
-    "PutMetricData",
-}
 _TELEMETRY = {"cloudwatch:metrics", "cloudwatch_logs"}
 _TELEMETRY_SECONDS = 10.0
 _TOGETHER = 10  # tries to read all states while no stack changes
@@ -115,24 +107,43 @@ class Keeper:
         """Something changed that may be written down a moment later."""
         self._changed.set()
 
-    def guard(self, scope: Message, send: Send) -> Send:
-        """A `send` that answers a request once what it changed is written down, and else that it failed."""
-        if not _writes(scope):
-            return send
+    def guard(self, scope: Message, receive: Receive, send: Send) -> tuple[Receive, Send]:
+        """What answers a request once what it changed is written down, and else that it is not stored."""
+        if not acknowledgements.writes(scope):
+            return receive, send
+        heard = bytearray()
+        refused = False
+
+        async def receiving() -> Message:
+            message = await receive()
+            if len(heard) < acknowledgements.FORM_BYTES:
+                heard.extend(message.get("body", b""))
+            return message
 
         async def sending(message: Message) -> None:
+            nonlocal refused
             if message["type"] == "http.response.start":
                 self._changed.set()
-                if _at_once(scope):
-                    try:
-                        await asyncio.to_thread(self.write_snapshots)
-                    except Exception as error:  # whatever it was, the change is not stored
-                        log.error("A change could not be written down: %s", error)
-                        if not isinstance(error, ServicesNotStored) or error.services & _states_of(scope):
-                            message = {**message, "status": 500}
-            await send(message)
+                if acknowledgements.at_once(scope, bytes(heard)):
+                    refused = not await self._is_stored(scope)
+            if not refused:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                for part in acknowledgements.refused(scope):
+                    await send(part)
 
-        return sending
+        return receiving, sending
+
+    async def _is_stored(self, scope: Message) -> bool:
+        try:
+            await asyncio.to_thread(self.write_snapshots)
+        except ServicesNotStored as error:
+            log.error("A change could not be written down: %s", error)
+            return not error.services & acknowledgements.states_of(scope)
+        except Exception as error:  # whatever it was, the change is not stored
+            log.error("A change could not be written down: %s", error)
+            return False
+        return True
 
     def write_snapshots(self, *, everything: bool = False) -> None:
         """Write down what changed.
@@ -223,7 +234,8 @@ class Keeper:
                 self._logged = self.journal.log(operation, {**context, "request": request})
             except Exception as error:  # whatever it was, the write is not stored
                 log.error("A write to a table was refused: %s", error)
-                return responses.error_response_json("InternalServerError", "The write could not be stored.", 500)
+                text = storing.refusal(acknowledgements.home())
+                return responses.error_response_json("InternalServerError", text, 500)
             self._since_snapshot += 1
             if self._since_snapshot >= _COMPACT:
                 self._changed.set()
@@ -347,34 +359,3 @@ KEEPER = Keeper()
 def _plain(document: Document) -> Document:
     plain: Document = json.loads(json.dumps(document, default=persistence._json_default))
     return plain
-
-
-def _writes(scope: Message) -> bool:
-    return str(scope["method"]) not in ("GET", "HEAD", "OPTIONS")
-
-
-def _at_once(scope: Message) -> bool:
-    """Whether an answer has to wait for a snapshot."""
-    headers = dict(scope["headers"])
-    service = _service(headers.get(b"authorization", b""))
-    # The target of the JSON protocols, or the end of the path of RPC v2 and REST.
-    target = headers.get(b"x-amz-target", b"").rpartition(b".")[2].decode("latin-1")
-    operation = target or str(scope["path"]).rpartition("/")[2]
-    if service in _LATER or operation in _LATER_OPERATIONS or operation.startswith(_READS):
-        return False
-    if service == "s3":  # objects are files; what is set on a bucket is not
-        return "/" not in str(scope["path"]).strip("/")
-    return operation != "invocations"
-
-
-def _states_of(scope: Message) -> frozenset[str]:
-    """The names of the states that a request's own service has."""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    name = router.detect_service(str(scope["method"]), str(scope["path"]), headers, {})
-    service = app.SERVICE_REGISTRY.get(app.SERVICE_NAME_ALIASES.get(name, name), {"module": name})
-    return frozenset({service.get("state_key", service["module"]), *service.get("sub_modules", ())})
-
-
-def _service(authorization: bytes) -> str:
-    scope = authorization.partition(b"Credential=")[2].partition(b",")[0].split(b"/")
-    return scope[3].decode("latin-1") if len(scope) == 5 else ""

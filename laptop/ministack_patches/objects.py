@@ -21,7 +21,9 @@ from xml.sax.saxutils import escape
 from ministack.core.responses import get_account_id
 from ministack.services import s3
 
+from laptop import storing
 from laptop.documents import Document
+from laptop.ministack_patches.acknowledgements import home
 from laptop.ministack_patches.keeper import KEEPER
 from laptop.ministack_patches.patching import Original, patch
 from laptop.repair import SIDECAR, UNFINISHED
@@ -248,7 +250,7 @@ async def _handle_s3(
         s3._object_versions[(bucket_name, key)] = versions_before
     else:
         s3._object_versions.pop((bucket_name, key), None)
-    return _error(503, "ServiceUnavailable", "The object could not be stored.")
+    return _error(503, "ServiceUnavailable", storing.refusal(home()))
 
 
 def _error(status: int, code: str, message: str) -> tuple[int, dict[str, str], bytes]:

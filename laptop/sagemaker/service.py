@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from laptop import storing
 from laptop.database import NotStored
 from laptop.documents import Document
 from laptop.sagemaker.autoscaling.api import Autoscaling
@@ -140,7 +141,7 @@ class SageMaker:
             answer = function(normal)
         except NotStored as error:
             log.error("%s was refused, since nothing can be written down: %s", operation, error)
-            raise errors.unavailable("The request could not be stored.") from error
+            raise errors.unavailable(storing.refusal(self.context.home)) from error
         response: Document = validation.project(validation.operation_model(service, operation).output_shape, answer)
         return response
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import resource
@@ -47,7 +48,8 @@ def full_disk(home: Home) -> Iterator[Callable[..., None]]:
         resource.prlimit(home.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
 
     yield limit
-    limit(False)
+    with contextlib.suppress(ProcessLookupError):  # a test may end it
+        limit(False)
 
 
 @pytest.fixture

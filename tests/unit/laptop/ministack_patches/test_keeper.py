@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from ministack.core import persistence
 
+from laptop import storing
+from laptop.database import NotStored
 from laptop.journal import FILE, Journal
 from laptop.ministack_patches import keeper
 from laptop.ministack_patches.keeper import Keeper, ServicesNotStored
@@ -48,15 +50,53 @@ def test_a_stop_goes_on_to_the_other_services_and_logs(
     assert "sqs" in caplog.text
 
 
-@pytest.mark.parametrize(("service", "status"), [("sqs", 500), ("ssm", 200)])
-def test_only_requests_to_that_service_are_refused(states: object, service: str, status: int) -> None:
+def answered(kept: Keeper, headers: list[tuple[bytes, bytes]], body: bytes) -> list[Any]:
+    """What is sent for a request that its service answered with 200."""
     sent: list[Any] = []
 
-    async def send(message: Any) -> None:
-        sent.append(message["status"])
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
 
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        receiving, sending = kept.guard({"method": "POST", "path": "/", "headers": headers}, receive, send)
+        await receiving()
+        await sending({"type": "http.response.start", "status": 200, "headers": []})
+        await sending({"type": "http.response.body", "body": b"done"})
+
+    asyncio.run(ask())
+    return sent
+
+
+FORM = (b"content-type", b"application/x-www-form-urlencoded; charset=utf-8")
+STACKS = (b"authorization", b"AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/cloudformation/aws4_request, x")
+
+
+@pytest.mark.parametrize(
+    ("action", "refused"), [("DescribeStacks", False), ("CreateStack", True), ("ListStacks&Action=CreateStack", True)]
+)
+def test_on_a_full_disk_only_changes_are_refused_and_say_why(
+    states: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, action: str, refused: bool
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise NotStored("no room")
+
+    kept = Keeper()
+    monkeypatch.setattr(kept, "write_snapshots", full)
+    start, body = answered(kept, [FORM, STACKS], f"Action={action}&StackName=mine".encode())
+    if not refused:
+        assert (start["status"], body["body"]) == (200, b"done")
+        return
+    assert start["status"] == 500
+    assert b"<Code>InternalFailure</Code>" in body["body"]
+    assert storing.CANNOT_STORE.encode() in body["body"]
+    assert str(tmp_path.parent).encode() in body["body"]
+
+
+@pytest.mark.parametrize(("service", "status"), [("sqs", 500), ("ssm", 200)])
+def test_only_requests_to_that_service_are_refused(states: object, service: str, status: int) -> None:
     credential = f"AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host"
-    scope = {"method": "POST", "path": "/", "headers": [(b"authorization", credential.encode())]}
-    sending = Keeper().guard(scope, send)
-    asyncio.run(sending({"type": "http.response.start", "status": 200}))  # type: ignore[arg-type]
-    assert sent == [status]
+    sent = answered(Keeper(), [(b"authorization", credential.encode())], b"")
+    assert sent[0]["status"] == status

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from laptop import storing
 from laptop.database import Database, NotStored
 from laptop.sagemaker import service
 from laptop.sagemaker.core import errors
@@ -90,7 +91,7 @@ def test_what_cannot_be_stored_is_refused(
         disk.setattr(Database, "write", full)
         status, answered, answer = asyncio.run(sagemaker.handle_request("POST", "/", headers, body, {}))
     assert (status, answered["x-amzn-ErrorType"]) == (503, "ServiceUnavailable")
-    assert json.loads(answer)["message"] == "The request could not be stored."
+    assert json.loads(answer)["message"].startswith(storing.CANNOT_STORE)
     assert groups(sagemaker) == []
     assert asyncio.run(sagemaker.handle_request("POST", "/", headers, body, {}))[0] == 200
 

@@ -1,0 +1,104 @@
+"""Which answers wait until what they acknowledge is written down, and what is answered where it cannot be."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack import app
+from ministack.core import iam_actions, persistence, router
+
+from laptop import storing
+
+Message = MutableMapping[str, Any]
+
+_READS = ("Describe", "List", "Get", "BatchGet", "Query", "Scan", "Receive", "Test", "Lookup", "Filter", "Validate")
+# What has a journal of its own, or may be lost with the last second.
+_LATER = {"dynamodb", "logs", "sagemaker", "sts"}
+_LATER_OPERATIONS = {
+    "StartExecution",
+    "StopExecution",
+    "PutEvents",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "PutMetricData",
+}
+FORM_BYTES = 64 * 1024
+"""So much of a request's body is looked at: clients put the action first."""
+
+
+def writes(scope: Message) -> bool:
+    """Whether a request may change something."""
+    return str(scope["method"]) not in ("GET", "HEAD", "OPTIONS")
+
+
+def at_once(scope: Message, body: bytes) -> bool:
+    """Whether the answer has to wait for a snapshot. `body` is the beginning of the request's."""
+    service = _service(dict(scope["headers"]).get(b"authorization", b""))
+    if service in _LATER:
+        return False
+    if service == "s3":  # objects are files; what is set on a bucket is not
+        return "/" not in str(scope["path"]).strip("/")
+    return not all(
+        operation in _LATER_OPERATIONS or operation == "invocations" or operation.startswith(_READS)
+        for operation in _operations(scope, body)
+    )
+
+
+def states_of(scope: Message) -> frozenset[str]:
+    """The names of the states that a request's own service has."""
+    name = _detected(scope)
+    service = app.SERVICE_REGISTRY.get(app.SERVICE_NAME_ALIASES.get(name, name), {"module": name})
+    return frozenset({service.get("state_key", service["module"]), *service.get("sub_modules", ())})
+
+
+def refused(scope: Message) -> list[Message]:
+    """The answer to a request whose change is not stored, in the words of its service's protocol."""
+    _, headers, body = iam_actions.access_denied_response(
+        _detected(scope),
+        "",
+        "",
+        str(uuid.uuid4()),
+        error_code="InternalFailure",
+        message=storing.refusal(home()),
+        headers=_headers(scope),
+    )
+    length = {"Content-Length": str(len(body))}
+    sent = [(name.lower().encode(), str(value).encode()) for name, value in {**headers, **length}.items()]
+    return [
+        {"type": "http.response.start", "status": 500, "headers": sent},
+        {"type": "http.response.body", "body": body},
+    ]
+
+
+def home() -> Path:
+    """The folder of the cloud whose state MiniStack keeps."""
+    return Path(persistence.STATE_DIR).parent
+
+
+def _operations(scope: Message, body: bytes) -> list[str]:
+    """What a request asks for: by its target, or the action of a form, or the end of the path of RPC v2 and REST."""
+    headers = dict(scope["headers"])
+    if target := headers.get(b"x-amz-target", b""):
+        return [target.rpartition(b".")[2].decode("latin-1")]
+    forms = [scope.get("query_string", b"")]
+    if b"x-www-form-urlencoded" in headers.get(b"content-type", b""):
+        forms.append(body)
+    actions = [action for form in forms for action in parse_qs(form.decode("latin-1")).get("Action", [])]
+    return actions or [str(scope["path"]).rpartition("/")[2]]
+
+
+def _detected(scope: Message) -> str:
+    return str(router.detect_service(str(scope["method"]), str(scope["path"]), _headers(scope), {}))
+
+
+def _headers(scope: Message) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _service(authorization: bytes) -> str:
+    scope = authorization.partition(b"Credential=")[2].partition(b",")[0].split(b"/")
+    return scope[3].decode("latin-1") if len(scope) == 5 else ""
