@@ -28,6 +28,7 @@ from laptop.documents import Document
 from laptop.door.connections import serve_bounded
 from laptop.door.door import HEALTH, Door
 from laptop.ministack_patches import (
+    acknowledgements,
     authorization,
     browsers,
     call_faults,
@@ -80,7 +81,11 @@ class Cloud:
         if scope["path"].startswith("/_skyloop/"):
             await self._admin(scope, receive, send)
         else:
-            await self._ministack(scope, *KEEPER.guard(scope, receive, send))
+            try:
+                await self._ministack(scope, *KEEPER.guard(scope, receive, send))
+            except acknowledgements.NotTaken:
+                for part in acknowledgements.refused(scope):
+                    await send(part)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the local SageMaker once the port answers: restored endpoints fetch their models from it."""

@@ -26,8 +26,11 @@ _LATER_OPERATIONS = {
     "DeleteMessageBatch",
     "PutMetricData",
 }
-FORM_BYTES = 64 * 1024
-"""So much of a request's body is looked at: clients put the action first."""
+_FORM_BYTES = 64 * 1024  # so much of a body is looked at: clients put the action first
+
+
+class NotTaken(Exception):
+    """A request that is refused before it is done, since its change would not be stored."""
 
 
 def writes(scope: Message) -> bool:
@@ -35,17 +38,33 @@ def writes(scope: Message) -> bool:
     return str(scope["method"]) not in ("GET", "HEAD", "OPTIONS")
 
 
-def at_once(scope: Message, body: bytes) -> bool:
-    """Whether the answer has to wait for a snapshot. `body` is the beginning of the request's."""
-    service = _service(dict(scope["headers"]).get(b"authorization", b""))
-    if service in _LATER:
-        return False
-    if service == "s3":  # objects are files; what is set on a bucket is not
-        return "/" not in str(scope["path"]).strip("/")
-    return not all(
-        operation in _LATER_OPERATIONS or operation == "invocations" or operation.startswith(_READS)
-        for operation in _operations(scope, body)
-    )
+class Asked:
+    """One request, as it comes in.
+
+    What forms ask for is in their bodies, and their answers wait all of them: who reads that a stack is made takes it
+    for kept.
+    """
+
+    def __init__(self, scope: Message) -> None:
+        self.waits = _at_once(scope)
+        """Whether the answer has to wait for a snapshot."""
+        self._scope = scope
+        self._body = bytearray()
+
+    def hear(self, message: Message) -> bool:
+        """Take a part of the body; whether it was the last one."""
+        if len(self._body) < _FORM_BYTES:
+            self._body.extend(message.get("body", b""))
+        return not message.get("more_body")
+
+    @property
+    def changes(self) -> bool:
+        """Whether it is refused where nothing can be stored."""
+        forms = [self._scope.get("query_string", b"")]
+        if b"x-www-form-urlencoded" in dict(self._scope["headers"]).get(b"content-type", b""):
+            forms.append(bytes(self._body))
+        actions = [action for form in forms for action in parse_qs(form.decode("latin-1")).get("Action", [])]
+        return self.waits and not (actions and all(_may_wait(action) for action in actions))
 
 
 def states_of(scope: Message) -> frozenset[str]:
@@ -79,16 +98,23 @@ def home() -> Path:
     return Path(persistence.STATE_DIR).parent
 
 
-def _operations(scope: Message, body: bytes) -> list[str]:
-    """What a request asks for: by its target, or the action of a form, or the end of the path of RPC v2 and REST."""
-    headers = dict(scope["headers"])
-    if target := headers.get(b"x-amz-target", b""):
-        return [target.rpartition(b".")[2].decode("latin-1")]
-    forms = [scope.get("query_string", b"")]
-    if b"x-www-form-urlencoded" in headers.get(b"content-type", b""):
-        forms.append(body)
-    actions = [action for form in forms for action in parse_qs(form.decode("latin-1")).get("Action", [])]
-    return actions or [str(scope["path"]).rpartition("/")[2]]
+def _at_once(scope: Message) -> bool:
+    service = _service(dict(scope["headers"]).get(b"authorization", b""))
+    if service in _LATER:
+        return False
+    if service == "s3":  # objects are files; what is set on a bucket is not
+        return "/" not in str(scope["path"]).strip("/")
+    return not _may_wait(_operation(scope))
+
+
+def _operation(scope: Message) -> str:
+    """The target of the JSON protocols, or the end of the path of RPC v2 and REST."""
+    target = dict(scope["headers"]).get(b"x-amz-target", b"").rpartition(b".")[2].decode("latin-1")
+    return target or str(scope["path"]).rpartition("/")[2]
+
+
+def _may_wait(operation: str) -> bool:
+    return operation in _LATER_OPERATIONS or operation == "invocations" or operation.startswith(_READS)
 
 
 def _detected(scope: Message) -> str:

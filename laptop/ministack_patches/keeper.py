@@ -13,6 +13,7 @@ MiniStack saves its state at a clean stop only. Here it is written down as it ch
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
@@ -73,6 +74,7 @@ class Keeper:
         self._journal: Journal | None = None
         self._written: dict[str, str] = {}  # digest of each snapshot
         self._changed = threading.Event()
+        self._failing = False  # nothing could be written down at the last try
         self._stopping = threading.Event()
         self._writing = threading.Lock()
         self._tables_lock = threading.RLock()  # requests to tables are logged in the order in which they are done
@@ -108,24 +110,27 @@ class Keeper:
         self._changed.set()
 
     def guard(self, scope: Message, receive: Receive, send: Send) -> tuple[Receive, Send]:
-        """What answers a request once what it changed is written down, and else that it is not stored."""
+        """What answers a request once what it changed is written down, and else that it is not stored.
+
+        MiniStack changes its memory first, so a request that is refused then has taken effect. Where it is known before
+        that nothing can be written down, receiving it raises NotTaken.
+        """
         if not acknowledgements.writes(scope):
             return receive, send
-        heard = bytearray()
+        asked = acknowledgements.Asked(scope)
         refused = False
 
         async def receiving() -> Message:
             message = await receive()
-            if len(heard) < acknowledgements.FORM_BYTES:
-                heard.extend(message.get("body", b""))
+            if asked.hear(message) and asked.changes and not await self._can_store():
+                raise acknowledgements.NotTaken
             return message
 
         async def sending(message: Message) -> None:
             nonlocal refused
             if message["type"] == "http.response.start":
                 self._changed.set()
-                if acknowledgements.at_once(scope, bytes(heard)):
-                    refused = not await self._is_stored(scope)
+                refused = asked.waits and not await self._is_stored(scope) and asked.changes
             if not refused:
                 await send(message)
             elif message["type"] == "http.response.start":
@@ -133,6 +138,15 @@ class Keeper:
                     await send(part)
 
         return receiving, sending
+
+    async def _can_store(self) -> bool:
+        """Whether a change can probably be stored; where the last one could not, what is left of it is tried again."""
+        if storing.is_full(acknowledgements.home()):
+            return False
+        if self._failing:
+            with contextlib.suppress(Exception):  # its reason was logged
+                await asyncio.to_thread(self.write_snapshots)
+        return not self._failing
 
     async def _is_stored(self, scope: Message) -> bool:
         try:
@@ -154,9 +168,11 @@ class Keeper:
             self._changed.clear()
             try:
                 self._write(everything=everything)
-            except BaseException:
+            except BaseException as error:
                 self._changed.set()
+                self._failing = not isinstance(error, ServicesNotStored)
                 raise
+            self._failing = False
 
     def _write(self, *, everything: bool) -> None:
         now = time.monotonic()

@@ -45,6 +45,15 @@ def test_what_there_is_can_be_read_and_a_change_is_refused_with_the_folder(
         with pytest.raises(ClientError) as error:
             getattr(home.client(service), operation)(**request)
         assert storing.CANNOT_STORE in error.value.response["Error"]["Message"], service
+    # But for the first one, by which the cloud learned that the disk is full, they have not taken effect.
+    with pytest.raises(ClientError, match="NonExistentQueue"):
+        home.client("sqs").get_queue_url(QueueName="refused")
+    assert home.client("iam").list_users()["Users"] == []
+    assert home.client("ssm").describe_parameters()["Parameters"] == []
+    assert home.client("events").list_rules()["Rules"] == []
+    full_disk(False)
+    home.client("sqs").create_queue(QueueName="refused")
+    home.client("ssm").put_parameter(Name="refused", Value="1", Type="String")
 
 
 def test_a_cloud_can_be_stopped(home: Home, full_disk: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch) -> None:
