@@ -22,13 +22,22 @@ _PRINCIPALS = {"ecs": "ecs-tasks"}
 
 def passed_roles(service: str, operation: str, request: Any) -> list[str]:
     """The ARNs of the roles that a request hands on."""
-    found = _roles(input_shape(service, operation), request)
+    shape = input_shape(service, operation)
+    if shape is None or _is_data(shape):
+        return []
+    found = _roles(shape, request)
     return [_arn(role) for role in dict.fromkeys(found) if role]
 
 
 def passed_to(service: str) -> Document:
     """The condition keys of `iam:PassRole` for a service, by MiniStack's name of it."""
     return {"iam:PassedToService": f"{_PRINCIPALS.get(service, service)}.amazonaws.com"}
+
+
+def _is_data(shape: Shape) -> bool:
+    """Whether the body of an operation's request is no members, but what a person stores or sends."""
+    payload = shape.serialization.get("payload")
+    return payload is not None and shape.members[payload].type_name in ("blob", "string")  # type: ignore[attr-defined]
 
 
 def _roles(shape: Shape | None, value: Any, name: str = "") -> Iterator[str]:

@@ -168,6 +168,18 @@ def test_a_role_is_passed_again_when_something_is_changed(cloud: Cloud, caller: 
         cloud.client("events", **caller(("events:*", "*"))).put_targets(Rule=rule, Targets=[target])
 
 
+def test_what_is_stored_or_sent_hands_on_no_role(cloud: Cloud, caller: Any, role: Any, function: Any) -> None:
+    data = json.dumps({"RoleArn": role("lambda"), "role": "admin"}).encode()
+    bucket, name = cloud.name("bucket"), function("def handler(event, context):\n    return event")
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    keys = caller((["s3:*", "lambda:*", "sagemaker:*", "states:*"], "*"))
+    cloud.client("s3", **keys).put_object(Bucket=bucket, Key="k", Body=data)
+    answer = cloud.client("lambda", **keys).invoke(FunctionName=name, Payload=data)
+    assert json.load(answer["Payload"]) == json.loads(data)
+    with pytest.raises(ClientError, match="not found"):
+        cloud.client("sagemaker-runtime", **keys).invoke_endpoint(EndpointName="none", Body=data)
+
+
 def test_stacks_are_changed_by_those_only_who_may_do_everything(cloud: Cloud, caller: Any, role: Any) -> None:
     stack, user = cloud.name("stack"), cloud.name("user")
     template = {"Resources": {"User": {"Type": "AWS::IAM::User", "Properties": {"UserName": user}}}}
