@@ -18,6 +18,8 @@ Message = MutableMapping[str, Any]
 _READS = ("Describe", "List", "Get", "BatchGet", "Query", "Scan", "Receive", "Test", "Lookup", "Filter", "Validate")
 # What has a journal of its own, or may be lost with the last second.
 _LATER = {"dynamodb", "logs", "sagemaker", "sts"}
+# Services of tasks whose changes are written down as they are made: executions, objects, and what functions do.
+_BY_ITSELF = {"states", "sfn", "lambda", "s3"}
 _LATER_OPERATIONS = {
     "StartExecution",
     "StopExecution",
@@ -65,6 +67,15 @@ class Asked:
             forms.append(bytes(self._body))
         actions = [action for form in forms for action in parse_qs(form.decode("latin-1")).get("Action", [])]
         return self.waits and not (actions and all(_may_wait(action) for action in actions))
+
+
+def task_waits(resource: str) -> bool:
+    """Whether a task of a state machine is done only once what it changed is written down."""
+    service, _, rest = resource.removeprefix("arn:aws:states:::").removeprefix("aws-sdk:").partition(":")
+    operation = rest.partition(".")[0]
+    if not resource.startswith("arn:aws:states:::") or service in _LATER | _BY_ITSELF:
+        return False
+    return not _may_wait(operation[:1].upper() + operation[1:])
 
 
 def states_of(scope: Message) -> frozenset[str]:

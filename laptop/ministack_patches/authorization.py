@@ -175,6 +175,11 @@ def _invoke(original: Original, resource: str, arguments: Any) -> Any:
     return original(resource, arguments)
 
 
+def service_error(resource: str, arguments: Any) -> str:
+    """What a task ends with whose service fails."""
+    return _needs(resource, arguments if isinstance(arguments, dict) else {})[0][3]
+
+
 Need = tuple[str, str, Document, str]
 
 

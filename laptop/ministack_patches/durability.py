@@ -5,6 +5,7 @@ What S3 keeps in files is the subject of :mod:`laptop.ministack_patches.objects`
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ministack.core import responses
@@ -13,10 +14,15 @@ from ministack.services import stepfunctions
 from laptop import storing
 from laptop.database import NotStored
 from laptop.documents import Document
+from laptop.ministack_patches import acknowledgements
 from laptop.ministack_patches.acknowledgements import home
-from laptop.ministack_patches.keeper import KEEPER
+from laptop.ministack_patches.authorization import service_error
+from laptop.ministack_patches.executions import failure
+from laptop.ministack_patches.keeper import KEEPER, ServicesNotStored
 from laptop.ministack_patches.lambdas import release_messages
 from laptop.ministack_patches.patching import Original, patch
+
+log = logging.getLogger(__name__)
 
 _TABLE_WRITES = (
     "_create_table",
@@ -105,6 +111,23 @@ def _stop_execution(original: Original, request: Document) -> Any:
         except NotStored:
             return responses.error_response_json("InternalFailure", storing.refusal(home()), 500)
     return answer
+
+
+@patch(
+    "services.stepfunctions:_invoke_resource",
+    because="in MiniStack a history that says that a task is done may outlive what the task did",
+    proof="test_kills.py::test_what_a_task_did_is_kept_with_its_history",
+)
+def _keep_with_task(original: Original, resource: str, arguments: Any) -> Any:
+    result = original(resource, arguments)
+    if acknowledgements.task_waits(resource):
+        try:
+            KEEPER.write_snapshots()
+        except ServicesNotStored as error:
+            log.error("What changed in some services could not be written down: %s", error)
+        except NotStored as error:
+            raise failure(service_error(resource, arguments), storing.refusal(home())) from error
+    return result
 
 
 @patch(

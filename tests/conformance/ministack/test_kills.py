@@ -177,6 +177,37 @@ def test_an_execution_that_was_started_survives_a_kill(home: Home) -> None:
     assert [event["id"] for event in history] == list(range(1, len(history) + 1))
 
 
+def test_what_a_task_did_is_kept_with_its_history(home: Home) -> None:
+    alarm = {
+        "AlarmName": "kept",
+        "Namespace": "n",
+        "MetricName": "m",
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    put = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:cloudwatch:putMetricAlarm", "Arguments": alarm}
+    states = {"Put": {**put, "Next": "Wait"}, "Wait": {"Type": "Wait", "Seconds": 600, "End": True}}
+    definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "Put", "States": states})
+    iam, sfn = home.client("iam"), home.client("stepfunctions")
+    role = iam.create_role(RoleName="role", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    statement = {"Effect": "Allow", "Action": "cloudwatch:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName="role", PolicyName="p", PolicyDocument=policy)
+    machine = sfn.create_state_machine(name="machine", definition=definition, roleArn=role)["stateMachineArn"]
+    execution = sfn.start_execution(stateMachineArn=machine)["executionArn"]
+
+    def waits() -> bool:
+        events = sfn.get_execution_history(executionArn=execution)["events"]
+        return "WaitStateEntered" in [event["type"] for event in events]
+
+    wait_until(waits)
+    home.again()
+    assert home.client("cloudwatch").describe_alarms(AlarmNames=["kept"])["MetricAlarms"]
+
+
 def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable[[bool], None]) -> None:
     make_table(home)
     table, s3 = home.client("dynamodb"), home.client("s3")
