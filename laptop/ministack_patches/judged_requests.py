@@ -38,7 +38,8 @@ async def _dispatch(
         service = router.detect_service(method, path, headers, query)
         # It takes the encoding out of the headers, so that the body is not inflated again.
         body = app._decompress_request_body(body, headers) if service != "s3" else body
-        body = _known_part(service, target.rpartition(".")[2], body)
+        if service != "sagemaker":  # which refuses what its operation does not have
+            body = _known_part(service, target.rpartition(".")[2], body)
     return await original(method, path, headers, body, query, request_id)
 
 
