@@ -280,12 +280,10 @@ def activity_line(now: Snapshot | None, more: str = "") -> Spinner:
 
 def laptop_up(running: Running, home: Path) -> RenderableType:
     """What runs after `skyloop up`, and what to do next."""
-    weights = running.parameters.get("BaseWeights") or "yolo11n.pt, by name"
+    weights = running.parameters.get("BaseWeights") or "yolo11n.pt, which is downloaded (scratch: random ones)"
     return Group(
         Text.assemble(("Up. ", "bold green"), f"{running.stack_name} on {running.endpoint_url}, state in {home}"),
-        Text.assemble(
-            ("weights  ", "bold"), f"training starts from {weights} (from scratch if it cannot be downloaded)"
-        ),
+        Text.assemble(("weights  ", "bold"), f"training starts from {weights}"),
         Text.assemble(("next     ", "bold"), "skyloop drop FOLDER --labels annotations.json"),
         Text.assemble(("         ", "bold"), "skyloop watch"),
     )

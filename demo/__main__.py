@@ -42,6 +42,7 @@ ACT_ZERO = "0  A cloud on this machine"
 # What differs from samconfig.toml's [laptop]: small frames, so that three trainings do not take too long; and a drift
 # window, a batch and a floor that fit about a hundred frames.
 PARAMETERS = {
+    "BaseWeights": "scratch",  # it runs without a network
     "Epochs": "12",
     "ImageSize": "160",
     "BatchSize": "4",
@@ -135,7 +136,7 @@ def main(
         typer.Option(
             "--base-weights",
             envvar="SKYLOOP_BASE_WEIGHTS",
-            help="A .pt file or a name (by default yolo11n.pt if it can be downloaded, else from scratch).",
+            help="A .pt file or a name such as yolo11n.pt (by default scratch, which are random weights).",
         ),
     ] = None,
     parameter: Annotated[

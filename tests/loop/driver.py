@@ -45,9 +45,10 @@ class Loop:
         return json.loads(done.stdout)
 
     def up(self, **parameters: object) -> Any:
-        """`skyloop up` with template parameters."""
+        """`skyloop up` with template parameters. Training starts from random weights: there may be no network."""
         self._cloud = None  # it may listen elsewhere after a restart
-        return self.command("up", *(f"--parameter={name}={value}" for name, value in parameters.items()))
+        given = {"BaseWeights": "scratch", **parameters}
+        return self.command("up", *(f"--parameter={name}={value}" for name, value in given.items()))
 
     @property
     def cloud(self) -> Cloud:

@@ -1,4 +1,4 @@
-"""Choose what a training starts from: the champion, given weights, weights by name, or nothing."""
+"""Choose what a training starts from: the champion, given weights, weights by name, or nothing if that is asked for."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from .environment import Environment, JobError, unpack_model
 from .hyperparameters import Hyperparameters
 
 ARCHITECTURE = "yolo11n.yaml"  # what "from scratch" builds
+SCRATCH = "scratch"  # instead of the name of weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,15 @@ class Base:
 
 
 def choose(environment: Environment, hyperparameters: Hyperparameters) -> Base:
-    """Choose the base model: channel `model`, else channel `weights`, else hyperparameter `weights`, else scratch.
+    """Choose the base model: channel `model`, else channel `weights`, else hyperparameter `weights`.
 
-    A champion with other categories is a valid base: Ultralytics keeps the head's rows of categories whose names
-    match and initializes the others.
+    Random weights are a choice, SCRATCH or none: who meant others would train for hours to learn much less.
+
+    A champion with other categories is a valid base: Ultralytics keeps the head's rows of categories whose names match
+    and initializes the others.
 
     Raises:
-        JobError: a channel is there but holds no usable model.
+        JobError: a channel is there but holds no usable model, or weights cannot be had by their name.
     """
     if champion := environment.channel("model"):
         folder = unpack_model(champion, environment.scratch / "champion")
@@ -44,9 +47,9 @@ def choose(environment: Environment, hyperparameters: Hyperparameters) -> Base:
         if len(files) != 1:
             raise JobError(f"The channel 'weights' must hold one .pt file, and holds {len(files)}.")
         return Base("weights", str(files[0]), files[0].name)
-    if hyperparameters.weights:
+    if hyperparameters.weights not in ("", SCRATCH):
         return _by_name(Path(hyperparameters.weights).name, environment.scratch)
-    return _scratch("as asked")
+    return Base("scratch", ARCHITECTURE, f"{ARCHITECTURE}, random weights, as asked")
 
 
 def check_loadable(base: Base) -> None:
@@ -69,7 +72,7 @@ def check_loadable(base: Base) -> None:
 
 
 def _by_name(name: str, scratch: Path) -> Base:
-    """A file of that name in the working folder, else Ultralytics' own download, else from scratch."""
+    """A file of that name in the working folder, where an image has it, else Ultralytics' own download."""
     if Path(name).is_file():
         return Base("name", str(Path(name).resolve()), f"{name}, found in the image")
     from ultralytics.utils.downloads import attempt_download_asset
@@ -78,16 +81,19 @@ def _by_name(name: str, scratch: Path) -> Base:
     try:
         path = Path(attempt_download_asset(str(scratch / name)))
     except Exception as error:  # no network, no such file: urllib, requests and Ultralytics each raise their own
-        return _scratch(f"{name} could not be downloaded ({error})")
+        raise _not_had(name, f"could not be downloaded ({error})") from error
     finally:
         os.environ["YOLO_OFFLINE"] = "true"
     if not path.is_file():
-        return _scratch(f"{name} is not among Ultralytics' downloads")
+        raise _not_had(name, "are not among Ultralytics' downloads")
     return Base("name", str(path), f"{name}, downloaded from Ultralytics")
 
 
-def _scratch(why: str) -> Base:
-    return Base("scratch", ARCHITECTURE, f"{ARCHITECTURE}, random weights: {why}")
+def _not_had(name: str, why: str) -> JobError:
+    return JobError(
+        f"The base weights {name} {why}. Give a .pt file in S3, or weights that are in the training image, or "
+        f"'{SCRATCH}' for random ones."
+    )
 
 
 def _describe(folder: Path) -> str:

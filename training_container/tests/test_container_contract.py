@@ -240,7 +240,7 @@ def test_base_from_scratch_and_the_order_of_channels(tmp_path: Path) -> None:
     environment = Environment(tmp_path)
     assert base_model.choose(environment, job()).as_dict() == {
         "kind": "scratch",
-        "detail": "yolo11n.yaml, random weights: as asked",
+        "detail": "yolo11n.yaml, random weights, as asked",
     }
     weights = tmp_path / "input" / "data" / "weights" / "given.pt"
     weights.parent.mkdir(parents=True)
@@ -274,8 +274,8 @@ def test_weights_by_name_lie_in_the_working_folder(tmp_path: Path, monkeypatch: 
     assert (chosen.kind, chosen.model) == ("name", str(tmp_path / "mine.pt"))
 
 
-def test_weights_that_cannot_be_had_mean_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the download fails (here: no network), the training goes on, and says why it starts from scratch."""
+def test_weights_that_cannot_be_had_end_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the download fails (here: no network): nobody gets random weights who has not asked for them."""
     from skyloop_container.ultralytics_setup import prepare
 
     prepare(tmp_path / "settings")
@@ -287,10 +287,10 @@ def test_weights_that_cannot_be_had_mean_from_scratch(tmp_path: Path, monkeypatc
     monkeypatch.setattr(downloads, "attempt_download_asset", offline)
     monkeypatch.chdir(tmp_path)
     environment = Environment(tmp_path)
-    chosen = base_model.choose(environment, job(weights="yolo11n.pt"))
+    with pytest.raises(JobError, match=r"yolo11n.pt could not be downloaded \(no network\).*'scratch'"):
+        base_model.choose(environment, job(weights="yolo11n.pt"))
     environment.remove_scratch()
-    assert (chosen.kind, chosen.model) == ("scratch", "yolo11n.yaml")
-    assert chosen.detail == "yolo11n.yaml, random weights: yolo11n.pt could not be downloaded (no network)"
+    assert base_model.choose(environment, job(weights="scratch")).kind == "scratch"
 
 
 def test_weights_that_are_no_model_are_refused(tmp_path: Path) -> None:
