@@ -7,6 +7,7 @@ at the few places where something might be. How much must be seen there is measu
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -24,6 +25,10 @@ SPARSE = 0.3
 
 WORTH = 0.6
 """Places that are more of a window than this are not worth it: what was saved, the coarse look has cost."""
+
+
+MOST_PLACES = 64
+"""Of one window: so many small looks cost more than their pixels say, and all pairs of them are compared."""
 
 
 def coarse(window: View) -> View:
@@ -67,6 +72,8 @@ def places(window: View, shows: np.ndarray, margin: int) -> list[View] | None:
     """
     rows, columns = shows.shape
     _, _, found, _ = cv2.connectedComponentsWithStats(shows.astype(np.uint8), connectivity=8)
+    if len(found) > MOST_PLACES:
+        return None
     views = []
     for left, top, width, height, _ in found[1:]:  # the first is the ground
         views.append(
@@ -89,17 +96,16 @@ def _grid(window: View) -> tuple[int, int]:
 
 def _joined(views: list[View]) -> list[View]:
     """Views of one window, of which those are one that together are no larger than apart."""
-    for number, view in enumerate(views):
-        for other in views[number + 1 :]:
-            both = replace(
-                view,
-                left=min(view.left, other.left),
-                top=min(view.top, other.top),
-                right=max(view.right, other.right),
-                bottom=max(view.bottom, other.bottom),
-            )
-            if _area([both]) <= _area([view, other]):
-                return _joined([both, *(one for one in views if one is not view and one is not other)])
+    for one, other in combinations(views, 2):
+        both = replace(
+            one,
+            left=min(one.left, other.left),
+            top=min(one.top, other.top),
+            right=max(one.right, other.right),
+            bottom=max(one.bottom, other.bottom),
+        )
+        if _area([both]) <= _area([one, other]):
+            return _joined([both, *(view for view in views if view is not one and view is not other)])
     return views
 
 
