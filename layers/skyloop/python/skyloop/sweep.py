@@ -5,11 +5,13 @@ Work that an event should have started is not lost, only late.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, get_args
 
 from botocore.exceptions import ClientError
@@ -107,21 +109,29 @@ class Sweep:
         """
         patience = self.settings.labeling_quiet_seconds + (BACKLOG_SECONDS if self._busy() else 0)
         settled = now.timestamp() - patience
-        listing = self.storage.listing(layout.RAW_IMAGES)
-        uploads = [summary for summary in listing if not layout.is_folder_marker(summary.key)]
-        candidates = [summary for summary in uploads if summary.modified <= settled]
-        if not candidates:
-            return len(uploads), 0
-        known: dict[str, set[str | None]] = defaultdict(set)
-        for status in (*get_args(ImageStatus), COPY):
+        # A million keys have no room as texts: digests of keys, each with that of the object's ETag.
+        unknown: dict[int, int] = {}
+        examined = 0
+        for summary in self._objects():
+            examined += 1
+            if summary.modified <= settled:
+                unknown[_digest(summary.key)] = _digest(summary.etag)
+        for status in (*get_args(ImageStatus), COPY) if unknown else ():
             for key, etag in self.catalogue.known_objects(status):
-                known[key].add(etag)
-        # One whose content was replaced without an event is as forgotten as one that nobody knows.
-        forgotten = [each for each in candidates if not known[each.key] & {None, each.etag}]
-        for start in range(0, len(forgotten), QUEUE_BATCH):
+                # One whose content was replaced without an event is as forgotten as one that nobody knows.
+                if etag is None or unknown.get(_digest(key)) == _digest(etag):
+                    unknown.pop(_digest(key), None)
+        requeued = 0
+        forgotten = (each for each in self._objects() if each.modified <= settled and _digest(each.key) in unknown)
+        while unknown and (batch := list(islice(forgotten, QUEUE_BATCH))):
+            requeued += len(batch)
             with self._going_on():
-                self._queue_again(forgotten[start : start + QUEUE_BATCH])
-        return len(uploads), len(forgotten)
+                self._queue_again(batch)
+        return examined, requeued
+
+    def _objects(self) -> Iterator[ObjectSummary]:
+        listing = self.storage.listing(layout.RAW_IMAGES)
+        return (summary for summary in listing if not layout.is_folder_marker(summary.key))
 
     def _busy(self) -> bool:
         """Does the uploads queue hold messages, waiting or being worked on?"""
@@ -181,3 +191,7 @@ class Sweep:
                 return None, 0.0
             raise
         return job["LabelingJobStatus"], job["LastModifiedTime"].timestamp()
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
