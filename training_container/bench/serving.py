@@ -122,6 +122,18 @@ def load(server: Server, clients: int, answers: int) -> tuple[float, float, floa
     return len(times) / seconds, float(np.median(times)), float(np.percentile(times, 95))
 
 
+def memory_under_load(server: Server, process: psutil.Process, answers: int) -> int:
+    """The most bytes of all processes, where what they share counts once."""
+    most = 0
+    with ThreadPoolExecutor(1) as pool:
+        going_on = pool.submit(load, server, CLIENTS[-1], answers)
+        while not going_on.done():
+            tree = [process, *process.children(recursive=True)]
+            most = max(most, sum(one.memory_full_info().pss for one in tree))
+            time.sleep(0.2)
+    return most
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="folder with model.onnx, model.json and model.pt")
@@ -149,7 +161,7 @@ def main() -> None:
             with server.running() as (process, first):
                 load(server, 2 * cores, 4 * cores)  # every worker has answered once
                 rates = [load(server, clients, options.answers) for clients in CLIENTS]
-                memory = sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+                memory = memory_under_load(server, process, options.answers)
             shown = [f"{rate:.1f}/s {median:.0f}, {late:.0f} ms" for rate, median, late in rates]
             table.add_row(name, *shown, f"{first:.1f} s", f"{memory / 2**20:.0f} MiB")
     Console(width=140).print(table)

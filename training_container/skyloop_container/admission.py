@@ -255,15 +255,25 @@ class Pace:
         self._suspected = (0.0, 0.0)  # the begin of the latest of them, and when it was seen that they take long
 
     @contextmanager
-    def picture(self, looks: float) -> Iterator[None]:
-        """Around the model's work on one picture, in any thread; looks: its cost, as `slicing.cost` gives it."""
-        mark = object()
-        self._began[mark] = (self._clock(), min(max(looks, 1.0) * self._slow_seconds, MOST_SECONDS))
+    def picture(self, most: float) -> Iterator[Callable[[float], None]]:
+        """Around the model's work on one picture, in any thread.
+
+        Args:
+            most: looks that it may take, as `slicing.cost` gives them.
+
+        Yields:
+            To be told the looks that it took.
+        """
+        mark, took = object(), [most]
+        self._began[mark] = (self._clock(), self._allowed(most))
         try:
-            yield
+            yield took.append
         finally:
-            began, allowed = self._began.pop(mark)
-            self._latest.append((self._clock() - began) / allowed)
+            began, _ = self._began.pop(mark)
+            self._latest.append((self._clock() - began) / self._allowed(took[-1]))
+
+    def _allowed(self, looks: float) -> float:
+        return min(max(looks, 1.0) * self._slow_seconds, MOST_SECONDS)
 
     @property
     def slow(self) -> bool:

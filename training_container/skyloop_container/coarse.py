@@ -2,7 +2,7 @@
 
 Most frames of a flight are fields, water and roofs. A network that is asked to find a car at 0.6 of the scale at which
 it was trained may miss it, but hardly ever sees nothing where it stands: that costs a third, and what follows is a look
-at the few places where something might be. How much must be seen there is measured at training: `planning`.
+at the few places where something might be. How much must be seen there is measured at training: see `planning`.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,12 @@ def evidence(window: View, positions: np.ndarray, scores: np.ndarray) -> np.ndar
     """
     best = np.zeros(_grid(window), dtype=np.float32)
     np.maximum.at(best, cells(window, positions), scores)
-    return cv2.dilate(best, np.ones((3, 3), dtype=np.uint8))
+    return around(best)
+
+
+def around(cells: np.ndarray) -> np.ndarray:
+    """(rows, columns): the largest value of a cell and the eight around it."""
+    return np.asarray(cv2.dilate(cells, np.ones((3, 3), dtype=np.uint8)))
 
 
 def cells(window: View, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

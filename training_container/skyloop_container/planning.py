@@ -18,12 +18,11 @@ LEAST_IMAGES = 20  # validation pictures for that, however large they are
 COARSER = 1.5  # times the side of the slices that the model was trained for: half as many slices
 AS_GOOD = 0.005  # mAP50: no difference that is worth twice the time
 LEAST_OBJECTS = 100
-"""Objects that a coarse look must not have missed: then by 95 % confidence it misses fewer than 3 % of such objects.
-
-The rule of three: Hanley & Lippman-Hand, If nothing goes wrong, is everything all right? (JAMA 1983).
-"""
+"""Objects that the plan finds, and cells without any, or too little is known of what a coarse look shows."""
 SURE = 0.75
-"""Of the least that a coarse look showed of them: elsewhere it may show a little less."""
+"""Of the least that a coarse look showed of an object: elsewhere it may show a little less."""
+MOST_EMPTY = 0.25
+"""Of the cells without an object: where more show as much as the objects do, a coarse look tells nothing."""
 COARSE_COST = 1.1
 """Times the cost of the plan that a coarse look may bring it to, on pictures that are full of objects."""
 
@@ -96,29 +95,38 @@ def _with_coarse_look(
 ) -> tuple[SlicingPlan, list[ScoredImage]] | None:
     """The plan with a coarse look that shows every object which it finds without, and what it finds then.
 
-    None: the plan has no slices, or finds too few objects to say.
+    None: the plan has no slices, finds too few objects to say, or empty ground shows as much as objects do.
     """
     if plan.side is None:
         return None
     confidence = best_confidence(scored, detector.categories)
-    found = {image.name: _centers(image, detector.categories, confidence) for image in scored}
+    found = {image.name: _found(image, detector.categories, confidence) for image in scored}
 
-    def shown(sample: Sample, picture: np.ndarray) -> list[float]:
+    def shown(sample: Sample, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is seen where each object is, in a window that holds all of it, and in cells where none is near."""
         *windows, _ = detector.views(sample.width, sample.height, replace(plan, whole=True))
-        # A picture that is looked at as a whole has no coarse look.
-        centers = found[sample.name] if windows else np.zeros((0, 2))
-        best = np.zeros(len(centers))
+        boxes, labeled = found[sample.name], np.array([box[1:] for box in sample.boxes]).reshape(-1, 4)
+        centers = boxes[:, :2] + boxes[:, 2:] / 2
+        best, empty = np.zeros(len(boxes)), [np.zeros(0)]
         for window in windows:
-            inside = ((centers >= (window.left, window.top)) & (centers < (window.right, window.bottom))).all(axis=1)
-            if inside.any():
-                near = detector.evidence(picture, window)[coarse.cells(window, centers[inside])]
-                best[inside] = np.maximum(best[inside], near)
-        return best.tolist()
+            seen = detector.evidence(picture, window)
+            inside = (boxes[:, :2] >= (window.left, window.top)).all(axis=1) & (
+                boxes[:, :2] + boxes[:, 2:] <= (window.right, window.bottom)
+            ).all(axis=1)
+            best[inside] = np.maximum(best[inside], seen[coarse.cells(window, centers[inside])])
+            near = np.zeros(seen.shape, dtype=np.float32)
+            near[coarse.cells(window, labeled[:, :2])] = near[coarse.cells(window, labeled[:, :2] + labeled[:, 2:])] = 1
+            empty.append(seen[coarse.around(near) == 0])
+        return best[best > 0], np.concatenate(empty)
 
-    evidence = [value for _, values in with_pictures("validation", samples, shown)[0] for value in values]
-    if len(evidence) < LEAST_OBJECTS or not min(evidence) > 0:
+    seen = [one for _, one in with_pictures("validation", samples, shown)[0]]
+    objects, empty = (np.concatenate([one[i] for one in seen]) for i in (0, 1))
+    if min(len(objects), len(empty)) < LEAST_OBJECTS:
         return None
-    twice = replace(plan, coarse=round(SURE * min(evidence), 4))
+    enough = float(SURE * objects.min())
+    if (empty >= enough).mean() > MOST_EMPTY:
+        return None
+    twice = replace(plan, coarse=enough)
 
     def look(sample: Sample, picture: np.ndarray) -> ScoredImage:
         return score_image(detector, sample, picture, detector.categories, twice)
@@ -126,12 +134,12 @@ def _with_coarse_look(
     return twice, [image for _, image in with_pictures("validation", samples, look)[0]]
 
 
-def _centers(image: ScoredImage, categories: list[str], confidence: float) -> np.ndarray:
-    """Of the objects that were found with some confidence, (n, 2) x and y in pixels."""
-    centers = []
+def _found(image: ScoredImage, categories: list[str], confidence: float) -> np.ndarray:
+    """The boxes of objects that were found with some confidence, (n, 4) left, top, width, height in pixels."""
+    boxes = []
     for category in categories:
         ours = [detection for detection in image.detections if detection.category == category]
-        for detection, truth in zip(ours, match_image(image, category)[0], strict=True):
-            if truth >= 0 and detection.confidence >= confidence:
-                centers.append((detection.left + detection.width / 2, detection.top + detection.height / 2))
-    return np.array(centers).reshape(-1, 2)
+        for box, truth in zip(ours, match_image(image, category)[0], strict=True):
+            if truth >= 0 and box.confidence >= confidence:
+                boxes.append((box.left, box.top, box.width, box.height))
+    return np.array(boxes).reshape(-1, 4)

@@ -1,7 +1,7 @@
 """What a served model says about an image: to a caller of the endpoint, and beside the labels to the evaluation."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,18 @@ from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
 from .slicing import SlicingPlan, cost
 
+Watch = Callable[[float], AbstractContextManager[Callable[[float], None]]]
+"""Given the looks that a picture may take at most, a context that is told how many it took: see `slicing.cost`."""
+
+COARSE_TOO = 1.5
+"""Times the cost of a close look at everything: coarse looks that were in vain come on top."""
+
+
+@contextmanager
+def _unwatched(_: float) -> Iterator[Callable[[float], None]]:
+    yield lambda _: None
+
+
 MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
 
 
@@ -19,7 +31,7 @@ def predict_image(
     detector: Detector,
     data: bytes,
     confidence: float | None,
-    watch: Callable[[float], AbstractContextManager[object]] = nullcontext,
+    watch: Watch = _unwatched,
 ) -> dict[str, Any]:
     """Everything the endpoint says about one image.
 
@@ -27,15 +39,16 @@ def predict_image(
         detector: the model.
         data: the content of an image file.
         confidence: in 0..1; default the one chosen at training.
-        watch: what to have around the model's work, by its cost: see `slicing.cost`.
+        watch: what to have around the model's work: see `Watch`.
 
     Raises:
         ImageRefused: the bytes are not a usable image.
     """
     image = decode(data)
     height, width = image.shape[:2]
-    with watch(cost(detector.views(width, height), detector.size)):
+    with watch(COARSE_TOO * cost(detector.views(width, height), detector.size)) as looked:
         prediction = detector.predict(image, confidence)
+        looked(prediction.looks)
     statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
     features = [round(value, 5) for value in prediction.features]
     return {

@@ -265,8 +265,9 @@ def paced(seconds: list[float], threads: int = 2, looks: float = 1.0) -> tuple[P
     clock = Clock()
     pace = Pace(threads, 2.0, clock)
     for taken in seconds:
-        with pace.picture(looks):
+        with pace.picture(100.0) as looked:
             clock.now += taken
+            looked(looks)
     return pace, clock
 
 

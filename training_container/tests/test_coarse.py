@@ -1,7 +1,8 @@
 """A coarse look shows where to look closely: nothing is lost, and empty ground costs little."""
 
-from typing import Any
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,24 +21,36 @@ BRIGHT = 24
 
 
 class Bright:
-    """Finds bright squares: an anchor for each 4 pixels of the input, as sure as they are bright."""
+    """Finds bright squares, and of one that is cut what is there: an anchor for each, as sure as it is bright.
+
+    farsighted: how much of that it shows at the scale of a coarse look; ground: what it shows where nothing is.
+    """
+
+    def __init__(self, farsighted: float = 1.0, ground: float = 0.0) -> None:
+        self.farsighted, self.ground = farsighted, ground
 
     def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n, _, height, width = images.shape
-        # The letterbox's gray is nothing.
-        cells = images[:, 0].reshape(n, height // 4, 4, width // 4, 4).max(axis=(2, 4))
-        y, x = np.mgrid[: height // 4, : width // 4] * 4 + 2.0
-        sizes = np.full((2, x.size), BRIGHT * IMGSZ / SIDE)
-        heads = [
-            np.concatenate([[x.ravel(), y.ravel()], sizes, [np.where(one > 0.6, one, 0.0).ravel()]]) for one in cells
-        ]
-        return np.array(heads, dtype=np.float32), images.mean(axis=(2, 3))[:, :2]
+        heads = [self._head(image) for image in images]
+        most = max(head.shape[1] for head in heads)
+        padded = [np.pad(head, ((0, 0), (0, most - head.shape[1]))) for head in heads]
+        return np.array(padded, dtype=np.float32), images.mean(axis=(2, 3))[:, :2]
+
+    def _head(self, image: np.ndarray) -> np.ndarray:
+        gray = (image[0] * 255).astype(np.uint8)
+        _, _, found, _ = cv2.connectedComponentsWithStats((gray > 150).astype(np.uint8))
+        rows, columns = (np.arange(32, side, 32) for side in gray.shape)
+        boxes = [(x, y, 1.0, 1.0, self.ground) for y in rows for x in columns]
+        for left, top, width, height, _ in found[1:]:
+            near = height >= 0.8 * BRIGHT * IMGSZ / SIDE or width >= 0.8 * BRIGHT * IMGSZ / SIDE
+            score = 0.8 if near else 0.8 * self.farsighted
+            boxes.append((left + width / 2, top + height / 2, width, height, score))
+        return np.array(boxes, dtype=np.float32).reshape(-1, 5).T
 
 
-def detector(plan: SlicingPlan) -> Detector:
+def detector(plan: SlicingPlan, engine: Bright | None = None, imgsz: int = IMGSZ) -> Detector:
     features = {"mean": [0.0, 0.0], "components": [[1.0, 0.0]]}
-    card = {"categories": ["a"], "imgsz": IMGSZ, "confidence_default": 0.5, "features": features}
-    return Detector(card | {"slicing": plan.as_card()}, Bright())
+    card = {"categories": ["a"], "imgsz": imgsz, "confidence_default": 0.5, "features": features}
+    return Detector(card | {"slicing": plan.as_card()}, engine or Bright())
 
 
 def frame(*places: tuple[int, int]) -> np.ndarray:
@@ -47,14 +60,10 @@ def frame(*places: tuple[int, int]) -> np.ndarray:
     return image
 
 
-def lost(image: np.ndarray, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Objects that no box lies on."""
-    boxes = detector(TWICE).predict(image).detections
-    return [
-        (left, top)
-        for left, top in places
-        if not any(abs(b.left - left) < BRIGHT and abs(b.top - top) < BRIGHT for b in boxes)
-    ]
+def whole_boxes(plan: SlicingPlan, image: np.ndarray) -> set[tuple[int, ...]]:
+    """What is found, to eight pixels: fragments are other boxes than whole objects."""
+    boxes = detector(plan).predict(image).detections
+    return {tuple(round(value / 8) for value in (b.left, b.top, b.width, b.height)) for b in boxes}
 
 
 positions = st.integers(0, FRAME - BRIGHT)
@@ -62,8 +71,25 @@ positions = st.integers(0, FRAME - BRIGHT)
 
 @settings(deadline=None, derandomize=True, max_examples=25)
 @given(places=st.lists(st.tuples(positions, positions), max_size=12))
-def test_no_object_is_lost(places: list[tuple[int, int]]) -> None:
-    assert lost(frame(*places), places) == []
+def test_no_object_is_lost_or_cut(places: list[tuple[int, int]]) -> None:
+    places = [(x // 8 * 8, y // 8 * 8) for x, y in places]
+    image = frame(*places)
+    assert whole_boxes(TWICE, image) == whole_boxes(PLAN, image)
+
+
+def test_an_object_as_large_as_what_neighbors_have_in_common_is_not_cut() -> None:
+    image = np.zeros((2600, 2600, 3), dtype=np.uint8)
+    image[1000:1240, 1000:1240] = 230
+    model = detector(SlicingPlan(640, 0.4, whole=False, coarse=0.3), imgsz=640)
+    (box,) = model.predict(image).detections
+    assert (box.left, box.top, box.width, box.height) == pytest.approx((1000, 1000, 240, 240), abs=4)
+
+
+@pytest.mark.parametrize("plan", [PLAN, TWICE])
+def test_a_window_may_hold_as_many_objects_as_its_slices(plan: SlicingPlan) -> None:
+    """The limit of 300 is for a slice."""
+    places = [(x, y) for x in range(8, FRAME - BRIGHT, 40) for y in range(8, FRAME - BRIGHT, 40)]
+    assert len(detector(plan).predict(frame(*places)).detections) == len(places) == 1600
 
 
 def test_empty_ground_costs_little_and_full_ground_hardly_more() -> None:
@@ -126,9 +152,7 @@ def test_evidence_is_of_a_cell_and_its_neighbors() -> None:
     assert np.count_nonzero(near) == 8
 
 
-def channel(tmp_path: Any, count: int, objects: int) -> list[Sample]:
-    import cv2
-
+def channel(tmp_path: Path, count: int, objects: int) -> list[Sample]:
     samples, random = [], np.random.default_rng(0)
     for number in range(count):
         places = random.integers(0, FRAME // 80, (objects, 2)) * 80 + 20
@@ -139,11 +163,22 @@ def channel(tmp_path: Any, count: int, objects: int) -> list[Sample]:
     return samples
 
 
-@pytest.mark.parametrize(("objects", "sure"), [(30, True), (3, False)])
-def test_a_plan_gets_a_coarse_look_that_missed_none_of_many_objects(tmp_path: Any, objects: int, sure: bool) -> None:
-    plan, scored, measured = planning.choose_plan(detector(PLAN), channel(tmp_path, 6, objects), side_is_fixed=True)
-    assert (plan.coarse is not None) is sure
+@pytest.mark.parametrize(
+    ("objects", "engine", "sure"),
+    [
+        (30, Bright(farsighted=0.4), True),
+        (3, Bright(), False),  # too few to say
+        (30, Bright(farsighted=0.001, ground=0.01), False),  # blind from afar: empty ground shows more
+    ],
+)
+def test_a_plan_gets_a_coarse_look_where_that_tells_something(
+    tmp_path: Path, objects: int, engine: Bright, sure: bool
+) -> None:
+    model = detector(PLAN, engine)
+    plan, scored, measured = planning.choose_plan(model, channel(tmp_path, 6, objects), side_is_fixed=True)
     assert len(measured) == (3 if sure else 2)
+    assert (plan.coarse is not None) is sure
     if plan.coarse is not None:
-        assert plan.coarse == pytest.approx(planning.SURE * 230 / 255, abs=0.02)
+        assert plan.coarse == pytest.approx(planning.SURE * 0.8 * engine.farsighted, abs=0.01)
         assert len(scored) == 6
+        assert SlicingPlan.from_card({"slicing": plan.as_card()}) == plan
