@@ -8,6 +8,7 @@ import queue
 import subprocess
 import threading
 import time
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,11 @@ log = logging.getLogger(__name__)
 class NotStarted(Exception):
     """A worker could not be started, for instance because the disk is full. MiniStack answers with the type's name."""
 
+
+_asynchronous: ContextVar[bool] = ContextVar("asynchronous", default=False)
+# docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html: after throttling and system errors, from
+# one second to five minutes, until the event is six hours old.
+_EVENT_AGE_SECONDS, _LONGEST_PAUSE = 21600, 300.0
 
 # Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
 _END_OF_LOGS = "\x00end of invocation"
@@ -120,15 +126,38 @@ def _logs(original: Original, worker: Any) -> str:
 )
 def _execute(original: Original, function: Document, event: Any, request_id: str) -> Document:
     outcome: Document = original(function, event, request_id)
+    pause, until = 1.0, time.monotonic() + _EVENT_AGE_SECONDS
+    while _asynchronous.get() and not _started(outcome) and time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+        outcome = original(function, event, request_id)
     raised = _raised.pop(threading.get_ident(), None)
     if raised is None:
         if outcome.get("error") and outcome["body"].get("errorMessage") == _DIED:
             outcome["body"]["errorType"] = "Runtime.ExitError"
-        if outcome.get("error") and outcome["body"].get("errorType") == NotStarted.__name__:
+        if not _started(outcome):
             outcome["body"]["errorType"] = "Lambda.ServiceException"
         return outcome
     log = "\n".join(filter(None, [outcome.get("log", ""), f"[ERROR] {raised['errorType']}: {raised['errorMessage']}"]))
     return {"body": {**raised, "requestId": request_id}, "error": True, "log": log}
+
+
+def _started(outcome: Document) -> bool:
+    return not outcome.get("error") or outcome["body"].get("errorType") != NotStarted.__name__
+
+
+@patch(
+    "services.lambda_svc:invoke_async_with_retry",
+    because="MiniStack drops an event whose function cannot be started for some seconds; Lambda tries what is its own "
+    "fault for six hours",
+    proof="test_lambdas.py::test_an_event_waits_until_its_function_can_be_started",
+)
+def _invoke_later(original: Original, function: Document, event: Any) -> None:
+    token = _asynchronous.set(True)
+    try:
+        original(function, event)  # in a thread that has this context
+    finally:
+        _asynchronous.reset(token)
 
 
 @patch(

@@ -213,6 +213,37 @@ def test_a_function_that_cannot_be_started_is_a_fault_of_the_service(
     assert json.loads(client.invoke(FunctionName="function")["Payload"].read()) == 42
 
 
+def test_an_event_waits_until_its_function_can_be_started(home: Home, full_disk: Callable[..., None]) -> None:
+    """A full disk is no reason to drop it: more tries than an error of the function has."""
+    client, sns, sqs, much = home.client("lambda"), home.client("sns"), home.client("sqs"), 300_000
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam = home.client("iam")
+    role = iam.create_role(RoleName="role", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    allowed = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName="role", PolicyName="policy", PolicyDocument=policy)
+    queue = sqs.create_queue(QueueName="heard")["QueueUrl"]
+    source = f"""
+        import boto3
+        def handler(event, context):
+            boto3.client("sqs").send_message(QueueUrl="{queue}", MessageBody=event["Records"][0]["Sns"]["Message"])
+    """
+    code = {"ZipFile": zipped(source, ballast=much)}
+    arn = client.create_function(
+        FunctionName="function", Runtime="python3.13", Handler="app.handler", Role=role, Code=code, Timeout=60
+    )["FunctionArn"]
+    topic = sns.create_topic(Name="topic")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=arn)
+    full_disk(True, room=much // 2)
+    sns.publish(TopicArn=topic, Message="what happened")
+    log = home.folder / "logs" / "server.log"
+    wait_until(lambda: log.read_text().count("execution error for function") > 3, what="a fourth try")
+    full_disk(False)
+    (message,) = wait_until(lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"))
+    assert message["Body"] == "what happened"
+
+
 def test_functions_see_the_clouds_address_and_nothing_of_the_users(cloud: Cloud, function: Any) -> None:
     arn = function("import os\ndef handler(event, context): return dict(os.environ)")
     environment, _ = invoke(cloud, arn)
