@@ -78,7 +78,7 @@ def _refused(error: aws.ClientError) -> CliError:
         return CliError(message, "Make room on that disk, then repeat the command.")
     step = _NEXT_STEPS.get(code, "`skyloop status` shows the state of the system.")
     if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
-        step = "The cloud itself failed: repeat the command in a moment; the laptop cloud's log is in .skyloop/logs."
+        step = "The cloud itself failed: repeat the command in a moment."
     return CliError(f"{error.operation_name} was refused ({code}): {message}", step)
 
 

@@ -63,14 +63,13 @@ def _decide(
         )
     if package.approval == approval:
         then = "It already was; nothing changed."
-    elif approval == "Approved" and serving.version.isdigit() and int(serving.version) > package.version:
-        then = (
-            f"It is not deployed, because version {serving.version} in service is newer: `skyloop deploy "
-            f"{package.version}` deploys it all the same."
-        )
-        actions.set_approval(cloud, package, approval, comment)
     else:
         actions.set_approval(cloud, package, approval, comment)
+        if approval == "Approved" and serving.version.isdigit() and int(serving.version) > package.version:
+            then = (
+                f"It is not deployed, because version {serving.version} in service is newer: `skyloop deploy "
+                f"{package.version}` deploys it all the same."
+            )
     document = {"version": package.version, "arn": package.arn, "approval": approval, "was": package.approval}
     out.result(document, lambda: f"Version {package.version} is {approval}. {then}")
 

@@ -22,14 +22,15 @@ from skyloop_container.environment import available_cores
 from skyloop_container.inference import letterbox, select_boxes
 from starlette.requests import Request
 
-HOST = "127.0.0.1"
+from training_container.bench.endpoint import HOST
+
 CONFIDENCE = 0.25
 
 
 def fastapi_app() -> object:
     """The application of one process. MODEL and THREADS are in the environment, for each process makes its own."""
     import torch
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
     from fastapi.concurrency import run_in_threadpool
     from skyloop_container.ultralytics_setup import import_torchvision
 

@@ -17,7 +17,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,25 +30,18 @@ from rich.console import Console
 from rich.table import Table
 from skyloop_container.dataset import Sample, read_channel
 
+from training_container.bench.endpoint import HOST, environment, free_port
+
 CONFIDENCE = "confidence=0.001"  # nearly every box: average precision needs the whole curve
 
 
 @contextlib.contextmanager
 def served(model: Path) -> Iterator[int]:
     """The port of an endpoint for a model."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(model, Path(folder) / "model")
         process = subprocess.Popen(
-            [sys.executable, "-m", "skyloop_container", "serve"],
-            env={
-                **os.environ,
-                "SAGEMAKER_BASE_DIR": folder,
-                "SAGEMAKER_BIND_TO_PORT": str(port),
-                "SKYLOOP_BIND_HOST": "127.0.0.1",
-            },
+            [sys.executable, "-m", "skyloop_container", "serve"], env=environment(model, Path(folder), port)
         )
         try:
             while process.poll() is None:
@@ -65,7 +57,7 @@ def served(model: Path) -> Iterator[int]:
 
 def ask(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
     """Status and JSON of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection(HOST, port, timeout=120)
     connection.request(method, path, body, {"X-Amzn-SageMaker-Custom-Attributes": CONFIDENCE})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())

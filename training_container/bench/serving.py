@@ -14,9 +14,7 @@ profile for the drift alarm included) with nothing around.
 import argparse
 import http.client
 import importlib.util
-import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +32,7 @@ from rich.table import Table
 from skyloop_container.environment import available_cores
 from skyloop_container.ultralytics_setup import prepare
 
+from training_container.bench.endpoint import HOST, environment, free_port
 from training_container.bench.inference import jpeg, throughput, untrained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,23 +53,17 @@ def form(body: bytes) -> bytes:
 class Server:
     """One server: how it is started, and how it is asked."""
 
-    def __init__(self, name: str, model_dir: Path, image: bytes) -> None:
+    def __init__(self, name: str, model_dir: Path, image: bytes, folder: Path) -> None:
+        """`folder` is for what the server needs; it is made."""
         self.name = name
         self.body, self.headers = image, {"Content-Type": "image/jpeg"}
         if name == "litserve":
             self.body, self.headers = form(image), {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._command = [sys.executable, "-m", "training_container.bench.peers", name, str(model_dir), str(self.port)]
-        self._environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self._environment = environment(model_dir, folder, self.port) | {"OMP_NUM_THREADS": "1"}
         if name == "skyloop":
             self._command = [sys.executable, "-m", "skyloop_container", "serve"]
-            self._environment |= {
-                "SAGEMAKER_BASE_DIR": str(model_dir.parent),
-                "SAGEMAKER_BIND_TO_PORT": str(self.port),
-                "SKYLOOP_BIND_HOST": "127.0.0.1",
-            }
 
     def ask(self, connection: http.client.HTTPConnection) -> float:
         """One request; returns its milliseconds."""
@@ -84,7 +77,7 @@ class Server:
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection that is kept for all requests of a client."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection(HOST, self.port, timeout=60)
 
     @contextmanager
     def running(self) -> Iterator[tuple[psutil.Process, float]]:
@@ -157,7 +150,7 @@ def main() -> None:
         for column in ("server", *(f"{clients} clients" for clients in CLIENTS), "first answer", "memory"):
             table.add_column(column, justify="left" if column == "server" else "right")
         for name in ("skyloop", *peers):
-            server = Server(name, model_dir, image)
+            server = Server(name, model_dir, image, Path(scratch) / name)
             with server.running() as (process, first):
                 load(server, 2 * cores, 4 * cores)  # every worker has answered once
                 rates = [load(server, clients, options.answers) for clients in CLIENTS]

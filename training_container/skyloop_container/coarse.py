@@ -26,7 +26,6 @@ SPARSE = 0.3
 WORTH = 0.6
 """Places that are more of a window than this are not worth it: what was saved, the coarse look has cost."""
 
-
 MOST_PLACES = 64
 """Of one window: so many small looks cost more than their pixels say, and all pairs of them are compared."""
 

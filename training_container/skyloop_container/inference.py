@@ -16,7 +16,7 @@ from . import coarse
 from .engines.base import Engine
 from .engines.onnx import OnnxEngine
 from .environment import JobError
-from .seams import Found, merge
+from .seams import Found, merge, suppress
 from .slicing import SlicingPlan, View, cost
 
 PAD = 114  # gray of the letterbox border, as in Ultralytics' training
@@ -119,13 +119,9 @@ def select_boxes(
     categories = output[4:, candidates].argmax(axis=0)
     boxes = output[:4, candidates].T.astype(np.float64)
     boxes[:, :2] -= boxes[:, 2:] / 2
-    if len(boxes):
-        # OpenCV's stub asks for sequences of floats; the function takes arrays, and faster.
-        found = cv2.dnn.NMSBoxesBatched(boxes, scores, categories, 0.0, iou, top_k=NMS_CANDIDATES)  # type: ignore[arg-type]
-        kept = np.array(found, dtype=int).reshape(-1)
-        kept = kept[np.argsort(-scores[kept], kind="stable")][:limit]
-        boxes, scores, categories = boxes[kept], scores[kept], categories[kept]
-    return boxes, scores, categories
+    kept = suppress(boxes, scores, categories, iou, NMS_CANDIDATES)
+    kept = kept[np.argsort(-scores[kept], kind="stable")][:limit]
+    return boxes[kept], scores[kept], categories[kept]
 
 
 def select_in_parts(
@@ -143,13 +139,9 @@ def select_in_parts(
     column, row = (output[:2].T * parts / ends).astype(int).T
     selected = [select_boxes(output[:, column + across * row == part], confidence) for part in range(across * down)]
     boxes, scores, categories = (np.concatenate([one[i] for one in selected]) for i in range(3))
-    if len(boxes):
-        # OpenCV's stub asks for sequences of floats; the function takes arrays, and faster.
-        found = cv2.dnn.NMSBoxesBatched(boxes, scores, categories, 0.0, NMS_IOU)  # type: ignore[arg-type]
-        kept = np.array(found, dtype=int).reshape(-1)
-        kept = kept[np.argsort(-scores[kept], kind="stable")]
-        boxes, scores, categories = boxes[kept], scores[kept], categories[kept]
-    return boxes, scores, categories
+    kept = suppress(boxes, scores, categories, NMS_IOU)
+    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    return boxes[kept], scores[kept], categories[kept]
 
 
 class Detector:
@@ -250,7 +242,7 @@ class Detector:
         height, width = image.shape[:2]
         views = self.views(width, height, plan)
         if plan.coarse is not None and len(views) > 1:
-            views = [coarse.coarse(view) for view in plan.sample(width, height, self.size)]
+            views = list(map(coarse.coarse, plan.sample(width, height, self.size)))
         return self.look(image, views)[1]
 
     def look(

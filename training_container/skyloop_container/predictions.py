@@ -12,6 +12,8 @@ from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
 from .slicing import SlicingPlan, cost
 
+MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
+
 Watch = Callable[[float], AbstractContextManager[Callable[[float], None]]]
 """Given the looks that a picture may take at most, a context that is told how many it took: see `slicing.cost`."""
 
@@ -22,9 +24,6 @@ COARSE_TOO = 1.5
 @contextmanager
 def _unwatched(_: float) -> Iterator[Callable[[float], None]]:
     yield lambda _: None
-
-
-MAX_BODY = 25 * 1024 * 1024  # bytes: SageMaker's own limit for a real-time invocation
 
 
 def predict_image(

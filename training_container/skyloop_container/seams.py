@@ -26,6 +26,26 @@ Found = tuple[View, np.ndarray, np.ndarray, np.ndarray]
 """A view; boxes (n, 4) left, top, right, bottom in pixels of the picture; scores (n,); category ids (n,)."""
 
 
+def suppress(boxes: np.ndarray, scores: np.ndarray, categories: np.ndarray, iou: float, most: int = 0) -> np.ndarray:
+    """Which boxes to keep: of those of one category that overlap much, the one with the best score.
+
+    Args:
+        boxes: (n, 4) left, top, width, height.
+        scores: (n,).
+        categories: (n,) ids.
+        iou: that is much.
+        most: so many of the best scores are looked at; 0: all. It takes the square of their number.
+
+    Returns:
+        Their indices.
+    """
+    if not len(boxes):
+        return np.zeros(0, dtype=int)
+    # OpenCV's stub asks for sequences of floats; the function takes arrays, and faster.
+    found = cv2.dnn.NMSBoxesBatched(boxes, scores, categories, 0.0, iou, top_k=most)  # type: ignore[arg-type]
+    return np.array(found, dtype=int).reshape(-1)
+
+
 def merge(found: Sequence[Found], width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merge what the views of a picture of `width` x `height` pixels found.
 
@@ -47,9 +67,7 @@ def merge(found: Sequence[Found], width: int, height: int) -> tuple[np.ndarray, 
         kept = kept[np.argsort(-scores[kept], kind="stable")][:CANDIDATES]
         sizes = np.concatenate([boxes[kept, :2], boxes[kept, 2:] - boxes[kept, :2]], axis=1)
         order = scores[kept] * np.where(cut[kept], UNSURE, 1.0)
-        # OpenCV's stub asks for sequences of floats; the function takes arrays, and faster.
-        first = cv2.dnn.NMSBoxesBatched(sizes, order, categories[kept], 0.0, SAME_IOU)  # type: ignore[arg-type]
-        kept = kept[np.array(first, dtype=int).reshape(-1)]
+        kept = kept[suppress(sizes, order, categories[kept], SAME_IOU)]
         kept = kept[~_fragments(boxes[kept], scores[kept], categories[kept], cut[kept])]
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return boxes[kept], scores[kept], categories[kept]

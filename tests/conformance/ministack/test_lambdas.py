@@ -181,15 +181,21 @@ def test_a_layer_is_found(cloud: Cloud, function: Any) -> None:
     assert invoke(cloud, arn) == (42, False)
 
 
+def role_of(home: Home) -> str:
+    """The ARN of the role of a home's functions, which is called `role`."""
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    arn: str = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    return arn
+
+
 @pytest.mark.parametrize("where", ["code", "layer"])
 def test_a_function_that_cannot_be_started_is_a_fault_of_the_service(
     home: Home, full_disk: Callable[..., None], where: str
 ) -> None:
     """So the state machines' retries, which are for minutes, are for it: an error of the function is tried twice."""
     client, much = home.client("lambda"), 300_000
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    role = role_of(home)
     layer = client.publish_layer_version(
         LayerName="layer",
         Content={"ZipFile": zipped("ANSWER = 42", "python/shared/__init__.py", much * (where == "layer"))},
@@ -216,13 +222,10 @@ def test_a_function_that_cannot_be_started_is_a_fault_of_the_service(
 def test_an_event_waits_until_its_function_can_be_started(home: Home, full_disk: Callable[..., None]) -> None:
     """A full disk is no reason to drop it: more tries than an error of the function has."""
     client, sns, sqs, much = home.client("lambda"), home.client("sns"), home.client("sqs"), 300_000
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    iam = home.client("iam")
-    role = iam.create_role(RoleName="role", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    role = role_of(home)
     allowed = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    iam.put_role_policy(RoleName="role", PolicyName="policy", PolicyDocument=policy)
+    home.client("iam").put_role_policy(RoleName="role", PolicyName="policy", PolicyDocument=policy)
     queue = sqs.create_queue(QueueName="heard")["QueueUrl"]
     source = f"""
         import boto3
