@@ -83,6 +83,10 @@ RESOURCES: dict[str, dict[str, str]] = {
         ),
     },
     "AWS::Lambda::Permission": dict.fromkeys(("Action", "FunctionName", "Principal", "SourceArn"), _WIRING),
+    "AWS::Logs::MetricFilter": dict.fromkeys(
+        ("FilterName", "FilterPattern", "LogGroupName", "MetricTransformations"),
+        "test_log_metrics.py::test_a_metric_filter_makes_metrics_of_lines",
+    ),
     "AWS::Logs::LogGroup": dict.fromkeys(("LogGroupName", "RetentionInDays", "Tags"), _WIRING),
     "AWS::S3::Bucket": dict.fromkeys(
         (

@@ -1,4 +1,4 @@
-"""Lambda: workers that end with the cloud, errors with their own names, complete logs, and metrics read from logs."""
+"""Lambda: workers that end with the cloud, errors with their own names, and complete logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ministack.core import lambda_runtime
-from ministack.services import cloudwatch, lambda_svc, sqs
+from ministack.services import lambda_svc, sqs
 
 from laptop import processes
 from laptop.documents import Document
@@ -215,42 +215,3 @@ def _invoke(original: Original, worker: Any, *arguments: Any, **named: Any) -> D
     if "raised" in response:
         _raised[threading.get_ident()] = response["raised"]
     return response
-
-
-@patch(
-    "services.lambda_svc:_emit_lambda_logs",
-    because="MiniStack does not read metrics from logs in CloudWatch's embedded metric format",
-    proof="test_lambdas.py::test_embedded_metrics_become_metrics",
-)
-def _emit_logs(original: Original, function: Document, request_id: str, text: str, *rest: Any, **named: Any) -> None:
-    original(function, request_id, text, *rest, **named)
-    for line in (text or "").splitlines():
-        if '"_aws"' in line:
-            _put_embedded_metrics(line)
-
-
-def _put_embedded_metrics(line: str) -> None:
-    """Store the metrics of one log line. Source: "Specification: Embedded metric format", CloudWatch user guide."""
-    try:
-        document = json.loads(line)
-        directives = document["_aws"]["CloudWatchMetrics"]
-        at = document["_aws"]["Timestamp"] / 1000
-        for directive in directives:
-            for names in directive.get("Dimensions") or [[]]:
-                dimensions = {name: str(document[name]) for name in names}
-                for metric in directive["Metrics"]:
-                    values = document[metric["Name"]]
-                    cloudwatch._store_datum(
-                        directive["Namespace"],
-                        metric["Name"],
-                        dimensions,
-                        at,
-                        metric.get("Unit", "None"),
-                        None,
-                        values if isinstance(values, list) else [values],
-                        None,
-                        None,
-                    )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return  # CloudWatch ignores a line that is not of the format
-    cloudwatch._evaluate_all_alarms()

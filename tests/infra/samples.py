@@ -78,24 +78,26 @@ ALARMS: list[wiring.JSON] = [
         "AlarmArn": f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{SETTINGS[f'{kind}AlarmName']}",
         "AlarmDescription": "The version in service misbehaves.",
         "ActionsEnabled": False,
-        "Namespace": "AWS/SageMaker",
+        "Namespace": namespace,
         "MetricName": metric,
         "Period": 60,
         "EvaluationPeriods": 3,
         "Threshold": 2000.5,
         "ComparisonOperator": "GreaterThanThreshold",
         "TreatMissingData": "notBreaching",
-        "Dimensions": [
-            {"Name": "EndpointName", "Value": "skyloop-dev"},
-            {"Name": "VariantName", "Value": "primary"},
-            {"Name": "EndpointConfigName", "Value": "skyloop-dev-v1"},
-        ],
+        "Dimensions": [*dimensions, {"Name": "EndpointConfigName", "Value": "skyloop-dev-v1"}],
         "StateValue": "OK",
         **more,
     }
-    for kind, metric, more in (
-        ("Error", "Invocation5XXErrors", {"Statistic": "Sum"}),
-        ("Latency", "ModelLatency", {"ExtendedStatistic": "p50", "DatapointsToAlarm": 2}),
+    for kind, namespace, metric, dimensions, more in (
+        (
+            "Error",
+            "AWS/SageMaker",
+            "Invocation5XXErrors",
+            [{"Name": "EndpointName", "Value": "skyloop-dev"}, {"Name": "VariantName", "Value": "primary"}],
+            {"Statistic": "Sum"},
+        ),
+        ("Latency", "Skyloop", "LookTime", [], {"ExtendedStatistic": "p50", "DatapointsToAlarm": 2}),
     )
 ]
 VARIABLES: dict[str, wiring.JSON] = {
@@ -182,7 +184,7 @@ VARIABLES: dict[str, wiring.JSON] = {
         "package_arn": f"{PACKAGES}/2",
         "force": False,
         "version": 2,
-        "model": "skyloop-dev-v2",
+        "first_config": "skyloop-dev-v2",
         "config": "skyloop-dev-v2",
         "config_there": True,
         "approval": "Approved",

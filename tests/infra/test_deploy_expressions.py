@@ -328,7 +328,7 @@ def test_other_instances_are_another_config(type_: str, count: int, config: str)
     former = {"ProductionVariants": [{"InstanceType": type_, "InitialInstanceCount": count}]}
     settings = {"EndpointInstanceType": "ml.m5.xlarge", "EndpointInstanceCount": "2"}
     read = state("deploy", "DescribeFormerConfig", **settings)["Assign"]["config"]
-    made = run(read, {"model": "skyloop-dev-v2"}, result=former)
+    made = run(read, {"first_config": "skyloop-dev-v2"}, result=former)
     digest = hashlib.sha256(b"2 ml.m5.xlarge").hexdigest()[:8]
     assert made == config.replace("OTHER", digest)
     serving = run(state("deploy", "DescribeEndpoint")["Assign"]["serving_version"], result={"EndpointConfigName": made})
@@ -338,11 +338,14 @@ def test_other_instances_are_another_config(type_: str, count: int, config: str)
 def test_a_config_is_found_by_its_whole_name() -> None:
     names = [{"EndpointConfigName": f"skyloop-dev-v{number}"} for number in (10, 12)]
     find = state("deploy", "FindFormerConfig")
-    accepted("sagemaker", "ListEndpointConfigs", run(find["Arguments"], {"model": "skyloop-dev-v1"}))
-    for model, there in (("skyloop-dev-v1", False), ("skyloop-dev-v12", True)):
-        result = {"EndpointConfigs": names}
-        assert run(find["Assign"]["config_there"], {"model": model}, result=result) is there
-    assert run(find["Assign"]["config_there"], {"model": "skyloop-dev-v1"}, result={"EndpointConfigs": []}) is False
+    accepted("sagemaker", "ListEndpointConfigs", run(find["Arguments"], {"first_config": "skyloop-dev-v1"}))
+    for name, found, there in (
+        ("skyloop-dev-v1", names, False),
+        ("skyloop-dev-v12", names, True),
+        ("skyloop-dev-v1", [], False),
+    ):
+        result = {"EndpointConfigs": found}
+        assert run(find["Assign"]["config_there"], {"first_config": name}, result=result) is there
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ NOT_TAGGED = {
     "AWS::SNS::Subscription",
     "AWS::Lambda::Permission",
     "AWS::Lambda::LayerVersion",
+    "AWS::Logs::MetricFilter",
 }
 TAGS = {"Project", "Stage", "CostCenter"}
 ENVIRONMENTS = ["default", "staging", "prod", "laptop"]
@@ -274,6 +275,27 @@ def test_rollback_alarms_act_through_sagemaker_alone() -> None:
         assert alarms[name]["ActionsEnabled"] is False
         assert alarms[name]["TreatMissingData"] == "notBreaching"
         assert "AlarmActions" not in alarms[name]
+
+
+def test_the_latency_alarm_looks_at_what_the_container_says() -> None:
+    """A name that differs in one of four places would be silence: no datapoint is no breach."""
+    alarm = wiring.resources("AWS::CloudWatch::Alarm")["EndpointLatencyAlarm"]
+    group = wiring.resources("AWS::Logs::LogGroup")["EndpointLogs"]
+    made = wiring.resources("AWS::Logs::MetricFilter")["LookTimeFilter"]
+    [metric] = made["MetricTransformations"]
+    [dimension] = metric["Dimensions"]
+    assert made["LogGroupName"] == {"Ref": "EndpointLogs"}
+    assert group["LogGroupName"] == {"Fn::Sub": "/aws/sagemaker/Endpoints/${Project}-${Stage}"}
+    assert (alarm["Namespace"], alarm["MetricName"]) == (metric["MetricNamespace"], metric["MetricName"])
+    assert [one["Name"] for one in alarm["Dimensions"]] == [dimension["Key"]]
+    assert alarm["Threshold"] == {"Ref": "LatencyAlarmMs"}
+    assert metric["Unit"] == "Milliseconds"
+    environment = wiring.machine("deploy")["States"]["CreateModel"]["Arguments"]["PrimaryContainer"]["Environment"]
+    assert environment["SKYLOOP_ENDPOINT_CONFIG"] == "{% $config %}"
+    said = (wiring.ROOT / "training_container/skyloop_container/serve.py").read_text()
+    for path in (metric["MetricValue"], dimension["Value"]):
+        assert f'"{path.removeprefix("$.")}":' in said
+    assert made["FilterPattern"] == f"{{ {metric['MetricValue']} = * }}"
 
 
 def test_every_bake_is_long_enough_for_the_latency_alarm() -> None:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 USUAL_OVER = 16  # pictures, over which the mean of their times moves
 HANGS_AFTER = 2  # times what is slow: all threads have been in the model for so long
 SURE_SECONDS = 1.0
+TOLD_SECONDS = 5.0  # between two lines about the pace: an alarm looks at a minute
 MOST_SECONDS = 30.0  # that the largest picture may take: SageMaker waits twice as long, and the model is not all of it
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -245,11 +246,27 @@ class Pace:
     large pictures are is the callers' choice, and none of them shall make a model look slow.
     """
 
-    def __init__(self, threads: int, slow_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Know nothing yet. `threads` work on pictures; a model is slow that takes `slow_seconds` for one look."""
+    def __init__(
+        self,
+        threads: int,
+        slow_seconds: float,
+        tell: Callable[[float], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            threads: that work on pictures.
+            slow_seconds: for one look, from which on a model is slow.
+            tell: is told, every few seconds while pictures come, how many a look took, the median of those pictures.
+            clock: seconds.
+        """
         self._threads = threads
         self._slow_seconds = slow_seconds
+        self._tell = tell
         self._clock = clock
+        self._untold: list[float] = []  # seconds a look, of each picture
+        self._told = -TOLD_SECONDS + clock()
         self._latest: deque[float] = deque(maxlen=USUAL_OVER)  # what pictures took of the time that they may
         self._began: dict[object, tuple[float, float]] = {}  # when each picture came to the model, and what it may take
         self._suspected = (0.0, 0.0)  # the begin of the latest of them, and when it was seen that they take long
@@ -270,7 +287,18 @@ class Pace:
             yield took.append
         finally:
             began, _ = self._began.pop(mark)
-            self._latest.append((self._clock() - began) / self._allowed(took[-1]))
+            now = self._clock()
+            self._latest.append((now - began) / self._allowed(took[-1]))
+            self._untold.append((now - began) / max(took[-1], 1.0))
+            self._say(now)
+
+    def _say(self, now: float) -> None:
+        if now - self._told < TOLD_SECONDS:
+            return
+        self._told = now
+        untold, self._untold = self._untold, []
+        if untold:  # another thread may have told them
+            self._tell(statistics.median(untold))
 
     def _allowed(self, looks: float) -> float:
         return min(max(looks, 1.0) * self._slow_seconds, MOST_SECONDS)

@@ -218,16 +218,17 @@ def _golden_predictions(
         if sample.path.stat().st_size > MAX_BODY:
             continue
         confident = [d.confidence for d in image.detections if d.confidence >= detector.confidence]
-        ranked.append((float(np.mean(confident)) if confident else 0.0, sample))
-    ranked.sort(key=lambda pair: (-pair[0], pair[1].name))
+        ranked.append((float(np.mean(confident)) if confident else 0.0, sample, image.looks))
+    ranked.sort(key=lambda one: (-one[0], one[1].name))
     return {
         "training_job": settings.training_job,
         "answers": [
             {
                 "uri": settings.test_prefix.rstrip("/") + "/" + sample.name,
                 "detections": predict_image(detector, sample.path.read_bytes(), None)["detections"],
+                "looks": round(looks, 2),
             }
-            for _, sample in ranked[:GOLDEN_PREDICTIONS]
+            for _, sample, looks in ranked[:GOLDEN_PREDICTIONS]
         ],
     }
 

@@ -7,6 +7,7 @@ of an image. Contract: "Custom Inference Code with Hosting Services" in the Sage
 import functools
 import json
 import os
+from collections.abc import Callable
 
 import cv2
 import uvicorn
@@ -53,7 +54,13 @@ TOO_SLOW = 503  # instead, where the model is slow: an alarm on latencies would 
 RETRY = {429: {"Retry-After": "1"}, TOO_SLOW: {"Retry-After": "1"}}
 
 
-def create_app(detector: Detector, workers: int, memory: int, slow_seconds: float) -> Starlette:
+def create_app(
+    detector: Detector,
+    workers: int,
+    memory: int,
+    slow_seconds: float,
+    tell: Callable[[float], None] = lambda _: None,
+) -> Starlette:
     """The endpoint's application around a loaded model.
 
     Args:
@@ -61,8 +68,9 @@ def create_app(detector: Detector, workers: int, memory: int, slow_seconds: floa
         workers: how many images are processed at once; a few others wait, and the rest is refused.
         memory: bytes that the process may use.
         slow_seconds: what the model takes for one look at a picture, or at a slice of it, where it is too slow.
+        tell: is told every few seconds what it takes.
     """
-    pace = Pace(workers, slow_seconds)
+    pace = Pace(workers, slow_seconds, tell)
     bodies = Bodies(max(round(memory * BODIES_SHARE), 2 * MAX_BODY), BODY_SECONDS)
     pictures = Workers(
         workers,
@@ -150,8 +158,9 @@ def run(environment: Environment) -> None:
     """Serve until SIGTERM, then finish the requests that are being processed.
 
     Environment: SAGEMAKER_BIND_TO_PORT (8080), SKYLOOP_BIND_HOST (0.0.0.0), SKYLOOP_INFERENCE_THREADS (the engine's
-    threads per image, 1), SKYLOOP_INFERENCE_WORKERS (images at once; the default uses all cores) and SKYLOOP_SLOW_MS
-    (what the model takes for a look where it is too slow, 2000).
+    threads per image, 1), SKYLOOP_INFERENCE_WORKERS (images at once; the default uses all cores), SKYLOOP_SLOW_MS
+    (what the model takes for a look where it is too slow, 2000) and SKYLOOP_ENDPOINT_CONFIG (a name, under which the
+    log says what a look takes).
 
     Raises:
         JobError: there is no usable model, or a setting is not a number.
@@ -161,8 +170,9 @@ def run(environment: Environment) -> None:
     cv2.setNumThreads(1)  # the workers already use all cores
     detector = Detector.load(environment.model_dir, threads)
     print(json.dumps({"serving": detector.card["training_job"], "threads": threads, "workers": workers}), flush=True)
+    slow_seconds = _setting("SKYLOOP_SLOW_MS", SLOW_MILLISECONDS) / 1000
     uvicorn.run(
-        create_app(detector, workers, memory_limit(), _setting("SKYLOOP_SLOW_MS", SLOW_MILLISECONDS) / 1000),
+        create_app(detector, workers, memory_limit(), slow_seconds, _log_pace),
         http=BoundedProtocol,
         host=os.environ.get("SKYLOOP_BIND_HOST", "0.0.0.0"),
         port=_setting("SAGEMAKER_BIND_TO_PORT", 8080),
@@ -170,6 +180,12 @@ def run(environment: Environment) -> None:
         access_log=False,
         timeout_graceful_shutdown=20,
     )
+
+
+def _log_pace(seconds: float) -> None:
+    """One line from which the template makes a metric of this endpoint config, which an alarm looks at."""
+    if config := os.environ.get("SKYLOOP_ENDPOINT_CONFIG"):
+        print(json.dumps({"look_ms": round(seconds * 1000, 2), "endpoint_config": config}), flush=True)
 
 
 def _setting(name: str, default: int) -> int:

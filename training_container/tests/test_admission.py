@@ -263,7 +263,7 @@ class Clock:
 
 def paced(seconds: list[float], threads: int = 2, looks: float = 1.0) -> tuple[Pace, Clock]:
     clock = Clock()
-    pace = Pace(threads, 2.0, clock)
+    pace = Pace(threads, 2.0, clock=clock)
     for taken in seconds:
         with pace.picture(100.0) as looked:
             clock.now += taken
@@ -284,6 +284,16 @@ def test_a_model_is_slow_that_usually_is(seconds: list[float], slow: bool) -> No
 def test_large_pictures_do_not_make_a_model_slow(taken: float, looks: float, slow: bool) -> None:
     """Nor is it slow for being asked for very small ones; but the largest are in time for SageMaker."""
     assert paced([taken] * 4, looks=looks)[0].slow is slow
+
+
+def test_the_pace_is_told_by_the_look_every_few_seconds() -> None:
+    clock, told = Clock(), []
+    pace = Pace(2, 2.0, told.append, clock)
+    for taken, looks in ((3.0, 1), (1.0, 10), (1.0, 2), (2.0, 10), (2.0, 1), (0.0, 1), (9.0, 30), (1.0, 0.5)):
+        with pace.picture(100.0) as looked:
+            clock.now += taken
+            looked(looks)
+    assert told == pytest.approx([3.0, 0.35, 0.15]), "the first at once, then medians of those since"
 
 
 def test_each_thread_has_its_say() -> None:

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -315,13 +316,14 @@ def test_training_without_a_single_box_is_refused(tmp_path: Path) -> None:
     assert "None of the 12 training images has a box" in (base / "output" / "failure").read_text()
 
 
-@pytest.fixture
-def endpoint(trained: tuple[Path, str]) -> Iterator[int]:
-    """A served model: its port on the loopback interface. Ends by SIGTERM, and must end well."""
+@contextmanager
+def served(base: Path, **values: str) -> Iterator[tuple[int, list[str]]]:
+    """An endpoint: its port on the loopback interface, and what it said, once it ended by SIGTERM: it must end well."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = start("serve", trained[0], SAGEMAKER_BIND_TO_PORT=str(port), SKYLOOP_BIND_HOST="127.0.0.1")
+    said: list[str] = []
+    process = start("serve", base, SAGEMAKER_BIND_TO_PORT=str(port), SKYLOOP_BIND_HOST="127.0.0.1", **values)
     deadline = time.monotonic() + TIMEOUT
     try:
         while True:
@@ -332,12 +334,20 @@ def endpoint(trained: tuple[Path, str]) -> Iterator[int]:
                     break
             except OSError:
                 continue
-        yield port
+        yield port, said
         process.terminate()
-        assert process.wait(TIMEOUT) in (0, -signal.SIGTERM, 143)
+        said += process.communicate(timeout=TIMEOUT)[0].splitlines()
+        assert process.returncode in (0, -signal.SIGTERM, 143)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+
+
+@pytest.fixture
+def endpoint(trained: tuple[Path, str]) -> Iterator[int]:
+    """The port of a served model."""
+    with served(trained[0]) as (port, _):
+        yield port
 
 
 def request(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict]:
@@ -345,6 +355,16 @@ def request(port: int, method: str, path: str, body: bytes = b"", **headers: str
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read() or b"{}")
+
+
+def test_the_endpoint_says_its_pace_for_a_metric(trained: tuple[Path, str]) -> None:
+    body = next((trained[0] / "input" / "data" / "train").rglob("*.png")).read_bytes()
+    with served(trained[0], SKYLOOP_ENDPOINT_CONFIG="config-1") as (port, said):
+        assert request(port, "POST", "/invocations", body)[0] == 200
+    [line] = [json.loads(line) for line in said if "look_ms" in line]
+    assert line.keys() == {"look_ms", "endpoint_config"}
+    assert line["look_ms"] > 0
+    assert line["endpoint_config"] == "config-1"
 
 
 def test_the_endpoint_answers_as_evaluated(endpoint: int, evaluated: Path) -> None:

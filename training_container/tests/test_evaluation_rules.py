@@ -122,7 +122,7 @@ def test_baseline_and_golden_predictions(base: Path, monkeypatch: pytest.MonkeyP
     assert baseline["detections"]["per_category"]["square"] == sum(len(draw(seed)[1]) for seed in range(100, 103))
     answers = json.loads((output / "golden-predictions.json").read_text())["answers"]
     assert len(answers) == 5
-    assert all(answer["detections"] for answer in answers)
+    assert all(answer["detections"] and answer["looks"] > 0 for answer in answers)
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -120,37 +120,6 @@ def test_every_log_line_arrives(cloud: Cloud, function: Any) -> None:
         assert messages.count(line) == 2, line
 
 
-def test_embedded_metrics_become_metrics(cloud: Cloud, function: Any) -> None:
-    namespace = cloud.name("Space")
-    source = f"""
-        import json, time
-        def handler(event, context):
-            print(json.dumps({{
-                "_aws": {{"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [{{
-                    "Namespace": "{namespace}", "Dimensions": [["service"]],
-                    "Metrics": [{{"Name": "Images", "Unit": "Count"}}, {{"Name": "Seconds"}}]}}]}},
-                "service": "skyloop", "Images": [3.0, 4.0], "Seconds": 1.5}}))
-            print(json.dumps({{"_aws": "not of the format"}}))
-    """
-    invoke(cloud, function(source))
-    metrics = cloud.client("cloudwatch").list_metrics(Namespace=namespace)["Metrics"]
-    assert sorted(metric["MetricName"] for metric in metrics) == ["Images", "Seconds"]
-    assert all(metric["Dimensions"] == [{"Name": "service", "Value": "skyloop"}] for metric in metrics)
-    import datetime as dt
-
-    now = dt.datetime.now(dt.UTC)
-    [point] = cloud.client("cloudwatch").get_metric_statistics(
-        Namespace=namespace,
-        MetricName="Images",
-        Dimensions=[{"Name": "service", "Value": "skyloop"}],
-        StartTime=now - dt.timedelta(minutes=5),
-        EndTime=now + dt.timedelta(minutes=1),
-        Period=3600,
-        Statistics=["Sum", "SampleCount"],
-    )["Datapoints"]
-    assert (point["Sum"], point["SampleCount"]) == (7, 2)
-
-
 def test_a_function_works_as_its_role(cloud: Cloud, function: Any) -> None:
     bucket = cloud.name("bucket")
     cloud.client("s3").create_bucket(Bucket=bucket)

@@ -120,6 +120,13 @@ def test_answers_that_usually_take_too_long_do_not_pass(seconds, passed):
     assert conclude_smoke_test(checks, "the endpoint", None).passed
 
 
+@pytest.mark.parametrize(("looks", "passed"), [(1.0, False), (0.3, False), (20.0, True)])
+def test_a_large_picture_may_take_as_long_as_its_slices(looks, passed):
+    known = KNOWN.model_copy(update={"looks": looks})
+    checks = [check_prediction(known, Reply(body=body(CAR, PERSON), seconds=10.0))]
+    assert conclude_smoke_test(checks, "the endpoint", 2.0).passed == passed
+
+
 @pytest.mark.parametrize("document", [b"", b"[]", b'{"answers": [{"uri": "s3://b/k"}]}'])
 def test_broken_golden_predictions_are_named(document):
     with pytest.raises(ValueError, match="golden predictions cannot be read"):

@@ -26,7 +26,7 @@ class SmokeRequest(Request):
     golden_predictions_uri: str
     endpoint_config_name: str
     variant_name: str | None = None
-    max_seconds: float | None = Field(default=None, gt=0, description="that an answer may usually take")
+    max_seconds: float | None = Field(default=None, gt=0, description="that a look may usually take")
 
 
 class SmokeResponse(Document):
@@ -43,10 +43,14 @@ class SmokeResponse(Document):
 
 
 class GoldenPrediction(Document):
-    """One test image and what the candidate detected on it."""
+    """One test image and what the candidate detected on it.
+
+    `looks` says what that took; one is the network's work on one picture of the size that it was trained on.
+    """
 
     uri: str
     detections: tuple[Detection, ...]
+    looks: float = Field(default=1.0, gt=0)
 
 
 class GoldenPredictions(Document):

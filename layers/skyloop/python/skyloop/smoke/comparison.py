@@ -21,7 +21,10 @@ MAX_SURPLUS = 0.2  # confident detections that are not golden, as a share of the
 
 @dataclass(frozen=True)
 class ImageCheck:
-    """One image compared. `faults` are sentences; none means that the endpoint answered as it should."""
+    """One image compared. `faults` are sentences; none means that the endpoint answered as it should.
+
+    `seconds` are those of one look: a large picture is looked at in slices, and takes as much longer with any model.
+    """
 
     uri: str
     known: int
@@ -40,16 +43,16 @@ def read_golden_predictions(body: bytes) -> GoldenPredictions:
 
 def check_prediction(golden: GoldenPrediction, reply: Reply, *, training_job: str | None = None) -> ImageCheck:
     """Compare one reply with the golden detections; every difference that matters becomes a sentence."""
-    count = len(golden.detections)
+    count, seconds = len(golden.detections), reply.seconds / max(golden.looks, 1.0)
     if reply.error:
-        return ImageCheck(golden.uri, count, 0, (reply.error,), reply.seconds)
+        return ImageCheck(golden.uri, count, 0, (reply.error,), seconds)
     try:
         answer = EndpointResponse.model_validate_json(reply.body)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "body"
         fault = f"the answer is not a detection answer: {where}: {first['msg']} (it begins {reply.body[:80]!r})"
-        return ImageCheck(golden.uri, count, 0, (fault,), reply.seconds)
+        return ImageCheck(golden.uri, count, 0, (fault,), seconds)
     faults = []
     served = answer.model.get("training_job")
     if training_job and served != training_job:
@@ -67,7 +70,7 @@ def check_prediction(golden: GoldenPrediction, reply: Reply, *, training_job: st
     surplus = [detection for detection in matching.unexpected if detection.confidence >= least]
     if len(surplus) > max(1.0, MAX_SURPLUS * count):
         faults.append(f"{len(surplus)} confident detections that the evaluated model does not make")
-    return ImageCheck(golden.uri, count, len(alike), tuple(faults), reply.seconds)
+    return ImageCheck(golden.uri, count, len(alike), tuple(faults), seconds)
 
 
 def _alike(golden: Detection, found: Detection) -> bool:
@@ -80,7 +83,7 @@ def conclude_smoke_test(checks: list[ImageCheck], about: str, max_seconds: float
     Args:
         checks: one for each image.
         about: what was tested, for the summary.
-        max_seconds: that an answer may usually take; None for any time. The median, because the first requests to an
+        max_seconds: that a look may usually take; None for any time. The median, because the first requests to an
             instance are slow, and so is one that meets a busy moment.
     """
     if not checks:
@@ -97,11 +100,11 @@ def conclude_smoke_test(checks: list[ImageCheck], about: str, max_seconds: float
             f"{about}: {len(faulty)} of {len(checks)} images answered wrongly; {first.uri}: {'; '.join(first.faults)}"
         )
     elif slow:
-        summary = f"{about}: an answer takes {usual:.2f} s, and {max_seconds:g} s is the most that it may usually take"
+        summary = f"{about}: a look takes {usual:.2f} s, and {max_seconds:g} s is the most that it may usually take"
     else:
         summary = (
             f"{about}: {len(checks)} images answered as in the evaluation, {matched:.0%} of {known} detections, "
-            f"usually in {usual:.2f} s"
+            f"usually in {usual:.2f} s a look"
         )
     return SmokeResponse(
         passed=not (faulty or slow), summary=summary, checked=len(checks), known=known, matched=matched
