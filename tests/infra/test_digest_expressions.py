@@ -47,6 +47,23 @@ def test_a_package_without_digests_is_deployed_unchecked(package: wiring.JSON, k
     assert ("could not be checked" in alert["what"]) == (known == NONE)
 
 
+@pytest.mark.parametrize("engine", ["openvino-bf16", None])
+def test_what_was_judged_with_an_engine_is_served_with_it(engine: str | None) -> None:
+    decision = {**VARIABLES["retrain"]["decision"], "engine": engine}
+    register = state("retrain", "RegisterPackage")["Arguments"]["CustomerMetadataProperties"]
+    metadata = run(register, {**VARIABLES["retrain"], "decision": decision})
+    assert metadata.get("engine") == engine
+    package = {**RESULTS["deploy.DescribePackage"], "CustomerMetadataProperties": metadata}
+    arguments = run(state("deploy", "CreateModel")["Arguments"], {**VARIABLES["deploy"], **described(package)})
+    accepted("sagemaker", "CreateModel", arguments)
+    assert arguments["PrimaryContainer"]["Environment"].get("SKYLOOP_ENGINE") == engine
+    champion = run(state("retrain", "DescribeChampion")["Assign"]["champion"], {"champion": {}}, result=package)
+    judged = run(state("retrain", "Evaluate")["Arguments"], {**VARIABLES["retrain"], "champion": champion})
+    accepted("sagemaker", "CreateProcessingJob", judged)
+    assert judged["Environment"].get("SKYLOOP_CHAMPION_ENGINE") == engine
+    assert judged["Environment"]["SKYLOOP_ENGINE"] == "measured"
+
+
 @pytest.mark.parametrize("missing", DIGESTS)
 def test_what_has_a_digest_is_compared_and_what_has_none_is_told(missing: str) -> None:
     variables = {**VARIABLES["deploy"], missing: ""}

@@ -19,7 +19,7 @@ def test_retrain_writes_the_metadata_of_a_package() -> None:
 def test_what_deploy_reads_of_a_package_is_in_its_metadata() -> None:
     text = (wiring.ROOT / "statemachines" / "deploy.asl.yaml").read_text(encoding="utf-8")
     read = set(re.findall(r"CustomerMetadataProperties\.(\w+)", text))
-    assert read == {"golden_predictions_uri", "correlation_id", "model_sha256", "golden_predictions_sha256"}
+    assert read == {"golden_predictions_uri", "correlation_id", "model_sha256", "golden_predictions_sha256", "engine"}
     assert read <= set(PackageMetadata.model_fields)
 
 

@@ -105,7 +105,7 @@ def test_parameter_is_bounded_described_grouped_and_used(name: str) -> None:
             ["pilots", "arn:aws:sagemaker:us-east-1:1:workteam/private-crowd/pilots"],
         ),
         ("MlflowTrackingUri", ["", "https://mlflow.example.org"], ["file:///tmp/x", "http://a'b", 'http://a"b']),
-        ("EndpointInstanceType", ["ml.c6i.large", "ml.m5.2xlarge"], ["c6i.large", "ml.large"]),
+        ("EndpointInstanceType", ["ml.c7i.large", "ml.m5.2xlarge"], ["c7i.large", "ml.large"]),
     ],
 )
 def test_patterns_take_what_is_good_and_refuse_what_is_not(name: str, good: list[str], bad: list[str]) -> None:
@@ -291,11 +291,23 @@ def test_the_latency_alarm_looks_at_what_the_container_says() -> None:
     assert alarm["Threshold"] == {"Ref": "LatencyAlarmMs"}
     assert metric["Unit"] == "Milliseconds"
     environment = wiring.machine("deploy")["States"]["CreateModel"]["Arguments"]["PrimaryContainer"]["Environment"]
-    assert environment["SKYLOOP_ENDPOINT_CONFIG"] == "{% $config %}"
+    assert "'SKYLOOP_ENDPOINT_CONFIG': $config" in environment
     said = (wiring.ROOT / "training_container/skyloop_container/serve.py").read_text()
     for path in (metric["MetricValue"], dimension["Value"]):
         assert f'"{path.removeprefix("$.")}":' in said
     assert made["FilterPattern"] == f"{{ {metric['MetricValue']} = * }}"
+
+
+def test_an_engine_that_an_endpoint_cannot_run_is_told() -> None:
+    alarm = wiring.resources("AWS::CloudWatch::Alarm")["EngineRefusedAlarm"]
+    made = wiring.resources("AWS::Logs::MetricFilter")["EngineRefusedFilter"]
+    [metric] = made["MetricTransformations"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == (metric["MetricNamespace"], metric["MetricName"])
+    assert made["LogGroupName"] == {"Ref": "EndpointLogs"}
+    assert alarm["AlarmActions"] == [{"Ref": "AlertTopic"}]
+    said = (wiring.ROOT / "training_container/skyloop_container/serve.py").read_text()
+    assert '{"engine_refused": 1, ' in said
+    assert made["FilterPattern"] == "{ $.engine_refused = 1 }"
 
 
 def test_every_bake_is_long_enough_for_the_latency_alarm() -> None:

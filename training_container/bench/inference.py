@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from skyloop_container.dataset import Sample, decode
+from skyloop_container.engines import REFERENCE
 from skyloop_container.environment import available_cores
 from skyloop_container.inference import Detector, letterbox, select_boxes
 from skyloop_container.predictions import predict_image
@@ -93,9 +94,11 @@ def stages(model_dir: Path, image: bytes, threads: int) -> dict[str, Callable[[]
     }
 
 
-def throughput(model_dir: Path, image: bytes, threads: int, workers: int, answers: int) -> float:
+def throughput(
+    model_dir: Path, image: bytes, threads: int, workers: int, answers: int, engine: str = REFERENCE
+) -> float:
     """Images per second with so many workers, each with its threads."""
-    detector = Detector.load(model_dir, threads)
+    detector = Detector.load(model_dir, threads, workers, engine)
     predict_image(detector, image, None)
     with ThreadPoolExecutor(workers) as pool:
         started = time.perf_counter()

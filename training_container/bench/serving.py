@@ -3,12 +3,13 @@
     PYTHONPATH=training_container python -m training_container.bench.serving [--model DIR] [--image 1920x1080]
 
 The same weights, pictures, client and cores for all; see `bench.peers` for what they are. `pip install fastapi
-litserve` brings the peers; without them only this container is measured. Without --model an untrained YOLO11n is
-exported first.
+litserve` brings the peers; without them only this container is measured, with each engine that this machine has.
+Without --model an untrained YOLO11n is exported first.
 
 One table: requests a second and milliseconds (median, 95th percentile) for 1, 4 and 16 clients, the first answer after
-the start of the process, and the memory of all processes under load. The bare loop does this container's work (the
-profile for the drift alarm included) with nothing around.
+the start of the process, and the memory of all processes under load; and the processor's milliseconds an answer at 4
+clients, which other work on the machine changes little. The bare loop does this container's work (the profile for the
+drift alarm included) with nothing around.
 """
 
 import argparse
@@ -29,6 +30,9 @@ import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
+from skyloop_container.dataset import decode
+from skyloop_container.engine_choice import choose
+from skyloop_container.engines import ENGINES
 from skyloop_container.environment import available_cores
 from skyloop_container.ultralytics_setup import prepare
 
@@ -54,7 +58,7 @@ class Server:
     """One server: how it is started, and how it is asked."""
 
     def __init__(self, name: str, model_dir: Path, image: bytes, folder: Path) -> None:
-        """`folder` is for what the server needs; it is made."""
+        """One of the peers, or this container with the engine of that name; `folder` is for what it needs."""
         self.name = name
         self.body, self.headers = image, {"Content-Type": "image/jpeg"}
         if name == "litserve":
@@ -62,8 +66,9 @@ class Server:
         self.port = free_port()
         self._command = [sys.executable, "-m", "training_container.bench.peers", name, str(model_dir), str(self.port)]
         self._environment = environment(model_dir, folder, self.port) | {"OMP_NUM_THREADS": "1"}
-        if name == "skyloop":
+        if name in ENGINES:
             self._command = [sys.executable, "-m", "skyloop_container", "serve"]
+            self._environment["SKYLOOP_ENGINE"] = name
 
     def ask(self, connection: http.client.HTTPConnection) -> float:
         """One request; returns its milliseconds."""
@@ -115,6 +120,11 @@ def load(server: Server, clients: int, answers: int) -> tuple[float, float, floa
     return len(times) / seconds, float(np.median(times)), float(np.percentile(times, 95))
 
 
+def processor_seconds(process: psutil.Process) -> float:
+    """What a process and those that it started have computed so far."""
+    return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
+
+
 def memory_under_load(server: Server, process: psutil.Process, answers: int) -> int:
     """The most bytes of all processes, where what they share counts once."""
     most = 0
@@ -125,6 +135,16 @@ def memory_under_load(server: Server, process: psutil.Process, answers: int) -> 
             most = max(most, sum(one.memory_full_info().pss for one in tree))
             time.sleep(0.2)
     return most
+
+
+def processor() -> str:
+    """What this machine computes with, and whether in bfloat16."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "flags":
+            features = [one for one in ("avx512_vnni", "avx512_bf16", "amx_bf16") if one in value.split()]
+            return f"{platform.machine()} ({', '.join(features) or 'none of AVX512-VNNI, AVX512-BF16, AMX'})"
+    return platform.machine()
 
 
 def main() -> None:
@@ -143,20 +163,30 @@ def main() -> None:
         prepare(Path(scratch) / "settings")
         cv2.setNumThreads(1)
         model_dir = options.model or untrained(Path(scratch), options.size, image, (width, height))
-        bare = throughput(model_dir, image, 1, cores, options.answers)
-        table = Table(
-            title=f"{options.image} JPEG, {cores} cores of {platform.machine()}; the bare loop: {bare:.1f} a second"
-        )
-        for column in ("server", *(f"{clients} clients" for clients in CLIENTS), "first answer", "memory"):
+        engines = [*choose(model_dir, [decode(image)]).measured.items()]
+        usable = [name for name, measured in engines if "refused" not in measured]
+        table = Table(title=f"{options.image} JPEG, {cores} cores of {processor()}")
+        clients = [f"{clients} clients" for clients in CLIENTS]
+        for column in ("server", *clients, "processor", "bare", "first answer", "memory"):
             table.add_column(column, justify="left" if column == "server" else "right")
-        for name in ("skyloop", *peers):
+        for name in (*usable, *peers):
+            bare = throughput(model_dir, image, 1, cores, options.answers, name) if name in ENGINES else None
             server = Server(name, model_dir, image, Path(scratch) / name)
             with server.running() as (process, first):
                 load(server, 2 * cores, 4 * cores)  # every worker has answered once
-                rates = [load(server, clients, options.answers) for clients in CLIENTS]
+                rates, used = [], 0.0
+                for count in CLIENTS:
+                    before = processor_seconds(process)
+                    rates.append(load(server, count, options.answers))
+                    if count == CLIENTS[1]:
+                        used = (processor_seconds(process) - before) / options.answers
                 memory = memory_under_load(server, process, options.answers)
             shown = [f"{rate:.1f}/s {median:.0f}, {late:.0f} ms" for rate, median, late in rates]
-            table.add_row(name, *shown, f"{first:.1f} s", f"{memory / 2**20:.0f} MiB")
+            row = f"skyloop, {name}" if bare else name
+            table.add_row(
+                row, *shown, f"{1000 * used:.1f} ms", f"{bare:.1f}/s" if bare else "",
+                f"{first:.1f} s", f"{memory / 2**20:.0f} MiB",
+            )  # fmt: skip
     Console(width=140).print(table)
 
 

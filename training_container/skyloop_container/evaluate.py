@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import Sample, read_channel, report_dropped, with_pictures
-from .environment import Environment, JobError, model_archive, unpack_model
+from .dataset import Sample, read_channel, report_dropped, spread, with_pictures
+from .engine_choice import Choice, choose
+from .engines import REFERENCE, EngineMissing
+from .environment import Environment, JobError, available_cores, model_archive, unpack_model
 from .inference import Detector
 from .metrics import EVALUATOR, ScoredImage, compare, score
 from .predictions import MAX_BODY, predict_image, score_image
@@ -19,6 +21,7 @@ from .report import write_report
 from .slicing import SlicingPlan
 
 GOLDEN_PREDICTIONS = 5  # images
+ENGINE_IMAGES = 8  # that engines are compared on
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Settings:
     training_job: str
     test_prefix: str
     correlation_id: str
+    engine: str
+    champion_engine: str
 
     @classmethod
     def current(cls) -> "Settings":
@@ -45,7 +50,9 @@ class Settings:
             raise JobError("The environment must hold SKYLOOP_CATEGORIES, a JSON list of names.") from error
         if not isinstance(categories, list) or not categories or not all(isinstance(c, str) for c in categories):
             raise JobError("SKYLOOP_CATEGORIES must be a JSON list of names.")
-        names = ("DATASET_ID", "TEST_SET_ID", "TRAINING_JOB", "TEST_PREFIX", "CORRELATION_ID")
+        names = (
+            "DATASET_ID", "TEST_SET_ID", "TRAINING_JOB", "TEST_PREFIX", "CORRELATION_ID", "ENGINE", "CHAMPION_ENGINE",
+        )  # fmt: skip
         return cls(categories, *(os.environ.get(f"SKYLOOP_{name}", "") for name in names))
 
 
@@ -62,14 +69,26 @@ def run(environment: Environment) -> str:
     inputs, output = environment.processing_input, environment.processing_output
     judged = model_archive(inputs / "candidate")
     model_sha256 = _sha256(judged) if judged else None
-    candidate = _load(environment, "candidate")
-    if missing := [name for name in settings.categories if name not in candidate.categories]:
-        raise JobError(f"Category mismatch: the candidate does not know {', '.join(missing)}.")
-    champion = _load(environment, "champion") if _holds_files(inputs / "champion") else None
-    test, dropped = read_channel(inputs / "test", len(settings.categories))
-    report_dropped("test", dropped)
+    folder = _model(environment, "candidate")
     reference, without = read_channel(inputs / "reference", len(settings.categories))
     report_dropped("reference", without)
+    engine = _choose(folder, reference, settings.engine)
+    try:
+        candidate = _load(folder, engine.name)
+    except EngineMissing as error:
+        raise JobError(f"The model cannot be judged with {engine.name}: {error}.") from error
+    if missing := [name for name in settings.categories if name not in candidate.categories]:
+        raise JobError(f"Category mismatch: the candidate does not know {', '.join(missing)}.")
+    champion, notes = None, []
+    if _holds_files(inputs / "champion"):
+        folder = _model(environment, "champion")
+        try:
+            champion = _load(folder, settings.champion_engine or REFERENCE)
+        except EngineMissing as error:
+            notes.append(f"The champion is judged with {REFERENCE}, not with {settings.champion_engine}: {error}.")
+            champion = _load(folder, REFERENCE)
+    test, dropped = read_channel(inputs / "test", len(settings.categories))
+    report_dropped("test", dropped)
     output.mkdir(parents=True, exist_ok=True)
 
     def look(sample: Sample, image: np.ndarray) -> tuple[ScoredImage, ScoredImage, ScoredImage | None]:
@@ -99,10 +118,11 @@ def run(environment: Environment) -> str:
         "boxes": boxes,
         "candidate": _scores(candidate, ours, settings.categories),
         "slicing": _slicing(candidate, ours, unsliced, settings.categories),
+        "engine": {"name": engine.name, "measured": engine.measured},
         "champion": None,
         "comparison": None,
         "dropped": [item.as_dict() for item in dropped],
-        "notes": [f"{item.name} was left out for both models: {item.reason}" for item in dropped],
+        "notes": notes + [f"{item.name} was left out for both models: {item.reason}" for item in dropped],
         "versions": candidate.card["versions"],
         "evaluator": EVALUATOR,
     }
@@ -120,11 +140,25 @@ def run(environment: Environment) -> str:
     return _summary(evaluation)
 
 
-def _load(environment: Environment, name: str) -> Detector:
+def _model(environment: Environment, name: str) -> Path:
     folder = environment.processing_input / name
     if not _holds_files(folder):
         raise JobError(f"The input '{name}' is missing or empty.")
-    return Detector.load(unpack_model(folder, environment.scratch / name), threads=1)  # as it is served
+    return unpack_model(folder, environment.scratch / name)
+
+
+def _choose(model_dir: Path, reference: list[Sample], engine: str) -> Choice:
+    """The engine that is asked for, or what is fastest on a few pictures of the validation flights."""
+    if engine not in ("", "measured"):
+        return Choice(engine, {})
+    looked, _ = with_pictures("reference", spread(reference, ENGINE_IMAGES), lambda _, image: image)
+    choice = choose(model_dir, [image for _, image in looked])
+    print(f"engine: {choice.name}; {json.dumps(choice.measured)}", flush=True)
+    return choice
+
+
+def _load(model_dir: Path, engine: str) -> Detector:
+    return Detector.load(model_dir, threads=1, pictures=available_cores(), engine=engine)  # as it is served
 
 
 def _holds_files(folder: Path) -> bool:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from .dataset import Sample, spread, with_pictures
-from .environment import JobError
+from .engine_choice import probe
+from .environment import JobError, available_cores
 from .inference import Detector
 from .metrics import best_confidence
 from .planning import choose_plan
@@ -107,8 +108,9 @@ def export(
         "license": "AGPL-3.0",
     }
     _write_card(card, model_dir)
-    detector = Detector.load(model_dir, threads=1)  # on each core a picture, as it is served
+    detector = Detector.load(model_dir, threads=1, pictures=available_cores())  # on each core one, as it is served
     _verify(detector, example.numpy(), expected)
+    card["probe"] = probe(detector)
     plan, scored, measured = choose_plan(detector, spread(validation, CONFIDENCE_IMAGES), side_is_fixed)
     card["slicing"], card["slicing_measured"] = plan.as_card(), measured
     card["confidence_default"] = best_confidence(scored, card["categories"])

@@ -4,7 +4,9 @@ Used by the endpoint, by the evaluation and by the exporter, so that the gate ju
 """
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from . import coarse
+from . import coarse, engines
 from .engines.base import Engine
-from .engines.onnx import OnnxEngine
 from .environment import JobError
 from .seams import Found, merge, suppress
 from .slicing import SlicingPlan, View, cost
@@ -166,23 +167,39 @@ class Detector:
         self._square = "slicing" not in card  # the network of a model from before slicing takes nothing else
         self._mean = np.asarray(card["features"]["mean"], dtype=np.float32)
         self._components = np.asarray(card["features"]["components"], dtype=np.float32)
+        self._pictures = 0  # that are worked on
+        self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, model_dir: Path, threads: int) -> "Detector":
+    def load(cls, model_dir: Path, threads: int, pictures: int = 1, engine: str = engines.REFERENCE) -> "Detector":
         """Load a model directory.
 
         Args:
-            model_dir: holds model.json and the engine's file.
-            threads: the engine's, for one image.
+            model_dir: holds model.json and model.onnx.
+            threads: the engine's, for each of several pictures.
+            pictures: that are predicted at once.
+            engine: one of `engines.ENGINES`.
 
         Raises:
             JobError: a file is missing or damaged.
+            EngineMissing: this machine cannot run the engine.
         """
         try:
             card = json.loads((model_dir / "model.json").read_text(encoding="utf-8"))
-            return cls(card, OnnxEngine(model_dir, threads))
+            return cls(card, engines.load(engine, model_dir, threads, pictures))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise JobError(f"The model in {model_dir} cannot be loaded: {error}.") from error
+
+    @contextmanager
+    def picture(self) -> Iterator[None]:
+        """Around all work on one picture, decoding too: while it is the only one, the network gets all cores."""
+        with self._lock:
+            self._pictures += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pictures -= 1
 
     def views(self, width: int, height: int, plan: SlicingPlan | None = None) -> list[View]:
         """What to look at of a picture of `width` x `height` pixels; plan: how to cut it, default the model's own."""
@@ -196,7 +213,8 @@ class Detector:
         """
         for batch in self._batches(image, views):
             blob = np.stack([padded for _, padded, _ in batch]).transpose(0, 3, 1, 2)
-            outputs, pooled = self.engine.run(np.multiply(blob, np.float32(1 / 255), dtype=np.float32))
+            pixels = np.multiply(blob, np.float32(1 / 255), dtype=np.float32)
+            outputs, pooled = self.engine.run(pixels, alone=self._pictures == 1)
             for (view, _, fit), output, features in zip(batch, outputs, pooled, strict=True):
                 yield view, fit, output, features
 

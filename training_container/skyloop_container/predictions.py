@@ -43,12 +43,13 @@ def predict_image(
     Raises:
         ImageRefused: the bytes are not a usable image.
     """
-    image = decode(data)
-    height, width = image.shape[:2]
-    with watch(COARSE_TOO * cost(detector.views(width, height), detector.size)) as looked:
-        prediction = detector.predict(image, confidence)
-        looked(prediction.looks)
-    statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
+    with detector.picture():
+        image = decode(data)
+        height, width = image.shape[:2]
+        with watch(COARSE_TOO * cost(detector.views(width, height), detector.size)) as looked:
+            prediction = detector.predict(image, confidence)
+            looked(prediction.looks)
+        statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
     features = [round(value, 5) for value in prediction.features]
     return {
         "image": {"width": width, "height": height},

@@ -52,6 +52,7 @@ def write_report(
         _head(evaluation),
         _scores_table(evaluation),
         _slicing(evaluation),
+        _engine(evaluation["engine"]),
         _parts_table(evaluation, "size", "Size of the boxes"),
         _parts_table(evaluation, "flight", "Flight"),
         _curves(evaluation, candidate, champion if evaluation["champion"] else None),
@@ -105,6 +106,21 @@ def _scores_table(evaluation: dict[str, Any]) -> str:
         f"<h2>Scores</h2><div class=wide><table><tr><th>Category<th>Boxes{head}{''.join(rows)}"
         f"<tr><th>Mean<td>{evaluation['boxes']}{means}</table></div>{rates}"
     )
+
+
+def _engine(engine: dict[str, Any]) -> str:
+    if not engine["measured"]:
+        return f"<p>The network is run by {escape(engine['name'])}, as was asked.</p>"
+    others = "; ".join(
+        f"{escape(name)} "
+        + (
+            escape(one["refused"])
+            if "refused" in one
+            else f"{one['milliseconds']:.1f} ms a look, {one['alike']:.0%} alike"
+        )
+        for name, one in engine["measured"].items()
+    )
+    return f"<p>The network is run by {escape(engine['name'])}, here and where it serves: {others}.</p>"
 
 
 def _slicing(evaluation: dict[str, Any]) -> str:

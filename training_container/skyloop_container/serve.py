@@ -8,6 +8,7 @@ import functools
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import uvicorn
@@ -19,6 +20,8 @@ from starlette.routing import Route
 
 from .admission import Bodies, Overloaded, Pace, TooLarge, TooSlow, Workers, memory_limit
 from .connections import BoundedProtocol
+from .engine_choice import EngineDiffers, verify
+from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores
 from .inference import Detector
 from .predictions import MAX_BODY, predict_image
@@ -157,10 +160,11 @@ def parse_confidence(attributes: str) -> float | None:
 def run(environment: Environment) -> None:
     """Serve until SIGTERM, then finish the requests that are being processed.
 
-    Environment: SAGEMAKER_BIND_TO_PORT (8080), SKYLOOP_BIND_HOST (0.0.0.0), SKYLOOP_INFERENCE_THREADS (the engine's
-    threads per image, 1), SKYLOOP_INFERENCE_WORKERS (images at once; the default uses all cores), SKYLOOP_SLOW_MS
-    (what the model takes for a look where it is too slow, 2000) and SKYLOOP_ENDPOINT_CONFIG (a name, under which the
-    log says what a look takes).
+    Environment: SAGEMAKER_BIND_TO_PORT (8080), SKYLOOP_BIND_HOST (0.0.0.0), SKYLOOP_ENGINE (that the model was judged
+    with, onnxruntime), SKYLOOP_INFERENCE_THREADS (the engine's for each of several images, 1; one that is alone gets
+    all), SKYLOOP_INFERENCE_WORKERS (images at once; the default uses all cores), SKYLOOP_SLOW_MS (what the model takes
+    for a look where it is too slow, 2000) and SKYLOOP_ENDPOINT_CONFIG (a name, under which the log says what a look
+    takes).
 
     Raises:
         JobError: there is no usable model, or a setting is not a number.
@@ -168,8 +172,9 @@ def run(environment: Environment) -> None:
     threads = _setting("SKYLOOP_INFERENCE_THREADS", 1)
     workers = _setting("SKYLOOP_INFERENCE_WORKERS", max(available_cores() // threads, 1))
     cv2.setNumThreads(1)  # the workers already use all cores
-    detector = Detector.load(environment.model_dir, threads)
-    print(json.dumps({"serving": detector.card["training_job"], "threads": threads, "workers": workers}), flush=True)
+    detector, engine = _load(environment.model_dir, threads, workers)
+    serving = {"serving": detector.card["training_job"], "engine": engine, "threads": threads, "workers": workers}
+    print(json.dumps(serving), flush=True)
     slow_seconds = _setting("SKYLOOP_SLOW_MS", SLOW_MILLISECONDS) / 1000
     uvicorn.run(
         create_app(detector, workers, memory_limit(), slow_seconds, _log_pace),
@@ -180,6 +185,25 @@ def run(environment: Environment) -> None:
         access_log=False,
         timeout_graceful_shutdown=20,
     )
+
+
+def _load(model_dir: Path, threads: int, workers: int) -> tuple[Detector, str]:
+    """The model, with the engine that it was judged with, or else with ONNX Runtime and a line for an alarm.
+
+    Raises:
+        JobError: there is no usable model, or nothing here computes what it should.
+    """
+    why: Exception | None = None
+    for engine in dict.fromkeys((os.environ.get("SKYLOOP_ENGINE") or REFERENCE, REFERENCE)):
+        try:
+            detector = Detector.load(model_dir, threads, workers, engine)
+            verify(detector)
+        except (EngineMissing, EngineDiffers) as error:
+            print(json.dumps({"engine_refused": 1, "engine": engine, "why": str(error)}), flush=True)
+            why = error
+        else:
+            return detector, engine
+    raise JobError(f"The model cannot be served: {why}.")
 
 
 def _log_pace(seconds: float) -> None:

@@ -5,6 +5,7 @@ python -m training_container.tests.fuzz_requests [--seed N] [--inputs N | --seco
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
@@ -72,7 +73,7 @@ def detector() -> Detector:
         return SlicingPlan(1000).views(width, height, 64)
 
     card = {"training_job": "job", "dataset_id": "ds"}
-    return cast(Detector, SimpleNamespace(card=card, size=64, views=views, predict=predict))
+    return cast(Detector, SimpleNamespace(card=card, size=64, views=views, predict=predict, picture=nullcontext))
 
 
 @cache

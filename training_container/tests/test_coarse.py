@@ -29,7 +29,7 @@ class Bright:
     def __init__(self, farsighted: float = 1.0, ground: float = 0.0) -> None:
         self.farsighted, self.ground = farsighted, ground
 
-    def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
         heads = [self._head(image) for image in images]
         most = max(head.shape[1] for head in heads)
         padded = [np.pad(head, ((0, 0), (0, most - head.shape[1]))) for head in heads]

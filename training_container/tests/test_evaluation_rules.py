@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from skyloop.formats.evaluation import Evaluation
 from skyloop_container import evaluate
 from skyloop_container.dataset import decode
+from skyloop_container.engine_choice import Choice
+from skyloop_container.engines import EngineMissing
 from skyloop_container.environment import Environment, JobError
 from skyloop_container.evaluate import Settings
 from skyloop_container.inference import Detection, Prediction
@@ -36,6 +39,8 @@ class Stub:
         self.categories, self.says, self.confidence = categories, says, confidence
         self.plan, self.size = SlicingPlan(), 64
         self.card = {"training_job": f"job of {says}", "dataset_id": "ds", "versions": {"torch": "1"}}
+
+    picture = nullcontext
 
     def views(self, width: int, height: int) -> list[View]:
         return self.plan.views(width, height, self.size)
@@ -66,9 +71,40 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(base: Path, monkeypatch: pytest.MonkeyPatch, **models: Stub) -> dict[str, Any]:
-    monkeypatch.setattr(evaluate, "_load", lambda _, name: models[name])
+    monkeypatch.setattr(evaluate, "_model", lambda _, name: name)
+    monkeypatch.setattr(evaluate, "choose", lambda name, images: Choice("fastest", {"fastest": {"alike": len(images)}}))
+    monkeypatch.setattr(evaluate, "_load", lambda name, engine: loaded(models[name], engine))
     evaluate.run(Environment(base))
     return json.loads((base / "processing" / "output" / "evaluation.json").read_text())
+
+
+def loaded(model: Stub, engine: str) -> Stub:
+    if engine == "lost":
+        raise EngineMissing("it is not there")
+    model.engine = engine
+    return model
+
+
+def test_a_model_is_judged_with_the_engine_that_will_serve_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate, champion = Stub(["square", "disc"], "square"), Stub(["square", "disc"], "square")
+    result = run(base, monkeypatch, candidate=candidate, champion=champion)
+    assert result["engine"] == {"name": "fastest", "measured": {"fastest": {"alike": 3}}}
+    assert (candidate.engine, champion.engine) == ("fastest", "onnxruntime")
+    monkeypatch.setenv("SKYLOOP_ENGINE", "asked")
+    monkeypatch.setenv("SKYLOOP_CHAMPION_ENGINE", "its own")
+    assert run(base, monkeypatch, candidate=candidate, champion=champion)["engine"] == {"name": "asked", "measured": {}}
+    assert (candidate.engine, champion.engine) == ("asked", "its own")
+
+
+def test_an_engine_that_is_not_there_is_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate, champion = Stub(["square", "disc"], "square"), Stub(["square", "disc"], "square")
+    monkeypatch.setenv("SKYLOOP_CHAMPION_ENGINE", "lost")
+    result = run(base, monkeypatch, candidate=candidate, champion=champion)
+    assert champion.engine == "onnxruntime"
+    assert result["notes"] == ["The champion is judged with onnxruntime, not with lost: it is not there."]
+    monkeypatch.setenv("SKYLOOP_ENGINE", "lost")
+    with pytest.raises(JobError, match="cannot be judged with lost: it is not there"):
+        run(base, monkeypatch, candidate=candidate, champion=champion)
 
 
 def test_categories_are_matched_by_name(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

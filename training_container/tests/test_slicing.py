@@ -106,7 +106,7 @@ def test_large_objects_are_not_crowded_out_by_small_ones() -> None:
     head[:, 7] = (300, 300, 200, 150, 0.5)
 
     class Engine:
-        def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
             return head[None].repeat(len(images), 0), np.zeros((len(images), 2), dtype=np.float32)
 
     features = {"mean": [0.0, 0.0], "components": []}

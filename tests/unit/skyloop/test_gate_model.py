@@ -104,6 +104,11 @@ def test_the_digests_of_the_evaluation_are_handed_on():
     assert read(DECISION_KEY).items() >= digests.items()
 
 
+def test_the_engine_of_the_evaluation_is_handed_on():
+    write(EVALUATION_KEY, {**STORED, "engine": {"name": "openvino-bf16", "measured": {"onnxruntime": {"alike": 1.0}}}})
+    assert ask()["engine"] == read(DECISION_KEY)["engine"] == "openvino-bf16"
+
+
 def test_an_evaluation_without_digests_is_judged_all_the_same():
     answer = ask()
     assert (answer["decision"], answer["model_sha256"]) == ("approve", None)

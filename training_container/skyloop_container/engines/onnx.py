@@ -1,37 +1,40 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the CPU, in float32."""
 
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-FILE = "model.onnx"
-
 
 class OnnxEngine:
-    """An `Engine` around an ONNX Runtime session."""
+    """An `Engine` around ONNX Runtime sessions."""
 
-    def __init__(self, model_dir: Path, threads: int) -> None:
-        """Load model.onnx.
+    def __init__(self, file: Path, threads: int, together: int) -> None:
+        """Load a model.
 
         Args:
-            model_dir: holds model.onnx.
-            threads: for one image.
+            file: model.onnx.
+            threads: for one of several pictures.
+            together: for one that is alone.
 
         Raises:
             RuntimeError, OSError: the file is missing or damaged.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads that spin between requests take the cores from the next request's decoding.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = str(model_dir / FILE)
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = _session(file, threads)
+        self._together = _session(file, together) if together != threads else self._session
         self._input = self._session.get_inputs()[0].name
 
-    def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """See `Engine`."""
-        output, pooled = self._session.run(None, {self._input: images})
+        output, pooled = (self._together if alone else self._session).run(None, {self._input: images})
         return output, pooled
+
+
+def _session(file: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that spin between requests take the cores from the next request's decoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

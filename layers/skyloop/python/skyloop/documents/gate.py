@@ -58,7 +58,7 @@ class GateRequest(Request):
 class GateResponse(Document):
     """`map50` is null only where the evaluation did not measure one, which is always refused.
 
-    The digests are the evaluation's, for the package to carry; null where it has none.
+    The digests and the engine are the evaluation's, for the package to carry; null where it has none.
     """
 
     decision: Literal["approve", "refuse"]
@@ -69,6 +69,7 @@ class GateResponse(Document):
     champion_map50: float | None
     model_sha256: Sha256 | None
     golden_predictions_sha256: Sha256 | None
+    engine: str | None
 
 
 class Decision(GateVerdict):
@@ -82,6 +83,7 @@ class Decision(GateVerdict):
     evaluation_sha256: str
     model_sha256: Sha256 | None = Field(default=None, description="of the model.tar.gz that was evaluated")
     golden_predictions_sha256: Sha256 | None = None
+    engine: str | None = Field(default=None, description="that the model was evaluated with")
     evaluator: str
     correlation_id: str
     decided_at: AwareDatetime

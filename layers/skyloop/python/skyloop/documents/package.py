@@ -23,6 +23,7 @@ class PackageMetadata(Document):
     golden_predictions_uri: str = ""
     model_sha256: str = ""
     golden_predictions_sha256: str = ""
+    engine: str = ""
 
     @property
     def score(self) -> float | None:

@@ -71,6 +71,24 @@ class Slicing(Document):
     map50_without: float | None
 
 
+class MeasuredEngine(Document):
+    """What runs the network, beside ONNX Runtime, on the machine that evaluated.
+
+    `milliseconds` for one look; `alike`, the share of detections that both make, 0..1; or why it was `refused`.
+    """
+
+    milliseconds: float | None = None
+    alike: float | None = None
+    refused: str = ""
+
+
+class ChosenEngine(Document):
+    """What the candidate was judged with, and is to be served with. `measured` is empty where it was fixed."""
+
+    name: str
+    measured: dict[str, MeasuredEngine] = Field(default_factory=dict)
+
+
 class DroppedImage(Document):
     """An image of the test set that could not be used. `name` is its path below `labeled-data/`."""
 
@@ -94,6 +112,7 @@ class Evaluation(Document):
     champion: ModelScores | None = None
     comparison: Comparison | None = None
     slicing: Slicing | None = Field(default=None, description="null where an image of your own says nothing of it")
+    engine: ChosenEngine | None = Field(default=None, description="null likewise")
     dropped: tuple[DroppedImage, ...] = Field(default=(), description="of the test set, left out for both models")
     evaluator: str = "unknown"
     notes: tuple[str, ...] = ()

@@ -50,6 +50,7 @@ def decide_on_candidate(storage: Storage, request: GateRequest, thresholds: Thre
         evaluation_sha256=digest,
         model_sha256=evaluation.model_sha256,
         golden_predictions_sha256=evaluation.golden_predictions_sha256,
+        engine=evaluation.engine.name if evaluation.engine else None,
         evaluator=evaluation.evaluator,
         correlation_id=request.correlation_id,
         decided_at=request.now,

@@ -1,0 +1,141 @@
+"""Which engine serves a model: measured on the machine that evaluates it, and verified where it serves.
+
+The network is timed on real pictures, and an engine that is not clearly faster than ONNX Runtime, or does not find the
+same objects, is not chosen. What was chosen is judged and served; an endpoint that cannot run it, or computes something
+else with it, says so and serves with ONNX Runtime.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .engines import ENGINES, REFERENCE, EngineMissing
+from .environment import JobError
+from .inference import Detection, Detector
+
+CLEARLY = 0.9  # of the reference's time; an engine that takes more is not worth being another one
+ROUNDS = 7  # over the pictures, engine by engine, of which the fastest counts: other work only slows down
+ALIKE_IOU, ALIKE_CONFIDENCE = 0.75, 0.15  # as the smoke test compares an endpoint with the evaluation
+LEAST_ALIKE = 0.95  # share of detections
+PROBE_SIDE = 320  # pixels
+MOST_APART = 0.05  # of what a probe gives, relative: bfloat16 differs by 0.005, another network by 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that a model is judged and served with, and what was measured of each, for evaluation.json."""
+
+    name: str
+    measured: dict[str, dict[str, Any]]
+
+
+def choose(model_dir: Path, pictures: list[np.ndarray], clock: Callable[[], float] = time.perf_counter) -> Choice:
+    """Try every engine that this machine has.
+
+    Args:
+        model_dir: holds model.json and model.onnx.
+        pictures: a few, (height, width, 3) uint8 RGB, that the network was not trained on.
+        clock: seconds.
+
+    Raises:
+        JobError: the model cannot be loaded.
+    """
+    measured: dict[str, dict[str, Any]] = {}
+    detectors: dict[str, Detector] = {}
+    for name in ENGINES:
+        try:
+            detectors[name] = Detector.load(model_dir, threads=1, engine=name)
+            verify(detectors[name])
+        except (EngineMissing, EngineDiffers) as error:
+            detectors.pop(name, None)
+            if name == REFERENCE:
+                raise JobError(f"The model cannot be judged: {error}.") from error
+            measured[name] = {"refused": str(error)}
+    # The first prediction of each warms it up.
+    seen = {name: [one.predict(image).detections for image in pictures] for name, one in detectors.items()}
+    seconds = dict.fromkeys(detectors, float("inf"))
+    for _ in range(ROUNDS):
+        for name, detector in detectors.items():
+            started = clock()
+            for image in pictures:
+                for _ in detector.run(image, detector.views(image.shape[1], image.shape[0])[:1]):
+                    pass
+            seconds[name] = min(seconds[name], clock() - started)
+    chosen = REFERENCE
+    for name in detectors:
+        alike = share_alike(seen[REFERENCE], seen[name])
+        milliseconds = 1000 * seconds[name] / max(len(pictures), 1)
+        measured[name] = {"milliseconds": round(milliseconds, 2), "alike": round(alike, 4)}
+        clearly = seconds[name] <= CLEARLY * seconds[REFERENCE]
+        if alike >= LEAST_ALIKE and clearly and seconds[name] < seconds[chosen]:
+            chosen = name
+    return Choice(chosen, {name: measured[name] for name in ENGINES})
+
+
+def share_alike(known: list[list[Detection]], found: list[list[Detection]]) -> float:
+    """The share of detections that both of two lists of pictures have, 0..1; 1 where neither has any."""
+    pairs = sum(_pairs(ours, theirs) for ours, theirs in zip(known, found, strict=True))
+    most = sum(max(len(ours), len(theirs)) for ours, theirs in zip(known, found, strict=True))
+    return pairs / most if most else 1.0
+
+
+def _pairs(known: list[Detection], found: list[Detection]) -> int:
+    """How many of one picture's detections have their own counterpart among the others', best confidence first."""
+    left, pairs = list(found), 0
+    for one in known:
+        alike = (
+            other
+            for other in left
+            if other.category == one.category
+            and abs(other.confidence - one.confidence) <= ALIKE_CONFIDENCE
+            and _iou(one, other) >= ALIKE_IOU
+        )
+        if counterpart := next(alike, None):
+            left.remove(counterpart)
+            pairs += 1
+    return pairs
+
+
+def _iou(one: Detection, other: Detection) -> float:
+    width = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
+    height = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
+    common = max(width, 0.0) * max(height, 0.0)
+    union = one.width * one.height + other.width * other.height - common
+    return common / union if union > 0 else 0.0
+
+
+class EngineDiffers(Exception):
+    """An engine computes something else than the network that was exported. The text says by how much."""
+
+
+def probe(detector: Detector) -> dict[str, list[float]]:
+    """What a network makes of a fixed picture of noise, in a few numbers that model.json keeps.
+
+    Returns:
+        detections: the mean of each row of the head's output, (4 + categories,); pooled: (2 * channels,).
+    """
+    side = min(PROBE_SIDE, detector.size)
+    noise = np.random.default_rng(0).random((1, 3, side, side), dtype=np.float32)
+    output, pooled = detector.engine.run(noise)
+    return {"detections": output[0].mean(axis=1).tolist(), "pooled": pooled[0].tolist()}
+
+
+def verify(detector: Detector) -> None:
+    """Compare what a detector's engine computes with what model.json says.
+
+    Raises:
+        EngineDiffers: it is something else.
+    """
+    known = detector.card.get("probe")
+    if known is None:
+        return  # a model from before there were engines
+    found = probe(detector)
+    for name in ("detections", "pooled"):
+        ours, theirs = np.asarray(known[name]), np.asarray(found[name])
+        apart = np.linalg.norm(ours - theirs) / np.linalg.norm(ours) if ours.shape == theirs.shape else np.inf
+        if not apart <= MOST_APART:
+            raise EngineDiffers(f"its {name} differ by {apart:.2g} of their size from what was exported")

@@ -1,0 +1,79 @@
+"""OpenVINO on the CPU, in float32 or bfloat16. It reads model.onnx, so that a model has one file for all engines."""
+
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+
+# What OpenVINO brings to convert models, and to report that it did, is not needed to run one: without it the import
+# takes half the time and nothing can ever be reported.
+sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+
+Outputs = tuple[np.ndarray, np.ndarray]
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes in bfloat16. OpenVINO computes in float32 on others, whatever it is told."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoEngine:
+    """An `Engine` around compiled models of OpenVINO."""
+
+    def __init__(self, file: Path, threads: int, together: int, pictures: int, precision: str) -> None:
+        """Load a model.
+
+        Args:
+            file: model.onnx.
+            threads: for one of several pictures.
+            together: for one that is alone.
+            pictures: that are run at once.
+            precision: f32 or bf16.
+
+        Raises:
+            RuntimeError: the file is missing or damaged.
+        """
+        core = openvino.Core()
+        model = core.read_model(file)
+        self._together = self._each = _Compiled(core, model, precision, threads, pictures)
+
+        def compile_together() -> None:
+            self._together = _Compiled(core, model, precision, together, 1)
+
+        if together != threads:  # meanwhile, so that the first answer does not wait for it
+            threading.Thread(target=compile_together, name="compile", daemon=True).start()
+
+    def run(self, images: np.ndarray, alone: bool = False) -> Outputs:
+        """See `Engine`."""
+        return (self._together if alone else self._each).run(images)
+
+
+class _Compiled:
+    """A model for so many pictures at once, each with so many threads of OpenVINO's own."""
+
+    def __init__(self, core: openvino.Core, model: openvino.Model, precision: str, threads: int, streams: int) -> None:
+        self._model = core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": precision,
+                "INFERENCE_NUM_THREADS": threads * streams,
+                "NUM_STREAMS": streams,
+                # Which cores are free is for the system to know: other threads decode meanwhile.
+                "ENABLE_CPU_PINNING": False,
+            },
+        )
+        self._idle: deque[openvino.InferRequest] = deque()  # each runs one picture at a time
+
+    def run(self, images: np.ndarray) -> Outputs:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._model.create_infer_request()
+        output, pooled = request.infer([np.ascontiguousarray(images)], share_inputs=True).values()
+        self._idle.append(request)
+        return output, pooled

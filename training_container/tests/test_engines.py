@@ -1,0 +1,193 @@
+"""Engines: the same network whatever runs it; the choice among them; what an endpoint does where one is missing."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from skyloop_container import engine_choice, engines, serve
+from skyloop_container.engine_choice import EngineDiffers, choose, share_alike, verify
+from skyloop_container.engines import ENGINES, REFERENCE, EngineMissing
+from skyloop_container.environment import JobError
+from skyloop_container.inference import Detection, Detector
+from skyloop_container.slicing import SlicingPlan
+
+from tests.infra import wiring
+from training_container.bench.inference import jpeg, untrained
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random weights, exported as trainings do."""
+    return untrained(tmp_path_factory.mktemp("untrained"), SIZE, jpeg(SIZE, SIZE), (SIZE, SIZE))
+
+
+@pytest.fixture(params=ENGINES)
+def usable(request: pytest.FixtureRequest, model: Path) -> str:
+    try:
+        engines.load(request.param, model, 1)
+    except EngineMissing as error:
+        pytest.skip(str(error))
+    return str(request.param)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 64), (2, 3, 32, 96), (5, 3, 128, 64)])
+def test_all_engines_compute_the_same(model: Path, usable: str, shape: tuple[int, ...]) -> None:
+    """On one core and on all, and from several threads at once."""
+    images = np.random.default_rng(1).random(shape, dtype=np.float32)
+    expected = engines.load(REFERENCE, model, 1).run(images)
+    engine = engines.load(usable, model, threads=1, pictures=2)
+    with ThreadPoolExecutor(4) as pool:
+        outputs = list(pool.map(lambda alone: engine.run(images, alone), [False, True] * 6))
+    for output in outputs:
+        for ours, theirs in zip(output, expected, strict=True):
+            assert ours.shape == theirs.shape
+            assert np.linalg.norm(ours - theirs) <= 0.02 * np.linalg.norm(theirs)
+
+
+def test_what_an_engine_gave_stays_as_it_was(model: Path, usable: str) -> None:
+    engine, random = engines.load(usable, model, 1), np.random.default_rng(2)
+    first = engine.run(random.random((1, 3, 64, 64), dtype=np.float32))
+    kept = [output.copy() for output in first]
+    engine.run(random.random((1, 3, 64, 64), dtype=np.float32))
+    assert all(np.array_equal(before, after) for before, after in zip(kept, first, strict=True))
+
+
+def test_a_picture_that_is_alone_gets_all_cores(model: Path) -> None:
+    class Asked:
+        def __init__(self) -> None:
+            self.alone: list[bool] = []
+
+        def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
+            self.alone.append(alone)
+            return np.zeros((len(images), 5, 1), np.float32), np.zeros((len(images), 2), np.float32)
+
+    card = json.loads((model / "model.json").read_text()) | {"features": {"mean": [0, 0], "components": []}}
+    engine, image = Asked(), np.zeros((SIZE, SIZE, 3), np.uint8)
+    detector = Detector(card, engine)
+    detector.predict(image)
+    with detector.picture():
+        detector.predict(image)
+        with detector.picture():
+            detector.predict(image)
+        detector.predict(image)
+    assert engine.alone == [False, True, False, True]
+
+
+def test_an_engine_that_computes_something_else_is_found(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    card = json.loads((model / "model.json").read_text())
+    verify(Detector.load(tmp_path, 1))
+    card["probe"]["pooled"][0] += 1.0
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    with pytest.raises(EngineDiffers, match="its pooled differ by"):
+        verify(Detector.load(tmp_path, 1))
+    del card["probe"]  # a model from before there were engines
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    verify(Detector.load(tmp_path, 1))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Fake:
+    """A detector whose network takes so long, and finds boxes that are so much to the right."""
+
+    def __init__(self, clock: Clock, seconds: float, shift: float = 0.0) -> None:
+        self.clock, self.seconds, self.shift = clock, seconds, shift
+
+    def predict(self, _: np.ndarray) -> Any:
+        found = [Detection("a", 0, 0.9, 100.0 * n + self.shift, 0.0, 20.0, 20.0) for n in range(4)]
+        return type("Prediction", (), {"detections": found})
+
+    def views(self, width: int, height: int) -> list[Any]:
+        return SlicingPlan().views(width, height, SIZE)
+
+    def run(self, *_: object) -> Iterator[None]:
+        self.clock.now += self.seconds
+        yield None
+
+
+@pytest.mark.parametrize(
+    ("f32", "bf16", "chosen"),
+    [
+        ((0.8, 0.0), (0.5, 0.0), "openvino-bf16"),
+        ((0.8, 0.0), None, "openvino-f32"),
+        ((0.95, 0.0), (1.2, 0.0), REFERENCE),  # not clearly faster
+        ((0.8, 0.0), (0.5, 5.0), "openvino-f32"),  # the fastest finds other boxes
+        (None, None, REFERENCE),
+    ],
+)
+def test_the_fastest_is_chosen_that_finds_the_same(
+    f32: Any, bf16: Any, chosen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock, made = Clock(), {REFERENCE: (1.0, 0.0), "openvino-f32": f32, "openvino-bf16": bf16}
+
+    def load(_: Path, threads: int, engine: str) -> Fake:
+        assert threads == 1
+        if made[engine] is None:
+            raise EngineMissing("it is not there")
+        return Fake(clock, *made[engine])
+
+    monkeypatch.setattr(engine_choice.Detector, "load", load)
+    monkeypatch.setattr(engine_choice, "verify", lambda _: None)
+    choice = choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)] * 2, clock)
+    assert choice.name == chosen
+    assert list(choice.measured) == list(ENGINES)
+    for name, known in made.items():
+        told = choice.measured[name]
+        assert told == ({"refused": "it is not there"} if known is None else told)
+        assert known is None or told["milliseconds"] == pytest.approx(1000 * known[0])
+        assert known is None or told["alike"] == (0.0 if known[1] else 1.0)
+
+
+def test_detections_are_alike_by_place_category_and_confidence() -> None:
+    box = Detection("a", 0, 0.8, 10.0, 10.0, 40.0, 40.0)
+    other = Detection("b", 1, 0.8, 10.0, 10.0, 40.0, 40.0)
+    unsure = Detection("a", 0, 0.6, 10.0, 10.0, 40.0, 40.0)
+    near = Detection("a", 0, 0.7, 12.0, 10.0, 40.0, 40.0)
+    assert share_alike([[box]], [[near]]) == 1.0
+    assert share_alike([[box]], [[other]]) == share_alike([[box]], [[unsure]]) == 0.0
+    assert share_alike([[box], []], [[near, other], []]) == 0.5
+    assert share_alike([[box, near]], [[box]]) == 0.5  # one counterpart each
+    assert share_alike([[]], [[]]) == 1.0
+
+
+def test_the_template_knows_the_engines() -> None:
+    assert wiring.template()["Parameters"]["InferenceEngine"]["AllowedValues"] == ["measured", *ENGINES]
+
+
+def test_an_endpoint_without_its_engine_says_so_and_serves(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SKYLOOP_ENGINE", "tomorrow's")
+    detector, engine = serve._load(model, 1, 2)
+    assert engine == REFERENCE
+    assert detector.categories == ["object"]
+    said = json.loads(capsys.readouterr().out)
+    assert (said["engine_refused"], said["engine"]) == (1, "tomorrow's")
+    assert "there is no engine" in said["why"]
+
+
+def test_a_model_that_nothing_computes_as_exported_does_not_serve(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    card = json.loads((model / "model.json").read_text())
+    card["probe"]["detections"] = [0.0] * 4
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    monkeypatch.delenv("SKYLOOP_ENGINE", raising=False)
+    with pytest.raises(JobError, match="cannot be served: its detections differ"):
+        serve._load(tmp_path, 1, 2)
+    assert json.loads(capsys.readouterr().out)["engine"] == REFERENCE
