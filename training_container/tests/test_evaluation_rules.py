@@ -72,7 +72,11 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(base: Path, monkeypatch: pytest.MonkeyPatch, **models: Stub) -> dict[str, Any]:
     monkeypatch.setattr(evaluate, "_model", lambda _, name: name)
-    monkeypatch.setattr(evaluate, "choose", lambda name, images: Choice("fastest", {"fastest": {"alike": len(images)}}))
+    monkeypatch.setattr(
+        evaluate,
+        "choose",
+        lambda name, images: Choice("fastest", {"fastest": {"milliseconds": 1.0, "alike": len(images)}}),
+    )
     monkeypatch.setattr(evaluate, "_load", lambda name, engine: loaded(models[name], engine))
     evaluate.run(Environment(base))
     return json.loads((base / "processing" / "output" / "evaluation.json").read_text())
@@ -88,7 +92,7 @@ def loaded(model: Stub, engine: str) -> Stub:
 def test_a_model_is_judged_with_the_engine_that_will_serve_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     candidate, champion = Stub(["square", "disc"], "square"), Stub(["square", "disc"], "square")
     result = run(base, monkeypatch, candidate=candidate, champion=champion)
-    assert result["engine"] == {"name": "fastest", "measured": {"fastest": {"alike": 3}}}
+    assert result["engine"] == {"name": "fastest", "measured": {"fastest": {"milliseconds": 1.0, "alike": 3}}}
     assert (candidate.engine, champion.engine) == ("fastest", "onnxruntime")
     monkeypatch.setenv("SKYLOOP_ENGINE", "asked")
     monkeypatch.setenv("SKYLOOP_CHAMPION_ENGINE", "its own")
