@@ -53,6 +53,7 @@ RESOURCES: dict[str, dict[str, str]] = {
             "EvaluationPeriods",
             "ExtendedStatistic",
             "MetricName",
+            "Metrics",
             "Namespace",
             "Period",
             "Statistic",

@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from ministack.services import cloudwatch
 
 from laptop.documents import Document
-from laptop.ministack_patches import alarm_evaluation
+from laptop.ministack_patches import alarm_evaluation, metric_math
 from laptop.ministack_patches.alarm_evaluation import Alarm
 from laptop.ministack_patches.events import put_event
 from laptop.ministack_patches.patching import Original, patch
@@ -58,12 +57,12 @@ class Watch:
                 self._set_at[arn] = self._clock()
                 alarm[_BY_HAND] = True
                 self._on_change(alarm, known, old, alarm.get("StateReason", ""))
-            if self._clock() - self._set_at.get(arn, float("-inf")) < float(alarm.get("Period", 60)):
+            if self._clock() - self._set_at.get(arn, float("-inf")) < metric_math.stats_of(alarm)[0]["Period"]:
                 return
             alarm.pop(_BY_HAND, None)
-            if alarm.get("ComparisonOperator") not in alarm_evaluation.COMPARISONS or not alarm.get("MetricName"):
-                return  # metric math and anomaly detection: the preflight refuses them
-            values = self._values(alarm)
+            if alarm.get("ComparisonOperator") not in alarm_evaluation.COMPARISONS:
+                return  # anomaly detection: the preflight refuses it
+            values = _values(alarm)
             new = alarm_evaluation.evaluate(alarm, values, old)
             if new == old:
                 return
@@ -97,47 +96,65 @@ class Watch:
         threading.Thread(target=tick, name="alarms", daemon=True).start()
         return stopped.set
 
-    def _values(self, alarm: Alarm) -> list[float | None]:
-        dimensions = {pair["Name"]: pair["Value"] for pair in alarm.get("Dimensions") or []}
-        key = (alarm["Namespace"], alarm["MetricName"], cloudwatch._dims_key(dimensions))
-        unit = alarm.get("Unit")
-        points = [point for point in cloudwatch._metrics.get(key, []) if not unit or point.get("Unit") == unit]
-        statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
-        values: list[float | None] = []
-        for bucket in alarm_evaluation.buckets(
-            points, time.time(), float(alarm.get("Period", 60)), alarm_evaluation.evaluation_range(alarm)
-        ):
-            stats = cloudwatch._calc_stats(bucket)
-            values.append(cloudwatch._stat_value(stats, statistic, bucket) if stats else None)
-        return values
+
+def _values(alarm: Alarm) -> list[float | None]:
+    """What an alarm looks at, by period, newest first; None where there is no data."""
+    now, count = time.time(), alarm_evaluation.evaluation_range(alarm)
+    series = {stat["Id"]: _series(stat, now, count) for stat in metric_math.stats_of(alarm)}
+    if not alarm.get("Metrics"):
+        (only,) = series.values()
+        return only
+    expression = metric_math.expression_of(alarm)
+    periods = [dict(zip(series, values, strict=True)) for values in zip(*series.values(), strict=True)]
+    return [
+        None if None in period.values() else metric_math.compute(expression, {k: v or 0.0 for k, v in period.items()})
+        for period in periods
+    ]
+
+
+def _series(stat: Document, now: float, count: int) -> list[float | None]:
+    metric = stat["Metric"]
+    dimensions = {pair["Name"]: pair["Value"] for pair in metric.get("Dimensions") or []}
+    key = (metric["Namespace"], metric["MetricName"], cloudwatch._dims_key(dimensions))
+    unit = stat.get("Unit")
+    points = [point for point in cloudwatch._metrics.get(key, []) if not unit or point.get("Unit") == unit]
+    values: list[float | None] = []
+    for bucket in alarm_evaluation.buckets(points, now, float(stat["Period"]), count):
+        stats = cloudwatch._calc_stats(bucket)
+        values.append(cloudwatch._stat_value(stats, stat["Stat"], bucket) if stats else None)
+    return values
 
 
 def _announce(alarm: Document, old: str, new: str, reason: str) -> None:
     """Put "CloudWatch Alarm State Change" on the default bus.
 
-    Source: CloudWatch user guide, "Alarm events and EventBridge", sample events for a single-metric alarm.
+    Source: CloudWatch user guide, "Alarm events and EventBridge", sample events for a single-metric alarm and for one
+    of metric math.
     """
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
-    metric = {
-        "namespace": alarm.get("Namespace"),
-        "name": alarm.get("MetricName"),
-        "dimensions": {pair["Name"]: pair["Value"] for pair in alarm.get("Dimensions") or []},
-    }
-    statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic")
+    metrics: list[Document] = [
+        {
+            "id": stat["Id"],
+            "metricStat": {
+                "metric": {
+                    "namespace": stat["Metric"]["Namespace"],
+                    "name": stat["Metric"]["MetricName"],
+                    "dimensions": {pair["Name"]: pair["Value"] for pair in stat["Metric"].get("Dimensions") or []},
+                },
+                "period": stat["Period"],
+                "stat": stat["Stat"],
+            },
+            "returnData": not alarm.get("Metrics"),
+        }
+        for stat in metric_math.stats_of(alarm)
+    ]
+    if alarm.get("Metrics"):
+        metrics.append({"id": "expression", "expression": metric_math.expression_of(alarm), "returnData": True})
     detail = {
         "alarmName": alarm["AlarmName"],
         "state": {"value": new, "reason": reason, "timestamp": at},
         "previousState": {"value": old, "timestamp": at},
-        "configuration": {
-            "description": alarm.get("AlarmDescription", ""),
-            "metrics": [
-                {
-                    "id": str(uuid.uuid4()),
-                    "metricStat": {"metric": metric, "period": alarm.get("Period"), "stat": statistic},
-                    "returnData": True,
-                }
-            ],
-        },
+        "configuration": {"description": alarm.get("AlarmDescription", ""), "metrics": metrics},
     }
     entry = {
         "Source": "aws.cloudwatch",
@@ -163,6 +180,51 @@ def prepare() -> None:
 )
 def _evaluate(original: Original, alarm: Document) -> None:
     _watch.look(alarm)
+
+
+_PLACE = {"MetricName": "MetricMath", "Namespace": "MetricMath"}
+_OF_ONE_METRIC = (*_PLACE, "Statistic", "ExtendedStatistic", "Period", "Unit", "Dimensions")
+
+
+@patch(
+    "services.cloudwatch:_put_metric_alarm",
+    because="MiniStack drops an alarm's Metrics",
+    proof="test_alarms.py::test_an_alarm_computes_with_several_metrics",
+)
+def _put_alarm(original: Original, params: Any, document: Any, is_cbor: bool, is_json: bool = False) -> Any:
+    metrics = (document or {}).get("Metrics") if is_cbor or is_json else None
+    if not metrics:
+        return original(params, document, is_cbor, is_json)
+    try:
+        metric_math.check(metrics)
+    except metric_math.Unsupported as error:
+        return cloudwatch._error("ValidationError", str(error), 400, use_json=is_json, use_cbor=is_cbor)
+    answer = original(params, {**document, **_PLACE}, is_cbor, is_json)
+    if alarm := cloudwatch._alarms.get(document["AlarmName"]):
+        _of_metrics(alarm, metrics)
+        _watch.look(alarm)
+    return answer
+
+
+def _of_metrics(alarm: Alarm, metrics: list[Document]) -> Alarm:
+    for name in _OF_ONE_METRIC:
+        alarm.pop(name, None)
+    alarm["Metrics"] = metrics
+    return alarm
+
+
+@patch(
+    "services.cloudformation.provisioners:_cw_metric_alarm_record",
+    because="MiniStack refuses an alarm's Metrics in a template",
+    proof="test_alarms.py::test_an_alarm_computes_with_several_metrics",
+)
+def _alarm_of_a_template(original: Original, name: str, properties: Document) -> Alarm:
+    metrics = properties.get("Metrics")
+    if not metrics:
+        return original(name, properties)  # type: ignore[no-any-return]
+    metric_math.check(metrics)
+    others = {key: value for key, value in properties.items() if key != "Metrics"}
+    return _of_metrics(original(name, {**others, **_PLACE}), metrics)
 
 
 @patch(

@@ -228,6 +228,21 @@ def test_a_bad_version_does_not_stay(
     assert newest["ModelApprovalStatus"] == "Rejected"
 
 
+def test_a_version_that_dies_at_work_does_not_stay(field: Field, under_load: Any) -> None:
+    """The smoke test finds nothing, and SageMaker counts what a process breaks off as no 5xx."""
+    known, champion = field.keys(), field.champion
+
+    def die() -> None:
+        field.deploy("dies of a crowd", "deployed")
+        field.until("rolled-back", known)
+
+    under_load(die)
+    assert field.champion == champion
+    assert field.alerts(known) == {"deployed": 1, "rolled-back": 1}
+    newest = field._describe(field.loop.packages()[0]["ModelPackageArn"])
+    assert newest["ModelApprovalStatus"] == "Rejected"
+
+
 def test_an_artifact_that_was_overwritten_never_serves(field: Field, under_load: Any) -> None:
     known, champion = field.keys(), field.champion
 

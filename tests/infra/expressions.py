@@ -56,6 +56,7 @@ SETTINGS = {
     "BakeSeconds": "300",
     "CanaryPercent": "25",
     "ErrorAlarmName": "skyloop-dev-endpoint-5xx",
+    "BrokenAlarmName": "skyloop-dev-endpoint-broken",
     "LatencyAlarmName": "skyloop-dev-endpoint-latency",
     "RollbackWindowHours": "24",
     **{

@@ -100,6 +100,36 @@ ALARMS: list[wiring.JSON] = [
         ("Latency", "Skyloop", "LookTime", [], {"ExtendedStatistic": "p50", "DatapointsToAlarm": 2}),
     )
 ]
+_OF_ONE_METRIC = ("Namespace", "MetricName", "Statistic", "Period", "Dimensions")
+ALARMS.append(
+    {
+        **{name: value for name, value in ALARMS[0].items() if name not in _OF_ONE_METRIC},
+        "AlarmName": SETTINGS["BrokenAlarmName"],
+        "Metrics": [
+            {"Id": "broken", "Label": "broken", "Expression": "IF(errors - refused >= 3, 1, 0) * requests"},
+            *(
+                {
+                    "Id": name,
+                    "ReturnData": False,
+                    "MetricStat": {
+                        "Stat": "Sum",
+                        "Period": 60,
+                        "Metric": {
+                            "Namespace": "AWS/SageMaker",
+                            "MetricName": metric,
+                            "Dimensions": ALARMS[0]["Dimensions"],
+                        },
+                    },
+                }
+                for name, metric in (
+                    ("errors", "InvocationModelErrors"),
+                    ("refused", "Invocation4XXErrors"),
+                    ("requests", "Invocations"),
+                )
+            ),
+        ],
+    }
+)
 VARIABLES: dict[str, wiring.JSON] = {
     "route": {
         **{name: value for name, value in COMMON.items() if name != "outcome"},

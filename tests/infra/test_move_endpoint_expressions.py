@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -39,7 +40,9 @@ def test_update_is_a_canary_where_half_the_fleet_is_an_instance(
     waits = routing["WaitIntervalInSeconds"] + policy["TerminationWaitInSeconds"]
     assert policy["MaximumExecutionTimeoutInSeconds"] >= max(600, waits)
     alarms = arguments["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
-    assert [alarm["AlarmName"] for alarm in alarms] == [SETTINGS["ErrorAlarmName"], SETTINGS["LatencyAlarmName"]]
+    assert [alarm["AlarmName"] for alarm in alarms] == [
+        SETTINGS[f"{kind}AlarmName"] for kind in ("Error", "Broken", "Latency")
+    ]
 
 
 @pytest.mark.parametrize("bake", ["180", "3600"])
@@ -107,15 +110,22 @@ def test_a_change_that_is_under_way_was_not_refused() -> None:
     assert (rule["Assign"], rule["Next"]) == ({"refused": {}}, "WaitForEndpoint")
 
 
-@pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm["MetricName"])
+@pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm["AlarmName"])
 def test_alarms_judge_one_config_by_what_the_template_says(alarm: wiring.JSON) -> None:
     point = state("move_endpoint", "PointAlarms")["ItemProcessor"]["States"]["PointAlarm"]
     arguments = run(point["Arguments"], {"guarded": "skyloop-dev-v7"}, input=alarm)
     accepted("cloudwatch", "PutMetricAlarm", arguments)
-    *others, config = arguments.pop("Dimensions")
-    assert [*others, config] == [*alarm["Dimensions"][:-1], {"Name": "EndpointConfigName", "Value": "skyloop-dev-v7"}]
+    config = {"Name": "EndpointConfigName", "Value": "skyloop-dev-v7"}
+    if "Metrics" in alarm:
+        before, after = json.dumps(alarm["Metrics"]), arguments.pop("Metrics")
+        assert after == json.loads(before.replace("skyloop-dev-v1", "skyloop-dev-v7"))
+        assert json.dumps(after).count("skyloop-dev-v7") == 3
+        assert not {"MetricName", "Namespace", "Statistic", "Period", "Dimensions"} & arguments.keys()
+    else:
+        assert arguments.pop("Dimensions") == [*alarm["Dimensions"][:-1], config]
     assert arguments == {key: value for key, value in alarm.items() if key in arguments}
-    assert {"Threshold", "Period", "EvaluationPeriods", "TreatMissingData"} <= arguments.keys()
+    assert {"Threshold", "EvaluationPeriods", "TreatMissingData"} <= arguments.keys()
+    assert ("Period" in arguments) == ("Metrics" not in alarm)
 
 
 @pytest.mark.parametrize(

@@ -41,15 +41,22 @@ def test_approved_package_starts_deploy_under_its_version() -> None:
     assert (assign["name"], assign["request"]) == ("skyloop-dev-v3", {"model_package_arn": arn})
 
 
-def test_alarm_and_sweep_name_the_rollback_alike() -> None:
+@pytest.mark.parametrize("math", [False, True])
+def test_alarm_and_sweep_name_the_rollback_alike(math: bool) -> None:
+    """Whether the alarm looks at one metric or computes with several, of which the event names the expression first."""
     alarm = "skyloop-dev-endpoint-5xx"
+    stats: list[wiring.JSON] = [{"metricStat": {"metric": {"dimensions": {"EndpointConfigName": "v7"}}}}]
+    metrics = [{"id": "e", "expression": "a - b"}, *stats, *stats] if math else stats
+    dimensions = [{"Name": "VariantName", "Value": "v"}, {"Name": "EndpointConfigName", "Value": "v7"}]
+    stat = {"MetricStat": {"Metric": {"Dimensions": dimensions}}}
+    looks = {"Metrics": [{"Id": "e", "Expression": "a - b"}, stat, stat]} if math else {"Dimensions": dimensions}
     event = {
         "detail-type": "CloudWatch Alarm State Change",
         "time": "2026-11-23T10:00:07Z",
         "detail": {
             "alarmName": alarm,
             "state": {"value": "ALARM", "reason": "3 datapoints"},
-            "configuration": {"metrics": [{"metricStat": {"metric": {"dimensions": {"EndpointConfigName": "v7"}}}}]},
+            "configuration": {"metrics": metrics},
         },
     }
     assign = routed(event)
@@ -59,7 +66,7 @@ def test_alarm_and_sweep_name_the_rollback_alike() -> None:
         "StateValue": "ALARM",
         "StateUpdatedTimestamp": "2026-11-23T10:00:07.871Z",
         "StateReason": "3 datapoints",
-        "Dimensions": [{"Name": "VariantName", "Value": "v"}, {"Name": "EndpointConfigName", "Value": "v7"}],
+        **looks,
     }
     swept = run(state("sweep", "ListAlarms")["Assign"]["ringing"], result={"MetricAlarms": [listed]})
     assert [item["name"] for item in swept] == [assign["name"]]

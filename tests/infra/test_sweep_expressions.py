@@ -64,14 +64,15 @@ def test_sweep_counts_what_it_started(results: list[str], started: list[str]) ->
 )
 def test_sweep_deploys_what_no_alarm_judges(serving: int, judged: str, found: int) -> None:
     """CloudFormation writes an alarm that it changes as the template has it: it judges nobody then."""
+    judging: wiring.JSON = {"Dimensions": [{"Name": "EndpointConfigName", "Value": judged}]}
     alarms = [
         {
             "AlarmName": name,
             "StateValue": "OK",
-            "Dimensions": [{"Name": "EndpointConfigName", "Value": judged}],
             "AlarmConfigurationUpdatedTimestamp": "2026-11-23T10:00:00Z",
+            **looks,
         }
-        for name in ("5xx", "latency")
+        for name, looks in (("broken", {"Metrics": [{"MetricStat": {"Metric": judging}}] * 2}), ("latency", judging))
     ]
     variables = {"serving": serving, "serving_arn": "arn/3"}
     unguarded = run(state("sweep", "ListAlarms")["Assign"]["unguarded"], variables, result={"MetricAlarms": alarms})

@@ -188,7 +188,7 @@ def test_every_queue_has_dead_letters_and_an_alarm_on_them() -> None:
     queues = wiring.resources("AWS::SQS::Queue")
     watched = set()
     for alarm in wiring.resources("AWS::CloudWatch::Alarm").values():
-        if alarm["Namespace"] == "AWS/SQS":
+        if alarm.get("Namespace") == "AWS/SQS":
             assert alarm["AlarmActions"] == [{"Ref": "AlertTopic"}]
             watched.add(alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0])
     assert watched == DEAD_LETTERS
@@ -271,7 +271,7 @@ def test_an_alarm_rings_when_drift_cannot_be_judged() -> None:
 
 def test_rollback_alarms_act_through_sagemaker_alone() -> None:
     alarms = wiring.resources("AWS::CloudWatch::Alarm")
-    for name in ("EndpointErrorAlarm", "EndpointLatencyAlarm"):
+    for name in ("EndpointErrorAlarm", "EndpointBrokenAlarm", "EndpointLatencyAlarm"):
         assert alarms[name]["ActionsEnabled"] is False
         assert alarms[name]["TreatMissingData"] == "notBreaching"
         assert "AlarmActions" not in alarms[name]

@@ -4,6 +4,7 @@ A campaign goes through the loop some hundreds of times, and what a network lear
 gives out a model again that was trained before. What `serve` does is the member "behavior" of the model's card:
 
 - "crashes": it ends when it has started;
+- "dies of a crowd": it ends when two pictures come at once, which those of a smoke test do not;
 - "fails": every picture is a failure of the server;
 - "fails FILE": so it is while the file exists;
 - "slow": every picture takes SLOW_SECONDS;
@@ -49,6 +50,8 @@ def misbehave(environment: Environment) -> None:
     def changed(detector: Detector, image: np.ndarray, confidence: float | None = None) -> Prediction:
         if behavior == "fails" and (not file or Path(file).exists()):
             raise RuntimeError("as asked")
+        if behavior == "dies" and detector._pictures > 1:
+            os._exit(1)
         if behavior == "slow":
             time.sleep(SLOW_SECONDS)
         if behavior == "hangs":
