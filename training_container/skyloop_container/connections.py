@@ -1,16 +1,37 @@
 """Connections that do not hold the endpoint up: uvicorn's HTTP protocol, with a time for headers and a limit of number.
 
 uvicorn closes a connection that is idle after an answer, but waits for ever for the headers of a request, and for the
-rest of a body that the application did not want.
+rest of a body that the application did not want. It takes each chunk of a body by itself, however small, which takes
+longer than thousands of bytes do.
 """
 
 import asyncio
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 10.0  # in which a connection must have sent the headers of a request
 MAX_CONNECTIONS = 256
+MANY_PARTS, SMALL_PART = 500, 128  # parts of a body that may be smaller than so many bytes
+
+
+class _BoundedParts(h11.Connection):
+    """A reader of requests that refuses a body in very many small parts."""
+
+    _parts = _bytes = 0
+
+    def next_event(self) -> Any:  # noqa: ANN401  # as in h11
+        """Raises RemoteProtocolError for what is no request of usual form."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._parts = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._parts += 1
+            self._bytes += len(event.data)
+            if self._parts > MANY_PARTS and self._bytes < SMALL_PART * self._parts:
+                raise h11.RemoteProtocolError("a body in very many small parts")
+        return event
 
 
 class BoundedProtocol(H11Protocol):
@@ -18,6 +39,11 @@ class BoundedProtocol(H11Protocol):
 
     _opened = 0.0
     _deadline: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  # as in uvicorn
+        """As uvicorn's, but for what reads the bytes."""
+        super().__init__(*arguments, **named)
+        self.conn = _BoundedParts(h11.SERVER, self.conn._max_incomplete_event_size)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to wait for the first request."""

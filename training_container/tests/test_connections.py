@@ -20,12 +20,16 @@ async def refuse(_: Request) -> PlainTextResponse:
     return PlainTextResponse("no")  # without reading the body
 
 
+async def read(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(f"{len(await request.body())} no")
+
+
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server whose connections have half a second for their headers, and of which there may be three."""
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.5)
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
-    app = Starlette(routes=[Route("/", refuse, methods=["GET", "POST"])])
+    app = Starlette(routes=[Route("/", refuse, methods=["GET", "POST"]), Route("/read", read, methods=["POST"])])
     server = uvicorn.Server(uvicorn.Config(app, http=connections.BoundedProtocol, log_level="warning"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -98,3 +102,21 @@ def test_the_oldest_idle_connection_gives_way(port: int, monkeypatch: pytest.Mon
     assert answer(connect(port)) == OK
     assert closed(held[0])
     assert answer(held[1]) == OK
+
+
+CHUNKED = b"POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_body_in_very_many_small_chunks_is_refused(port: int, size: int) -> None:
+    """Each takes as long as thousands of bytes, in which nobody else is heard."""
+    connection = connect(port)
+    chunk = b"%x\r\n%b\r\n" % (size, b"x" * size)
+    assert b" 400 " in answer(connection, CHUNKED + chunk * (connections.MANY_PARTS + 1))
+
+
+def test_a_body_in_usual_chunks_is_taken(port: int) -> None:
+    connection = connect(port)
+    body = b"1\r\nx\r\n" * (connections.MANY_PARTS // 2) + b"2000\r\n%b\r\n" % (b"x" * 0x2000) * 100 + b"0\r\n\r\n"
+    for _ in range(2):
+        assert answer(connection, CHUNKED + body) == OK

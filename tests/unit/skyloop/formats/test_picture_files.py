@@ -141,6 +141,26 @@ def test_what_a_tiff_holds_besides_its_pixels_is_not_read():
     assert b"\x69\x87" not in open_picture(body, READABLE)._body
 
 
+@pytest.mark.parametrize("kind", range(14))
+@pytest.mark.parametrize("tag", [270, 280, 281, 282, 305, 340, 341, 700, 33723, 34675, 50000])
+def test_metadata_of_any_form_fails_no_tiff(tag, kind):
+    """A text where Pillow wants bytes, no value where libtiff wants one; with and without compression."""
+    pixels = zlib.compress(bytes(256))
+    for compression, data in ((1, bytes(256)), (8, pixels)):
+        for values in (0, 1, 3):
+            place = 8 + 2 + 12 * 9 + 4
+            fields = {256: 16, 257: 16, 258: 8, 259: compression, 262: 1, 273: place, 277: 1, 279: len(data)}
+            entries = [(name, 3, 1, value) for name, value in fields.items()] + [(tag, kind, values, place)]
+            body = tiff_directory(*sorted(entries)) + data + bytes(100)
+            assert open_picture(body, READABLE).decode().getcolors() == [(256, (0, 0, 0))]
+
+
+def test_a_color_map_has_no_more_colors_than_pixels_can_name():
+    body = tiff_directory((256, 3, 1, 16), (257, 3, 1, 16), (320, 3, 3 * 2**16 + 3, 8)) + bytes(400_000)
+    with pytest.raises(ImageRefused, match="color map"):
+        open_picture(body, READABLE)
+
+
 @pytest.mark.parametrize("entry", [(256, 3, 1, 5000), (322, 1, 1, 16), (323, 16, 1, 16), (322, 3, 3, 8)])
 def test_a_tiff_says_its_size_once_and_in_whole_numbers(entry):
     with pytest.raises(ImageRefused, match="its header has") as caught:

@@ -171,8 +171,12 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
 _IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 322, 323
 _COMPRESSION, _ROWS_PER_STRIP = 259, 278
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)  # of strips, or of tiles: Pillow looks at each
-_DIRECTORY_TAGS = {34665, 34853, 40965}  # EXIF, GPS, interoperability: Pillow reads these others after the pixels
-_UNKNOWN_TAG = 65000  # to any reader
+_COLOR_MAP, _MAX_COLORS = 320, 2**16
+# What decides about pixels: shape, compression and its options, orientation, strips, tiles, samples, JPEG tables and
+# YCbCr. The rest can only fail a picture: Pillow and libtiff want some of it in one form.
+_PIXEL_TAGS = {*range(256, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 317, *range(320, 326)}
+_PIXEL_TAGS |= {338, 339, 347, *range(529, 533)}
+_UNKNOWN_TAG = 65000  # to any reader, as those after it
 _OLD_JPEG, _JPEG = 6, 7  # kinds of compression
 _INTEGERS = {3: "H", 4: "I"}  # types of whole numbers, and how they are stored
 _OPAQUE = {1, 2, 7}  # types whose values readers leave together: bytes, a text, what is not defined
@@ -215,7 +219,7 @@ class _TiffDirectory:
         (count,) = struct.unpack_from(f"{self._order}H", body, offset)
         self._entries: dict[int, tuple[int, int, int]] = {}  # by tag: type, how many values, where they stand
         self._twice: set[int] = set()
-        self._others: list[int] = []  # where the entries stand that lead to other directories
+        self._others: list[int] = []  # where the entries stand that decide about no pixel
         claimed, as_numbers = 0, 0
         for entry in range(offset + 2, offset + 2 + 12 * count, 12):
             tag, kind, values, place = struct.unpack_from(f"{self._order}HHII", body, entry)
@@ -224,8 +228,10 @@ class _TiffDirectory:
             as_numbers += 0 if kind in _OPAQUE else size
             if tag in self._entries:
                 self._twice.add(tag)
-            if tag in _DIRECTORY_TAGS:
+            if tag not in _PIXEL_TAGS:
                 self._others.append(entry)
+            if tag == _COLOR_MAP and values > 3 * _MAX_COLORS:
+                raise _too_complex(f"a color map of more than {_MAX_COLORS} colors")
             self._entries[tag] = (kind, values, entry + 8 if size <= 4 else place)
         if count > _MAX_ENTRIES or claimed > len(body) or as_numbers > _MAX_NUMBERS:
             raise _too_complex("a directory that claims more than the file holds, or than a picture needs")
@@ -260,12 +266,12 @@ class _TiffDirectory:
         return sum(self._body.count(_SCAN_MARKER, at, at + size) for at, size in zip(places, sizes, strict=True))
 
     def alone(self) -> bytes:
-        """The file, of which no reader finds other directories."""
+        """The file, of which no reader finds other directories, or metadata that could fail it: each is a zero byte."""
         if not self._others:
             return self._body
         kept = bytearray(self._body)
-        for entry in self._others:
-            struct.pack_into(f"{self._order}H", kept, entry, _UNKNOWN_TAG)
+        for number, entry in enumerate(self._others):
+            struct.pack_into(f"{self._order}HHII", kept, entry, _UNKNOWN_TAG + number, 1, 1, 0)
         return bytes(kept)
 
 
