@@ -13,6 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cli.snapshot import MOST_COUNTED
+
 if TYPE_CHECKING:
     from skyloop.documents import DriftState
 
@@ -64,9 +66,14 @@ def at(moment: datetime | str) -> str:
     return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if isinstance(value, datetime) else ""
 
 
+def counted(images: int) -> str:
+    """How many images have a status; there may be more than are counted."""
+    return f"{images}+" if images >= MOST_COUNTED else str(images)
+
+
 def images_line(counts: dict[str, int], queued: int) -> Text:
     """One line: how many images have which status."""
-    parts = [f"{count} {status.lower()}" for status, count in counts.items()]
+    parts = [f"{counted(count)} {status.lower()}" for status, count in counts.items()]
     if queued:
         parts.insert(0, f"{queued} just uploaded")
     line = Text("images    ", style="bold") + Text(" · ".join(parts), style="")
@@ -137,8 +144,9 @@ def quarantine_table(snapshot: Snapshot) -> Table:
     rows = table("quarantined", "reason")
     for item in snapshot.quarantined:
         rows.add_row(item.key, item.reason)
-    if (more := snapshot.images.get("QUARANTINED", 0) - len(snapshot.quarantined)) > 0:
-        rows.add_row(f"… and {more} more", "--limit shows more")
+    images = snapshot.images.get("QUARANTINED", 0)
+    if (more := images - len(snapshot.quarantined)) > 0:
+        rows.add_row(f"… and {more}{'+' if images >= MOST_COUNTED else ''} more", "--limit shows more")
     return rows
 
 
@@ -274,7 +282,7 @@ def activity_line(now: Snapshot | None, more: str = "") -> Spinner:
         return Spinner("dots", Text("looking"))
     runs = [f"{item.machine}: {item.step or 'starting'}" for item in now.running]
     runs += [f"labeling {job.labeled}/{job.total}" for job in now.labeling_jobs if job.status == "InProgress"]
-    counts = ", ".join(f"{count} {name.lower()}" for name, count in now.images.items() if count)
+    counts = ", ".join(f"{counted(count)} {name.lower()}" for name, count in now.images.items() if count)
     return Spinner("dots", Text(" · ".join([*runs, counts or "no images yet", *([more] if more else [])])))
 
 

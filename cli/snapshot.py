@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 IMAGE_STATUSES: tuple[ImageStatus, ...] = get_args(ImageStatus)  # in the direction in which images move on
 MACHINES = ("Label", "Retrain", "Deploy", "Rollback")
+MOST_COUNTED = 10_000
+"""Images of a status that are counted. DynamoDB reads what it counts: a million would take a minute at each look."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything `skyloop status` shows, at one moment."""
+    """Everything `skyloop status` shows, at one moment. In `images`, MOST_COUNTED means that many or more."""
 
     stack: str
     cloud: str
@@ -104,7 +106,7 @@ class Snapshot:
     def as_document(self) -> dict[str, object]:
         """The members, ready for JSON; of the drift what the state table has, {} before the first judgment."""
         drift = self.drift.model_dump(mode="json", exclude_unset=True) if self.drift else {}
-        return asdict(self) | {"drift": drift}
+        return asdict(self) | {"drift": drift, "images_counted_to": MOST_COUNTED}
 
     @property
     def idle(self) -> bool:
@@ -117,13 +119,13 @@ class Snapshot:
 
 
 def count_images(cloud: Cloud) -> dict[str, int]:
-    """Images by status.
+    """Images by status, of each up to MOST_COUNTED.
 
     The statuses are counted one after the other, against the direction in which images move on: an image that moves
     in the meantime is missed, and never counted twice.
     """
     catalogue = cloud.catalogue
-    counts = {status: catalogue.count(status) for status in reversed(IMAGE_STATUSES)}
+    counts = {status: catalogue.count(status, MOST_COUNTED) for status in reversed(IMAGE_STATUSES)}
     return {status: counts[status] for status in IMAGE_STATUSES}
 
 

@@ -78,7 +78,9 @@ class Timeline:
 
     def _newly_catalogued(self, now: Snapshot) -> Iterator[TimelineEvent]:
         # Images change their status while the statuses are counted one after the other: a lower sum is not a loss.
-        if (fresh := usable_images(now) - self._catalogued) > 0:
+        # Where there are more than are counted, one that is requeued would look like a new one.
+        fresh = usable_images(now) - self._catalogued
+        if fresh > 0 and max(now.images.values()) < snapshot.MOST_COUNTED:
             yield TimelineEvent(datetime.now(UTC), "catalogue", f"{fresh} images catalogued")
 
     def _execution_events(self, first: bool) -> Iterator[TimelineEvent]:

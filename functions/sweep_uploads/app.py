@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.clients import client
 from skyloop.aws.observability import logger, metrics, observed
 from skyloop.aws.settings import Settings
-from skyloop.aws.state import StateTable
-from skyloop.aws.storage import Storage
 from skyloop.documents import JsonObject, SweepRequest
-from skyloop.sweep import Sweep
+from skyloop.sweep.sweep import Sweep
 
 
 @observed
@@ -19,10 +16,9 @@ def handler(event: JsonObject, context: LambdaContext) -> JsonObject:
     """A SweepRequest in, a SweepResponse out. Repeating it changes nothing."""
     request, settings = SweepRequest.model_validate(event), Settings.from_environment()
     sweep = Sweep(
-        Storage(client("s3"), settings.data_bucket),
-        Catalogue(client("dynamodb"), settings.catalogue_table),
-        StateTable(client("dynamodb"), settings.state_table),
         settings,
+        s3=client("s3"),
+        dynamodb=client("dynamodb"),
         queue=client("sqs"),
         sagemaker=client("sagemaker"),
         sns=client("sns"),

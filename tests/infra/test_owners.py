@@ -80,7 +80,7 @@ STACK = "skyloop-dev"
 STATE_ITEMS = {
     "AssembleDatasetRole": ({layout.SPLIT_ITEMS + "*"}, {layout.SPLIT_ITEMS + "*"}),
     "DetectDriftRole": ({layout.drift_item(STACK)}, {layout.drift_item(STACK), layout.endpoint_item(STACK)}),
-    "SweepUploadsRole": (set(), {layout.LABELING_LOCK}),
+    "SweepUploadsRole": ({layout.SWEEP_TOUR}, {layout.LABELING_LOCK, layout.SWEEP_TOUR}),
 }
 
 

@@ -225,12 +225,12 @@ def test_every_event_is_that_of_this_stack() -> None:
             assert "${Project}-${Stage}" in own or '"Ref": "' in own or '"Fn::GetAtt"' in own, name
 
 
-def test_rules_and_index_have_the_names_of_the_layout() -> None:
+def test_rules_and_indexes_have_the_names_of_the_layout() -> None:
     rules = wiring.resources("AWS::Events::Rule")
     for name, prefix in (("ImageUploadedRule", layout.RAW_IMAGES), ("CaptureWrittenRule", layout.CAPTURES)):
         assert rules[name]["EventPattern"]["detail"]["object"]["key"] == [{"prefix": prefix}]
-    [index] = wiring.resources("AWS::DynamoDB::Table")["CatalogueTable"]["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == layout.STATUS_INDEX
+    indexes = wiring.resources("AWS::DynamoDB::Table")["CatalogueTable"]["GlobalSecondaryIndexes"]
+    assert [index["IndexName"] for index in indexes] == [layout.STATUS_INDEX, layout.OBJECTS_INDEX]
 
 
 def test_the_data_bucket_is_closed_versioned_encrypted_and_told_of() -> None:

@@ -75,12 +75,12 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
 
 
 def create_catalogue_table(dynamodb: DynamoDBClient, name: str) -> None:
-    """The table of images with its index, as the template makes it."""
+    """The table of images with its indexes, as the template makes it."""
     dynamodb.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
-            {"AttributeName": key, "AttributeType": "S"} for key in ("image_id", "status", "queue_order")
+            {"AttributeName": key, "AttributeType": "S"} for key in ("image_id", "status", "queue_order", "key")
         ],
         KeySchema=[{"AttributeName": "image_id", "KeyType": "HASH"}],
         GlobalSecondaryIndexes=[
@@ -91,7 +91,18 @@ def create_catalogue_table(dynamodb: DynamoDBClient, name: str) -> None:
                     {"AttributeName": "queue_order", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
-            }
+            },
+            {
+                "IndexName": "objects-index",
+                "KeySchema": [
+                    {"AttributeName": "status", "KeyType": "HASH"},
+                    {"AttributeName": "key", "KeyType": "RANGE"},
+                ],
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": ["etag", "replaced_at", "labeling_job"],
+                },
+            },
         ],
     )
 

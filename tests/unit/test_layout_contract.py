@@ -153,9 +153,10 @@ def not_in_the_layout(definition: str) -> list[str]:
         if not any(f"{path.rstrip('/')}/".startswith(prefix) or prefix.startswith(path) for prefix in prefixes)
     ]
     written = {layout.LABELING_LOCK, layout.SPLIT_ITEMS, layout.ALERTED_ITEMS, layout.TRAINING_ITEMS}
-    known = tuple(ITEMS | written | {layout.STOPPED_ITEMS})
+    known = tuple(ITEMS | written | {layout.STOPPED_ITEMS, layout.SWEEP_TOUR})
     wrong += [name for name in ITEM_NAME.findall(definition) if not name.startswith(known)]
-    wrong += [name for name in INDEX_NAME.findall(definition) if name != layout.STATUS_INDEX]
+    indexes = {layout.STATUS_INDEX, layout.OBJECTS_INDEX}
+    wrong += [name for name in INDEX_NAME.findall(definition) if name not in indexes]
     # In JSONata a path is put together: 's3://…/model-artifacts/' & $job & '/decision.json'
     joined = re.sub(r"'\s*&\s*\$[\w.]+\s*&\s*'", "<value>", definition)
     folders = {f"{Path(path).parent}" for path in ARTIFACTS} | {path.rstrip("/") for path in ARTIFACTS}

@@ -248,9 +248,26 @@ def test_status_shows_where_everything_stands(invoke, cloud: Cloud) -> None:
 def test_statuses_are_counted_against_the_way_of_an_image(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that moves on between two counts must not be counted in both."""
     order: list[str] = []
-    monkeypatch.setattr(Catalogue, "count", lambda self, status: order.append(status) or 0)
+    monkeypatch.setattr(Catalogue, "count", lambda self, status, at_most: order.append(status) or 0)
     assert list(snapshot.count_images(cloud)) == ["PENDING", "LABELING", "LABELED", "QUARANTINED"]
     assert order == ["QUARANTINED", "LABELED", "LABELING", "PENDING"]
+
+
+def test_of_many_images_no_more_are_counted_than_can_be_at_each_look(invoke, cloud, monkeypatch) -> None:
+    for number in range(5):
+        put_image(cloud, str(number), "LABELED")
+    put_image(cloud, "bad", "QUARANTINED")
+    for module in (snapshot, render):
+        monkeypatch.setattr(module, "MOST_COUNTED", 3)
+    followed = timeline.Timeline(cloud)
+    followed.look()
+    assert "3+ labeled" in " ".join(invoke("status").stdout.split())
+    document = json.loads(invoke("status", "--json").stdout)
+    assert (document["images"]["LABELED"], document["images"]["QUARANTINED"]) == (3, 1)
+    assert document["images_counted_to"] == 3
+    # An image that waits for labels again is none that was dropped.
+    put_image(cloud, "again", "PENDING")
+    assert followed.look() == []
 
 
 def test_only_the_config_in_service_names_its_version(invoke, cloud: Cloud) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from skyloop.aws.catalogue import MOST_DUPLICATE_KEYS
 from skyloop.aws.clients import client
-from skyloop.aws.storage import ObjectSummary, Storage
+from skyloop.aws.storage import ListingPage, ObjectSummary, Storage
 from skyloop.documents import CatalogueItem
 from skyloop.intake.intake import Intake
 from skyloop.intake.uploads import Upload, uploads_in
 from skyloop.labeling.sources import Sources
 from skyloop.layout import LABELING_LOCK, label_records, quarantine_id, queue_order
-from skyloop.sweep import Sweep
+from skyloop.sweep.claims import Claims
 
 from tests.support.account import BUCKET, Context, load_handler, put_state
 from tests.support.files import stored_event
@@ -225,7 +225,7 @@ def test_a_key_of_any_characters_is_queued_and_understood(storage, catalogue, mo
     """SQS takes the characters of XML 1.0, and refuses the batch or the message that has another."""
     key, sent = f"raw-images/f/{name}.jpg", []
     summary = ObjectSummary(key, 1, datetime.now(UTC).timestamp(), "e")
-    monkeypatch.setattr(Storage, "listing", lambda *_: iter([summary]))
+    monkeypatch.setattr(Storage, "pages", lambda *_: iter([ListingPage([summary], is_last=True)]))
     hooks = client("sqs").meta.events
     hooks.register(
         "before-parameter-build.sqs.SendMessageBatch", lambda params, **_: sent.append(params), unique_id="n"
@@ -248,9 +248,9 @@ def test_one_failure_stops_nothing_else(storage, catalogue, queued, alerts, jobs
     catalogue.add(item(2, "dead"))
     catalogue.add(refused(3))
     jobs["dead"] = "Failed"
-    real = Sweep._job_status
+    real = Claims._job_status
 
-    def status(self: Sweep, job_name: str) -> tuple[str | None, float]:
+    def status(self: Claims, job_name: str) -> tuple[str | None, float]:
         if job_name == "unknown":
             raise RuntimeError("SageMaker does not say")
         return real(self, job_name)
@@ -259,7 +259,7 @@ def test_one_failure_stops_nothing_else(storage, catalogue, queued, alerts, jobs
         if len(params["Entries"]) == 10:
             raise RuntimeError("SQS is busy")
 
-    monkeypatch.setattr(Sweep, "_job_status", status)
+    monkeypatch.setattr(Claims, "_job_status", status)
     hooks = client("sqs").meta.events
     hooks.register("before-parameter-build.sqs.SendMessageBatch", refuse, unique_id="refuse")
     try:
@@ -414,7 +414,12 @@ def test_what_could_not_be_published_is_alerted_by_the_next_sweep(catalogue, ale
 
 def test_an_entry_that_is_fixed_while_the_alert_is_published_stays_as_it_is(catalogue):
     now = later()
-    assert not catalogue.mark_alerted(quarantine_id("raw-images/f/1.jpg"), now)
+    assert not catalogue.mark_alerted(refused(1), now)
     assert catalogue.get(quarantine_id("raw-images/f/1.jpg")) is None
     catalogue.add(item(2, "job"))
-    assert not catalogue.mark_alerted(f"{2:064x}", now)
+    assert not catalogue.mark_alerted(item(2, "job"), now)
+    before = refused(3)
+    catalogue.add_refused(before)
+    catalogue.add_refused(refused(3, "another reason", queue_order=queue_order(False, now, before.image_id)))
+    assert not catalogue.mark_alerted(before, now)
+    assert [entry.reason for entry in catalogue.unalerted()] == ["another reason"]

@@ -61,10 +61,16 @@ DRIFT_PRIORITY = "drift"
 STATUS_INDEX = "status-index"
 """The catalogue's index by `status` and `queue_order`."""
 
-QUEUE_HEAD, QUEUE_REST = "0#", "1#"
-"""How `queue_order` begins: for images with priority, and for all others."""
+OBJECTS_INDEX = "objects-index"
+"""The catalogue's index by `status` and `key`, with little beside them: which objects are known."""
+
+QUEUE_HEAD, QUEUE_REST, QUEUE_ALERTED = "0#", "1#", "2#"
+"""How `queue_order` begins: for images with priority, for all others, and for what an alert has told of."""
 
 LABELING_LOCK = "lock#labeling"
+SWEEP_TOUR = "sweep#uploads"
+"""How far the sweep's tour of the bucket is: `Tour`."""
+
 SPLIT_ITEMS = "split#"
 TRAINING_ITEMS = "training#"
 """How often a training on a labeling job's labels was asked for, and by which execution (`asked_by`, its name and a
@@ -215,6 +221,11 @@ def queue_order(priority: bool, catalogued_at: datetime, image_id: str) -> str:
     """An image's place in the labeling queue: drifted images first, then by arrival. Text order is queue order."""
     moment = catalogued_at.isoformat(timespec="microseconds")
     return f"{QUEUE_HEAD if priority else QUEUE_REST}{moment}#{image_id.removeprefix('quarantine#')[:8]}"
+
+
+def alerted_order(queue_order: str) -> str:
+    """The place of a quarantined entry that an alert has named: behind all that none has named yet."""
+    return f"{QUEUE_ALERTED}{queue_order.partition('#')[2]}"
 
 
 def content_hash(document: object) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from skyloop.aws.catalogue import COPY, MOST_DUPLICATE_KEYS
+from skyloop.aws.objects import KnownObjects
 from skyloop.documents import CatalogueItem
 from skyloop.layout import queue_order
 
@@ -98,11 +99,6 @@ def test_a_key_is_a_duplicate_once_and_never_its_own(catalogue):
     # A part of a known key is another key.
     assert catalogue.add_duplicate_key(one.image_id, "raw-images/g/2", "e")
     assert catalogue.get(one.image_id).duplicate_keys == {"raw-images/g/2.jpg", "raw-images/g/2"}
-    assert set(catalogue.known_objects("PENDING")) == {
-        (one.key, one.etag),
-        ("raw-images/g/2.jpg", None),
-        ("raw-images/g/2", None),
-    }
 
 
 def test_an_image_has_any_number_of_copies(catalogue):
@@ -114,13 +110,20 @@ def test_an_image_has_any_number_of_copies(catalogue):
     assert not any(catalogue.add_duplicate_key(one.image_id, key, "e") for key in (one.key, *keys))
     [entry] = catalogue.by_status("PENDING")
     assert len(entry.duplicate_keys) == MOST_DUPLICATE_KEYS
-    known = [*catalogue.known_objects("PENDING"), *catalogue.known_objects(COPY)]
-    assert sorted(key for key, _ in known) == sorted([one.key, *keys])
-    # A copy whose key has other bytes by now is noticed, as one of the entry's own keys is not.
-    assert {etag for _, etag in catalogue.known_objects(COPY)} == {"e"}
+    known = KnownObjects(catalogue.client, catalogue.table)
+    every = sorted([one.key, *keys])
+    assert sorted([*known.of("PENDING", every), *known.of(COPY, every)]) == [(key, "e") for key in every]
+    # A copy whose key has other bytes by now is noticed.
     assert catalogue.add_duplicate_key(one.image_id, keys[-1], "put again")
-    assert (keys[-1], "put again") in set(catalogue.known_objects(COPY))
-    assert catalogue.count("PENDING") == 1
+    assert list(known.of(COPY, keys[-1:])) == [(keys[-1], "put again")]
+    assert catalogue.count("PENDING", 10) == 1
+
+
+def test_no_more_is_counted_than_asked_for(catalogue):
+    for number in range(7):
+        catalogue.add(item(number, labeling_job="x" * 300_000))
+    assert [catalogue.count("PENDING", most) for most in (1, 6, 7, 8)] == [1, 6, 7, 7]
+    assert catalogue.count("LABELED", 3) == 0
 
 
 def test_more_than_a_page(catalogue):
@@ -134,4 +137,4 @@ def test_more_than_a_page(catalogue):
     assert [e.image_id for e in catalogue.by_status("PENDING", newest_first=True, limit=1)] == in_order[-1:]
     assert [e.image_id for e in catalogue.by_status("PENDING", priority=True)] == in_order[:1]
     assert [e.image_id for e in catalogue.by_status("PENDING", priority=False, limit=1)] == in_order[1:2]
-    assert (catalogue.count("PENDING"), catalogue.count("LABELED")) == (31, 0)
+    assert (catalogue.count("PENDING", 99), catalogue.count("LABELED", 99)) == (31, 0)

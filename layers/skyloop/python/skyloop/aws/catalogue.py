@@ -2,7 +2,8 @@
 
 All writes are conditional, so that the second of two racing writers changes nothing.
 
-Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits, in which order" without a scan.
+Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits, in which order" without a scan, and
+`objects-index` (`status`, `key`) which objects are known (skyloop.aws.objects), at a third of the size.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import TYPE_CHECKING, Literal
 
 from skyloop.aws.dynamodb import from_attributes, to_attributes, written
 from skyloop.documents import CatalogueItem, ImageStatus, kept_reason
-from skyloop.layout import QUEUE_HEAD, QUEUE_REST, STATUS_INDEX, copy_id
+from skyloop.layout import (
+    OBJECTS_INDEX,
+    QUEUE_ALERTED,
+    QUEUE_HEAD,
+    QUEUE_REST,
+    STATUS_INDEX,
+    alerted_order,
+    copy_id,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -72,34 +81,26 @@ class Catalogue:
         self.client.delete_item(TableName=self.table, Key=_key(image_id))
 
     def add_duplicate_key(self, image_id: str, key: str, etag: str) -> bool:
-        """Note that the same content also lies under `key`. False: that was known."""
-        if self._change_duplicates(
-            image_id,
-            key,
-            "ADD duplicate_keys :keys",
-            "(attribute_not_exists(duplicate_keys) OR size(duplicate_keys) < :most)",
-            {":keys": {key}},
-        ):
-            return True
-        full = self._change_duplicates(
-            image_id, key, "SET more_copies = :true", "size(duplicate_keys) >= :most", {":true": True}
-        )
-        return full and self._add_copy(image_id, key, etag)
+        """Note that the same content also lies under `key`. False: that was known, or it is the entry's own key.
 
-    def _change_duplicates(
-        self, image_id: str, key: str, update: str, condition: str, values: Mapping[str, object]
-    ) -> bool:
-        """False: the entry has the key, or the condition does not hold."""
-        return written(
+        The entry names the first ones, where its bytes are looked for when its own key has others. Each has an entry of
+        its own (COPY) too, by which the sweep knows its object.
+        """
+        item = self.get(image_id)
+        if item is None or item.key == key:
+            return False
+        named = written(
             lambda: self.client.update_item(
                 TableName=self.table,
                 Key=_key(image_id),
-                UpdateExpression=update,
-                ConditionExpression=f"#key <> :key AND NOT contains(duplicate_keys, :key) AND {condition}",
+                UpdateExpression="ADD duplicate_keys :keys",
+                ConditionExpression="#key <> :key AND NOT contains(duplicate_keys, :key)"
+                " AND (attribute_not_exists(duplicate_keys) OR size(duplicate_keys) < :most)",
                 ExpressionAttributeNames={"#key": "key"},
-                ExpressionAttributeValues=to_attributes({":key": key, ":most": MOST_DUPLICATE_KEYS, **values}),
+                ExpressionAttributeValues=to_attributes({":key": key, ":keys": {key}, ":most": MOST_DUPLICATE_KEYS}),
             )
         )
+        return self._add_copy(image_id, key, etag) or named
 
     def _add_copy(self, image_id: str, key: str, etag: str) -> bool:
         copy = {"image_id": copy_id(key), "status": COPY, "queue_order": image_id, "key": key, "etag": etag}
@@ -145,12 +146,11 @@ class Catalogue:
     def put_aside(self, item: CatalogueItem, reason: str, now: datetime) -> bool:
         """A waiting image's bytes lie nowhere any more: -> QUARANTINED. False: as for `move`.
 
-        Its more copies account for no object either, before it is put aside: of those that are there the sweep finds
-        one, and then the image waits again.
+        Its copies account for no object either, before it is put aside: of those that are there the sweep finds one,
+        and then the image waits again.
         """
-        if item.more_copies:
-            with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
-                list(pool.map(lambda key: self._put_copy_aside(key, now), self._copies(item.image_id)))
+        with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
+            list(pool.map(lambda key: self._put_copy_aside(key, now), self._copies(item.image_id)))
         return self._change(
             item.image_id,
             "SET #status = :quarantined, reason = :reason, replaced_at = :now",
@@ -273,42 +273,53 @@ class Catalogue:
             query["PaginationConfig"] = {"PageSize": limit}
         return islice(self._items(query), limit)
 
-    def count(self, status: ImageStatus) -> int:
-        """How many entries have `status` (eventually consistent); the index counts them, none is read."""
+    def count(self, status: ImageStatus, at_most: int) -> int:
+        """How many entries have `status`, counted up to `at_most` (eventually consistent).
+
+        An index counts them, and none is sent; but DynamoDB reads what it counts, so a million would take minutes.
+        """
         query = self._query(status)
+        query["IndexName"] = OBJECTS_INDEX
         query["Select"] = "COUNT"
-        return sum(page["Count"] for page in self.client.get_paginator("query").paginate(**query))
+        query["PaginationConfig"] = {"PageSize": at_most}
+        found = 0
+        for page in self.client.get_paginator("query").paginate(**query):
+            found += page["Count"]
+            if found >= at_most:
+                break
+        return min(found, at_most)
 
     def unalerted(self) -> Iterator[CatalogueItem]:
         """Quarantined entries that no alert has named yet, in queue order (eventually consistent)."""
-        return self._items({**self._query("QUARANTINED"), "FilterExpression": "attribute_not_exists(alerted_at)"})
+        query = self._query("QUARANTINED")
+        query["KeyConditionExpression"] = "#status = :status AND queue_order < :alerted"
+        query["ExpressionAttributeValues"] = to_attributes({":status": "QUARANTINED", ":alerted": QUEUE_ALERTED})
+        # Those that were alerted by an earlier version are still in their old place.
+        return self._items({**query, "FilterExpression": "attribute_not_exists(alerted_at)"})
 
-    def mark_alerted(self, image_id: str, now: datetime) -> bool:
-        """An alert has named this quarantined entry. False: it is not quarantined any more."""
+    def mark_alerted(self, item: CatalogueItem, now: datetime) -> bool:
+        """An alert has named this quarantined entry. False: it was changed meanwhile."""
         return self._change(
-            image_id,
-            "SET alerted_at = :now",
-            "#status = :quarantined",
-            {":now": now.isoformat(), ":quarantined": "QUARANTINED"},
+            item.image_id,
+            "SET alerted_at = :now, queue_order = :alerted",
+            "#status = :quarantined AND queue_order = :before",
+            {
+                ":now": now.isoformat(),
+                ":quarantined": "QUARANTINED",
+                ":before": item.queue_order,
+                ":alerted": alerted_order(item.queue_order),
+            },
         )
 
-    def known_objects(self, status: ImageStatus | Literal["COPY"]) -> Iterator[tuple[str, str | None]]:
-        """(key, ETag) of every object that entries with `status` account for, duplicates included, page by page.
+    def claims(self, status: ImageStatus = "LABELING") -> Iterator[tuple[str, str]]:
+        """(image id, labeling job) of a job's images with `status`; by default those that it still labels."""
+        for raw in self._pages({**self._query(status), "IndexName": OBJECTS_INDEX}):
+            if "labeling_job" in raw:
+                yield raw["image_id"]["S"], raw["labeling_job"]["S"]
 
-        None: of which content is not known; an entry does not say it of its duplicates, nor one of an older version. An
-        entry that was put aside accounts for none: if its bytes are back, nobody knows.
-        """
-        query = self._query(status)
-        query["FilterExpression"] = "attribute_not_exists(replaced_at)"
-        query["ProjectionExpression"] = "#key, etag, duplicate_keys"
-        query["ExpressionAttributeNames"] = {"#status": "status", "#key": "key"}
-        for raw in self._pages(query):
-            yield raw["key"]["S"], raw.get("etag", {}).get("S")
-            yield from ((key, None) for key in raw.get("duplicate_keys", {}).get("SS", []))
-
-    def of_job(self, job_name: str, status: ImageStatus = "LABELING") -> Iterator[CatalogueItem]:
-        """The job's images with `status`: by default those that it has claimed and neither labeled nor given back."""
-        return (item for item in self.by_status(status) if item.labeling_job == job_name)
+    def of_job(self, job_name: str, status: ImageStatus = "LABELING") -> list[str]:
+        """Ids of the job's images with `status`: by default those that it has neither labeled nor given back."""
+        return [image_id for image_id, job in self.claims(status) if job == job_name]
 
     def _query(self, status: ImageStatus | Literal["COPY"]) -> QueryInputPaginateTypeDef:
         """All entries with `status`, in queue order."""

@@ -17,6 +17,7 @@ from skyloop.layout import check_name, unsafe_segments
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2RequestPaginateTypeDef
 
 MAX_COPY_BYTES = 5 * 1024**3  # what one CopyObject takes
 CHUNK_BYTES = 1 << 20
@@ -68,6 +69,14 @@ class ObjectSummary:
     size: int
     modified: float
     etag: str = ""
+
+
+@dataclass(frozen=True)
+class ListingPage:
+    """What one call lists, in key order, and whether it is the end of the listing."""
+
+    objects: list[ObjectSummary]
+    is_last: bool
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -268,12 +277,20 @@ class Storage:
 
     def listing(self, prefix: str) -> Iterator[ObjectSummary]:
         """Every object under `prefix`, in key order, page by page."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-        for page in pages:
-            for item in page.get("Contents", []):
-                yield ObjectSummary(
-                    item["Key"], int(item["Size"]), item["LastModified"].timestamp(), item.get("ETag", "")
-                )
+        for page in self.pages(prefix):
+            yield from page.objects
+
+    def pages(self, prefix: str, after: str = "") -> Iterator[ListingPage]:
+        """The objects under `prefix` with keys after `after`, a thousand in a page. Each page is a call of its own."""
+        listing: ListObjectsV2RequestPaginateTypeDef = {"Bucket": self.bucket, "Prefix": prefix}
+        if after:
+            listing["StartAfter"] = after
+        for page in self.client.get_paginator("list_objects_v2").paginate(**listing):
+            objects = [
+                ObjectSummary(item["Key"], int(item["Size"]), item["LastModified"].timestamp(), item.get("ETag", ""))
+                for item in page.get("Contents", [])
+            ]
+            yield ListingPage(objects, is_last=not page["IsTruncated"])
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The "folders" directly under `prefix`: key prefixes up to and with the next `/`."""

@@ -91,8 +91,8 @@ class Assembly:
 
     def _requeue_the_rest(self, job_name: str) -> None:
         """Requeue images that the job has claimed but that are on no line of its output."""
-        for item in list(self.catalogue.of_job(job_name)):
-            self.catalogue.requeue_unlabeled(item.image_id, job_name)
+        for image_id in self.catalogue.of_job(job_name):
+            self.catalogue.requeue_unlabeled(image_id, job_name)
 
     def _frozen(self, frames: list[Frame]) -> dict[str, JsonObject]:
         flights = self._split_items(flight_names(frames))

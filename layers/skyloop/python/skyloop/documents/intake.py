@@ -45,7 +45,7 @@ class CatalogueItem(Document):
 
     image_id: str = Field(description="SHA-256 of the content, or quarantine#<SHA-256 of the key>")
     status: ImageStatus
-    queue_order: str = Field(description="<0 priority|1>#<ISO time catalogued>#<first 8 of image_id>")
+    queue_order: str = Field(description="<0 priority|1|2 alerted>#<ISO time catalogued>#<first 8 of image_id>")
     key: str
     flight: str
     correlation_id: str
@@ -67,8 +67,9 @@ class CatalogueItem(Document):
         default=None, description="when its bytes were found under none of its keys; if they are dropped again it waits"
     )
     alerted_at: AwareDatetime | None = Field(default=None, description="when an alert named it as quarantined")
-    duplicate_keys: frozenset[str] = Field(default=frozenset(), description="where the same content lies too")
-    more_copies: bool = Field(default=False, description="it has more duplicates, each with an entry of its own")
+    duplicate_keys: frozenset[str] = Field(
+        default=frozenset(), description="where the same content lies too, the first of them"
+    )
 
 
 class QuarantineRecord(Document):

@@ -18,5 +18,5 @@ class SweepResponse(Document):
 
     uploads_requeued: int = Field(ge=0, description="uploads without an entry, put in the uploads queue again")
     images_requeued: int = Field(ge=0, description="images of dead labeling jobs, back in the labeling queue")
-    uploads_examined: int = Field(ge=0, description="objects under raw-images/")
+    uploads_examined: int = Field(ge=0, description="objects under raw-images/ that were looked at")
     files_alerted: int = Field(ge=0, description="quarantined files that an alert named for the first time")

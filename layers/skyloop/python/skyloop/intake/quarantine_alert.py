@@ -32,7 +32,7 @@ def alert_quarantined(storage: Storage, catalogue: Catalogue, sns: SNSClient, se
         alert = quarantine_alert(entries, storage, settings.stage, now)
         publish(sns, settings.alert_topic_arn, alert, settings.prefix)
         with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
-            list(pool.map(lambda item: catalogue.mark_alerted(item.image_id, now), entries))
+            list(pool.map(lambda item: catalogue.mark_alerted(item, now), entries))
     return len(entries)
 
 

@@ -100,7 +100,7 @@ class LabelingJobs:
         if request.labeled:
             note = {"labeling_job": job_name, "reason": request.reason}
             self.storage.write_json(layout.exclusion_key(job_name), note)
-        image_ids = [item.image_id for item in self.catalogue.of_job(job_name, status)]
+        image_ids = self.catalogue.of_job(job_name, status)
         return RequeueResponse(requeued=self.catalogue.requeue_all(image_ids, job_name, status))
 
     def _queue(self, now: datetime) -> selection.Queue:
