@@ -1,6 +1,6 @@
-"""What assembling a dataset costs: seconds, memory and calls of S3, from a thousand frames to a million.
+"""What assembling a dataset costs: seconds, memory and calls, from a thousand frames to a million.
 
-    python -m bench.assembly [FRAMES …]        default 1000 10000 100000
+    python -m bench.assembly [FRAMES …]        default 1000 10000 100000; 1000000 takes a quarter of an hour
 
 The function's own code runs over a bucket that is a folder, in a process that may use no more than the function's
 MemorySize in template.yaml. Frames come in labeling jobs of a thousand, from flights of five hundred, with twenty boxes
@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from skyloop import layout
 from skyloop.aws.settings import Settings
+from skyloop.aws.state import BATCH_GET_LIMIT
 from skyloop.aws.storage import ObjectMissing, ObjectSummary, Storage, StoredObject
 from skyloop.dataset.assembly import Assembly
 from skyloop.dataset.labels import Box, LabeledImage, Labels
@@ -93,17 +94,21 @@ class NoCatalogue:
 
 
 class Memory:
-    """The state table."""
+    """The state table; counts the calls that DynamoDB would get."""
 
     def __init__(self) -> None:
         self.items: dict[str, Any] = {}
+        self.calls = 0
 
     def get_many(self, names: Iterator[str]) -> dict[str, Any]:
         """As the table would."""
-        return {name: self.items[name] for name in names if name in self.items}
+        wanted = list(names)
+        self.calls += -(-len(wanted) // BATCH_GET_LIMIT)
+        return {name: self.items[name] for name in wanted if name in self.items}
 
     def put_if_absent(self, name: str, item: object) -> bool:
         """As the table would."""
+        self.calls += 1
         return self.items.setdefault(name, item) == item
 
 
@@ -147,7 +152,7 @@ def assemble(folder: Path, job: str) -> None:
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     calls = storage.calls
-    print(answer.decision, f"{seconds:.1f}", f"{peak:.0f}", calls["get"], calls["list"], calls["put"])
+    print(answer.decision, f"{seconds:.1f}", f"{peak:.0f}", calls["get"], calls["list"], calls["put"], state.calls)
 
 
 def main() -> None:
@@ -163,7 +168,7 @@ def main() -> None:
     function = yaml.load((REPOSITORY / "template.yaml").read_text(), loader)["Resources"]["AssembleDatasetFunction"]
     memory, limit = (function["Properties"][name] for name in ("MemorySize", "Timeout"))
     table = Table(title=f"Assembling a dataset within {memory} MB; the function may take {limit} s")
-    for column in ("frames", "decision", "seconds", "MB at most", "GET", "LIST", "PUT"):
+    for column in ("frames", "decision", "seconds", "MB at most", "GET", "LIST", "PUT", "DynamoDB"):
         table.add_column(column, justify="right")
     for frames in options.frames:
         with tempfile.TemporaryDirectory() as folder:

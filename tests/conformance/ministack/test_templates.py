@@ -255,6 +255,51 @@ def test_storage_is_made_as_declared(cloud: Cloud, stack: Any) -> None:
     assert json.loads(attributes["RedrivePolicy"])["maxReceiveCount"] in (3, "3")
 
 
+def test_a_table_gets_an_index_later_and_is_read_by_ranges_of_it(cloud: Cloud, stack: Any) -> None:
+    """A stack of before the sweep's tours is updated: entries that are there already are in the new index too."""
+    template = """
+        Resources:
+          Table:
+            Type: AWS::DynamoDB::Table
+            Properties:
+              BillingMode: PAY_PER_REQUEST
+              AttributeDefinitions:
+                [{AttributeName: id, AttributeType: S}, {AttributeName: s, AttributeType: S},
+                 {AttributeName: o, AttributeType: S} ATTRIBUTE]
+              KeySchema: [{AttributeName: id, KeyType: HASH}]
+              GlobalSecondaryIndexes:
+                - IndexName: status-index
+                  KeySchema: [{AttributeName: s, KeyType: HASH}, {AttributeName: o, KeyType: RANGE}]
+                  Projection: {ProjectionType: ALL} INDEX
+        Outputs: {Table: {Value: !Ref Table}}
+    """
+    dynamodb = cloud.client("dynamodb")
+    table = stack(template.replace("ATTRIBUTE", "").replace("INDEX", ""))["Table"]
+    for number in range(6):
+        values = {"id": str(number), "s": "LABELED", "o": "1#a", "k": f"k{number}", "etag": f"e{number}", "more": "x"}
+        dynamodb.put_item(TableName=table, Item={name: {"S": value} for name, value in values.items()})
+    index = """
+                - IndexName: objects-index
+                  KeySchema: [{AttributeName: s, KeyType: HASH}, {AttributeName: k, KeyType: RANGE}]
+                  Projection: {ProjectionType: INCLUDE, NonKeyAttributes: [etag]}"""
+    attribute = ", {AttributeName: k, AttributeType: S}"
+    assert stack(template.replace("ATTRIBUTE", attribute).replace("INDEX", index))["Table"] == table
+    query: dict[str, Any] = {
+        "TableName": table,
+        "IndexName": "objects-index",
+        "KeyConditionExpression": "s = :s AND k BETWEEN :first AND :last",
+        "ExpressionAttributeValues": {":s": {"S": "LABELED"}, ":first": {"S": "k1"}, ":last": {"S": "k4"}},
+        "Limit": 3,
+    }
+    first = dynamodb.query(**query)
+    assert [item["k"]["S"] for item in first["Items"]] == ["k1", "k2", "k3"]
+    assert set(first["Items"][0]) == {"id", "s", "k", "etag"}
+    rest = dynamodb.query(**query, ExclusiveStartKey=first["LastEvaluatedKey"])
+    assert [item["k"]["S"] for item in rest["Items"]] == ["k4"]
+    assert "LastEvaluatedKey" not in rest
+    assert dynamodb.query(**query, Select="COUNT")["Count"] == 3
+
+
 def test_a_serverless_application_runs(cloud: Cloud, stack: Any, tmp_path: Path) -> None:
     for name, content in {
         "functions/greet/app.py": "import shared, os\n"
