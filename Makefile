@@ -63,10 +63,10 @@ format: $(ready_dev) ## Lay the code out as `make lint` wants it
 
 # Not drift.py, which needs images of its own, nor footprint.py, which measures a command you give it.
 benches := training_container.bench.training training_container.bench.warm_start training_container.bench.inference \
-	bench.serving bench.retrain_overhead
+	bench.serving bench.retrain_overhead bench.sweep bench.status bench.conversion bench.assembly
 bench: export PYTHONPATH = training_container
 bench: export OMP_WAIT_POLICY = PASSIVE
-bench: $(ready_dev) ## Figures, measured again: training, inference, serving, orchestration
+bench: $(ready_dev) ## Figures, measured again: training, inference, serving, orchestration, scale
 	@for name in $(benches); do echo "== $$name"; .venv/bin/python -m "$$name" || exit 1; done
 
 clean: ## Forget environments, caches and the laptop cloud's state

@@ -3,7 +3,7 @@
 All writes are conditional, so that the second of two racing writers changes nothing.
 
 Key `image_id`; GSI `status-index` (`status`, `queue_order`) answers "what waits, in which order" without a scan, and
-`objects-index` (`status`, `key`) which objects are known (skyloop.aws.objects), at a third of the size.
+`objects-index` (`status`, `key`) which objects are known (skyloop.aws.objects), at half the size.
 """
 
 from __future__ import annotations
