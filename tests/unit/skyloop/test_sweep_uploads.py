@@ -180,6 +180,58 @@ def test_of_many_copies_one_is_labeled_when_the_others_are_gone(storage, catalog
     assert sweep(later())["uploads_requeued"] == 0
 
 
+TWO = ("raw-images/f/1.jpg", "raw-images/g/2.jpg")
+
+
+def test_a_duplicate_that_is_overwritten_without_an_event_is_found(storage, catalogue, queued):
+    for key in TWO:
+        storage.write(key, encoded(picture()))
+        Intake(storage, catalogue).take(Upload(bucket=BUCKET, key=key))
+    assert sweep(later())["uploads_requeued"] == 0
+    storage.write(TWO[1], encoded(picture(seed=1)))
+    assert sweep(later())["uploads_requeued"] == 1
+    assert [message["detail"]["object"]["key"] for message in queued()] == [TWO[1]]
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_an_image_that_is_back_under_another_of_its_keys_is_found(storage, catalogue, queued, moves):
+    """Also where its entry had moved there before, so that it does not name the key as a duplicate's any more."""
+    body = encoded(picture())
+    for key in TWO:
+        storage.write(key, body)
+        Intake(storage, catalogue).take(Upload(bucket=BUCKET, key=key))
+    sources, now = Sources(storage, catalogue), datetime.now(UTC)
+    client("s3").delete_object(Bucket=BUCKET, Key=TWO[0])
+    if moves:
+        assert [entry.key for entry in sources.unchanged(catalogue.by_status("PENDING"), now)] == [TWO[1]]
+    client("s3").delete_object(Bucket=BUCKET, Key=TWO[1])
+    sources.unchanged(catalogue.by_status("PENDING"), now)
+    assert len(list(catalogue.by_status("QUARANTINED"))) == 1
+    assert sweep(later())["uploads_requeued"] == 0
+    storage.write(TWO[1], body)
+    assert sweep(later())["uploads_requeued"] == 1
+    [message] = queued()
+    assert (
+        Intake(storage, catalogue).take(Upload(bucket=BUCKET, key=message["detail"]["object"]["key"])).outcome == "new"
+    )
+    assert sweep(later())["uploads_requeued"] == 0
+
+
+def test_a_duplicate_of_an_older_version_is_looked_at_once_more(storage, catalogue, queued):
+    """It had no entry of its own."""
+    body = encoded(picture())
+    for key in TWO:
+        storage.write(key, body)
+    Intake(storage, catalogue).take(Upload(bucket=BUCKET, key=TWO[0]))
+    [entry] = catalogue.by_status("PENDING")
+    catalogue.delete(entry.image_id)
+    catalogue.add(entry.model_copy(update={"duplicate_keys": frozenset(TWO[1:])}))
+    assert sweep(later())["uploads_requeued"] == 1
+    assert Intake(storage, catalogue).take(Upload(bucket=BUCKET, key=TWO[1])).outcome == "duplicate"
+    queued()
+    assert sweep(later())["uploads_requeued"] == 0
+
+
 def test_duplicates_quarantined_files_and_folders_are_known(storage, catalogue):
     body = encoded(picture())
     for key in ("raw-images/a/1.jpg", "raw-images/b/2.jpg"):

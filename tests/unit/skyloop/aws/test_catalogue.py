@@ -126,6 +126,23 @@ def test_no_more_is_counted_than_asked_for(catalogue):
     assert catalogue.count("LABELED", 3) == 0
 
 
+def test_of_what_was_alerted_nothing_is_read_again(catalogue):
+    scanned: list[int] = []
+    hooks = catalogue.client.meta.events
+    hooks.register(
+        "after-call.dynamodb.Query", lambda parsed, **_: scanned.append(parsed["ScannedCount"]), unique_id="n"
+    )
+    try:
+        for number in range(5):
+            catalogue.add_refused(item(number, status="QUARANTINED", reason="no image"))
+        for entry in list(catalogue.unalerted())[:4]:
+            assert catalogue.mark_alerted(entry, START)
+        assert [entry.image_id for entry in catalogue.unalerted()] == [item(4).image_id]
+    finally:
+        hooks.unregister("after-call.dynamodb.Query", unique_id="n")
+    assert scanned == [5, 1]
+
+
 def test_more_than_a_page(catalogue):
     """Items padded so that DynamoDB's megabyte a page holds a part of them."""
     for number in range(30):

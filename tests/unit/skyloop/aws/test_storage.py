@@ -103,6 +103,18 @@ def test_another_buckets_uri_is_refused(storage):
         storage.key_of("s3://elsewhere/key")
 
 
+def test_a_listing_goes_on_after_a_key(storage):
+    names = ["a", "a.jpg", "a/b", "é", "😀"]
+    for name in names:
+        storage.write(f"data/{name}", b"x")
+    for number, name in enumerate(names):
+        [page] = storage.pages("data/", f"data/{name}")
+        assert [one.key for one in page.objects] == [f"data/{later}" for later in names[number + 1 :]]
+        assert page.is_last
+    [nothing] = storage.pages("nowhere/")
+    assert (nothing.objects, nothing.is_last) == ([], True)
+
+
 def test_listings_go_on_past_a_page(storage):
     def small_pages(params: dict[str, Any], **_: Any) -> None:
         params["MaxKeys"] = 3
