@@ -132,7 +132,8 @@ def test_every_door_says_the_same(kind: str) -> None:
 SHARED = {
     "nine-pixels.png": "too-thin", "1280x1.png": "too-thin", "6000x4.png": "too-thin",
     "header-damaged.jpg": "too-thin", "float32.tif": OTHER_FORMAT, "int32.tif": OTHER_FORMAT,
-    "array.npy": "not-an-image", "mpo-second-cut.jpg": "truncated", "base64.txt": "not-an-image", "base64.json": "not-an-image",
+    "array.npy": "not-an-image", "base64.txt": "not-an-image", "base64.json": "not-an-image",
+    "mpo-second-cut.jpg": "truncated",
 }  # fmt: skip
 
 
