@@ -229,18 +229,20 @@ def test_a_bad_version_does_not_stay(
 
 
 def test_a_version_that_dies_at_work_does_not_stay(field: Field, under_load: Any) -> None:
-    """The smoke test finds nothing, and SageMaker counts what a process breaks off as no 5xx."""
+    """SageMaker counts what a process breaks off as no 5xx. A smoke test passes where it is alone, or cannot be made."""
     known, champion = field.keys(), field.champion
 
+    def told() -> set[str]:
+        return set(field.alerts(known)) & {"deployment-failed", "rolled-back"}
+
     def die() -> None:
-        field.deploy("dies of a crowd", "deployed")
-        field.until("rolled-back", known)
+        field.register("dies of a crowd")
+        field.loop.wait("its end", told)
+        field.rest()
 
     under_load(die)
     assert field.champion == champion
-    assert field.alerts(known) == {"deployed": 1, "rolled-back": 1}
-    newest = field._describe(field.loop.packages()[0]["ModelPackageArn"])
-    assert newest["ModelApprovalStatus"] == "Rejected"
+    assert field.alerts(known) in ({"deployment-failed": 1}, {"deployed": 1, "rolled-back": 1})
 
 
 def test_an_artifact_that_was_overwritten_never_serves(field: Field, under_load: Any) -> None:

@@ -50,6 +50,8 @@ def client(service: Service) -> BaseClient:
 
 @lru_cache(maxsize=32)
 def _client(service: Service, _endpoint: str | None, region: str | None) -> BaseClient:
-    # Standard retries cover throttling; six tries outlast a table's partition split without outlasting a function.
-    config = Config(retries={"mode": "standard", "max_attempts": 6}, max_pool_connections=32, connect_timeout=5)
+    # Standard retries cover throttling; six tries outlast a table's partition split without outlasting a function. What
+    # is asked of an endpoint is timed, and a new fleet that answers nobody must be found in seconds: it is asked once.
+    tries = 1 if service == "sagemaker-runtime" else 6
+    config = Config(retries={"mode": "standard", "max_attempts": tries}, max_pool_connections=32, connect_timeout=5)
     return boto3.client(service, region_name=region, config=config)
