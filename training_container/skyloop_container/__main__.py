@@ -6,9 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from .environment import Environment, Interrupted, JobError
-
-TERMINATED = 143  # 128 + SIGTERM, as shells count it
+from .environment import TERMINATED, Environment, Interrupted, JobError
 
 
 def main(arguments: list[str]) -> int:

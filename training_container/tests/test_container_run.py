@@ -88,7 +88,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("trained")
     base = lay_out(folder / "ml", correlation_id="batch-9")
     before = sorted(path for path in (base / "input").rglob("*"))
-    code, output = run("train", base, TRAINING_JOB_NAME="job-1", MLFLOW_TRACKING_URI=f"file:{folder}/mlruns")
+    settings = {"MLFLOW_TRACKING_URI": f"file:{folder}/mlruns", "SKYLOOP_MAX_RUNTIME_SECONDS": "86400"}
+    code, output = run("train", base, TRAINING_JOB_NAME="job-1", **settings)
     assert code == 0, output
     assert sorted(path for path in (base / "input").rglob("*")) == before  # nothing is left among the inputs
     left = {path.name for path in folder.iterdir() if path.name.startswith("skyloop-")}
@@ -104,6 +105,7 @@ def test_training_leaves_a_model(trained: tuple[Path, str]) -> None:
     assert card["imgsz"] == 64
     assert (card["training_job"], card["dataset_id"], card["license"]) == ("job-1", "ds-1", "AGPL-3.0")
     assert card["base"]["kind"] == "scratch"
+    assert card["epochs"] == {"trained": 2, "asked": 2, "stopped": None}
     assert 0 < card["confidence_default"] < 1
     assert card["features"]["layer"] == 4
     components = np.array(card["features"]["components"])
@@ -267,7 +269,7 @@ def interrupt(base: Path, after: int, how: signal.Signals, **values: str) -> tup
 
 
 def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
-    """Ended gently, then killed, then finished: one run, every epoch counted, one model."""
+    """Ended gently, then killed, then finished by a job that tries again: every epoch counted, one run, one model."""
     epochs = 14
     base = lay_out(tmp_path / "ml", epochs=epochs, val_period=epochs)
     tracking = {"MLFLOW_TRACKING_URI": f"file:{tmp_path}/mlruns"}
@@ -280,7 +282,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
     assert 2 <= int(first[1]) < 6
     assert not (base / "output" / "failure").exists()
     assert not (base / "model").exists()
-    code, output = run("train", base, **tracking)
+    code, output = run("train", base, TRAINING_JOB_NAME="job-9-2", **tracking)
     assert code == 0, output
     second = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
     assert second
