@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,11 +18,14 @@ from typing import Any
 
 from .checkpoints import Outcome, interrupted
 from .environment import TERMINATED, Interrupted, JobError, available_cores, write_whole
-from .machines import PORT, Machines
+from .machines import Machines
 from .time_limit import OutOfTime, TimeLimit
 from .tracking import Tracker
 
 EpochReport = Callable[[int, dict[str, float]], None]
+
+PROGRAM = Path(__file__).resolve().parents[1]
+"""The working folder in which Python finds this package."""
 
 LEAVING_SECONDS = 30.0
 """That processes have to end by themselves once one of them has ended badly, or SIGTERM came."""
@@ -97,24 +99,24 @@ def fit_together(task: Task, machines: Machines, tracking: dict[str, Any], scrat
     file, answer = scratch / "task.json", scratch / "answer.json"
     content = vars(task) | {"checkpoints": str(task.checkpoints), "limit": limit}
     write_whole(file, json.dumps({"task": content, "tracking": tracking, "answer": str(answer)}).encode())
-    port = int(os.environ.get("MASTER_PORT", PORT)) if len(machines.hosts) > 1 else _free_port()
-    threads = str(max(available_cores() // machines.processes, 1))
+    common = {
+        "OMP_NUM_THREADS": str(max(available_cores() // machines.processes, 1)),
+        "SKYLOOP_RENDEZVOUS": machines.rendezvous(scratch),
+    }
     processes: list[subprocess.Popen[bytes]] = []
-    terminated = False
+    terminated: list[int] = []  # by which signals
 
-    def forward(*_: object) -> None:
-        nonlocal terminated
-        terminated = True
+    def forward(number: int, _: object) -> None:
+        terminated.append(number)
         for process in processes:
             process.terminate()
 
     before = signal.signal(signal.SIGTERM, forward)
     try:
         for number in range(machines.processes):
-            variables = machines.variables(number, port) | {"OMP_NUM_THREADS": threads}
-            variables["SKYLOOP_DEVICE"] = machines.device(number)
+            variables = machines.variables(number) | common | {"SKYLOOP_DEVICE": machines.device(number)}
             command = [sys.executable, "-m", __spec__.name, str(file)]
-            processes.append(subprocess.Popen(command, env=os.environ | variables))
+            processes.append(subprocess.Popen(command, cwd=PROGRAM, env=os.environ | variables))
         failed = _wait(processes)
         if failed and not machines.first:  # perhaps because the first machine was told before this one to end
             deadline = time.monotonic() + LEAVING_SECONDS
@@ -125,7 +127,7 @@ def fit_together(task: Task, machines: Machines, tracking: dict[str, Any], scrat
             process.kill()
             process.wait()
         signal.signal(signal.SIGTERM, before)
-    return _answer(answer, failed, terminated)
+    return _answer(answer, failed, bool(terminated))
 
 
 def _wait(processes: list[subprocess.Popen[bytes]]) -> bool:
@@ -148,12 +150,6 @@ def _answer(file: Path, failed: bool, terminated: bool) -> Outcome:
     if failed:
         raise JobError("A process of the training ended without a reason; the log of this machine says more.")
     return Outcome(Path(answer.get("weights", "")), answer.get("epochs", 0), answer.get("stopped"))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main(file: Path) -> int:

@@ -3,8 +3,10 @@
 Format: "Distributed training configuration" in the SageMaker developer guide.
 """
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -14,7 +16,7 @@ from .environment import Environment, JobError
 _HAS_GPU = re.compile(r"ml\.(g|gr|p)\d")
 
 PORT = 29500
-"""Of the first machine, on which the processes of several find each other. SageMaker lets its machines use any."""
+"""Of the first machine, where the processes of several find each other; MASTER_PORT changes it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Machines:
     interface: of the network between them; empty where nothing names it.
     """
 
-    hosts: tuple[str, ...] = ("localhost",)
+    hosts: tuple[str, ...] = ("algo-1",)
     index: int = 0
     gpus: int = 0
     interface: str = ""
@@ -51,16 +53,19 @@ class Machines:
         """Of this machine's process of that number, as Ultralytics names it."""
         return str(number) if self.gpus else "cpu"
 
-    def variables(self, number: int, port: int) -> dict[str, str]:
+    def rendezvous(self, scratch: Path) -> str:
+        """Where the processes find each other, in torch.distributed's words: a file, or a port of the first machine."""
+        if len(self.hosts) == 1:
+            return f"file://{scratch}/rendezvous"
+        return f"tcp://{self.hosts[0]}:{os.environ.get('MASTER_PORT', PORT)}"
+
+    def variables(self, number: int) -> dict[str, str]:
         """What torch.distributed, NCCL and Gloo read, for this machine's process of that number."""
-        several = len(self.hosts) > 1
-        network = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME") if several and self.interface else ()
+        network = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME") if self.interface else ()
         return dict.fromkeys(network, self.interface) | {
             "RANK": str(self.index * self.processes + number),
             "LOCAL_RANK": str(number),
             "WORLD_SIZE": str(self.world_size),
-            "MASTER_ADDR": self.hosts[0] if several else "127.0.0.1",
-            "MASTER_PORT": str(port),
         }
 
     def __str__(self) -> str:
@@ -86,7 +91,7 @@ def find_machines(environment: Environment, batch: int) -> Machines:
             f"The instance {kind} has a GPU, but torch {torch.__version__} cannot use it ({_why_not()}): train with an "
             "image that has CUDA, or on an instance without a GPU."
         )
-    hosts = tuple(sorted(map(str, config.get("hosts") or ["localhost"]), key=_natural))
+    hosts = tuple(sorted(map(str, config.get("hosts") or ["algo-1"]), key=_natural))
     here = str(config.get("current_host", hosts[0]))
     if here not in hosts:
         raise JobError(f"This machine, {here}, is not among the job's: {', '.join(hosts)}.")

@@ -117,6 +117,7 @@ class Trainer(DetectionTrainer):
         os.environ["TORCH_NCCL_BLOCKING_WAIT"] = "1"  # or its timeout is none
         dist.init_process_group(
             "gloo" if on_cpu else "nccl",
+            os.environ["SKYLOOP_RENDEZVOUS"],
             timeout=timedelta(seconds=OTHERS_SECONDS),
             rank=int(os.environ["RANK"]),
             world_size=self.world_size,

@@ -26,6 +26,7 @@ from skyloop_container.profile import PROFILE_VERSION, STATISTICS
 from training_container.tests.pictures import draw, without_boxes, write_channel
 
 CONTAINER = Path(__file__).parents[1]
+TRAINS = ("torch", "torchvision", "ultralytics", "onnx", "mlflow")
 TIMEOUT = 240  # seconds; generous, for a machine that does other things
 
 pytestmark = pytest.mark.xdist_group("container run")  # one worker: what one test trained, the others use
@@ -65,6 +66,14 @@ def run(argument: str, base: Path, **values: str) -> tuple[int, str]:
     return process.returncode, output
 
 
+def serving_image(folder: Path) -> dict[str, str]:
+    """The environment of an interpreter that has no package of training, as the serving image."""
+    lines = f"import sys\nsys.modules.update(dict.fromkeys({TRAINS}))\n"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(lines)
+    return {"PYTHONPATH": str(folder)}
+
+
 def lay_out(base: Path, train: range = range(12), **hyperparameters: object) -> Path:
     write_channel(base / "input" / "data" / "train", train)
     write_channel(base / "input" / "data" / "validation", range(100, 104))
@@ -95,6 +104,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     left = {path.name for path in folder.iterdir() if path.name.startswith("skyloop-")}
     assert not left  # nor in the temporary folder (what torch keeps there is its own affair)
     return base, output
+
+
+def test_the_serving_image_cannot_train(tmp_path: Path) -> None:
+    """And what the other tests evaluate and serve, they do in it."""
+    base = lay_out(tmp_path / "ml")
+    assert run("train", base, **serving_image(tmp_path / "site"))[0] == 1
+    assert "This image has no torch: it evaluates and serves." in (base / "output" / "failure").read_text()
 
 
 def test_training_leaves_a_model(trained: tuple[Path, str]) -> None:
@@ -151,6 +167,7 @@ def evaluated(trained: tuple[Path, str], tmp_path_factory: pytest.TempPathFactor
         SKYLOOP_TEST_SET_ID="test-1",
         SKYLOOP_TRAINING_JOB="job-1",
         SKYLOOP_TEST_PREFIX="s3://bucket/",
+        **serving_image(base.parent / "site"),
     )
     assert code == 0, output
     return base
@@ -325,7 +342,8 @@ def served(base: Path, **values: str) -> Iterator[tuple[int, list[str]]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     said: list[str] = []
-    process = start("serve", base, SAGEMAKER_BIND_TO_PORT=str(port), SKYLOOP_BIND_HOST="127.0.0.1", **values)
+    values |= {"SAGEMAKER_BIND_TO_PORT": str(port), "SKYLOOP_BIND_HOST": "127.0.0.1"}
+    process = start("serve", base, **values, **serving_image(base.parent / "site"))
     deadline = time.monotonic() + TIMEOUT
     try:
         while True:

@@ -4,8 +4,9 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from skyloop_container.checkpoints import finished_epochs
 from skyloop_container.cpu_precision import CpuMode
 from skyloop_container.dataset import read_channel
 from skyloop_container.environment import Interrupted, JobError
-from skyloop_container.fit import Task, fit
+from skyloop_container.fit import Task, fit, fit_together
+from skyloop_container.machines import Machines
 from skyloop_container.slicing import SlicingPlan
 from skyloop_container.time_limit import TimeLimit
 from skyloop_container.trainer import EXPORT_SECONDS
@@ -87,7 +89,7 @@ def test_an_epoch_that_takes_too_long_is_given_up_for_the_one_before(task: Calla
     assert (outcome.epochs, outcome.stopped) == (2, "time")
     assert outcome.weights == tmp_path / "checkpoints" / "last.pt"
     with pytest.raises(JobError, match="Not one epoch fits"):
-        fit(Task(**vars(task(questions=2)) | {"checkpoints": tmp_path / "others"}), lambda *_: None)
+        fit(replace(task(questions=2), checkpoints=tmp_path / "others"), lambda *_: None)
 
 
 def test_sigterm_in_a_validation_keeps_the_epoch(
@@ -102,7 +104,7 @@ def test_sigterm_in_a_validation_keeps_the_epoch(
 
     monkeypatch.setattr(trainer_module.DetectionTrainer, "validate", terminated)
     with pytest.raises(Interrupted):
-        fit(Task(**vars(task()) | {"val_period": 2}), lambda *_: None)
+        fit(replace(task(), val_period=2), lambda *_: None)
     assert finished_epochs(tmp_path / "checkpoints" / "last.pt") == 2
     assert signal.getsignal(signal.SIGTERM) == handler
 
@@ -131,6 +133,31 @@ def test_a_gpu_instance_without_cuda_fails_before_anything_is_read(tmp_path: Pat
     (base / "input" / "config" / "resourceconfig.json").write_text(json.dumps(described))
     assert run("train", base)[0] == 1
     assert "The instance ml.g5.xlarge has a GPU" in (base / "output" / "failure").read_text()
+
+
+class TwoProcesses(Machines):
+    """A machine of two GPUs, whose processes are given the CPU instead."""
+
+    def device(self, number: int) -> str:
+        return "cpu"
+
+
+def test_a_process_for_each_gpu(task: Callable[..., Task], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    machines = TwoProcesses(gpus=2)
+    tracking = {"name": "job-1", "tags": {}, "parameters": {}}
+    asked = replace(task(), limit=TimeLimit(time.monotonic(), 1e6, "job-1", tmp_path / "clock.json"))
+    asked.overrides["epochs"] = 2
+    outcome = fit_together(asked, machines, tracking, tmp_path)
+    assert (outcome.epochs, outcome.stopped) == (2, None)
+    assert outcome.weights.exists()
+    assert finished_epochs(tmp_path / "checkpoints" / "last.pt") == 2
+    assert json.loads((tmp_path / "clock.json").read_text())["job"] == "job-1"
+    said = capfd.readouterr().out
+    assert [said.count(f"epoch={number} ") for number in (1, 2)] == [1, 1]
+
+    asked.overrides["data"] = str(tmp_path / "nowhere.yaml")
+    with pytest.raises(JobError, match=r"Unexpected .*nowhere.yaml"):
+        fit_together(asked, machines, tracking, tmp_path / "data")
 
 
 def two_machines(folder: Path, **hyperparameters: object) -> tuple[list[Path], dict[str, str]]:

@@ -63,19 +63,15 @@ def test_one_machine_uses_every_gpu(tmp_path: Path, gpus) -> None:
     gpus(4)
     machines = find_machines(described(tmp_path, current_instance_type="ml.g5.12xlarge"), 16)
     assert [machines.device(number) for number in range(machines.processes)] == ["0", "1", "2", "3"]
-    assert [machines.variables(number, 5)["RANK"] for number in range(4)] == ["0", "1", "2", "3"]
-    assert machines.variables(3, 5) == {
-        "RANK": "3",
-        "LOCAL_RANK": "3",
-        "WORLD_SIZE": "4",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "5",
-    }
+    assert [machines.variables(number)["RANK"] for number in range(4)] == ["0", "1", "2", "3"]
+    assert machines.variables(3) == {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "4"}
+    assert machines.rendezvous(tmp_path) == f"file://{tmp_path}/rendezvous"
 
 
-def test_every_machine_counts_the_others_alike(tmp_path: Path, gpus) -> None:
+def test_every_machine_counts_the_others_alike(tmp_path: Path, gpus, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of the names does not matter, and algo-10 comes after algo-2."""
     gpus(2)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
     hosts = [f"algo-{number}" for number in range(1, 12)]
     ranks, firsts = [], []
     for number, host in enumerate(hosts):
@@ -83,8 +79,8 @@ def test_every_machine_counts_the_others_alike(tmp_path: Path, gpus) -> None:
         config = {"current_host": host, "hosts": order, "network_interface_name": "eth0"}
         machines = find_machines(described(tmp_path, **config), 44)
         assert (machines.world_size, machines.hosts[0]) == (22, "algo-1")
-        told = [machines.variables(process, PORT) for process in range(machines.processes)]
-        assert {one["MASTER_ADDR"] for one in told} == {"algo-1"}
+        told = [machines.variables(process) for process in range(machines.processes)]
+        assert machines.rendezvous(tmp_path) == f"tcp://algo-1:{PORT}"
         assert {one["NCCL_SOCKET_IFNAME"] for one in told} == {one["GLOO_SOCKET_IFNAME"] for one in told} == {"eth0"}
         ranks += [int(one["RANK"]) for one in told]
         firsts.append(machines.first)
