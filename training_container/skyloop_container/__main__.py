@@ -80,4 +80,7 @@ def _failed(error: Exception, write: Callable[[str], None]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is written, and torch takes a second or more to take itself apart

@@ -117,6 +117,8 @@ def fit_together(task: Task, machines: Machines, tracking: dict[str, Any], scrat
             variables = machines.variables(number) | common | {"SKYLOOP_DEVICE": machines.device(number)}
             command = [sys.executable, "-m", __spec__.name, str(file)]
             processes.append(subprocess.Popen(command, cwd=PROGRAM, env=os.environ | variables))
+            if terminated:
+                processes[-1].terminate()
         failed = _wait(processes)
         if failed and not machines.first:  # perhaps because the first machine was told before this one to end
             deadline = time.monotonic() + LEAVING_SECONDS

@@ -95,6 +95,8 @@ def run(environment: Environment) -> None:
     tracker = Tracker(**tracking, checkpoint_dir=checkpoints.folder)
     try:
         outcome = _fit(environment, job, data, checkpoints, tracker.epoch)
+        # SageMaker gives 120 s after SIGTERM: the export needs them more than anything else could.
+        signal.signal(signal.SIGTERM, lambda *_: print("terminated: the export goes on", flush=True))
         print(f"trained: epochs={outcome.epochs} of {hyperparameters.epochs}, stopped={outcome.stopped}", flush=True)
         card = _export(environment, job, data, outcome)
     except BaseException as error:
@@ -140,6 +142,7 @@ def _fit(environment: Environment, job: Job, data: Data, checkpoints: Checkpoint
     overrides = _ultralytics_arguments(
         hyperparameters, str(checkpoints.last or base.model), data_yaml, views, environment.scratch / "run"
     )
+    overrides["workers"] = min(8, max(available_cores() // job.machines.processes, 1))
     if base.kind == "champion" and hyperparameters.optimizer == "auto":
         overrides |= champion_arguments(len(hyperparameters.categories), hyperparameters.epochs)
         print(f"optimizer={overrides['optimizer']} lr0={overrides['lr0']}", flush=True)
@@ -198,7 +201,6 @@ def _ultralytics_arguments(
         "warmup_epochs": hyperparameters.effective_warmup_epochs,
         "mosaic": hyperparameters.mosaic,
         "close_mosaic": hyperparameters.effective_close_mosaic,
-        "workers": min(8, available_cores()),
         "cache": "ram" if images * hyperparameters.imgsz**2 * 3 <= CACHE_BYTES else False,
         "amp": torch.cuda.is_available(),
         "deterministic": False,
@@ -225,8 +227,6 @@ def _export(environment: Environment, job: Job, data: Data, outcome: Outcome) ->
 
     from .export import export
 
-    # SageMaker gives 120 s after SIGTERM: the export needs them more than anything else could.
-    signal.signal(signal.SIGTERM, lambda *_: print("terminated: the export goes on", flush=True))
     stripped = environment.scratch / "export.pt"
     shutil.copyfile(outcome.weights, stripped)
     strip_optimizer(stripped)

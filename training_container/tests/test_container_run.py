@@ -270,13 +270,18 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
 
 def interrupt(base: Path, after: int, how: signal.Signals, **values: str) -> tuple[int, str]:
     """Start a training and send it a signal when it has done `after` epochs. Returns its exit code and output."""
+    return signalled(base, f"epoch={after} ", how, **values)
+
+
+def signalled(base: Path, line_begins: str, how: signal.Signals, **values: str) -> tuple[int, str]:
+    """Start a training and send it a signal once it prints a line. Returns its exit code and output until then."""
     process = start("train", base, **values)
     assert process.stdout
     seen = ""
     try:
         for line in process.stdout:
             seen += line
-            if line.startswith(f"epoch={after} "):
+            if line.startswith(line_begins):
                 process.send_signal(how)
                 return process.wait(TIMEOUT), seen
     finally:
@@ -308,6 +313,13 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
     assert trained_epochs == list(range(int(second[1]) + 1, epochs + 1))
     assert (base / "model" / "model.onnx").exists()
     assert len(list((tmp_path / "mlruns").rglob("params"))) == 1
+
+
+def test_an_export_goes_on_after_sigterm(tmp_path: Path) -> None:
+    base = lay_out(tmp_path / "ml", epochs=1)
+    code, output = signalled(base, "trained: ", signal.SIGTERM)
+    assert code == 0, output
+    assert (base / "model" / "model.pt").exists()
 
 
 @pytest.mark.parametrize(
