@@ -3,13 +3,9 @@
 import hashlib
 import http.client
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,72 +19,10 @@ from skyloop_container.inference import Detector
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS
 
+from training_container.tests.jobs import TIMEOUT, lay_out, pack, run, serving_image, start
 from training_container.tests.pictures import draw, without_boxes, write_channel
 
-CONTAINER = Path(__file__).parents[1]
-TRAINS = ("torch", "torchvision", "ultralytics", "onnx", "mlflow")
-TIMEOUT = 240  # seconds; generous, for a machine that does other things
-
 pytestmark = pytest.mark.xdist_group("container run")  # one worker: what one test trained, the others use
-
-
-def command(argument: str) -> list[str]:
-    """The Dockerfile's ENTRYPOINT with an argument, on this interpreter."""
-    entrypoint = re.search(r"^ENTRYPOINT (\[.*\])$", (CONTAINER / "Dockerfile").read_text(), re.MULTILINE)
-    assert entrypoint
-    program, *rest = json.loads(entrypoint[1])
-    assert program == "python3"
-    return [sys.executable, *rest, argument]
-
-
-def environment(base: Path, **values: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("YOLO_", "OMP_", "MLFLOW_"))}
-    return kept | {"SAGEMAKER_BASE_DIR": str(base), "TMPDIR": str(base.parent)} | values
-
-
-def start(argument: str, base: Path, **values: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(argument),
-        cwd=CONTAINER,
-        env=environment(base, **values),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(argument: str, base: Path, **values: str) -> tuple[int, str]:
-    process = start(argument, base, **values)
-    try:
-        output, _ = process.communicate(timeout=TIMEOUT)
-    finally:
-        process.kill()
-    return process.returncode, output
-
-
-def serving_image(folder: Path) -> dict[str, str]:
-    """The environment of an interpreter that has no package of training, as the serving image."""
-    lines = f"import sys\nsys.modules.update(dict.fromkeys({TRAINS}))\n"
-    folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(lines)
-    return {"PYTHONPATH": str(folder)}
-
-
-def lay_out(base: Path, train: range = range(12), **hyperparameters: object) -> Path:
-    write_channel(base / "input" / "data" / "train", train)
-    write_channel(base / "input" / "data" / "validation", range(100, 104))
-    values = {"categories": ["square"], "epochs": 2, "imgsz": 64, "batch": 4, "dataset_id": "ds-1"} | hyperparameters
-    path = base / "input" / "config" / "hyperparameters.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}))
-    return base
-
-
-def pack(model_dir: Path, archive: Path) -> None:
-    archive.parent.mkdir(parents=True)
-    with tarfile.open(archive, "w:gz") as tar:
-        for path in model_dir.iterdir():
-            tar.add(path, path.name)
 
 
 @pytest.fixture(scope="module")
@@ -266,60 +200,6 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
     for view, boxes, _, _ in found:  # in pixels of the frame
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
         assert ((centers >= (view.left - 8, view.top - 8)) & (centers <= (view.right + 8, view.bottom + 8))).all()
-
-
-def interrupt(base: Path, after: int, how: signal.Signals, **values: str) -> tuple[int, str]:
-    """Start a training and send it a signal when it has done `after` epochs. Returns its exit code and output."""
-    return signalled(base, f"epoch={after} ", how, **values)
-
-
-def signalled(base: Path, line_begins: str, how: signal.Signals, **values: str) -> tuple[int, str]:
-    """Start a training and send it a signal once it prints a line. Returns its exit code and output until then."""
-    process = start("train", base, **values)
-    assert process.stdout
-    seen = ""
-    try:
-        for line in process.stdout:
-            seen += line
-            if line.startswith(line_begins):
-                process.send_signal(how)
-                return process.wait(TIMEOUT), seen
-    finally:
-        process.kill()
-        process.communicate()
-    pytest.fail(f"the training ended early:\n{seen}")
-
-
-def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
-    """Ended gently, then killed, then finished by a job that tries again: every epoch counted, one run, one model."""
-    epochs = 14
-    base = lay_out(tmp_path / "ml", epochs=epochs, val_period=epochs)
-    tracking = {"MLFLOW_TRACKING_URI": f"file:{tmp_path}/mlruns"}
-    code, output = interrupt(base, 2, signal.SIGTERM, **tracking)
-    assert code == 143, output
-    code, output = interrupt(base, 6, signal.SIGKILL, **tracking)
-    assert code == -signal.SIGKILL, output
-    first = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
-    assert first
-    assert 2 <= int(first[1]) < 6
-    assert not (base / "output" / "failure").exists()
-    assert not (base / "model").exists()
-    code, output = run("train", base, TRAINING_JOB_NAME="job-9-2", **tracking)
-    assert code == 0, output
-    second = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
-    assert second
-    assert 6 <= int(second[1]) < epochs
-    trained_epochs = [int(n) for n in re.findall(r"^epoch=(\d+) ", output, re.MULTILINE)]
-    assert trained_epochs == list(range(int(second[1]) + 1, epochs + 1))
-    assert (base / "model" / "model.onnx").exists()
-    assert len(list((tmp_path / "mlruns").rglob("params"))) == 1
-
-
-def test_an_export_goes_on_after_sigterm(tmp_path: Path) -> None:
-    base = lay_out(tmp_path / "ml", epochs=1)
-    code, output = signalled(base, "trained: ", signal.SIGTERM)
-    assert code == 0, output
-    assert (base / "model" / "model.pt").exists()
 
 
 @pytest.mark.parametrize(

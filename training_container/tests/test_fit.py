@@ -24,9 +24,10 @@ from skyloop_container.trainer import EXPORT_SECONDS
 from skyloop_container.training_set import lay_out
 from skyloop_container.ultralytics_setup import prepare
 
+from training_container.tests.jobs import lay_out as lay_out_job
+from training_container.tests.jobs import run, start
 from training_container.tests.pictures import write_channel
-from training_container.tests.test_container_run import interrupt, run, start
-from training_container.tests.test_container_run import lay_out as lay_out_job
+from training_container.tests.test_interruptions import interrupt
 
 pytestmark = pytest.mark.xdist_group("container run")
 

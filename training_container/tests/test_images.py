@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from training_container.tests.test_container_run import TRAINS
+from training_container.tests.jobs import TRAINS
 
 CONTAINER = Path(__file__).parents[1]
 ROOT = CONTAINER.parent
