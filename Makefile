@@ -4,8 +4,8 @@
 
 ready := .venv/.ready
 ready_dev := .venv/.ready-dev
-pins := pyproject.toml constraints.txt training_container/requirements.txt scripts/setup-venv.sh scripts/pip-install.sh \
-	scripts/uv_pip.py
+pins := pyproject.toml constraints.txt training_container/requirements.txt training_container/requirements-serving.txt \
+	scripts/setup-venv.sh scripts/pip-install.sh scripts/uv_pip.py
 pytest := .venv/bin/python -m pytest -q
 two_at_a_time := -n 2 --dist loadgroup
 

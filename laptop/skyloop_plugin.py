@@ -35,7 +35,8 @@ ARTIFACT_BUCKET = "skyloop-laptop-artifacts"
 
 # ── The container image ──────────────────────────────────────────────────────────────────────────────────────────────
 
-_IMAGE = "skyloop-training"
+_IMAGES = ("skyloop-training", "skyloop-serving")
+"""Two targets of one Dockerfile, which start the same program."""
 _IMAGE_FOLDER = REPOSITORY / "training_container"
 
 CONTAINER_ENVIRONMENT = {"SKYLOOP_BIND_HOST": "127.0.0.1"}
@@ -44,7 +45,7 @@ CONTAINER_ENVIRONMENT = {"SKYLOOP_BIND_HOST": "127.0.0.1"}
 
 def image_folder(repository: str) -> Path | None:
     """The folder with an image's Dockerfile, by the image's repository (`team/name`); None for another project's."""
-    return _IMAGE_FOLDER if repository.rpartition("/")[2].endswith(_IMAGE) else None
+    return _IMAGE_FOLDER if repository.rpartition("/")[2].endswith(_IMAGES) else None
 
 
 # ── Images that lie in a folder instead of a bucket ──────────────────────────────────────────────────────────────────

@@ -35,6 +35,8 @@ SETTINGS = {
     "EvaluationRoleArn": "arn:aws:iam::123456789012:role/evaluation",
     "EndpointRoleArn": "arn:aws:iam::123456789012:role/endpoint",
     "TrainingImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/skyloop-training:1",
+    "ServingImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/skyloop-serving:1",
+    "TrainingInstanceCount": "1",
     "TrainingInstanceType": "ml.g5.xlarge",
     "EvaluationInstanceType": "ml.c7i.xlarge",
     "TrainingVolumeGb": "50",

@@ -22,6 +22,7 @@ ARNS = {
 }
 PARAMETERS = {
     "TrainingImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/skyloop-training:latest",
+    "ServingImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/skyloop-serving:latest",
     "BaseWeights": "s3://weights/yolo11n.pt",
 }
 
@@ -46,6 +47,8 @@ def resolve(value: Any) -> Any:
         return resolve(value["Fn::Split"][1]).split(value["Fn::Split"][0])
     if "Fn::Select" in value:
         return resolve(value["Fn::Select"][1])[value["Fn::Select"][0]]
+    if "Fn::If" in value:
+        return resolve(value["Fn::If"][1])
     if "Fn::FindInMap" in value:
         return "432418664414"
     return {key: resolve(item) for key, item in value.items()}

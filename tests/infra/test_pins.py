@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OF_THE_LAYER = ROOT / "layers" / "dependencies" / "requirements.txt"
-OF_THE_IMAGE = ROOT / "training_container" / "requirements.txt"
+OF_SERVING = ROOT / "training_container" / "requirements-serving.txt"
+OF_TRAINING = ROOT / "training_container" / "requirements.txt"
 
 
 def name(requirement: str) -> str:
@@ -20,9 +21,12 @@ def name(requirement: str) -> str:
 
 
 def pins(file: Path) -> dict[str, str]:
-    """Versions by package. Fails where a line is no exact pin."""
-    found = {}
+    """Versions by package, those of included files among them. Fails where a line is no exact pin."""
+    found: dict[str, str] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("-r "):
+            found |= pins(file.parent / line.removeprefix("-r "))
+            continue
         requirement, equal, version = line.partition("==")
         assert equal, f"{file.name}: {line!r} pins nothing"
         assert name(requirement) not in found, f"{file.name}: {requirement} stands twice"
@@ -33,7 +37,9 @@ def pins(file: Path) -> dict[str, str]:
 CONSTRAINTS = pins(ROOT / "constraints.txt")
 
 
-@pytest.mark.parametrize("file", [OF_THE_LAYER, OF_THE_IMAGE], ids=lambda file: file.parent.name)
+@pytest.mark.parametrize(
+    "file", [OF_THE_LAYER, OF_SERVING, OF_TRAINING], ids=lambda file: f"{file.parent.name}/{file.name}"
+)
 def test_what_is_built_has_the_versions_that_are_tested(file: Path) -> None:
     assert pins(file).items() <= CONSTRAINTS.items()
 
@@ -42,6 +48,11 @@ def test_whatever_is_installed_by_name_is_pinned() -> None:
     groups = [item for group in PROJECT["dependency-groups"].values() for item in group if isinstance(item, str)]
     wanted = [*PROJECT["project"]["dependencies"], *groups, *PROJECT["build-system"]["requires"]]
     assert {name(requirement) for requirement in wanted} <= CONSTRAINTS.keys()
+
+
+def test_what_serves_is_in_both_images_and_brings_nothing_that_trains() -> None:
+    assert pins(OF_SERVING).items() < pins(OF_TRAINING).items()
+    assert not {"torch", "torchvision", "ultralytics-opencv-headless", "mlflow-skinny"} & pins(OF_SERVING).keys()
 
 
 def test_no_pin_needs_an_index_of_its_own() -> None:

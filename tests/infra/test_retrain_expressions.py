@@ -56,7 +56,23 @@ def test_first_training_takes_weights_by_name() -> None:
         "correlation_id": "flight-7",
         "weights": "yolo11n.pt",
     }
-    assert arguments["Environment"] == {"SKYLOOP_CORRELATION_ID": "flight-7"}
+    assert arguments["Environment"] == {"SKYLOOP_CORRELATION_ID": "flight-7", "SKYLOOP_MAX_RUNTIME_SECONDS": "3600"}
+    assert arguments["StoppingCondition"]["MaxRuntimeInSeconds"] == 3600
+
+
+def test_the_image_that_serves_is_the_one_that_is_judged_with() -> None:
+    registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+    uris = {"TrainingImageUri": f"{registry}/trains:1", "ServingImageUri": f"{registry}/serves:1"}
+    assert train({}, **uris)["AlgorithmSpecification"]["TrainingImage"] == uris["TrainingImageUri"]
+    judged = run(state("retrain", "Evaluate", **uris)["Arguments"], VARIABLES["retrain"])
+    assert judged["AppSpecification"]["ImageUri"] == uris["ServingImageUri"]
+    package = run(state("retrain", "RegisterPackage", **uris)["Arguments"], VARIABLES["retrain"])
+    [container] = package["InferenceSpecification"]["Containers"]
+    assert container["Image"] == uris["ServingImageUri"]
+
+
+def test_several_machines_train_together() -> None:
+    assert train({}, TrainingInstanceCount="3")["ResourceConfig"]["InstanceCount"] == 3
 
 
 def test_first_training_takes_weights_from_s3_as_a_channel() -> None:

@@ -100,6 +100,11 @@ def test_parameter_is_bounded_described_grouped_and_used(name: str) -> None:
             ["skyloop:latest", "docker.io/skyloop", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/skyloop:1"],
         ),
         (
+            "ServingImageUri",
+            ["", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/skyloop-serving:1.2"],
+            ["skyloop:latest", "docker.io/skyloop"],
+        ),
+        (
             "WorkteamArn",
             ["arn:aws:sagemaker:us-east-1:123456789012:workteam/private-crowd/pilots"],
             ["pilots", "arn:aws:sagemaker:us-east-1:1:workteam/private-crowd/pilots"],
@@ -356,7 +361,10 @@ def test_no_line_is_longer_than_120(name: str) -> None:
 
 def test_nothing_that_is_deployed_knows_which_cloud_it_is_on() -> None:
     words = re.compile(r"local(ly)?\b|localhost|laptop|ministack|moto\b|127\.0\.0\.1", re.IGNORECASE)
-    container = [f"training_container/{name}" for name in ("Dockerfile", "README.md", "requirements.txt")]
+    container = [
+        f"training_container/{name}"
+        for name in ("Dockerfile", "README.md", "requirements.txt", "requirements-serving.txt")
+    ]
     places = [wiring.ROOT / name for name in ("template.yaml", *container)]
     for folder in ("functions", "layers", "statemachines", "training_container/skyloop_container"):
         places += [path for path in (wiring.ROOT / folder).rglob("*") if path.is_file()]

@@ -6,9 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from .environment import Environment, Interrupted, JobError
-
-TERMINATED = 143  # 128 + SIGTERM, as shells count it
+from .environment import TERMINATED, Environment, Interrupted, JobError
 
 
 def main(arguments: list[str]) -> int:
@@ -30,16 +28,24 @@ def _train(environment: Environment) -> int:
     # Set before torch is imported, which is when OpenMP reads it. By default its threads spin while they wait for each
     # other: on a shared machine that takes the very cores they wait for (measured: five times the CPU time).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from .train import run
-
     try:
-        run(environment)
+        _import_train()(environment)
     except Interrupted:
         print("terminated: the checkpoint is kept, the job can be resumed", file=sys.stderr)
         return TERMINATED
     except Exception as error:
         return _failed(error, environment.write_training_failure)
     return 0
+
+
+def _import_train() -> Callable[[Environment], None]:
+    try:
+        from .train import run
+    except ModuleNotFoundError as error:
+        raise JobError(
+            f"This image has no {error.name}: it evaluates and serves. Train with the image of the target training."
+        ) from error
+    return run
 
 
 def _evaluate(environment: Environment) -> int:
@@ -74,4 +80,7 @@ def _failed(error: Exception, write: Callable[[str], None]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is written, and torch takes a second or more to take itself apart

@@ -10,9 +10,14 @@ import os
 import shutil
 import tarfile
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+TERMINATED = 143
+"""Exit code of a program that SIGTERM ended: 128 + SIGTERM, as shells count it."""
 
 FAILURE_CHARACTERS = 1024  # SageMaker keeps this many of /opt/ml/output/failure as FailureReason
 
@@ -99,6 +104,34 @@ class Environment:
         if not isinstance(values, dict):
             raise JobError(f"The hyperparameters at {path} are not a JSON object.")
         return {str(name): str(value) for name, value in values.items()}
+
+    def resource_config(self) -> dict[str, Any]:
+        """The machines of a training job as SageMaker describes them: `current_host`, `hosts`, and so on.
+
+        Empty where there is no such file: then this machine is the only one.
+
+        Raises:
+            JobError: the file is no JSON object.
+        """
+        path = self.base / "input" / "config" / "resourceconfig.json"
+        if not path.exists():
+            return {}
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise JobError(f"The description of the machines at {path} cannot be read: {error}.") from error
+        if not isinstance(values, dict):
+            raise JobError(f"The description of the machines at {path} is not a JSON object.")
+        return values
+
+    def input_age(self) -> float:
+        """Seconds since SageMaker began to bring what lies below input/; 0 where nothing does.
+
+        By the time of change of its folders and files, which nothing but their writing sets.
+        """
+        folder = self.base / "input"
+        times = [path.stat().st_ctime for path in (*folder.glob("config/*"), *folder.glob("data/*"))]
+        return max(time.time() - min(times), 0.0) if times else 0.0
 
     def training_job_name(self) -> str:
         """TRAINING_JOB_NAME, which SageMaker sets in a training container; "" when unset."""

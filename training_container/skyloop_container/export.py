@@ -15,12 +15,10 @@ from .engine_choice import probe
 from .environment import JobError, available_cores
 from .inference import Detector
 from .metrics import best_confidence
-from .planning import choose_plan
+from .planning import CONFIDENCE_IMAGES, FIT_IMAGES, choose_plan
 
 FEATURE_LAYER = 4  # P3: early enough to see haze, blur and altitude, late enough to be small
 FEATURE_COMPONENTS = 16
-FIT_IMAGES = 500  # images that the PCA is fitted on, evenly spaced over the training set
-CONFIDENCE_IMAGES = 500  # validation images that the confidence is chosen on
 PACKAGES = ("torch", "ultralytics-opencv-headless", "onnx", "onnxruntime", "numpy")
 
 

@@ -28,7 +28,7 @@ class Hyperparameters(BaseModel):
     max_slices: int = Field(
         12, ge=1, le=1000, description="slices that a picture of the median size may have, at most, if chosen so"
     )
-    batch: int = Field(16, ge=1, le=1024, description="images per step")
+    batch: int = Field(16, ge=1, le=1024, description="images per step, of all GPUs together")
     freeze: int = Field(0, ge=0, le=23, description="the first n layers stay as they are; for use with a base model")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of weights, order and augmentation")
     patience: int = Field(50, ge=1, description="stop after this many epochs without a better validation mAP")

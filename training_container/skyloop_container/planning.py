@@ -13,6 +13,8 @@ from .predictions import score_image, truth_of
 from .seams import Found
 from .slicing import SlicingPlan, View, cost
 
+FIT_IMAGES = 500  # training pictures that the PCA of the features is fitted on, evenly spaced
+CONFIDENCE_IMAGES = 500  # validation pictures that the plan and the confidence are chosen on
 PLAN_COST = 4000.0  # squares of the network's input to choose a plan: some minutes on two cores
 LEAST_IMAGES = 20  # validation pictures for that, however large they are
 COARSER = 1.5  # times the side of the slices that the model was trained for: half as many slices
@@ -83,6 +85,18 @@ def choose_plan(
     measured.append(_measured(plan, found, [image.looks for image in found], detector))
     worth = measured[-1]["map50"] >= best - AS_GOOD and measured[-1]["cost"] <= COARSE_COST * measured[chosen]["cost"]
     return (plan, found, measured) if worth else (plans[chosen], scored[chosen], measured)
+
+
+def export_looks(plan: SlicingPlan, imgsz: int, train: list[Sample], validation: list[Sample]) -> float:
+    """How much an export looks at, at most, in squares of the network's input, with the plan that is trained for.
+
+    Up to four plans are tried, and one with a coarse look; then the features of some training pictures are taken.
+    """
+
+    def looks(samples: list[Sample], limit: int) -> float:
+        return sum(cost(plan.views(one.width, one.height, imgsz), imgsz) for one in spread(samples, limit))
+
+    return min(5 * looks(validation, CONFIDENCE_IMAGES), 2 * PLAN_COST) + looks(train, FIT_IMAGES)
 
 
 def _measured(plan: SlicingPlan, scored: list[ScoredImage], looks: list[float], detector: Detector) -> dict[str, Any]:

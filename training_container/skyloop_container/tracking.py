@@ -49,9 +49,7 @@ class Tracker:
     def _start(self, name: str, tags: dict[str, str], parameters: dict[str, Any], id_file: Path) -> None:
         import mlflow
 
-        if id_file.exists():
-            mlflow.start_run(run_id=id_file.read_text(encoding="utf-8").strip())
-        else:
+        if not _continued(mlflow, id_file):
             mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "skyloop"))
             run = mlflow.start_run(run_name=name or None)
             mlflow.set_tags(tags)
@@ -66,3 +64,14 @@ class Tracker:
         except Exception as error:  # MLflow raises its own errors, requests' and the store's; none may end a training
             print(f"MLflow: {type(error).__name__}: {error}; training goes on without it.", flush=True)
             self._mlflow = None
+
+
+def _continued(mlflow: Any, id_file: Path) -> bool:  # noqa: ANN401  # MLflow has no types
+    """Whether the run whose id the file holds goes on; not where the file is damaged, or the server forgot the run."""
+    if not id_file.exists():
+        return False
+    try:
+        mlflow.start_run(run_id=id_file.read_text(encoding="utf-8").strip())
+    except (mlflow.exceptions.MlflowException, ValueError):
+        return False
+    return True

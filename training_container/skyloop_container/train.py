@@ -1,10 +1,9 @@
 """`train`, a SageMaker training job: from channels and hyperparameters to model.pt, model.onnx and model.json."""
 
-import hashlib
 import json
 import shutil
+import signal
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,29 @@ import numpy as np
 import torch
 
 from . import base_model
+from .checkpoints import (
+    Checkpoints,
+    Outcome,
+    close_checkpoints,
+    find_checkpoints,
+    fingerprint,
+    interrupted,
+    open_checkpoints,
+)
 from .dataset import Sample, read_channel, report_dropped
-from .environment import Environment, JobError, available_cores, write_whole
+from .environment import Environment, JobError, available_cores
+from .fit import EpochReport, Task, fit, fit_together, print_epoch
 from .hyperparameters import Hyperparameters, parse_hyperparameters
+from .machines import Machines, find_machines
+from .planning import export_looks
 from .slicing import SlicingPlan, plan_for, plan_of
+from .time_limit import TimeLimit, time_limit
 from .tracking import Tracker
 from .training_set import lay_out
 from .ultralytics_setup import prepare
 
 WHOLE_RATE_EPOCHS = 16  # a run from a champion that is at least as long may learn as fast as one from scratch
 CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most
-
-MARKER = "job.json"
-"""Beside the folders of checkpoints: what was asked of the training that goes on, and which folder is its own."""
-RUN_PREFIX = "run-"
 
 
 @dataclass(frozen=True)
@@ -39,15 +47,14 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Checkpoints:
-    """Where a training keeps its checkpoints, and what is there of it: `last` is None where it begins.
+class Job:
+    """What a training needs to know beside its data: what is asked, from what, where, until when; for MLflow."""
 
-    `finished_epochs` is the number of whole epochs in `last`, 0 without one.
-    """
-
-    folder: Path
-    last: Path | None = None
-    finished_epochs: int = 0
+    hyperparameters: Hyperparameters
+    base: base_model.Base
+    machines: Machines
+    limit: TimeLimit | None
+    tracking: dict[str, Any]
 
 
 def run(environment: Environment) -> None:
@@ -58,6 +65,8 @@ def run(environment: Environment) -> None:
         Interrupted: SIGTERM came; the state is in the checkpoint folder.
     """
     hyperparameters = parse_hyperparameters(environment.hyperparameters())
+    limit = time_limit(environment, environment.checkpoint_dir)
+    machines = find_machines(environment, hyperparameters.batch)
     train, validation = _read(environment, "train", hyperparameters), _read(environment, "validation", hyperparameters)
     if not any(sample.boxes for sample in train):
         raise JobError(f"None of the {len(train)} training images has a box: there is nothing to learn from.")
@@ -66,21 +75,35 @@ def run(environment: Environment) -> None:
     base = base_model.choose(environment, hyperparameters)
     base_model.check_loadable(base)
     print(f"base={base.kind} ({base.detail})", flush=True)
-    print(f"pictures: train={len(train)} validation={len(validation)}; threads={torch.get_num_threads()}", flush=True)
-    checkpoints = open_checkpoints(environment.checkpoint_dir, hyperparameters, base)
-    tracker = Tracker(
-        environment.training_job_name(),
-        {"dataset_id": hyperparameters.dataset_id, "correlation_id": hyperparameters.correlation_id, "base": base.kind},
-        hyperparameters.model_dump(exclude={"correlation_id"}) | {"base_detail": base.detail},
-        checkpoints.folder,
-    )
+    print(f"pictures: train={len(train)} validation={len(validation)}; machines: {machines}", flush=True)
+    tracking: dict[str, Any] = {
+        "name": environment.training_job_name(),
+        "tags": {
+            "dataset_id": hyperparameters.dataset_id,
+            "correlation_id": hyperparameters.correlation_id,
+            "base": base.kind,
+        },
+        "parameters": hyperparameters.model_dump(exclude={"correlation_id"}) | {"base_detail": base.detail},
+    }
+    job = Job(hyperparameters, base, machines, limit, tracking)
+    asked = fingerprint(hyperparameters, base)
+    if not machines.first:
+        found = find_checkpoints(environment.checkpoint_dir, asked) or Checkpoints(environment.scratch / "checkpoints")
+        _fit(environment, job, data, found, lambda *_: None)
+        return
+    checkpoints = open_checkpoints(environment.checkpoint_dir, asked)
+    tracker = Tracker(**tracking, checkpoint_dir=checkpoints.folder)
     try:
-        weights = _fit(environment, hyperparameters, base, data, checkpoints, tracker)
-        card = _export(environment, hyperparameters, base, data, weights)
+        outcome = _fit(environment, job, data, checkpoints, tracker.epoch)
+        # SageMaker gives 120 s after SIGTERM: the export needs them more than anything else could.
+        signal.signal(signal.SIGTERM, lambda *_: print("terminated: the export goes on", flush=True))
+        print(f"trained: epochs={outcome.epochs} of {hyperparameters.epochs}, stopped={outcome.stopped}", flush=True)
+        card = _export(environment, job, data, outcome)
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    write_whole(environment.checkpoint_dir / MARKER, json.dumps({"finished": True}).encode())
+    if outcome.stopped != "time":  # otherwise whoever asks for the same again goes on from here
+        close_checkpoints(environment.checkpoint_dir)
     files = sorted(environment.model_dir.iterdir())
     tracker.finish(files, {"confidence_default": card["confidence_default"]})
     sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in files)
@@ -108,46 +131,34 @@ def _plan(hyperparameters: Hyperparameters, train: list[Sample]) -> SlicingPlan:
     return plan
 
 
-def _fit(
-    environment: Environment,
-    hyperparameters: Hyperparameters,
-    base: base_model.Base,
-    data: Data,
-    checkpoints: Checkpoints,
-    tracker: Tracker,
-) -> Path:
-    """Train, or continue where a checkpoint of the same job stopped. Returns the weights to export."""
-    from .trainer import Trainer
-
+def _fit(environment: Environment, job: Job, data: Data, checkpoints: Checkpoints, track: EpochReport) -> Outcome:
+    """Train, or continue where a checkpoint of the same job stopped."""
+    hyperparameters, base = job.hyperparameters, job.base
     if checkpoints.last:
         print(f"resumed after epoch={checkpoints.finished_epochs}", flush=True)
-    if checkpoints.finished_epochs >= hyperparameters.epochs:
-        return _best(checkpoints.folder)
+    if checkpoints.last and checkpoints.finished_epochs >= hyperparameters.epochs:
+        return interrupted(checkpoints.folder, None)  # only the export was missing
     data_yaml, views = _cut(environment, hyperparameters, data)
-
-    def report(epoch: int, values: dict[str, float]) -> None:
-        print(f"epoch={epoch} " + " ".join(f"{name}={value:.4f}" for name, value in values.items()), flush=True)
-        tracker.epoch(epoch, values)
-
     overrides = _ultralytics_arguments(
         hyperparameters, str(checkpoints.last or base.model), data_yaml, views, environment.scratch / "run"
     )
+    overrides["workers"] = min(8, max(available_cores() // job.machines.processes, 1))
     if base.kind == "champion" and hyperparameters.optimizer == "auto":
         overrides |= champion_arguments(len(hyperparameters.categories), hyperparameters.epochs)
         print(f"optimizer={overrides['optimizer']} lr0={overrides['lr0']}", flush=True)
     if checkpoints.last:
         overrides["resume"] = str(checkpoints.last)
-    trainer = Trainer(overrides, checkpoints.folder, hyperparameters.effective_val_period, report)
-    try:
-        trainer.train()
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower():
-            raise JobError(
-                f"Out of memory with batch={hyperparameters.batch} and imgsz={hyperparameters.imgsz}: use a smaller "
-                "batch or imgsz, or a larger instance."
-            ) from error
-        raise
-    return Path(trainer.best if trainer.best.exists() else trainer.last)
+    looks = export_looks(data.plan, hyperparameters.imgsz, data.train, data.validation)
+    task = Task(overrides, checkpoints.folder, hyperparameters.effective_val_period, job.limit, looks)
+    if job.machines.world_size > 1:
+        return fit_together(task, job.machines, job.tracking, environment.scratch)
+    task.overrides["device"] = job.machines.device(0)
+
+    def report(epoch: int, values: dict[str, float]) -> None:
+        print_epoch(epoch, values)
+        track(epoch, values)
+
+    return fit(task, report)
 
 
 def _cut(environment: Environment, hyperparameters: Hyperparameters, data: Data) -> tuple[Path, int]:
@@ -171,7 +182,6 @@ def _cut(environment: Environment, hyperparameters: Hyperparameters, data: Data)
 def _ultralytics_arguments(
     hyperparameters: Hyperparameters, model: str, data: Path, images: int, save_dir: Path
 ) -> dict[str, Any]:
-    cuda = torch.cuda.is_available()
     return {
         "model": model,
         "data": str(data),
@@ -191,10 +201,8 @@ def _ultralytics_arguments(
         "warmup_epochs": hyperparameters.effective_warmup_epochs,
         "mosaic": hyperparameters.mosaic,
         "close_mosaic": hyperparameters.effective_close_mosaic,
-        "device": "0" if cuda else "cpu",  # one GPU: Ultralytics' multi-GPU mode starts processes without this code
-        "workers": min(8, available_cores()),
         "cache": "ram" if images * hyperparameters.imgsz**2 * 3 <= CACHE_BYTES else False,
-        "amp": cuda,
+        "amp": torch.cuda.is_available(),
         "deterministic": False,
         "plots": False,
         "verbose": False,
@@ -213,76 +221,14 @@ def champion_arguments(categories: int, epochs: int) -> dict[str, Any]:
     return {"optimizer": "AdamW", "lr0": round(rate * share, 6), "momentum": 0.9, "warmup_bias_lr": 0.0}
 
 
-def open_checkpoints(root: Path, hyperparameters: Hyperparameters, base: base_model.Base) -> Checkpoints:
-    """The checkpoints of an interrupted training of the same job, or a new folder for those of a training that begins.
-
-    Every training has a folder of its own below `root`, and the marker names the one in use: SageMaker restores what
-    lies under the job's checkpoint prefix, whichever training it came from, and a marker must never meet the weights of
-    another. What is here of others, and what is damaged, is removed.
-    """
-    from ultralytics.nn.tasks import torch_safe_load
-
-    fingerprint = _fingerprint(hyperparameters, base)
-    marker = root / MARKER
-    if folder := _marked(marker, fingerprint):
-        last = folder / "last.pt"
-        if not last.exists():  # asked here, for Ultralytics looks for a missing file in the network
-            return Checkpoints(folder)  # interrupted in its first epoch
-        try:
-            return Checkpoints(folder, last, int(torch_safe_load(last)[0]["epoch"]) + 1)
-        except Exception as error:  # unpickling a damaged file may raise anything
-            print(f"checkpoint discarded: {type(error).__name__}: {error}", flush=True)
-    root.mkdir(parents=True, exist_ok=True)
-    for path in root.glob(f"{RUN_PREFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)
-    folder = root / f"{RUN_PREFIX}{uuid.uuid4().hex}"
-    folder.mkdir()
-    write_whole(marker, json.dumps({"asked_sha256": fingerprint, "folder": folder.name}).encode())
-    return Checkpoints(folder)
-
-
-def _fingerprint(hyperparameters: Hyperparameters, base: base_model.Base) -> str:
-    """A digest of what was asked: the hyperparameters, and the base where it came by a channel, so not among them."""
-    digest = hashlib.sha256(hyperparameters.model_dump_json(exclude={"correlation_id"}).encode())
-    if base.kind in {"champion", "weights"}:
-        digest.update(f"\n{base.kind} ".encode())
-        with Path(base.model).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _marked(marker: Path, fingerprint: str) -> Path | None:
-    """The folder that the marker names; None where there is none, it is of another job, or it was cut off."""
-    try:
-        known = json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    # Those of a training that came to its end are of no use to the next, which shall train and not repeat it.
-    if not isinstance(known, dict) or known.get("finished") or known.get("asked_sha256") != fingerprint:
-        return None
-    folder = marker.parent / str(known.get("folder"))
-    return folder if folder.name.startswith(RUN_PREFIX) and folder.is_dir() else None
-
-
-def _best(checkpoint_dir: Path) -> Path:
-    """The result of a training that was complete when it was interrupted."""
-    best = checkpoint_dir / "best.pt"
-    return best if best.exists() else checkpoint_dir / "last.pt"
-
-
-def _export(
-    environment: Environment,
-    hyperparameters: Hyperparameters,
-    base: base_model.Base,
-    data: Data,
-    weights: Path,
-) -> dict[str, Any]:
+def _export(environment: Environment, job: Job, data: Data, outcome: Outcome) -> dict[str, Any]:
+    hyperparameters = job.hyperparameters
     from ultralytics.utils.torch_utils import strip_optimizer
 
     from .export import export
 
     stripped = environment.scratch / "export.pt"
-    shutil.copyfile(weights, stripped)
+    shutil.copyfile(outcome.weights, stripped)
     strip_optimizer(stripped)
     card = {
         "categories": hyperparameters.categories,
@@ -290,7 +236,8 @@ def _export(
         "training_job": environment.training_job_name(),
         "dataset_id": hyperparameters.dataset_id,
         "correlation_id": hyperparameters.correlation_id,
-        "base": base.as_dict(),
+        "base": job.base.as_dict(),
+        "epochs": {"trained": outcome.epochs, "asked": hyperparameters.epochs, "stopped": outcome.stopped},
         "slicing": data.plan.as_card(),
     }
     fixed = bool(hyperparameters.slice_size)

@@ -1,14 +1,21 @@
 """Which checkpoints a training goes on from: its own, and never those of another under the same prefix."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from skyloop_container.base_model import Base
+from skyloop_container.checkpoints import (
+    MARKER,
+    Checkpoints,
+    close_checkpoints,
+    find_checkpoints,
+    fingerprint,
+    interrupted,
+    open_checkpoints,
+)
 from skyloop_container.hyperparameters import Hyperparameters, parse_hyperparameters
-from skyloop_container.train import MARKER, Checkpoints, open_checkpoints
 
 SCRATCH = Base("scratch", "yolo11n.yaml", "random weights")
 
@@ -18,7 +25,7 @@ def job(**values: object) -> Hyperparameters:
 
 
 def opened(root: Path, base: Base = SCRATCH, **values: object) -> Checkpoints:
-    return open_checkpoints(root, job(**values), base)
+    return open_checkpoints(root, fingerprint(job(**values), base))
 
 
 def trained(checkpoints: Checkpoints, epochs: int) -> None:
@@ -74,7 +81,7 @@ def test_a_checkpoint_of_another_training_is_not_taken(tmp_path: Path, finished:
     trained(first, 4)
     marker = tmp_path / MARKER
     if finished:
-        marker.write_text(json.dumps({"finished": True}))
+        close_checkpoints(tmp_path)
     elif not changed:
         marker.unlink()
     second = opened(tmp_path, **changed)
@@ -93,7 +100,7 @@ def test_a_retrain_interrupted_in_its_first_epoch_does_not_resume_the_training_b
     prefix = Prefix(tmp_path)
     before = opened(prefix.root)
     trained(before, 100)
-    (prefix.root / MARKER).write_text(json.dumps({"finished": True}))
+    close_checkpoints(prefix.root)
     prefix.put()
 
     prefix.bring_to_another_machine()
@@ -137,3 +144,30 @@ def test_a_checkpoint_that_is_not_there_yet_is_not_looked_for_in_the_network(
     first = opened(tmp_path)
     assert opened(tmp_path) == first
     assert not asked
+
+
+def test_a_damaged_best_epoch_does_not_fail_the_export_hours_later(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    trained(first, 3)
+    best = first.folder / "best.pt"
+    torch.save({"epoch": 1}, best)
+    assert interrupted(opened(tmp_path).folder, None).weights == best
+    best.write_bytes(best.read_bytes()[:-100])
+    again = opened(tmp_path)
+    assert (again.finished_epochs, best.exists()) == (3, False)
+    assert interrupted(again.folder, None).weights == again.last
+
+
+def test_other_machines_read_the_checkpoints_and_change_nothing(tmp_path: Path) -> None:
+    asked = fingerprint(job(), SCRATCH)
+    assert find_checkpoints(tmp_path, asked) is None
+    first = opened(tmp_path)
+    trained(first, 2)
+    before = sorted(tmp_path.rglob("*"))
+    found = find_checkpoints(tmp_path, asked)
+    assert found
+    assert (found.last, found.finished_epochs) == (first.folder / "last.pt", 2)
+    (first.folder / "last.pt").write_bytes(b"")
+    assert find_checkpoints(tmp_path, asked) is None
+    assert find_checkpoints(tmp_path, fingerprint(job(seed=1), SCRATCH)) is None
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,6 +1,5 @@
 """The edges of the container: paths, hyperparameters, channels, base models, the image, and clear failures."""
 
-import ast
 import gzip
 import io
 import json
@@ -348,42 +347,6 @@ def test_another_error_of_torchvision_is_not_hidden(tmp_path: Path) -> None:
 
 
 # The image
-
-
-def test_entrypoint_and_working_folder() -> None:
-    lines = (CONTAINER / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    instructions = [line.split(maxsplit=1) for line in lines if line and line[0].isupper()]
-    entrypoints = [json.loads(rest) for name, rest in instructions if name == "ENTRYPOINT"]
-    assert entrypoints == [["python3", "-m", "skyloop_container"]]
-    assert [rest for name, rest in instructions if name == "WORKDIR"] == ["/opt/program"]
-    assert instructions[0] == ["ARG", "BASE_IMAGE=python:3.11-slim-bookworm"]
-    assert instructions[1] == ["FROM", "${BASE_IMAGE}"]
-    order = [rest.split()[0] for name, rest in instructions if name == "COPY"]
-    assert order == [  # a change of code does not install again
-        "training_container/requirements.txt",
-        "training_container/LICENSE",
-        "training_container/skyloop_container",
-        "layers/skyloop/python/skyloop/formats/pictures.py",
-    ]
-
-
-def test_the_image_carries_what_its_code_imports_of_the_domain() -> None:
-    """Every module of the domain that the container's code reaches is copied, and may be sent to the builder."""
-    dockerfile = (CONTAINER / "Dockerfile").read_text(encoding="utf-8")
-    context = (CONTAINER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
-    code = "import sys, skyloop_container.serve; print([n for n in sys.modules if n.startswith('skyloop.')])"
-    reached = set(ast.literal_eval(run_python(code))) - {"skyloop.formats"}
-    assert reached == {f"skyloop.formats.{name}" for name in ("pictures", "picture_files", "pixels", "exif")}
-    for module in reached:
-        path = f"layers/skyloop/python/{module.replace('.', '/')}.py"
-        assert f" {path}" in dockerfile
-        assert f"!{path}" in context
-        assert (CONTAINER.parent / path).is_file()
-
-
-def test_serve_does_not_import_torch_or_ultralytics() -> None:
-    code = "import sys, skyloop_container.serve; print({'torch', 'ultralytics', 'mlflow'} & set(sys.modules))"
-    assert run_python(code) == "set()\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["tarin"], ["train", "now"]])

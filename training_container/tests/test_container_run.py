@@ -3,13 +3,9 @@
 import hashlib
 import http.client
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,63 +19,10 @@ from skyloop_container.inference import Detector
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS
 
+from training_container.tests.jobs import TIMEOUT, lay_out, pack, run, serving_image, start
 from training_container.tests.pictures import draw, without_boxes, write_channel
 
-CONTAINER = Path(__file__).parents[1]
-TIMEOUT = 240  # seconds; generous, for a machine that does other things
-
 pytestmark = pytest.mark.xdist_group("container run")  # one worker: what one test trained, the others use
-
-
-def command(argument: str) -> list[str]:
-    """The Dockerfile's ENTRYPOINT with an argument, on this interpreter."""
-    entrypoint = re.search(r"^ENTRYPOINT (\[.*\])$", (CONTAINER / "Dockerfile").read_text(), re.MULTILINE)
-    assert entrypoint
-    program, *rest = json.loads(entrypoint[1])
-    assert program == "python3"
-    return [sys.executable, *rest, argument]
-
-
-def environment(base: Path, **values: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("YOLO_", "OMP_", "MLFLOW_"))}
-    return kept | {"SAGEMAKER_BASE_DIR": str(base), "TMPDIR": str(base.parent)} | values
-
-
-def start(argument: str, base: Path, **values: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(argument),
-        cwd=CONTAINER,
-        env=environment(base, **values),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(argument: str, base: Path, **values: str) -> tuple[int, str]:
-    process = start(argument, base, **values)
-    try:
-        output, _ = process.communicate(timeout=TIMEOUT)
-    finally:
-        process.kill()
-    return process.returncode, output
-
-
-def lay_out(base: Path, train: range = range(12), **hyperparameters: object) -> Path:
-    write_channel(base / "input" / "data" / "train", train)
-    write_channel(base / "input" / "data" / "validation", range(100, 104))
-    values = {"categories": ["square"], "epochs": 2, "imgsz": 64, "batch": 4, "dataset_id": "ds-1"} | hyperparameters
-    path = base / "input" / "config" / "hyperparameters.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}))
-    return base
-
-
-def pack(model_dir: Path, archive: Path) -> None:
-    archive.parent.mkdir(parents=True)
-    with tarfile.open(archive, "w:gz") as tar:
-        for path in model_dir.iterdir():
-            tar.add(path, path.name)
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +31,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("trained")
     base = lay_out(folder / "ml", correlation_id="batch-9")
     before = sorted(path for path in (base / "input").rglob("*"))
-    code, output = run("train", base, TRAINING_JOB_NAME="job-1", MLFLOW_TRACKING_URI=f"file:{folder}/mlruns")
+    settings = {"MLFLOW_TRACKING_URI": f"file:{folder}/mlruns", "SKYLOOP_MAX_RUNTIME_SECONDS": "86400"}
+    code, output = run("train", base, TRAINING_JOB_NAME="job-1", **settings)
     assert code == 0, output
     assert sorted(path for path in (base / "input").rglob("*")) == before  # nothing is left among the inputs
     left = {path.name for path in folder.iterdir() if path.name.startswith("skyloop-")}
     assert not left  # nor in the temporary folder (what torch keeps there is its own affair)
     return base, output
+
+
+def test_the_serving_image_cannot_train(tmp_path: Path) -> None:
+    """And what the other tests evaluate and serve, they do in it."""
+    base = lay_out(tmp_path / "ml")
+    assert run("train", base, **serving_image(tmp_path / "site"))[0] == 1
+    assert "This image has no torch: it evaluates and serves." in (base / "output" / "failure").read_text()
 
 
 def test_training_leaves_a_model(trained: tuple[Path, str]) -> None:
@@ -104,6 +55,7 @@ def test_training_leaves_a_model(trained: tuple[Path, str]) -> None:
     assert card["imgsz"] == 64
     assert (card["training_job"], card["dataset_id"], card["license"]) == ("job-1", "ds-1", "AGPL-3.0")
     assert card["base"]["kind"] == "scratch"
+    assert card["epochs"] == {"trained": 2, "asked": 2, "stopped": None}
     assert 0 < card["confidence_default"] < 1
     assert card["features"]["layer"] == 4
     components = np.array(card["features"]["components"])
@@ -149,6 +101,7 @@ def evaluated(trained: tuple[Path, str], tmp_path_factory: pytest.TempPathFactor
         SKYLOOP_TEST_SET_ID="test-1",
         SKYLOOP_TRAINING_JOB="job-1",
         SKYLOOP_TEST_PREFIX="s3://bucket/",
+        **serving_image(base.parent / "site"),
     )
     assert code == 0, output
     return base
@@ -249,48 +202,6 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
         assert ((centers >= (view.left - 8, view.top - 8)) & (centers <= (view.right + 8, view.bottom + 8))).all()
 
 
-def interrupt(base: Path, after: int, how: signal.Signals, **values: str) -> tuple[int, str]:
-    """Start a training and send it a signal when it has done `after` epochs. Returns its exit code and output."""
-    process = start("train", base, **values)
-    assert process.stdout
-    seen = ""
-    try:
-        for line in process.stdout:
-            seen += line
-            if line.startswith(f"epoch={after} "):
-                process.send_signal(how)
-                return process.wait(TIMEOUT), seen
-    finally:
-        process.kill()
-        process.communicate()
-    pytest.fail(f"the training ended early:\n{seen}")
-
-
-def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
-    """Ended gently, then killed, then finished: one run, every epoch counted, one model."""
-    epochs = 14
-    base = lay_out(tmp_path / "ml", epochs=epochs, val_period=epochs)
-    tracking = {"MLFLOW_TRACKING_URI": f"file:{tmp_path}/mlruns"}
-    code, output = interrupt(base, 2, signal.SIGTERM, **tracking)
-    assert code == 143, output
-    code, output = interrupt(base, 6, signal.SIGKILL, **tracking)
-    assert code == -signal.SIGKILL, output
-    first = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
-    assert first
-    assert 2 <= int(first[1]) < 6
-    assert not (base / "output" / "failure").exists()
-    assert not (base / "model").exists()
-    code, output = run("train", base, **tracking)
-    assert code == 0, output
-    second = re.search(r"^resumed after epoch=(\d+)$", output, re.MULTILINE)
-    assert second
-    assert 6 <= int(second[1]) < epochs
-    trained_epochs = [int(n) for n in re.findall(r"^epoch=(\d+) ", output, re.MULTILINE)]
-    assert trained_epochs == list(range(int(second[1]) + 1, epochs + 1))
-    assert (base / "model" / "model.onnx").exists()
-    assert len(list((tmp_path / "mlruns").rglob("params"))) == 1
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -323,7 +234,8 @@ def served(base: Path, **values: str) -> Iterator[tuple[int, list[str]]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     said: list[str] = []
-    process = start("serve", base, SAGEMAKER_BIND_TO_PORT=str(port), SKYLOOP_BIND_HOST="127.0.0.1", **values)
+    values |= {"SAGEMAKER_BIND_TO_PORT": str(port), "SKYLOOP_BIND_HOST": "127.0.0.1"}
+    process = start("serve", base, **values, **serving_image(base.parent / "site"))
     deadline = time.monotonic() + TIMEOUT
     try:
         while True:

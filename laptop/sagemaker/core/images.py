@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from laptop.documents import Document
@@ -83,21 +83,33 @@ def resolve(image_uri: str, folders: Document) -> Program:
 
 
 def _parse(folder: Path, dockerfile: str) -> Program:
-    """Read WORKDIR, ENTRYPOINT and ENV of the last stage; the other instructions build the image and are not run."""
-    workdir = "/"
-    entrypoint: tuple[str, ...] = ()
-    variables: dict[str, str] = {}
+    """Read WORKDIR, ENTRYPOINT and ENV of the last stage, and of those it is built from.
+
+    The other instructions build the image and are not run.
+    """
+    stages: dict[str, _Stage] = {}
+    stage = _Stage()
     for line in re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", dockerfile)).splitlines():
         instruction, _, rest = line.strip().partition(" ")
         rest = rest.strip()
         match instruction.upper():
             case "FROM":
-                workdir, entrypoint, variables = "/", (), {}
+                image, *name = [word for word in rest.split() if not word.startswith("--") and word.upper() != "AS"]
+                before = stages.get(image.lower(), _Stage())
+                stage = replace(before, variables=dict(before.variables))
+                stages |= {word.lower(): stage for word in name}
             case "WORKDIR":
-                workdir = rest.rstrip("/") or "/"
+                stage.workdir = rest.rstrip("/") or "/"
             case "ENTRYPOINT":
-                entrypoint = tuple(json.loads(rest)) if rest.startswith("[") else ("/bin/sh", "-c", rest)
+                stage.entrypoint = tuple(json.loads(rest)) if rest.startswith("[") else ("/bin/sh", "-c", rest)
             case "ENV":
                 pairs = (pair.partition("=") for pair in shlex.split(rest))
-                variables.update((name, value) for name, equals, value in pairs if equals)
-    return Program(folder, workdir, entrypoint, variables)
+                stage.variables.update((name, value) for name, equals, value in pairs if equals)
+    return Program(folder, stage.workdir, stage.entrypoint, stage.variables)
+
+
+@dataclass
+class _Stage:
+    workdir: str = "/"
+    entrypoint: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)

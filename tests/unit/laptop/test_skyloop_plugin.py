@@ -23,6 +23,7 @@ def test_no_other_module_names_what_is_skyloops() -> None:
 
 def test_the_image_is_found_in_every_registry() -> None:
     folder = image_folder("team/skyloop-training")
+    assert folder == image_folder("team/skyloop-serving")
     assert folder is not None
     assert (folder / "Dockerfile").is_file()
     assert image_folder("team/another") is None

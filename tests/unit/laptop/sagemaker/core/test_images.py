@@ -47,6 +47,17 @@ def test_a_dockerfile_becomes_a_command(tmp_path: Path) -> None:
     assert environment["PATH"] != "/opt/bin"
 
 
+def test_a_stage_has_what_the_one_before_it_has(tmp_path: Path) -> None:
+    write(
+        tmp_path / "image",
+        'FROM --platform=linux/amd64 debian AS Base\nENV A=1 B=1\nWORKDIR /opt/program\nENTRYPOINT ["/run"]\n'
+        "FROM base as other\nENV A=2 C=2\nWORKDIR /other\nFROM base AS last\nENV B=3\n",
+    )
+    program = images.resolve("mine", {"mine": str(tmp_path / "image")})
+    assert program.variables == {"A": "1", "B": "3"}
+    assert (program.workdir, program.entrypoint) == ("/opt/program", ("/run",))
+
+
 def test_a_program_does_not_see_the_hosts_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
