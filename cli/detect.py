@@ -137,8 +137,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def upright(body: bytes) -> Image.Image:
-    """The image as the model saw it. Detections are given in its pixels. Raises ImageRefused."""
-    return open_picture(body, READABLE).decode()
+    """The image as a person sees most of it, in the pixels that detections are given in. Raises ImageRefused."""
+    return open_picture(body, READABLE).show()
 
 
 def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Image.Image:

@@ -392,12 +392,13 @@ def test_a_large_picture_takes_the_memory_that_is_stated(format_name, mode, side
     assert peak - before < open_picture(body, READABLE).memory + 3 * len(body) + few
 
 
-def run_measured(body: bytes) -> str:
+def run_measured(body: bytes, ask: str = "decode()") -> str:
     code = (
-        "import resource, sys; from skyloop.formats.pictures import READABLE, open_picture; import numpy;"
+        "import resource, sys; from skyloop.formats.pictures import *; import numpy;"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024;"
         "body = sys.stdin.buffer.read(); before = peak();"
-        "pixels = numpy.asarray(open_picture(body, READABLE).decode()).copy(); print(before, peak())"
+        "pixels = numpy.asarray(open_picture(body, READABLE)."
+        f"{ask}).copy(); print(before, peak())"
     )
     # Through a shell: the peak of the process that starts another one would count as the other's.
     command = ["sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, code]

@@ -41,7 +41,7 @@ def tiff(
     photometric: int = 2,
     order: str = "<",
     packed: bool = False,
-    extra: int | None = None,
+    extra: int | list[int] | None = None,
     planes: int = 1,
     color_map: list[int] | None = None,
 ) -> bytes:
@@ -64,7 +64,7 @@ def tiff(
     if color_map is not None:
         tags.append((320, "H", color_map))
     if extra is not None:
-        tags.append((338, "H", [extra]))
+        tags.append((338, "H", extra if isinstance(extra, list) else [extra]))
     start = 8 + 2 + 12 * len(tags) + 4
     begin = start + sum(4 * len(values) for _, _, values in tags)  # room enough for all that is out of line
     tags[5] = (273, "I", [begin + sum(len(strip) for strip in strips[:number]) for number in range(len(strips))])
@@ -131,6 +131,31 @@ def test_a_gray_tiff_of_sixteen_bits_is_scaled_alike(depth, order, packed):
     data = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
     body = tiff(data, [16], photometric=1, order=order, packed=packed)
     assert np.array_equal(decoded(body), colors(samples, depth))
+
+
+@pytest.mark.parametrize("more", [1, 2, 3])
+def test_of_bands_beyond_rgb_none_is_seen(more):
+    samples = np.random.default_rng(more).integers(0, 256, (SIDE, SIDE, 3 + more), dtype=np.uint8)
+    body = tiff(samples.tobytes(), [8] * (3 + more), extra=[0] * more)
+    assert np.array_equal(decoded(body), samples[..., :3])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("bands", [2, 3, 5, 6, 10])
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_bands_that_are_not_said_to_be_colors_are_refused(bits, bands, separate, packed):
+    body = tiff(
+        bytes(SIDE * SIDE * bands * bits // 8),
+        [bits] * bands,
+        photometric=1,
+        planes=bands if separate else 1,
+        packed=packed,
+        extra=[0] * (bands - 1),
+    )
+    refused = refusal(body)
+    assert refused.code == "unsupported-format"
+    assert f"which of its {bands} bands" in refused.reason
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -243,14 +268,23 @@ def test_other_palettes_are_read_as_before():
         assert np.array_equal(decoded(encoded(source, format_name)), np.asarray(source.convert("RGB")))
 
 
-@pytest.mark.parametrize(("color", "bands"), [(GRAY, 1), (RGBA, 4)])
-def test_sixteen_bits_take_the_memory_that_is_stated(color, bands):
+@pytest.mark.parametrize(
+    ("color", "bands", "ask"),
+    [
+        (GRAY, 1, "decode()"),
+        (GRAY, 1, "decode(RadiometricWindow(2000, 4000))"),
+        (GRAY, 1, "samples()"),
+        (GRAY, 1, "show()"),
+        (RGBA, 4, "decode()"),
+    ],
+)
+def test_sixteen_bits_take_the_memory_that_is_stated(color, bands, ask):
     side = 4000
     row = b"\0" + struct.pack(">H", 3000) * bands * side
     packer = zlib.compressobj(1)
     data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     header = struct.pack(">IIBBBBB", side, side, 16, color, 0, 0, 0)
     body = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    before, peak = (int(text) for text in run_measured(body).split())
+    before, peak = (int(text) for text in run_measured(body, ask).split())
     few = 32_000_000  # what is held at a time
     assert peak - before < open_picture(body).memory + 3 * len(body) + few

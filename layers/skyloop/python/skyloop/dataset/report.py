@@ -58,7 +58,7 @@ class Example:
     @classmethod
     def of(cls, split: Split, picture: LabeledImage, body: bytes) -> Example:
         """Shrink the picture file `body`. Raises ImageRefused."""
-        small = open_picture(body).decode()
+        small = open_picture(body).show()
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         buffer = BytesIO()
         small.save(buffer, "JPEG", quality=80)

@@ -169,7 +169,7 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
 # ── The endpoint's other formats ─────────────────────────────────────────────────────────────────────────────────────
 
 _IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 322, 323
-_COMPRESSION, _ROWS_PER_STRIP = 259, 278
+_COMPRESSION, _SAMPLES_PER_PIXEL, _ROWS_PER_STRIP = 259, 277, 278
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)  # of strips, or of tiles: Pillow looks at each
 _COLOR_MAP, _MAX_COLORS = 320, 2**16
 # What decides about pixels: shape, compression and its options, orientation, strips, tiles, samples, JPEG tables and
@@ -207,6 +207,14 @@ def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
     if compression == _JPEG and directory.scans() * pixels > _MAX_SCANNED:
         raise _too_complex("many scans in its JPEG data")
     return directory.alone(), Exif()
+
+
+def tiff_bands(body: bytes) -> int:
+    """How many samples a pixel of a TIFF has by its header; 0 where it cannot be read."""
+    try:
+        return _TiffDirectory(body).number(_SAMPLES_PER_PIXEL, 1)
+    except (ImageRefused, struct.error):
+        return 0
 
 
 class _TiffDirectory:

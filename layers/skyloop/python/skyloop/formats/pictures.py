@@ -24,13 +24,38 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from skyloop.formats.exif import Exif
-from skyloop.formats.picture_files import PNG_SIGNATURE, Format, ImageRefused, strip
-from skyloop.formats.pixels import has_sixteen_bits, read_rgb
+from skyloop.formats.picture_files import PNG_SIGNATURE, Format, ImageRefused, strip, tiff_bands
+from skyloop.formats.pixels import (
+    RadiometricWindow,
+    count_samples,
+    has_sixteen_bits,
+    is_gray_of_sixteen_bits,
+    range_of,
+    read_rgb,
+    read_samples,
+)
 
-__all__ = ["LABELABLE", "MAX_BYTES", "READABLE", "ImageRefused", "Picture", "media_type", "open_picture", "too_large"]
+__all__ = [
+    "HEAD",
+    "LABELABLE",
+    "MAX_BYTES",
+    "MIN_SIDE",
+    "READABLE",
+    "ImageRefused",
+    "Picture",
+    "RadiometricWindow",
+    "count_samples",
+    "may_have_counts",
+    "media_type",
+    "open_picture",
+    "range_of",
+    "too_large",
+]
 
 MAX_BYTES = 40_000_000  # "40 MB", read strictly: docs.aws.amazon.com/sagemaker/latest/dg/input-data-limits.html
 MAX_PIXELS = 100_000_000
@@ -44,9 +69,13 @@ LABELABLE: frozenset[Format] = frozenset({"JPEG", "PNG"})
 READABLE: frozenset[Format] = frozenset({"JPEG", "PNG", "WEBP", "BMP", "TIFF"})
 """What the endpoint answers for."""
 
+HEAD = 26
+"""Bytes of a file that say whether it may have counts."""
+
 _MAX_WIDE_PIXELS = 40_000_000  # of sixteen bits a sample, which are read twice
 _MAX_SLOW_PIXELS = 50_000_000  # that take two to five times as long as others: 1 to 2 s
 _MAX_RUN_PIXELS = 5_000_000  # which Pillow pads in Python, one by one, while all other threads wait: 0.5 s
+_SHOWN_OUTLIERS = 0.001  # of a picture's samples that people may see as black, and as many as white
 _SLOW_COLORS = {"CMYK", "LAB", "YCbCr"}
 
 _JPEG_START = b"\xff\xd8\xff"
@@ -103,19 +132,41 @@ class Picture:
         """Bytes that decoding takes at most."""
         return self.width * self.height * BYTES_PER_PIXEL[self.format]
 
-    def decode(self) -> Image.Image:
+    @property
+    def has_counts(self) -> bool:
+        """Whether it is gray of sixteen bits without transparency: a window decides which gray a sample is."""
+        return is_gray_of_sixteen_bits(self._opened)
+
+    def decode(self, window: RadiometricWindow | None = None) -> Image.Image:
         """Every pixel, upright, as mode RGB. To be called once.
 
-        Samples of sixteen bits, gray or colors: cameras write 10, 12 or 14 bits into them and do not say so. The
-        smallest of these depths that holds the samples, but one in a thousand, is taken, and its high byte kept: no
-        picture is black that is not. Transparency is dropped; CMYK, palettes and bits are converted as Pillow does,
-        without a color profile. Of several frames, the first is taken.
+        window: for a picture that has counts; others are the same whatever it is.
+
+        Other samples of sixteen bits, and all where there is no window: cameras write 10, 12 or 14 bits into them and
+        do not say so. The smallest of these depths that holds the samples, but one in a thousand, is taken, and its
+        high byte kept: no picture is black that is not. Transparency is dropped; CMYK, palettes and bits are converted
+        as Pillow does, without a color profile. Of several frames, the first is taken; of bands beyond RGB, none.
 
         Raises ImageRefused with code `truncated`, `broken`, or `unsupported-format` for dark colors of sixteen bits
         that Pillow cannot read whole.
         """
+        return self._upright(lambda: read_rgb(self._opened, self._body, self._again, window))
+
+    def samples(self) -> NDArray[np.uint16]:
+        """What a picture that has counts holds, (height, width), upright. Raises ImageRefused as `decode` does."""
+        return np.asarray(self._upright(lambda: read_samples(self._again(), self._body)), np.uint16)
+
+    def show(self) -> Image.Image:
+        """As `decode`, for people's eyes: what has counts is stretched between its own darkest and brightest ones."""
+        found = range_of(count_samples(self.samples()), _SHOWN_OUTLIERS) if self.has_counts else None
+        return self.decode(RadiometricWindow(*found) if found and found[0] < found[1] else None)
+
+    def _again(self) -> ImageFile.ImageFile:
+        return _READERS[self.format](BytesIO(self._body))
+
+    def _upright(self, read: Callable[[], Image.Image]) -> Image.Image:
         try:
-            image = read_rgb(self._opened, self._body, lambda: _READERS[self.format](BytesIO(self._body)))
+            image = read()
             turn = _TRANSPOSES.get(self.exif.orientation)
             return image if turn is None else image.transpose(turn)
         except ImageRefused:
@@ -144,7 +195,13 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
     except ImageRefused:
         raise
     except Exception as error:  # readers raise anything for a header that they cannot read
+        # A SyntaxError is Pillow's for what it has no mode for; other errors are of the file.
+        if kind == "TIFF" and isinstance(error, SyntaxError) and (bands := tiff_bands(body)) > 1:
+            raise _unclear_bands(bands) from error
         raise ImageRefused("broken", f"its header cannot be read: {_sentence(error)}") from error
+    # Pillow takes the first band for gray, where planes are packed and the others are not said to be transparency.
+    if kind == "TIFF" and len(opened.getbands()) == 1 and (bands := tiff_bands(stripped)) > 1:
+        raise _unclear_bands(bands)
     _check_size(*opened.size)
     _check_slowness(kind, opened)
     if opened.mode in ("I", "F"):
@@ -153,6 +210,13 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
             "its values have 32 bits or a sign, and nothing says what is black and white: save it with 8 or 16",
         )
     return Picture(kind, *opened.size, exif, opened, stripped)
+
+
+def may_have_counts(head: bytes) -> bool:
+    """Whether a file may have counts, by its first HEAD bytes: False where it has none, whatever follows."""
+    if head.startswith(PNG_SIGNATURE) and head[12:16] == b"IHDR":
+        return head[24:HEAD] == bytes((16, 0))  # bits a sample, and gray (PNG specification, section 11.2.2)
+    return _format(head) in {"PNG", "TIFF"}
 
 
 def media_type(body: bytes) -> Literal["image/jpeg", "image/png"] | None:
@@ -212,6 +276,14 @@ def _check_slowness(kind: Format, opened: ImageFile.ImageFile) -> None:
             f"{opened.width} × {opened.height} pixels {stored}; at most {most / 1e6:.0f} megapixels of these: save it"
             f" {instead}, or cut it into smaller pictures",
         )
+
+
+def _unclear_bands(bands: int) -> ImageRefused:
+    return ImageRefused(
+        "unsupported-format",
+        f"nothing says which of its {bands} bands, stored as they are, a detector should see: save one of them as gray,"
+        " or three as RGB",
+    )
 
 
 def _unreadable(body: bytes, formats: frozenset[Format]) -> ImageRefused:

@@ -2,7 +2,8 @@
 
 Pillow reads some files as black, in whole or in part, without an error. Each is mended here, or :class:`ImageRefused`:
 
-- samples of sixteen bits of which fewer are used: of colors Pillow keeps the high byte, which is 0 to 15 for 12 bits;
+- samples of sixteen bits of which fewer are used: of colors Pillow keeps the high byte, which is 0 to 15 for 12 bits,
+  and a thermal frame spans a few hundred values somewhere among 65,536, for which there is a window;
 - a PNG whose compressed data ends, in good order, before its last row; a palette that is shorter than its indexes say;
 - a TIFF whose color map is of eight bits, not sixteen.
 
@@ -15,6 +16,8 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,46 +40,112 @@ _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _COLOR_MAP = 258, 284, 320  # tags of a
 _SEPARATE = 2
 
 
+@dataclass(frozen=True, slots=True)
+class RadiometricWindow:
+    """Which samples of gray of sixteen bits make the 256 grays of eight, in counts of the camera, 0 to 65535.
+
+    `low` and what is less are black, `high` and what is more white; between them gray rises evenly. Raises ValueError
+    where they are no such counts, or not in order.
+    """
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if not (type(self.low) is type(self.high) is int and 0 <= self.low < self.high < _VALUES):
+            raise ValueError(f"no radiometric window: {self.low!r} to {self.high!r}, of counts from 0 to {_VALUES - 1}")
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}"
+
+    def table(self) -> NDArray[np.uint8]:
+        """The gray of each sample, (65536,)."""
+        span = self.high - self.low
+        return ((np.arange(-self.low, _VALUES - self.low).clip(0, span) * 255 + span // 2) // span).astype(np.uint8)
+
+
+def count_samples(samples: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """How many samples have each value, (65536,) int64."""
+    return np.bincount(samples.ravel(), minlength=_VALUES)
+
+
+def range_of(counts: NDArray[np.int64], outliers: float) -> tuple[int, int] | None:
+    """The least and the largest sample but for a share at either end, from how many have each value.
+
+    0 and 65535 do not count: they stand for no data. None where there are no others.
+    """
+    below = counts[:-1].cumsum() - counts[0]
+    if not below[-1]:
+        return None
+    low = np.searchsorted(below, outliers * below[-1], side="right")
+    return int(low), int(np.searchsorted(below, (1 - outliers) * below[-1]))
+
+
+def is_gray_of_sixteen_bits(opened: ImageFile.ImageFile) -> bool:
+    """Whether a file that was opened has one sample of sixteen bits a pixel, without transparency."""
+    return opened.mode.startswith("I;16")
+
+
 def has_sixteen_bits(opened: ImageFile.ImageFile) -> bool:
     """Whether a file that was opened has samples of sixteen bits."""
-    return opened.mode.startswith("I;16") or (bool(opened.tile) and "16" in _raw_mode(opened))
+    return is_gray_of_sixteen_bits(opened) or (bool(opened.tile) and "16" in _raw_mode(opened))
 
 
-def read_rgb(opened: ImageFile.ImageFile, body: bytes, again: Callable[[], ImageFile.ImageFile]) -> Image.Image:
+def read_rgb(
+    opened: ImageFile.ImageFile,
+    body: bytes,
+    again: Callable[[], ImageFile.ImageFile],
+    window: RadiometricWindow | None,
+) -> Image.Image:
     """Every pixel of a file that was opened and not loaded, as mode RGB.
 
-    body: the file, a PNG's with its data in one chunk before the last. again: opens the same file once more.
+    body: the file, a PNG's with its data in one chunk before the last. again: opens the same file once more. window: of
+    gray of sixteen bits; without one, the picture's own depth is what counts.
 
     Raises ImageRefused, and whatever Pillow raises.
     """
     entries = _palette_entries(opened)
     wide = _wide_raw_mode(opened)
-    at = opened.tile[0].offset if opened.tile else 0
-    opened.load()
-    if isinstance(opened, PngImagePlugin.PngImageFile):
-        _check_rows(opened, body, at)
+    _load(opened, body)
     if entries is not None:
         largest = int(np.asarray(opened).max())
         if largest >= entries:
             raise ImageRefused("broken", f"a pixel has color {largest} of a palette of {entries}")
-    if opened.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
-        return _narrowed(opened)
+    if is_gray_of_sixteen_bits(opened):  # Pillow's own conversion would clip at 255
+        return _narrowed(opened, window)
     if wide is not None:
         _widen(opened, wide, again)
     return opened if opened.mode == "RGB" else opened.convert("RGB")
 
 
+def read_samples(opened: ImageFile.ImageFile, body: bytes) -> Image.Image:
+    """Every sample of gray of sixteen bits, of a file as `read_rgb` takes it. Raises what that does."""
+    _load(opened, body)
+    return opened
+
+
+def _load(opened: ImageFile.ImageFile, body: bytes) -> None:
+    at = opened.tile[0].offset if opened.tile else 0
+    opened.load()
+    if isinstance(opened, PngImagePlugin.PngImageFile):
+        _check_rows(opened, body, at)
+
+
 # ── Samples of sixteen bits ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _narrowed(opened: Image.Image) -> Image.Image:
-    counts = np.zeros(_VALUES, np.int64)
-    for box in _strips(opened):
-        counts += np.bincount(np.asarray(opened.crop(box)).ravel(), minlength=_VALUES)
-    depth = _depth(counts)
+def _narrowed(opened: Image.Image, window: RadiometricWindow | None) -> Image.Image:
+    gray_of: Callable[[NDArray[np.uint16]], NDArray[np.uint8]]
+    if window is None:
+        counts = np.zeros(_VALUES, np.int64)
+        for box in _strips(opened):
+            counts += count_samples(np.asarray(opened.crop(box)))
+        gray_of = partial(_high, depth=_depth(counts))
+    else:
+        gray_of = window.table().take
     narrow = Image.new("RGB", opened.size)
     for box in _strips(opened):
-        narrow.paste(Image.fromarray(_high(np.asarray(opened.crop(box)), depth)), box[:2])
+        narrow.paste(Image.fromarray(gray_of(np.asarray(opened.crop(box)))), box[:2])
     return narrow
 
 
@@ -122,7 +191,7 @@ def _widen(opened: Image.Image, raw: str, again: Callable[[], ImageFile.ImageFil
 
     counts = np.zeros(_VALUES, np.int64)
     for box in _strips(opened):
-        counts += np.bincount(samples(box).ravel(), minlength=_VALUES)
+        counts += count_samples(samples(box))
     depth = _depth(counts)
     for box in _strips(opened):
         pixels = np.array(opened.crop(box))
