@@ -47,6 +47,7 @@ SETTINGS = {
     "ImageSize": "640",
     "SliceSize": "0",
     "MaxSlices": "12",
+    "RadiometricWindow": "",
     "BatchSize": "16",
     "Freeze": "0",
     "Seed": "0",

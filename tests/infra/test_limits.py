@@ -55,6 +55,11 @@ def test_the_container_takes_what_the_template_takes(parameter: str, hyperparame
     assert (limits["ge"], limits["le"]) == bounds(parameter)
 
 
+def test_the_container_takes_the_window_that_the_template_takes() -> None:
+    path = wiring.ROOT / "training_container/skyloop_container/hyperparameters.py"
+    assert f'pattern="{PARAMETERS["RadiometricWindow"]["AllowedPattern"]}"' in path.read_text(encoding="utf-8")
+
+
 def test_who_asks_for_a_training_may_ask_for_what_the_template_takes() -> None:
     taken = model_bounds(TrainingOptions.model_fields["epochs"])
     assert (taken["ge"], taken["le"]) == bounds("Epochs") == (1, MAX_EPOCHS)

@@ -48,6 +48,7 @@ def test_first_training_takes_weights_by_name() -> None:
         "imgsz": "640",
         "slice_size": "0",
         "max_slices": "12",
+        "radiometric_window": "",
         "batch": "16",
         "freeze": "0",
         "seed": "0",

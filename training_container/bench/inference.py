@@ -79,13 +79,13 @@ def milliseconds(action: Callable[[], object], rounds: int) -> tuple[float, floa
 def stages(model_dir: Path, image: bytes, threads: int) -> dict[str, Callable[[], object]]:
     """The parts of one prediction, each as a function to time."""
     detector = Detector.load(model_dir, threads)
-    pixels = decode(image)
+    pixels = decode(image, None)
     (view,) = detector.views(*pixels.shape[1::-1], SlicingPlan())
     ((_, _, output, _),) = detector.run(pixels, [view])
     padded = letterbox(pixels, view.scale)[0].shape[:2]
     blob = np.random.default_rng(0).random((1, 3, *padded), dtype=np.float32)
     return {
-        "decode": lambda: decode(image),
+        "decode": lambda: decode(image, None),
         "letterbox": lambda: letterbox(pixels, view.scale),
         "network": lambda: detector.engine.run(blob),
         "boxes": lambda: select_boxes(output, detector.confidence),
@@ -123,7 +123,7 @@ def main() -> None:
         if options.model:
             from ultralytics import YOLO
 
-            theirs, pixels = YOLO(options.model / "model.pt"), cv2.cvtColor(decode(image), cv2.COLOR_RGB2BGR)
+            theirs, pixels = YOLO(options.model / "model.pt"), cv2.cvtColor(decode(image, None), cv2.COLOR_RGB2BGR)
             size = Detector.load(options.model, 1).size
             ways["Ultralytics predict"] = {"prediction": lambda: theirs.predict(pixels, imgsz=size, verbose=False)}
         table = Table(title=f"One prediction for a {options.image} JPEG; ms, least / median of {options.rounds}")

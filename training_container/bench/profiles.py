@@ -42,7 +42,8 @@ def measure(folders: Path, weights: Path, size: int) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as scratch:
         prepare(Path(scratch) / "ultralytics")
         some = [
-            Sample(path.name, path, *decode(path.read_bytes()).shape[1::-1], "", ()) for path in paths["night-60m"][:4]
+            Sample(path.name, path, *decode(path.read_bytes(), None).shape[1::-1], "", ())
+            for path in paths["night-60m"][:4]
         ]
         card = {
             "categories": [str(number) for number in range(COCO_CATEGORIES)],
@@ -53,7 +54,7 @@ def measure(folders: Path, weights: Path, size: int) -> dict[str, np.ndarray]:
         }
         export(weights, Path(scratch) / "model", card, some, some)
         detector = Detector.load(Path(scratch) / "model", 2)
-        pictures = {name: [decode(path.read_bytes()) for path in found] for name, found in paths.items()}
+        pictures = {name: [decode(path.read_bytes(), None) for path in found] for name, found in paths.items()}
         pictures["darker"] = [(picture * LIGHT).astype(np.uint8) for picture in pictures["night-60m"]]
         return {
             f"{name}/{part}": rows

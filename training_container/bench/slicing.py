@@ -139,7 +139,7 @@ def main() -> None:
         table.add_column(column)
     for channel in options.channels:
         samples, _ = read_channel(channel, len(detector.categories))
-        images = [read_image(sample) for sample in samples]
+        images = [read_image(sample, detector.window) for sample in samples]
         for way, predict in ways.items():
             got = measure(predict, samples, images, detector.categories)
             shown = [got["map50"], got["by_size"]["small"]["map50"], got["precision"], got["recall"]]

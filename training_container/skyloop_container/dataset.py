@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
+from skyloop.formats.pictures import READABLE, ImageRefused, RadiometricWindow, open_picture
 
 from .environment import JobError, available_cores
 
@@ -94,13 +94,17 @@ def read_channel(folder: Path, categories: int) -> tuple[list[Sample], list[Drop
 
 
 def with_pictures(
-    channel: str, samples: Sequence[Sample], work: Callable[[Sample, np.ndarray], T]
+    channel: str,
+    samples: Sequence[Sample],
+    window: RadiometricWindow | None,
+    work: Callable[[Sample, np.ndarray], T],
 ) -> tuple[list[tuple[Sample, T]], list[Dropped]]:
     """Do something with every picture, on all cores; what cannot be read is left out.
 
     Args:
         channel: its name, for errors.
         samples: whose pictures.
+        window: through which they are seen: see `decode`.
         work: is given the sample and its picture, (height, width, 3) uint8 RGB, upright.
 
     Returns:
@@ -112,7 +116,7 @@ def with_pictures(
 
     def do(sample: Sample) -> T | Dropped:
         try:
-            picture = read_image(sample)
+            picture = read_image(sample, window)
         except (ImageRefused, OSError) as error:
             return Dropped(sample.name, str(error))
         if picture.shape[:2] != (sample.height, sample.width):
@@ -140,14 +144,17 @@ def report_dropped(channel: str, dropped: list[Dropped], say: Callable[[str], No
         say(f"left out of {channel}: {item.name}: {item.reason}")
 
 
-def read_image(sample: Sample) -> np.ndarray:
-    """The sample's picture as (height, width, 3) uint8 RGB, upright. Raises ImageRefused, OSError."""
-    return decode(sample.path.read_bytes())
+def read_image(sample: Sample, window: RadiometricWindow | None) -> np.ndarray:
+    """The sample's picture as (height, width, 3) uint8 RGB, upright: see `decode`. Raises ImageRefused, OSError."""
+    return decode(sample.path.read_bytes(), window)
 
 
-def decode(data: bytes) -> np.ndarray:
-    """An image file as (height, width, 3) uint8 RGB, upright. Raises ImageRefused."""
-    return np.asarray(open_picture(data, READABLE).decode())
+def decode(data: bytes, window: RadiometricWindow | None) -> np.ndarray:
+    """An image file as (height, width, 3) uint8 RGB, upright. Raises ImageRefused.
+
+    window: the model's, for gray of sixteen bits; without one the depth of each picture decides. Others do not change.
+    """
+    return np.asarray(open_picture(data, READABLE).decode(window))
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, bytes]]:

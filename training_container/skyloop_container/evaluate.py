@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import Sample, read_channel, report_dropped, spread, with_pictures
+from .dataset import Sample, read_channel, read_image, report_dropped, spread, with_pictures
 from .engine_choice import Choice, choose
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
@@ -17,6 +17,7 @@ from .inference import Detector
 from .metrics import EVALUATOR, ScoredImage, compare, score
 from .predictions import MAX_BODY, predict_image, score_image
 from .profile import PROFILE_VERSION, STATISTICS, image_statistics
+from .radiometry import may_matter, of_model
 from .report import write_report
 from .slicing import SlicingPlan
 
@@ -98,10 +99,10 @@ def run(environment: Environment) -> str:
         return (
             ours,
             score_image(candidate, sample, image, names, SlicingPlan()) if sliced else ours,
-            score_image(champion, sample, image, names) if champion else None,
+            score_image(champion, sample, _as_seen(champion, candidate, sample, image), names) if champion else None,
         )
 
-    looked, unread = with_pictures("test", test, look)
+    looked, unread = with_pictures("test", test, candidate.window, look)
     report_dropped("test", unread)
     dropped += unread
     test = [sample for sample, _ in looked]
@@ -128,6 +129,9 @@ def run(environment: Environment) -> str:
     }
     theirs = None
     if champion:
+        if champion.window != candidate.window:
+            windows = f"{candidate.window or 'none'} and {champion.window or 'none'}"
+            evaluation["notes"].append(f"Gray of 16 bits is seen through each model's own window: {windows}.")
         theirs = [scored[2] for _, scored in looked if scored[2] is not None]
         _compare(evaluation, settings, champion, ours, theirs)
     golden = output / "golden-predictions.json"
@@ -136,8 +140,15 @@ def run(environment: Environment) -> str:
     evaluation |= {"model_sha256": model_sha256, "golden_predictions_sha256": _sha256(golden)}
     _write(output / "evaluation.json", evaluation)
     _write(output / "baseline.json", _baseline(candidate, reference, settings))
-    write_report(output / "report.html", evaluation, test, ours, theirs)
+    write_report(output / "report.html", evaluation, test, ours, theirs, candidate.window)
     return _summary(evaluation)
+
+
+def _as_seen(detector: Detector, other: Detector, sample: Sample, image: np.ndarray) -> np.ndarray:
+    """The picture that another detector was shown, through a detector's own window, as it is served."""
+    if detector.window == other.window or not may_matter(sample):
+        return image
+    return read_image(sample, detector.window)
 
 
 def _model(environment: Environment, name: str) -> Path:
@@ -151,7 +162,8 @@ def _choose(model_dir: Path, reference: list[Sample], engine: str) -> Choice:
     """The engine that is asked for, or what is fastest on a few pictures of the validation flights."""
     if engine not in ("", "measured"):
         return Choice(engine, {})
-    looked, _ = with_pictures("reference", spread(reference, ENGINE_IMAGES), lambda _, image: image)
+    window = of_model(model_dir)
+    looked, _ = with_pictures("reference", spread(reference, ENGINE_IMAGES), window, lambda _, image: image)
     choice = choose(model_dir, [image for _, image in looked])
     print(f"engine: {choice.name}; {json.dumps(choice.measured)}", flush=True)
     return choice
@@ -212,7 +224,10 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
     profiles, features, groups, counts, confidences = [], [], [], [], []
     per_category = dict.fromkeys(settings.categories, 0)
     looked, _ = with_pictures(
-        "reference", reference, lambda _, image: (image_statistics(image), detector.predict(image))
+        "reference",
+        reference,
+        detector.window,
+        lambda _, image: (image_statistics(image), detector.predict(image)),
     )
     for sample, (statistics, prediction) in looked:
         profiles.append([round(statistics[name], 6) for name in STATISTICS])

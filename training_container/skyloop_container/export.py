@@ -62,7 +62,7 @@ def export(
     Args:
         weights: the checkpoint to serve.
         model_dir: normally /opt/ml/model.
-        card: categories, imgsz, training_job, dataset_id, base, slicing; completed here.
+        card: categories, imgsz, training_job, dataset_id, base, slicing, radiometric_window; completed here.
         train: the PCA of the features is fitted on these. A baseline must come from others, or drift alarms are false.
         validation: the slicing plan and the default confidence are chosen on these.
         side_is_fixed: the slicing plan keeps its side.
@@ -112,7 +112,8 @@ def export(
     plan, scored, measured = choose_plan(detector, spread(validation, CONFIDENCE_IMAGES), side_is_fixed)
     card["slicing"], card["slicing_measured"] = plan.as_card(), measured
     card["confidence_default"] = best_confidence(scored, card["categories"])
-    pooled = with_pictures("train", spread(train, FIT_IMAGES), lambda _, image: detector.pooled(image, plan))[0]
+    fitted_on = spread(train, FIT_IMAGES)
+    pooled = with_pictures("train", fitted_on, detector.window, lambda _, image: detector.pooled(image, plan))[0]
     card["features"] |= fit_features(np.stack([one for _, one in pooled]))
     _write_card(card, model_dir)
     shutil.copyfile(weights, model_dir / "model.pt")

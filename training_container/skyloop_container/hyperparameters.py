@@ -5,6 +5,7 @@ import json
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .environment import JobError
+from .radiometry import parse
 
 LEAST_SLICE = 64  # pixels: smaller ones would be thousands
 
@@ -27,6 +28,11 @@ class Hyperparameters(BaseModel):
     )
     max_slices: int = Field(
         12, ge=1, le=1000, description="slices that a picture of the median size may have, at most, if chosen so"
+    )
+    radiometric_window: str = Field(
+        "",
+        pattern="^([0-9]{1,5}-[0-9]{1,5})?$",
+        description="counts of 16-bit gray that are black and white, 20000-24000; empty: from the training pictures",
     )
     batch: int = Field(16, ge=1, le=1024, description="images per step, of all GPUs together")
     freeze: int = Field(0, ge=0, le=23, description="the first n layers stay as they are; for use with a base model")
@@ -61,6 +67,13 @@ class Hyperparameters(BaseModel):
     def _large_enough(cls, value: int) -> int:
         if 0 < value < LEAST_SLICE:
             raise ValueError(f"is 0 or at least {LEAST_SLICE}")
+        return value
+
+    @field_validator("radiometric_window")
+    @classmethod
+    def _in_order(cls, value: str) -> str:
+        if value:
+            parse(value)
         return value
 
     @field_validator("categories")

@@ -17,6 +17,7 @@ import numpy as np
 from . import coarse, engines
 from .engines.base import Engine
 from .environment import JobError
+from .radiometry import from_card
 from .seams import Found, merge, suppress
 from .slicing import SlicingPlan, View, cost
 
@@ -164,6 +165,7 @@ class Detector:
         self.size: int = card["imgsz"]
         self.confidence: float = card["confidence_default"]
         self.plan = SlicingPlan.from_card(card)
+        self.window = from_card(card)
         self._square = "slicing" not in card  # the network of a model from before slicing takes nothing else
         self._mean = np.asarray(card["features"]["mean"], dtype=np.float32)
         self._components = np.asarray(card["features"]["components"], dtype=np.float32)

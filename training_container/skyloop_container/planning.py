@@ -69,7 +69,7 @@ def choose_plan(
         found = [detector.merged([seen[view] for view in views(plan, sample)], width, height) for plan in plans]
         return [ScoredImage(sample.name, width, height, truth, detections, sample.flight) for detections in found]
 
-    looked = with_pictures("validation", samples, look)[0]
+    looked = with_pictures("validation", samples, detector.window, look)[0]
     scored = [[images[number] for _, images in looked] for number in range(len(plans))]
     measured = [
         _measured(plan, images, [cost_of(plan, sample) for sample, _ in looked], detector)
@@ -133,7 +133,7 @@ def _with_coarse_look(
             empty.append(seen[coarse.around(near) == 0])
         return best[best > 0], np.concatenate(empty)
 
-    seen = [one for _, one in with_pictures("validation", samples, shown)[0]]
+    seen = [one for _, one in with_pictures("validation", samples, detector.window, shown)[0]]
     objects, empty = (np.concatenate([one[i] for one in seen]) for i in (0, 1))
     if min(len(objects), len(empty)) < LEAST_OBJECTS:
         return None
@@ -145,7 +145,7 @@ def _with_coarse_look(
     def look(sample: Sample, picture: np.ndarray) -> ScoredImage:
         return score_image(detector, sample, picture, detector.categories, twice)
 
-    return twice, [image for _, image in with_pictures("validation", samples, look)[0]]
+    return twice, [image for _, image in with_pictures("validation", samples, detector.window, look)[0]]
 
 
 def _found(image: ScoredImage, categories: list[str], confidence: float) -> np.ndarray:

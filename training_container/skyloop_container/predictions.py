@@ -44,7 +44,7 @@ def predict_image(
         ImageRefused: the bytes are not a usable image.
     """
     with detector.picture():
-        image = decode(data)
+        image = decode(data, detector.window)
         height, width = image.shape[:2]
         with watch(COARSE_TOO * cost(detector.views(width, height), detector.size)) as looked:
             prediction = detector.predict(image, confidence)
@@ -67,7 +67,7 @@ def score_image(
     Args:
         detector: the model.
         sample: the labeled picture.
-        image: its pixels, (height, width, 3) uint8 RGB, upright.
+        image: its pixels as the model sees them, (height, width, 3) uint8 RGB, upright.
         categories: the names of the sample's category ids (the model may have another list).
         plan: how to cut the picture; default the model's own.
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from skyloop.formats.pictures import RadiometricWindow
 
 from .dataset import Sample, read_image
 from .inference import Detection
@@ -38,6 +39,7 @@ def write_report(
     samples: Sequence[Sample],
     candidate: Sequence[ScoredImage],
     champion: Sequence[ScoredImage] | None,
+    window: RadiometricWindow | None,
 ) -> None:
     """Write the report.
 
@@ -47,6 +49,7 @@ def write_report(
         samples: the test images.
         candidate: the same images in the same order, with the candidate's detections.
         champion: the same, with the champion's; None where there is none.
+        window: the candidate's, through which pictures are shown.
     """
     sections = [
         _head(evaluation),
@@ -57,7 +60,7 @@ def write_report(
         _parts_table(evaluation, "flight", "Flight"),
         _curves(evaluation, candidate, champion if evaluation["champion"] else None),
         _confusion(evaluation, candidate),
-        _pictures(evaluation, samples, candidate),
+        _pictures(evaluation, samples, candidate, window),
     ]
     body = "\n".join(sections)
     path.write_text(
@@ -235,12 +238,17 @@ def confusion(images: Sequence[ScoredImage], names: Sequence[str], confidence: f
     return counts
 
 
-def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], images: Sequence[ScoredImage]) -> str:
+def _pictures(
+    evaluation: dict[str, Any],
+    samples: Sequence[Sample],
+    images: Sequence[ScoredImage],
+    window: RadiometricWindow | None,
+) -> str:
     """Some test images, evenly spaced from the one with most boxes to the one with fewest."""
     order = sorted(range(len(images)), key=lambda i: (-len(images[i].truth), images[i].name))
     chosen = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, min(PICTURES, len(order))).astype(int))]
     confidence = evaluation["candidate"]["confidence"]
-    figures = "".join(_picture(samples[i], images[i], confidence) for i in chosen)
+    figures = "".join(_picture(samples[i], images[i], confidence, window) for i in chosen)
     key = (
         f"<p class=key><b style='color:{TRUTH}'>labeled (dashed)</b><b style='color:{RIGHT}'>detected, right</b>"
         f"<b style='color:{WRONG}'>detected, wrong</b></p>"
@@ -248,8 +256,8 @@ def _pictures(evaluation: dict[str, Any], samples: Sequence[Sample], images: Seq
     return f"<h2>Test images</h2>{key}<div class=pictures>{figures}</div>"
 
 
-def _picture(sample: Sample, image: ScoredImage, confidence: float) -> str:
-    pixels = read_image(sample)
+def _picture(sample: Sample, image: ScoredImage, confidence: float, window: RadiometricWindow | None) -> str:
+    pixels = read_image(sample, window)
     scale = min(PICTURE_SIDE / max(pixels.shape[:2]), 1.0)
     height, width = (max(round(side * scale), 1) for side in pixels.shape[:2])
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA) if scale < 1 else pixels

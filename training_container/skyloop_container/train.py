@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from skyloop.formats.pictures import RadiometricWindow
 
-from . import base_model
+from . import base_model, radiometry
 from .checkpoints import (
     Checkpoints,
     Outcome,
@@ -39,11 +40,12 @@ CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on, what is validated on, and how pictures are cut."""
+    """What is trained on, what is validated on, how pictures are cut, and through which window they are seen."""
 
     train: list[Sample]
     validation: list[Sample]
     plan: SlicingPlan
+    window: RadiometricWindow | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def run(environment: Environment) -> None:
     train, validation = _read(environment, "train", hyperparameters), _read(environment, "validation", hyperparameters)
     if not any(sample.boxes for sample in train):
         raise JobError(f"None of the {len(train)} training images has a box: there is nothing to learn from.")
-    data = Data(train, validation, _plan(hyperparameters, train))
+    data = Data(train, validation, _plan(hyperparameters, train), _window(hyperparameters, train))
     prepare(environment.scratch)
     base = base_model.choose(environment, hyperparameters)
     base_model.check_loadable(base)
@@ -131,6 +133,14 @@ def _plan(hyperparameters: Hyperparameters, train: list[Sample]) -> SlicingPlan:
     return plan
 
 
+def _window(hyperparameters: Hyperparameters, train: list[Sample]) -> RadiometricWindow | None:
+    """Which counts are black and white: as the hyperparameters say, or as the pictures ask for."""
+    fixed = hyperparameters.radiometric_window
+    window = radiometry.parse(fixed) if fixed else radiometry.window_for(train)
+    print(f"radiometric_window={json.dumps(radiometry.as_card(window))}", flush=True)
+    return window
+
+
 def _fit(environment: Environment, job: Job, data: Data, checkpoints: Checkpoints, track: EpochReport) -> Outcome:
     """Train, or continue where a checkpoint of the same job stopped."""
     hyperparameters, base = job.hyperparameters, job.base
@@ -171,6 +181,7 @@ def _cut(environment: Environment, hyperparameters: Hyperparameters, data: Data)
         hyperparameters.imgsz,
         environment.scratch / "dataset",
         environment.kept_slices,
+        window=data.window,
     )
     for split, dropped in left_out.items():
         report_dropped(split, dropped, lambda line: print(line, flush=True))
@@ -239,6 +250,7 @@ def _export(environment: Environment, job: Job, data: Data, outcome: Outcome) ->
         "base": job.base.as_dict(),
         "epochs": {"trained": outcome.epochs, "asked": hyperparameters.epochs, "stopped": outcome.stopped},
         "slicing": data.plan.as_card(),
+        "radiometric_window": radiometry.as_card(data.window),
     }
     fixed = bool(hyperparameters.slice_size)
     return export(stripped, environment.model_dir, card, data.train, data.validation, side_is_fixed=fixed)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from skyloop.formats.pictures import MIN_SIDE
+from skyloop.formats.pictures import MIN_SIDE, RadiometricWindow
 
 from .dataset import Box, Dropped, Sample, with_pictures
+from .radiometry import may_matter
 from .slicing import SlicingPlan, View
 
 MIN_VISIBLE = 0.5
@@ -67,7 +68,14 @@ def _part(box: Box, view: View) -> Box:
 
 
 def lay_out(
-    splits: dict[str, list[Sample]], categories: list[str], plan: SlicingPlan, imgsz: int, into: Path, kept: Path
+    splits: dict[str, list[Sample]],
+    categories: list[str],
+    plan: SlicingPlan,
+    imgsz: int,
+    into: Path,
+    kept: Path,
+    *,
+    window: RadiometricWindow | None,
 ) -> tuple[Path, dict[str, int], dict[str, list[Dropped]]]:
     """Cut pictures as planned, lay the views out as Ultralytics expects them, and write the data.yaml that names them.
 
@@ -77,7 +85,8 @@ def lay_out(
         plan: how to cut.
         imgsz: side of the network's input; views are scaled down to it, as Ultralytics would each time it reads them.
         into: a scratch folder.
-        kept: where views are kept for later trainings on this machine, by picture and plan.
+        kept: where views are kept for later trainings on this machine, by picture, window and plan.
+        window: through which pictures are seen.
 
     Returns:
         The path of data.yaml (written as JSON, which is YAML); how many images there are in each split; and what was
@@ -88,7 +97,8 @@ def lay_out(
         cut, left_out[split] = with_pictures(
             "validation" if split == "val" else split,
             samples,
-            lambda sample, picture: _views(sample, picture, plan, imgsz, kept),
+            window,
+            lambda sample, picture: _views(sample, picture, plan, window, imgsz, kept),
         )
         images = _sampled([views for _, views in cut])
         counts[split] = len(images)
@@ -99,10 +109,14 @@ def lay_out(
     return path, counts, left_out
 
 
-def _views(sample: Sample, picture: np.ndarray, plan: SlicingPlan, imgsz: int, kept: Path) -> list[Image]:
+def _views(
+    sample: Sample, picture: np.ndarray, plan: SlicingPlan, window: RadiometricWindow | None, imgsz: int, kept: Path
+) -> list[Image]:
     """The views of one picture as files. One that is there from an earlier training is not written again."""
     views = plan.slices(sample.width, sample.height, imgsz)
     digest = hashlib.sha256(sample.path.read_bytes()).hexdigest()[:32]
+    if window and may_matter(sample):
+        digest += f"_{window}"
     images = []
     for view, boxes in zip(views, boxes_on_views(sample.boxes, views), strict=True):
         # Ultralytics leaves out what is thinner than MIN_SIDE.

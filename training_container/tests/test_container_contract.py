@@ -174,7 +174,7 @@ def test_one_bad_item_is_left_out_with_its_reason(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20)).save(folder / "c.jpg")
     samples, dropped = read_channel(folder, 1)
     assert [item.name for item in dropped] == ["line 7 of labels.jsonl"]
-    seen, unread = with_pictures("test", samples, lambda sample, picture: picture.shape)
+    seen, unread = with_pictures("test", samples, None, lambda sample, picture: picture.shape)
     assert [(sample.name, shape) for sample, shape in seen] == [(f"{name}.jpg", (20, 20, 3)) for name in "ade"]
     reasons = {item.name: item.reason for item in unread}
     assert "300 × 1 pixels" in reasons["b.jpg"]
@@ -184,7 +184,7 @@ def test_one_bad_item_is_left_out_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(
         JobError, match=r"4 of the 6 pictures of the channel 'test' cannot be used; the first is b\.jpg"
     ):
-        with_pictures("test", samples, lambda sample, picture: None)
+        with_pictures("test", samples, None, lambda sample, picture: None)
 
 
 def test_compressed_labels_are_read_and_damaged_ones_are_refused(tmp_path: Path) -> None:

@@ -26,18 +26,18 @@ def photo() -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 def test_lossless_formats_keep_every_pixel(photo: Image.Image, kind: str) -> None:
-    assert np.array_equal(decode(encode(photo, kind)), np.asarray(photo))
+    assert np.array_equal(decode(encode(photo, kind), None), np.asarray(photo))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "LA"])
 def test_every_mode_becomes_rgb(photo: Image.Image, mode: str) -> None:
     kind = "TIFF" if mode == "CMYK" else "PNG"
-    assert decode(encode(photo.convert(mode), kind)).shape == (48, 64, 3)
+    assert decode(encode(photo.convert(mode), kind), None).shape == (48, 64, 3)
 
 
 def test_sixteen_bit_gray_is_scaled_not_clipped() -> None:
     thermal = (np.arange(64 * 48).reshape(48, 64) * 21).astype(np.uint16)
-    pixels = decode(encode(Image.fromarray(thermal), "PNG"))
+    pixels = decode(encode(Image.fromarray(thermal), "PNG"), None)
     assert np.array_equal(pixels[..., 0], (thermal >> 8).astype(np.uint8))
 
 
@@ -48,7 +48,7 @@ def test_orientation_is_applied(orientation: int, turns: int) -> None:
     stored[:16, :16] = 255
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels = decode(encode(Image.fromarray(stored), "PNG", exif=exif))
+    pixels = decode(encode(Image.fromarray(stored), "PNG", exif=exif), None)
     assert np.array_equal(pixels, np.rot90(stored, turns))
 
 
@@ -57,7 +57,7 @@ def test_orientation_is_applied(orientation: int, turns: int) -> None:
 )
 def test_what_is_no_image_is_refused(body: bytes, reason: str) -> None:
     with pytest.raises(ImageRefused, match=reason):
-        decode(body)
+        decode(body, None)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -65,7 +65,7 @@ def test_what_is_no_image_is_refused(body: bytes, reason: str) -> None:
 def test_a_truncated_file_is_refused(photo: Image.Image, kind: str, part: float) -> None:
     data = encode(photo, kind)
     with pytest.raises(ImageRefused):
-        decode(data[: int(len(data) * part)])
+        decode(data[: int(len(data) * part)], None)
 
 
 def claim(width: int, height: int) -> bytes:
@@ -83,7 +83,7 @@ def test_a_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ImageRefused, match="100 megapixels"):
-            decode(claim(*size))
+            decode(claim(*size), None)
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()

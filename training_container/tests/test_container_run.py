@@ -194,7 +194,7 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
         answer = predict_image(detector, body, None)
         assert answer["detections"] == known["detections"]
         assert answer["image"] == {"width": 320, "height": 320}
-    image = decode(body)
+    image = decode(body, None)
     found, _ = detector.look(image, detector.views(320, 320), 0.001)
     assert len(found) == 5
     for view, boxes, _, _ in found:  # in pixels of the frame

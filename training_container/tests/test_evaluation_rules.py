@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 from skyloop.formats.evaluation import Evaluation
-from skyloop_container import evaluate
+from skyloop.formats.pictures import RadiometricWindow
+from skyloop_container import dataset, evaluate
 from skyloop_container.dataset import decode
 from skyloop_container.engine_choice import Choice
 from skyloop_container.engines import EngineMissing
@@ -21,8 +22,9 @@ from skyloop_container.inference import Detection, Prediction
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS, image_statistics
 from skyloop_container.slicing import SlicingPlan, View
 
-from training_container.tests.pictures import draw, without_boxes, write_channel
+from training_container.tests.pictures import draw, to_counts, without_boxes, write_channel
 
+SPLITS = ("reference", "test")
 SETTINGS = {
     "SKYLOOP_CATEGORIES": '["square", "disc"]',
     "SKYLOOP_DATASET_ID": "ds-1",
@@ -37,7 +39,7 @@ class Stub:
 
     def __init__(self, categories: list[str], says: str, confidence: float = 0.5) -> None:
         self.categories, self.says, self.confidence = categories, says, confidence
-        self.plan, self.size = SlicingPlan(), 64
+        self.plan, self.size, self.window = SlicingPlan(), 64, None
         self.card = {"training_job": f"job of {says}", "dataset_id": "ds", "versions": {"torch": "1"}}
 
     picture = nullcontext
@@ -55,6 +57,20 @@ class Stub:
             box = ((x - w / 2) * 64, (y - h / 2) * 64, w * 64, h * 64)
             detections.append(Detection(self.says, self.categories.index(self.says), 0.9, *box))
         return Prediction(detections, [float(bright.mean()), 1.0])
+
+
+class Watching(Stub):
+    """A model that finds nothing, and remembers what it was shown."""
+
+    def __init__(self, window: RadiometricWindow | None) -> None:
+        super().__init__(["square", "disc"], "square")
+        self.window, self.seen = window, set[bytes]()
+
+    def predict(
+        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None
+    ) -> Prediction:
+        self.seen.add(image.tobytes())
+        return Prediction([], [0.0])
 
 
 @pytest.fixture
@@ -156,13 +172,44 @@ def test_baseline_and_golden_predictions(base: Path, monkeypatch: pytest.MonkeyP
     output = base / "processing" / "output"
     baseline = json.loads((output / "baseline.json").read_text())
     first = next((base / "processing" / "input" / "reference").rglob("*64.png"))  # seed 100
-    statistics = image_statistics(decode(first.read_bytes()))
+    statistics = image_statistics(decode(first.read_bytes(), None))
     assert baseline["profiles"][0] == pytest.approx([statistics[name] for name in STATISTICS], abs=1e-6)
     assert (baseline["version"], baseline["count"]) == (PROFILE_VERSION, 3)
     assert baseline["detections"]["per_category"]["square"] == sum(len(draw(seed)[1]) for seed in range(100, 103))
     answers = json.loads((output / "golden-predictions.json").read_text())["answers"]
     assert len(answers) == 5
     assert all(answer["detections"] and answer["looks"] > 0 for answer in answers)
+
+
+def test_each_model_sees_counts_through_its_own_window(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = base / "processing" / "input"
+    to_counts(inputs / "test")
+    to_counts(inputs / "reference")
+    candidate, champion = Watching(RadiometricWindow(20_000, 20_510)), Watching(None)
+    result = run(base, monkeypatch, candidate=candidate, champion=champion)
+    assert result["notes"] == ["Gray of 16 bits is seen through each model's own window: 20000-20510 and none."]
+    bodies = {name: [path.read_bytes() for path in sorted((inputs / name / "images").iterdir())] for name in SPLITS}
+    seen = {name: [decode(body, candidate.window) for body in bodies[name]] for name in SPLITS}
+    # Those of the golden predictions are among the test set's.
+    assert candidate.seen == {picture.tobytes() for name in SPLITS for picture in seen[name]}
+    assert champion.seen == {decode(body, None).tobytes() for body in bodies["test"]}
+    baseline = json.loads((base / "processing" / "output" / "baseline.json").read_text())
+    statistics = image_statistics(seen["reference"][0])
+    assert baseline["profiles"][0] == pytest.approx([statistics[name] for name in STATISTICS], abs=1e-6)
+    assert statistics["contrast"] > 0.1  # two grays of the high byte would have 0.002
+
+
+@pytest.mark.parametrize("windows", [(None, None), (None, (5, 900)), ((5, 900), (5, 900)), ((20_000, 20_510), None)])
+def test_no_picture_of_eight_bits_is_read_twice(
+    windows: tuple[Any, Any], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    monkeypatch.setattr(dataset, "decode", lambda data, window: reads.append(data) or decode(data, window))
+    candidate, champion = (Watching(RadiometricWindow(*window) if window else None) for window in windows)
+    run(base, monkeypatch, candidate=candidate, champion=champion)
+    pictures = 6  # of the report, which reads them once more
+    assert len(reads) == 7 + 3 + pictures
+    assert len(champion.seen) == 7
 
 
 @pytest.mark.parametrize("packed", [True, False])

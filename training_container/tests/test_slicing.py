@@ -188,7 +188,13 @@ def test_pictures_are_laid_out_as_ultralytics_reads_them(tmp_path: Path) -> None
     small = write(tmp_path / "in", "small.jpg", 90, 60)
     kept = tmp_path / "kept"
     data, counts, left_out = lay_out(
-        {"train": [large, small], "val": [small]}, ["a", "b"], SlicingPlan(100, 0.2), 64, tmp_path / "out", kept
+        {"train": [large, small], "val": [small]},
+        ["a", "b"],
+        SlicingPlan(100, 0.2),
+        64,
+        tmp_path / "out",
+        kept,
+        window=None,
     )
     assert left_out == {"train": [], "val": []}
     images = sorted((tmp_path / "out" / "train" / "images").iterdir())
@@ -209,17 +215,17 @@ def test_pictures_are_laid_out_as_ultralytics_reads_them(tmp_path: Path) -> None
 def test_slices_are_kept_for_the_next_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = write(tmp_path / "in", "large.png", 400, 300, (0, 10.0, 20.0, 30.0, 40.0))
     kept = tmp_path / "kept"
-    lay_out({"train": [large]}, ["a"], SlicingPlan(100), 64, tmp_path / "1", kept)
+    lay_out({"train": [large]}, ["a"], SlicingPlan(100), 64, tmp_path / "1", kept, window=None)
     assert not [path for path in kept.rglob("*") if path.is_file() and path.suffix != ".png"]
     monkeypatch.setattr(training_set, "_write", None)
-    again = lay_out({"train": [large]}, ["a"], SlicingPlan(100), 64, tmp_path / "2", kept)
+    again = lay_out({"train": [large]}, ["a"], SlicingPlan(100), 64, tmp_path / "2", kept, window=None)
     assert again[1]["train"] > 1
 
 
 def test_thin_pictures_and_twins_are_trained_on(tmp_path: Path) -> None:
     thin = write(tmp_path / "in", "thin.png", 640, 12)
     twin = Sample("twin.png", thin.path, 640, 12, "north", ())
-    lay_out({"train": [thin, twin] * 4}, ["a"], SlicingPlan(), 64, tmp_path / "out", tmp_path / "kept")
+    lay_out({"train": [thin, twin] * 4}, ["a"], SlicingPlan(), 64, tmp_path / "out", tmp_path / "kept", window=None)
     shapes = [cv2.imread(str(one)).shape[:2] for one in (tmp_path / "out" / "train" / "images").iterdir()]
     assert shapes == [(10, 533)] * 8
 
@@ -227,7 +233,9 @@ def test_thin_pictures_and_twins_are_trained_on(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_left_out_of_training(tmp_path: Path) -> None:
     good = [write(tmp_path / "in", f"{n}.png", 90, 60) for n in range(3)]
     good[1].path.write_bytes(b"no picture")
-    _, counts, left_out = lay_out({"train": good}, ["a"], SlicingPlan(), 64, tmp_path / "out", tmp_path / "kept")
+    _, counts, left_out = lay_out(
+        {"train": good}, ["a"], SlicingPlan(), 64, tmp_path / "out", tmp_path / "kept", window=None
+    )
     assert counts == {"train": 2}
     assert [item.name for item in left_out["train"]] == ["1.png"]
 
