@@ -121,9 +121,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
-    table = Table(
-        title=f"{WIDTH} x {HEIGHT} pixels; {options.epochs} epochs from {options.weights or 'random weights'}, {os.cpu_count()} cores"
-    )
+    start = options.weights.name if options.weights else "random weights"
+    table = Table(title=f"{WIDTH} x {HEIGHT} pixels; {options.epochs} epochs from {start}, {os.cpu_count()} cores")
     for column in ("read", "seed", "grays of a frame", "of an object", "object above ground", "mAP50", "seconds"):
         table.add_column(column)
     with tempfile.TemporaryDirectory() as folder:
