@@ -32,9 +32,12 @@ class Target:
 
 
 def picture(body: bytes) -> str:
-    """Open and decode."""
+    """Open and decode, for a model and for people."""
     try:
-        open_picture(body, READABLE).decode()
+        opened = open_picture(body, READABLE)
+        opened.decode()
+        if opened.has_counts:
+            open_picture(body, READABLE).show()
     except ImageRefused as refused:
         return refused.code
     return "image"

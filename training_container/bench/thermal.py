@@ -1,6 +1,6 @@
 """Thermal frames of sixteen bits, with a radiometric window and without: levels of gray that are kept, and mAP50.
 
-    PYTHONPATH=training_container python -m training_container.bench.thermal [--weights yolo11n.pt] [--epochs 12]
+    PYTHONPATH=training_container python -m training_container.bench.thermal [--weights yolo11n.pt] [--epochs 20]
 
 Frames are drawn: ground that spans some 400 counts around 22,000, as flights over warm and cold land have it, noise of
 the sensor, and warm objects of 6 to 12 pixels that are 30 to 60 counts above the ground around them. "Without" are the
@@ -32,7 +32,7 @@ from skyloop_container.predictions import score_image
 from skyloop_container.radiometry import window_for
 
 CONTAINER = Path(__file__).parents[1]
-WIDTH, HEIGHT = 160, 128  # pixels
+WIDTH, HEIGHT, FIELD = 96, 96, 32  # pixels; a field has one object at most, so that none overlap
 CATEGORY = "warm"
 MEDIAN, GROUND, BETWEEN_FLIGHTS, NOISE = 22_000, 300, 60, 4  # counts
 FLIGHTS = {"train": range(8), "validation": range(100, 103), "test": range(200, 204)}
@@ -44,13 +44,13 @@ def draw(flight: int, number: int) -> tuple[np.ndarray, list[Box]]:
     """A frame of counts, (HEIGHT, WIDTH) uint16, and the boxes of its objects."""
     random = np.random.default_rng((flight, number))
     offset = np.random.default_rng(flight).uniform(-BETWEEN_FLIGHTS, BETWEEN_FLIGHTS)
-    coarse = random.uniform(-0.5, 0.5, (5, 6)).astype(np.float32)
+    coarse = random.uniform(-0.5, 0.5, (4, 4)).astype(np.float32)
     frame = MEDIAN + offset + GROUND * cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     boxes: list[Box] = []
-    for place in random.permutation(12)[: random.integers(2, 6)]:  # one of twelve fields each, so that none overlap
+    for place in random.permutation(9)[: random.integers(2, 6)]:
         width, height = random.integers(6, 13, 2)
-        left = int(place % 4 * 40 + random.integers(RING, 40 - RING - width))
-        top = int(place // 4 * 42 + random.integers(RING, 42 - RING - height))
+        left = int(place % 3 * FIELD + random.integers(RING, FIELD - RING - width))
+        top = int(place // 3 * FIELD + random.integers(RING, FIELD - RING - height))
         shape = np.zeros((HEIGHT, WIDTH), np.float32)
         center, axes = (left + (width - 1) / 2, top + (height - 1) / 2), (width / 2, height / 2)
         y, x = np.mgrid[:HEIGHT, :WIDTH]
@@ -118,7 +118,7 @@ def train(base: Path, weights: Path | None, seed: int, epochs: int) -> Detector:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="a .pt file; random ones need some hundred epochs")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     start = options.weights.name if options.weights else "random weights"
