@@ -123,15 +123,14 @@ def run(environment: Environment) -> str:
         "champion": None,
         "comparison": None,
         "dropped": [item.as_dict() for item in dropped],
-        "notes": notes + [f"{item.name} was left out for both models: {item.reason}" for item in dropped],
+        "notes": notes
+        + _on_windows(candidate, champion)
+        + [f"{item.name} was left out for both models: {item.reason}" for item in dropped],
         "versions": candidate.card["versions"],
         "evaluator": EVALUATOR,
     }
     theirs = None
     if champion:
-        if champion.window != candidate.window:
-            windows = f"{candidate.window or 'none'} and {champion.window or 'none'}"
-            evaluation["notes"].append(f"Gray of 16 bits is seen through each model's own window: {windows}.")
         theirs = [scored[2] for _, scored in looked if scored[2] is not None]
         _compare(evaluation, settings, champion, ours, theirs)
     golden = output / "golden-predictions.json"
@@ -142,6 +141,14 @@ def run(environment: Environment) -> str:
     _write(output / "baseline.json", _baseline(candidate, reference, settings))
     write_report(output / "report.html", evaluation, test, ours, theirs, candidate.window)
     return _summary(evaluation)
+
+
+def _on_windows(candidate: Detector, champion: Detector | None) -> list[str]:
+    """A note where the two models see the same counts as other grays."""
+    if champion is None or champion.window == candidate.window:
+        return []
+    windows = f"{candidate.window or 'none'} and {champion.window or 'none'}"
+    return [f"Gray of 16 bits is seen through each model's own window: {windows}."]
 
 
 def _as_seen(detector: Detector, other: Detector, sample: Sample, image: np.ndarray) -> np.ndarray:

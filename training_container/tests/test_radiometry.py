@@ -1,6 +1,7 @@
 """The radiometric window: decided from training pictures, and the same pixels for training, evaluation and serving."""
 
 import tracemalloc
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,9 @@ class Served:
         self.window, self.size, self.confidence = window, 80, 0.5
         self.card = {"training_job": "", "dataset_id": ""}
         self.shown = np.zeros(0)
+
+    def picture(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def views(self, width: int, height: int) -> list[View]:
         return SlicingPlan().views(width, height, self.size)
