@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+from skyloop.formats.pictures import RadiometricWindow
 from skyloop_container.inference import Detector, Prediction, letterbox
 from skyloop_container.serve import create_app
 from skyloop_container.slicing import SlicingPlan, View
@@ -73,7 +74,8 @@ def detector() -> Detector:
         return SlicingPlan(1000).views(width, height, 64)
 
     card = {"training_job": "job", "dataset_id": "ds"}
-    return cast(Detector, SimpleNamespace(card=card, size=64, views=views, predict=predict, picture=nullcontext))
+    parts = {"views": views, "predict": predict, "picture": nullcontext, "window": RadiometricWindow(9_000, 9_400)}
+    return cast(Detector, SimpleNamespace(card=card, size=64, **parts))
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from skyloop.formats.images import check_image
-from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
+from skyloop.formats.pictures import READABLE, ImageRefused, RadiometricWindow, open_picture
 from skyloop_container.dataset import decode
 from skyloop_container.serve import create_app
 
@@ -44,8 +44,8 @@ def outcomes(body: bytes) -> dict[str, str]:
     return {
         "intake": code_of(check_image, body),
         "drop": code_of(open_picture, body),
-        "training": code_of(decode, body),
-        "detect": code_of(lambda one: open_picture(one, READABLE).decode(), body),
+        "training": code_of(lambda one: decode(one, WINDOW), body),
+        "detect": code_of(lambda one: open_picture(one, READABLE).show(), body),
         "endpoint": endpoint(body),
     }
 
@@ -84,6 +84,7 @@ def of_two(*pictures: Image.Image) -> bytes:
 
 
 NOISE, JPEG, PNG = np.random.default_rng(3), encoded(picture()), encoded(picture(), "PNG")
+WINDOW = RadiometricWindow(9_100, 9_300)
 SIXTEEN = NOISE.integers(9_000, 9_400, (48, 64), dtype=np.uint16)
 KINDS: dict[str, tuple[bytes, str]] = {
     "a JPEG": (JPEG, READ),
