@@ -229,7 +229,7 @@ def test_a_bad_version_does_not_stay(
 
 
 def test_a_version_that_dies_at_work_does_not_stay(field: Field, under_load: Any) -> None:
-    """SageMaker counts what a process breaks off as no 5xx. A smoke test passes where it is alone, or cannot be made."""
+    """Broken connections are no 5xx to SageMaker. A smoke test passes where it is alone, or cannot be made."""
     known, champion = field.keys(), field.champion
 
     def told() -> set[str]:
