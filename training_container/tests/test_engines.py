@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,6 +59,26 @@ def test_what_an_engine_gave_stays_as_it_was(model: Path, usable: str) -> None:
     kept = [output.copy() for output in first]
     engine.run(random.random((1, 3, 64, 64), dtype=np.float32))
     assert all(np.array_equal(before, after) for before, after in zip(kept, first, strict=True))
+
+
+SIGNALED = """
+import os, signal, sys
+from pathlib import Path
+from skyloop_container import engines
+caught = []
+signal.signal(signal.SIGTERM, lambda number, frame: caught.append(number))
+first = engines.load(sys.argv[1], Path(sys.argv[2]), 1)
+second = engines.load(sys.argv[1], Path(sys.argv[2]), 1)
+del first
+del second
+os.kill(os.getpid(), signal.SIGTERM)
+os._exit(0 if caught else 1)
+"""
+
+
+def test_a_signal_finds_its_stack_when_engines_are_gone(model: Path, usable: str) -> None:
+    ended = subprocess.run([sys.executable, "-X", "faulthandler", "-c", SIGNALED, usable, str(model)], timeout=120)
+    assert ended.returncode == 0
 
 
 def test_a_picture_that_is_alone_gets_all_cores(model: Path) -> None:

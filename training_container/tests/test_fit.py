@@ -55,7 +55,7 @@ def task(tmp_path: Path) -> Callable[..., Task]:
         split: read_channel(write_channel(tmp_path / split, seeds), 1)[0]
         for split, seeds in {"train": range(9), "val": range(100, 103)}.items()
     }
-    data, _, _ = lay_out(splits, ["square"], SlicingPlan(), 64, tmp_path / "data", tmp_path / "kept")
+    data, _, _ = lay_out(splits, ["square"], SlicingPlan(), 64, tmp_path / "data", tmp_path / "kept", window=None)
     overrides = {
         "model": "yolo11n.yaml", "data": str(data), "save_dir": str(tmp_path / "run"), "epochs": 30, "imgsz": 64,
         "batch": 4, "nbs": 4, "device": "cpu", "patience": 50, "plots": False, "verbose": False, "exist_ok": True,

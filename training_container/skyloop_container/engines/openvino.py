@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,21 @@ class OpenVinoEngine:
         Raises:
             RuntimeError: the file is missing or damaged.
         """
-        core = openvino.Core()
-        model = core.read_model(file)
-        self._together = self._each = _Compiled(core, model, precision, threads, pictures)
+
+        def compile_each() -> tuple[openvino.Core, openvino.Model, _Compiled]:
+            core = openvino.Core()
+            model = core.read_model(file)
+            return core, model, _Compiled(core, model, precision, threads, pictures)
 
         def compile_together() -> None:
             self._together = _Compiled(core, model, precision, together, 1)
 
+        # OpenVINO gives the thread that loads a model another stack for signals, and the one before back when the model
+        # goes: of two models the second may give back the first one's, which is gone, and the next signal ends the
+        # process. So models are loaded in threads of their own, which have none.
+        with ThreadPoolExecutor(1) as pool:
+            core, model, self._each = pool.submit(compile_each).result()
+        self._together = self._each
         if together != threads:  # meanwhile, so that the first answer does not wait for it
             threading.Thread(target=compile_together, name="compile", daemon=True).start()
 
