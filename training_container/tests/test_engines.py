@@ -1,6 +1,7 @@
 """Engines: the same network whatever runs it; the choice among them; what an endpoint does where one is missing."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -77,7 +78,8 @@ os._exit(0 if caught else 1)
 
 
 def test_a_signal_finds_its_stack_when_engines_are_gone(model: Path, usable: str) -> None:
-    ended = subprocess.run([sys.executable, "-X", "faulthandler", "-c", SIGNALED, usable, str(model)], timeout=120)
+    command = [sys.executable, "-X", "faulthandler", "-c", SIGNALED, usable, str(model)]
+    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, timeout=120)
     assert ended.returncode == 0
 
 
