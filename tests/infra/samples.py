@@ -427,3 +427,23 @@ RESULTS: dict[str, Any] = {
     },
     "sweep.StartMissedWork": ["", JOB],
 }
+
+# FailureReasons in SageMaker's words, and whether the machine is at fault. Of endpoints: the knowledge center's article
+# sagemaker-endpoint-creation-fail (repost.aws/knowledge-center); the others are quoted from DescribeTrainingJob and
+# DescribeEndpoint in many issues.
+SAGEMAKER_REASONS = {
+    "InternalServerError: We encountered an internal error. Please try again.": True,
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance "
+    "type.": True,
+    "Request to service failed. If failure persists after retry, contact customer support.": True,
+    "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. Please retry using a "
+    "different ML instance type or after some time.": True,
+    "AlgorithmError: the labels are wrong. InternalServerError was not it.": False,
+    'Failed to extract model data archive for container "container_1" from URL "s3://bucket/model.tar.gz".': False,
+    "CannotStartContainerError. Please ensure the model container for variant primary starts correctly when "
+    "invoked with 'docker run <image> serve'.": False,
+    "The primary container for production variant primary did not pass the ping health check. Please check CloudWatch "
+    "logs for this endpoint.": False,
+    # What move_endpoint says where SageMaker says nothing, as after an alarm.
+    "an alarm rang while the update baked, or the new instances never got healthy": False,
+}

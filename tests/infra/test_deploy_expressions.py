@@ -11,7 +11,7 @@ import pytest
 
 from tests.infra import wiring
 from tests.infra.expressions import accepted, run, state, which
-from tests.infra.samples import ERROR, RECORD, RECORDED, VARIABLES
+from tests.infra.samples import ERROR, RECORD, RECORDED, SAGEMAKER_REASONS, VARIABLES
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 
@@ -112,10 +112,28 @@ def test_a_deployment_waits_for_the_test_of_what_serves(last_good: str, changed:
     ],
 )
 def test_how_a_deployment_ends(outcome: str, previous: str, goes: str, failed: str | None) -> None:
-    variables = {"move": outcome, "previous": previous}
+    variables = {"move": outcome, "previous": previous, "error": ERROR}
     assert which("deploy", "CheckMove", variables) == goes
     rule = [one for one in state("deploy", "CheckMove")["Choices"] if run(one["Condition"], variables)][:1]
     assert [one.get("Assign", {}).get("failed") for one in rule] == ([] if goes == "MoveUnknown" else [failed])
+
+
+@pytest.mark.parametrize(("reason", "machines"), list(SAGEMAKER_REASONS.items()))
+def test_a_fault_of_the_machine_is_not_the_packages(reason: str, machines: bool) -> None:
+    variables = {
+        **VARIABLES["deploy"],
+        "move": "rolled-back",
+        "error": {"Error": "RolledBack", "Cause": reason},
+        "endpoint": {"EndpointConfigName": "skyloop-dev-v1"},
+        "failed": "Unprovisioned",
+        "restored": True,
+    }
+    assert which("deploy", "CheckMove", variables) == ("DescribeFailure" if machines else "FindWhoStopped")
+    if machines:
+        alert = run(state("deploy", "DescribeFailure")["Assign"]["alert"], variables)
+        assert "skyloop-dev-v1 serves" in alert["what"]
+        assert "the package stays approved" in alert["kept"]
+        assert alert["why"]["Cause"] == reason
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from skyloop.layout import BASE_WEIGHTS, MODEL_ARTIFACTS, ModelArtifacts, may_tr
 
 from tests.infra import wiring
 from tests.infra.expressions import SETTINGS, accepted, run, state, which
-from tests.infra.samples import CHAMPION, DATASET, JOB, VARIABLES
+from tests.infra.samples import CHAMPION, DATASET, JOB, SAGEMAKER_REASONS, VARIABLES
 
 
 def train(champion: wiring.JSON, **settings: str) -> wiring.JSON:
@@ -420,12 +420,9 @@ def test_a_training_from_scratch_gets_no_weights(champion: wiring.JSON) -> None:
     assert training["base_model"] == "scratch"
 
 
-def test_a_training_that_sagemaker_lost_is_tried_once_more() -> None:
-    def following(reason: str, lost: int) -> str:
-        job = {"TrainingJobStatus": "Failed", "FailureReason": reason}
-        return which("retrain", "CheckTraining", {**VARIABLES["retrain"], "job": job, "lost": lost})
-
-    assert following("InternalServerError: We encountered an internal error.", 0) == "ReadAttempt"
-    assert following("CapacityError: no capacity", 0) == "ReadAttempt"
-    assert following("InternalServerError: We encountered an internal error.", 1) == "DescribeFailure"
-    assert following("AlgorithmError: the labels are wrong", 0) == "DescribeFailure"
+@pytest.mark.parametrize(("reason", "lost"), list(SAGEMAKER_REASONS.items()))
+def test_a_training_that_sagemaker_lost_is_tried_once_more(reason: str, lost: bool) -> None:
+    job = {"TrainingJobStatus": "Failed", "FailureReason": reason}
+    variables = {**VARIABLES["retrain"], "job": job}
+    assert which("retrain", "CheckTraining", {**variables, "lost": 0}) == ("ReadAttempt" if lost else "DescribeFailure")
+    assert which("retrain", "CheckTraining", {**variables, "lost": 1}) == "DescribeFailure"
