@@ -38,6 +38,7 @@ from laptop.ministack_patches import (
     local_sagemaker,
     lost_parts,
 )
+from laptop.ministack_patches.deliveries import DELIVERIES
 from laptop.ministack_patches.keeper import KEEPER
 from laptop.sagemaker.service import SageMaker
 
@@ -128,6 +129,7 @@ class Cloud:
         else:
             self._status = "ready"
             self._found.extend(self._sagemaker.found)
+            self._found.extend(DELIVERIES.resume())
             for sentence in [*self._found, *KEEPER.found]:
                 log.warning("%s", sentence)
             executions.resume()
@@ -138,6 +140,7 @@ class Cloud:
         if self._starting:
             await self._starting
         executions.halt()
+        DELIVERIES.halt()
         if self._sagemaker:
             await asyncio.to_thread(self._sagemaker.stop)
         await asyncio.to_thread(lambda_runtime.reset)

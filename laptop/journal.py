@@ -2,13 +2,13 @@
 
 `snapshots` has each service's state as of some moment. `requests` has, in order, the writes to tables that came after
 the snapshot, so that one item does not cost a table. `executions` and `events` have every execution's record and its
-history.
+history; `deliveries` what is on its way to queues and functions.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, operation TEXT 
 CREATE TABLE IF NOT EXISTS executions (arn TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (arn TEXT NOT NULL, number INTEGER NOT NULL, event TEXT NOT NULL,
     PRIMARY KEY (arn, number));
+CREATE TABLE IF NOT EXISTS deliveries (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, content TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS broken (source TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL);
 """
 
@@ -33,6 +34,15 @@ class LoggedRequest:
     number: int
     operation: str
     request: Document
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Something that was acknowledged and is yet to be done."""
+
+    number: int
+    kind: str
+    content: Document
 
 
 class Journal(Database):
@@ -57,12 +67,18 @@ class Journal(Database):
             connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))
         self.found.append(f"{lost}; it is kept in the table broken of {FILE}, and the cloud begins without it.")
 
-    def put_snapshots(self, states: Mapping[str, str], covered: int | None = None) -> None:
-        """Replace services' snapshots, all or none; forget requests up to the number `covered`. Raises NotStored."""
+    def put_snapshots(
+        self, states: Mapping[str, str], covered: int | None = None, delivered: Collection[int] = ()
+    ) -> None:
+        """Replace services' snapshots, all or none. Raises NotStored.
+
+        Forget requests up to the number `covered`, and the deliveries `delivered`, which are in these snapshots.
+        """
         with self.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", list(states.items()))
             if covered is not None:
                 connection.execute("DELETE FROM requests WHERE number <= ?", (covered,))
+            connection.executemany("DELETE FROM deliveries WHERE number = ?", [(number,) for number in delivered])
 
     def snapshots(self) -> dict[str, str]:
         """Each service's state, as `put_snapshots` got it."""
@@ -83,6 +99,22 @@ class Journal(Database):
             else:
                 lost = f"The write to a table number {number} ({operation}) cannot be read"
                 self.put_aside("requests", "number", number, text, lost)
+
+    def put_delivery(self, kind: str, content: str) -> int:
+        """Write down what is to be done (a JSON object); returns its number. Raises NotStored."""
+        with self.transaction() as connection:
+            written = connection.execute("INSERT INTO deliveries (kind, content) VALUES (?, ?)", (kind, content))
+            assert written.lastrowid is not None
+            return written.lastrowid
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """What was not done, in the order in which it was written down."""
+        for number, kind, text in self.rows("SELECT number, kind, content FROM deliveries ORDER BY number"):
+            if (content := _document(text)) is not None:
+                yield Delivery(number, kind, content)
+            else:
+                lost = f"The delivery number {number} ({kind}) cannot be read"
+                self.put_aside("deliveries", "number", number, text, lost)
 
     def put_execution(self, arn: str, record: Document, events: Mapping[int, Document]) -> None:
         """Write down an execution's record (without its history) and events of its history. Raises NotStored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -17,7 +18,7 @@ Message = MutableMapping[str, Any]
 
 _READS = ("Describe", "List", "Get", "BatchGet", "Query", "Scan", "Receive", "Test", "Lookup", "Filter", "Validate")
 # What has a journal of its own, or may be lost with the last second.
-_LATER = {"dynamodb", "logs", "sagemaker", "sts"}
+_LATER = {"dynamodb", "sagemaker", "sts"}
 # Services of tasks whose changes are written down as they are made: executions, objects, and what functions do.
 _BY_ITSELF = {"states", "sfn", "lambda", "s3"}
 _LATER_OPERATIONS = {
@@ -27,7 +28,12 @@ _LATER_OPERATIONS = {
     "DeleteMessage",
     "DeleteMessageBatch",
     "PutMetricData",
+    "CreateLogStream",
+    "PutLogEvents",
 }
+# Whatever a resource is called: these two paths of REST services are all that says what is asked for.
+_INVOCATION = re.compile(r"/(2015-03-31/functions|endpoints)/[^/]+/invocations")
+_RPC = re.compile(r"/service/[^/]+/operation/([^/]+)")
 _FORM_BYTES = 64 * 1024  # so much of a body is looked at: clients put the action first
 
 
@@ -115,17 +121,19 @@ def _at_once(scope: Message) -> bool:
         return False
     if service == "s3":  # objects are files; what is set on a bucket is not
         return "/" not in str(scope["path"]).strip("/")
-    return not _may_wait(_operation(scope))
+    invokes = scope["method"] == "POST" and _INVOCATION.fullmatch(str(scope["path"]))
+    return not invokes and not _may_wait(_operation(scope))
 
 
 def _operation(scope: Message) -> str:
-    """The target of the JSON protocols, or the end of the path of RPC v2 and REST."""
+    """The target of the JSON protocols, or what the path of RPC v2 says; nothing for REST, whose paths are names."""
     target = dict(scope["headers"]).get(b"x-amz-target", b"").rpartition(b".")[2].decode("latin-1")
-    return target or str(scope["path"]).rpartition("/")[2]
+    said = _RPC.fullmatch(str(scope["path"]))
+    return target or (said[1] if said else "")
 
 
 def _may_wait(operation: str) -> bool:
-    return operation in _LATER_OPERATIONS or operation == "invocations" or operation.startswith(_READS)
+    return operation in _LATER_OPERATIONS or operation.startswith(_READS)
 
 
 def _detected(scope: Message) -> str:

@@ -15,9 +15,11 @@ from ministack.services import eventbridge, lambda_svc, sqs, stepfunctions
 from laptop import faults
 from laptop.documents import Document
 from laptop.ministack_patches import authorization
+from laptop.ministack_patches.deliveries import carries, ending, whole
 from laptop.ministack_patches.patching import Original, patch
 
 _PRINCIPAL = "events.amazonaws.com"
+_KIND = "event"
 
 
 def put_event(entry: Document) -> None:
@@ -39,18 +41,26 @@ _delivery: contextvars.ContextVar[tuple[Document, Document] | None] = contextvar
 
 @patch(
     "services.eventbridge:_invoke_target",
-    because="tests lose and repeat events here, as EventBridge may; and dead letters need rule and target",
-    proof="test_events.py::test_every_event_can_be_delivered_twice",
+    because="in MiniStack an event on its way is gone when the process is killed; tests lose and repeat events here, "
+    "as EventBridge may; and dead letters need rule and target",
+    proof="test_deliveries.py::test_an_event_that_was_taken_survives_a_kill",
 )
 def _deliver(original: Original, target: Document, event: Document, rule: Document, view: Any = None) -> None:
     if faults.loses(event.get("DetailType", ""), event.get("EventId", "")):
         return
     token = _delivery.set((rule, target))
     try:
-        for _ in range(faults.deliveries()):
-            original(target, event, rule, view)
+        with whole(_KIND, {"target": target, "event": event, "rule": rule}):
+            for _ in range(faults.deliveries()):
+                original(target, event, rule, view)
     finally:
         _delivery.reset(token)
+
+
+@carries(_KIND)
+def _deliver_again(number: int, content: Document) -> None:
+    with ending(number):
+        eventbridge._invoke_target(content["target"], content["event"], content["rule"])
 
 
 def _or_dead_letter(payload: str, send: Callable[[], None]) -> None:

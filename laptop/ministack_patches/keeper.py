@@ -5,9 +5,9 @@ MiniStack saves its state at a clean stop only. Here it is written down as it ch
 - a write to a table before it is done, and an execution's history event by event;
 - what was set up (stacks, functions, roles, queues, rules, alarms, …) before the request that did it is answered. A
   stack that was being made or changed comes back as one whose operation failed, with the parts that it had;
-- events on a bus, and messages that the cloud itself puts into queues, a second later; asynchronous invocations not at
-  all: one that is lost is one that the sweep makes up for;
-- metrics and logs ten seconds later.
+- what is on its way (events to their targets, notifications, asynchronous invocations) before what caused it is
+  answered, until it is done (:mod:`laptop.ministack_patches.deliveries`);
+- metrics and lines of logs ten seconds later.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ from laptop.database import DatabaseBroken, NotStored, set_aside
 from laptop.documents import Document
 from laptop.journal import FILE, Journal, LoggedRequest
 from laptop.ministack_patches import acknowledgements
+from laptop.ministack_patches.deliveries import DELIVERIES, watch_request
 from laptop.ministack_patches.patching import Original
 from laptop.ministack_patches.states import (
+    LOG_LINES,
     as_texts,
     digest,
     end_interrupted_operations,
     services_states,
     stacks_progress,
     tables_digest,
+    with_lines,
 )
 
 Message = MutableMapping[str, Any]
@@ -49,7 +52,7 @@ log = logging.getLogger(__name__)
 
 _COMPACT = 5000  # requests that are logged before a snapshot of the tables takes their place
 _SECONDS = 1.0  # between snapshots of what may be written a moment later
-_TELEMETRY = {"cloudwatch:metrics", "cloudwatch_logs"}
+_TELEMETRY = {"cloudwatch:metrics", LOG_LINES}
 _TELEMETRY_SECONDS = 10.0
 _TOGETHER = 10  # tries to read all states while no stack changes
 _TOGETHER_SECONDS = 0.02
@@ -86,7 +89,6 @@ class Keeper:
         self._replaying = False
         self._known_tables = ""  # digest of what the tables are, without their items
         self._telemetry_written = 0.0
-        self._telemetry_progress: list[object] = []  # of the stacks, then: they make log groups
 
     @property
     def journal(self) -> Journal:
@@ -119,6 +121,7 @@ class Keeper:
             return receive, send
         asked = acknowledgements.Asked(scope)
         refused = False
+        unkept = watch_request()
 
         async def receiving() -> Message:
             message = await receive()
@@ -130,7 +133,7 @@ class Keeper:
             nonlocal refused
             if message["type"] == "http.response.start":
                 self._changed.set()
-                refused = asked.waits and not await self._is_stored(scope) and asked.changes
+                refused = (asked.waits and not await self._is_stored(scope) and asked.changes) or bool(unkept)
             if not refused:
                 await send(message)
             elif message["type"] == "http.response.start":
@@ -176,9 +179,8 @@ class Keeper:
 
     def _write(self, *, everything: bool) -> None:
         now = time.monotonic()
-        progress = stacks_progress()
-        due = now - self._telemetry_written >= _TELEMETRY_SECONDS or progress != self._telemetry_progress
-        telemetry = everything or due
+        telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
+        delivered = DELIVERIES.done()
         for _ in range(_TOGETHER):  # a stack and its parts belong together
             # What changes in a table meanwhile is in the next snapshot.
             before, tables = stacks_progress(), tables_digest()
@@ -189,15 +191,16 @@ class Keeper:
             time.sleep(_TOGETHER_SECONDS)
         digests = {name: digest(text) for name, text in states.items()}
         new = {name: states[name] for name in digests if self._written.get(name) != digests[name]}
-        if new or covered is not None:
-            self.journal.put_snapshots(new, covered)
+        forgotten = frozenset() if "sqs" in failed else delivered  # what came of them, and is in memory, is messages
+        if new or forgotten or covered is not None:
+            self.journal.put_snapshots(new, covered, forgotten)
+        DELIVERIES.forget(forgotten)
         if covered is not None:
             self._since_snapshot = 0
             self._known_tables = tables
         self._written |= digests
         if telemetry:
             self._telemetry_written = now
-            self._telemetry_progress = progress
         if failed:
             raise ServicesNotStored(failed)
 
@@ -317,8 +320,10 @@ class Keeper:
         self.restored = set(states)
         executions = self.journal.executions()
         requests = list(self.journal.requests())
+        DELIVERIES.open(self.journal, self.touch)
         metrics = states.pop("cloudwatch:metrics", {})
         states["cloudwatch"] = {**states.get("cloudwatch", {}), **metrics}
+        with_lines(states.get("cloudwatch_logs", {}), states.pop(LOG_LINES, {}))
         kept = {arn: len(record["events"]) for arn, record in executions.items()}
         self._replaying = True
         try:

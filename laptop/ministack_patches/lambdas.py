@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import subprocess
 import threading
 import time
-from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,10 +24,8 @@ class NotStarted(Exception):
     """A worker could not be started, for instance because the disk is full. MiniStack answers with the type's name."""
 
 
-_asynchronous: ContextVar[bool] = ContextVar("asynchronous", default=False)
-# docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html: after throttling and system errors, from
-# one second to five minutes, until the event is six hours old.
-_EVENT_AGE_SECONDS, _LONGEST_PAUSE = 21600, 300.0
+SERVICE_ERROR = "Lambda.ServiceException"
+"""The type of an error that is Lambda's own; no exception of a function can have a name with a dot."""
 
 # Written to stderr after every invocation, so that the logs of one end where they end (a NUL is in no log line).
 _END_OF_LOGS = "\x00end of invocation"
@@ -126,61 +122,15 @@ def _logs(original: Original, worker: Any) -> str:
 )
 def _execute(original: Original, function: Document, event: Any, request_id: str) -> Document:
     outcome: Document = original(function, event, request_id)
-    pause, until = 1.0, time.monotonic() + _EVENT_AGE_SECONDS
-    while _asynchronous.get() and not _started(outcome) and time.monotonic() < until:
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-        outcome = original(function, event, request_id)
     raised = _raised.pop(threading.get_ident(), None)
     if raised is None:
         if outcome.get("error") and outcome["body"].get("errorMessage") == _DIED:
             outcome["body"]["errorType"] = "Runtime.ExitError"
-        if not _started(outcome):
-            outcome["body"]["errorType"] = "Lambda.ServiceException"
+        if outcome.get("error") and outcome["body"].get("errorType") == NotStarted.__name__:
+            outcome["body"]["errorType"] = SERVICE_ERROR
         return outcome
     log = "\n".join(filter(None, [outcome.get("log", ""), f"[ERROR] {raised['errorType']}: {raised['errorMessage']}"]))
     return {"body": {**raised, "requestId": request_id}, "error": True, "log": log}
-
-
-def _started(outcome: Document) -> bool:
-    return not outcome.get("error") or outcome["body"].get("errorType") != NotStarted.__name__
-
-
-@patch(
-    "services.lambda_svc:invoke_async_with_retry",
-    because="MiniStack drops an event whose function cannot be started for some seconds; Lambda tries what is its own "
-    "fault for six hours",
-    proof="test_lambdas.py::test_an_event_waits_until_its_function_can_be_started",
-)
-def _invoke_later(original: Original, function: Document, event: Any) -> None:
-    token = _asynchronous.set(True)
-    try:
-        original(function, event)  # in a thread that has this context
-    finally:
-        _asynchronous.reset(token)
-
-
-@patch(
-    "services.sns:_deliver_to_lambda",
-    because="a topic invokes a function asynchronously: one that fails is invoked again, which MiniStack does not do",
-    proof="test_lambdas.py::test_a_function_that_fails_with_a_notification_is_invoked_again",
-)
-def _notify(
-    original: Original, endpoint: str, envelope: str, topic_arn: str, subscription_arn: str, *rest: Any
-) -> None:
-    function, configuration, name = lambda_svc._get_func_record_for_ref(endpoint)
-    if not function or not configuration:
-        log.warning("The function %s that is subscribed to %s does not exist", name, topic_arn)
-        return
-    record = {
-        "EventVersion": "1.0",
-        "EventSubscriptionArn": subscription_arn,
-        "EventSource": "aws:sns",
-        "Sns": json.loads(envelope),
-    }
-    lambda_svc.invoke_async_with_retry(
-        lambda_svc._execution_record_for_config(function, configuration), {"Records": [record]}
-    )
 
 
 # What the worker of this thread's invocation raised: MiniStack's own result has no room for it.

@@ -9,9 +9,13 @@ from typing import Any
 
 from ministack import app
 from ministack.core import persistence
-from ministack.services import cloudformation, cloudwatch, dynamodb, stepfunctions
+from ministack.core.responses import AccountRegionScopedDict
+from ministack.services import cloudformation, cloudwatch, cloudwatch_logs, dynamodb, stepfunctions
 
 from laptop.documents import Document
+
+LOG_LINES = "cloudwatch_logs:lines"
+"""The state that has log groups with their lines; `cloudwatch_logs` has how they are set up."""
 
 # What an operation of a stack that was interrupted comes back as: something that can be updated, or else deleted.
 _INTERRUPTED = {
@@ -97,8 +101,34 @@ def services_states() -> dict[str, Callable[[], Any]]:
         "metrics": cloudwatch._metrics,
         "alarm_history": cloudwatch._alarm_history,
     }
+    states[LOG_LINES] = cloudwatch_logs.get_state
+    states["cloudwatch_logs"] = _log_settings
     # First: a stack is never ahead of its parts.
     return {"cloudformation": cloudformation.get_state, **states}
+
+
+def _log_settings() -> Document:
+    groups = AccountRegionScopedDict()
+    groups._data = {key: {**group, "streams": {}} for key, group in list(cloudwatch_logs._log_groups._data.items())}
+    return {
+        "log_groups": groups,
+        "destinations": cloudwatch_logs._destinations,
+        "resource_policies": cloudwatch_logs._resource_policies,
+        "log_group_policies": cloudwatch_logs._log_group_policies,
+        "metric_filters": cloudwatch_logs._metric_filters,
+        "delivery_sources": cloudwatch_logs._delivery_sources,
+        "delivery_destinations": cloudwatch_logs._delivery_destinations,
+        "deliveries": cloudwatch_logs._deliveries,
+    }
+
+
+def with_lines(settings: Document, lines: Document) -> None:
+    """Put what the state LOG_LINES kept into `cloudwatch_logs`; of a group that was made anew since then, nothing."""
+    known = {} if "log_groups" not in lines else lines["log_groups"]._data
+    for key, group in {} if "log_groups" not in settings else settings["log_groups"]._data.items():
+        if key in known and known[key]["creationTime"] == group["creationTime"]:
+            group["streams"] = known[key]["streams"]
+    settings |= {name: lines[name] for name in ("queries", "log_records") if name in lines}
 
 
 def to_be_updated(stack: Document, reason: str) -> None:

@@ -79,7 +79,7 @@ def _policy(statements: list[dict[str, Any]]) -> str:
 def zipped(source: str, name: str = "app.py", ballast: int = 0) -> bytes:
     """An archive of one file, and of one with so many bytes that nothing reads."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:  # small in the journal, large once unpacked
         archive.writestr(name, textwrap.dedent(source))
         archive.writestr("ballast", bytes(ballast))
     return buffer.getvalue()

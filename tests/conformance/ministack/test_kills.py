@@ -25,6 +25,7 @@ from laptop import lifecycle
 from laptop.account import client_settings, read_keys
 from laptop.journal import FILE
 from tests.conformance.conftest import wait_until
+from tests.conformance.ministack.conftest import zipped
 from tests.support.homes import Home
 from tests.support.signed import SignedRequest
 
@@ -319,6 +320,51 @@ def _servers(home: Path) -> list[int]:
 
 def parameter(home: Home, name: str) -> str:
     return str(home.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+
+
+def test_a_name_says_nothing_about_what_is_asked(home: Home) -> None:
+    """The paths of REST services end in names, which may begin as the names of reading operations do."""
+    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    names = ["GetThings", "invocations", "plain"]
+    for name in names:
+        home.client("lambda").create_function(
+            FunctionName=name, Runtime="python3.13", Handler="a.b", Role=role, Code={"ZipFile": zipped("")}
+        )
+    for name in names:
+        home.client("lambda").delete_function(FunctionName=name)
+        home.again()
+        there = [one["FunctionName"] for one in home.client("lambda").list_functions()["Functions"]]
+        assert name not in there
+
+
+def test_what_is_set_up_for_logs_survives_a_kill(home: Home) -> None:
+    """Their lines may be later; what is kept then belongs to the group that had them."""
+    logs = home.client("logs")
+    logs.create_log_group(logGroupName="group")
+    logs.create_log_stream(logGroupName="group", logStreamName="stream")
+    line = {"timestamp": int(time.time() * 1000), "message": "a line"}
+    logs.put_log_events(logGroupName="group", logStreamName="stream", logEvents=[line])
+    home.stop()
+    home.start()
+    home.client("logs").put_retention_policy(logGroupName="group", retentionInDays=30)
+    home.again()
+    values = [{"metricName": "M", "metricNamespace": "N", "metricValue": "1"}]
+    home.client("logs").put_metric_filter(
+        logGroupName="group", filterName="filter", filterPattern='{$.a = "b"}', metricTransformations=values
+    )
+    home.again()
+    home.client("logs").create_log_group(logGroupName="second")
+    home.again()
+    logs = home.client("logs")
+    groups = {one["logGroupName"]: one.get("retentionInDays") for one in logs.describe_log_groups()["logGroups"]}
+    assert groups == {"group": 30, "second": None}
+    assert [one["filterName"] for one in logs.describe_metric_filters()["metricFilters"]] == ["filter"]
+    events = logs.get_log_events(logGroupName="group", logStreamName="stream")["events"]
+    assert [one["message"] for one in events] == ["a line"]
+    logs.delete_log_group(logGroupName="group")
+    logs.create_log_group(logGroupName="group")
+    home.again()
+    assert home.client("logs").describe_log_streams(logGroupName="group")["logStreams"] == []
 
 
 def test_an_open_change_set_keeps_nothing_from_being_kept(home: Home) -> None:

@@ -190,7 +190,7 @@ def test_a_function_that_cannot_be_started_is_a_fault_of_the_service(
 
 def test_an_event_waits_until_its_function_can_be_started(home: Home, full_disk: Callable[..., None]) -> None:
     """A full disk is no reason to drop it: more tries than an error of the function has."""
-    client, sns, sqs, much = home.client("lambda"), home.client("sns"), home.client("sqs"), 300_000
+    client, sns, sqs, much = home.client("lambda"), home.client("sns"), home.client("sqs"), 30_000_000
     role = role_of(home)
     allowed = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from laptop.database import NotStored
-from laptop.journal import FILE, Journal
+from laptop.journal import FILE, Delivery, Journal
 
 
 @pytest.fixture
@@ -39,6 +40,21 @@ def test_numbers_go_on_where_a_cloud_before_ended(journal: Journal, file: Path) 
     with closing(Journal(file)) as again:
         assert again.log("PutItem", {}) > numbers[-1]
         assert [request.number for request in again.requests()][:3] == numbers
+
+
+def test_a_delivery_stays_until_a_snapshot_has_what_came_of_it(journal: Journal, file: Path) -> None:
+    first, second, third = (journal.put_delivery("event", json.dumps({"n": number})) for number in range(3))
+    journal.put_snapshots({"sqs": "{}"}, delivered={first, third})
+    journal.close()
+    with closing(Journal(file)) as again:
+        assert list(again.deliveries()) == [Delivery(second, "event", {"n": 1})]
+
+
+def test_a_delivery_that_cannot_be_read_is_put_aside(journal: Journal) -> None:
+    journal.put_delivery("event", "[")
+    number = journal.put_delivery("event", "{}")
+    assert [each.number for each in journal.deliveries()] == [number]
+    assert "The delivery number 1 (event) cannot be read" in journal.found[0]
 
 
 def test_what_cannot_be_read_at_the_moment_is_not_damaged(journal: Journal) -> None:

@@ -1,0 +1,84 @@
+"""What S3 and SNS tell others: written down before the upload, or the publishing, is answered."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+from ministack.services import lambda_svc, s3, sns
+
+from laptop.documents import Document
+from laptop.ministack_patches.deliveries import DELIVERIES, carries, ending
+from laptop.ministack_patches.patching import Original, patch
+
+log = logging.getLogger(__name__)
+
+_KIND = "notification"
+
+
+def prepare() -> None:
+    """Change how MiniStack's SNS starts its deliveries (a module attribute rather than a function)."""
+
+    def thread(*, target: Any, args: tuple[Any, ...], daemon: bool) -> Any:
+        if sns._deliver_to_lambda in args:  # an invocation is asynchronous by itself, once it is written down
+            return SimpleNamespace(start=lambda: target(*args))
+        return threading.Thread(target=target, args=args, daemon=daemon)
+
+    sns._threading = SimpleNamespace(Thread=thread)
+
+
+@patch(
+    "services.s3:_fire_s3_event_async",
+    because="in MiniStack what S3 has to tell of an upload is gone when the process is killed",
+    proof="test_deliveries.py::test_what_an_upload_tells_survives_a_kill",
+)
+def _notify_later(
+    original: Original,
+    bucket: str,
+    key: str,
+    event_name: str,
+    size: int = 0,
+    etag: str = "",
+    deletion_type: str | None = None,
+    **members: Any,
+) -> None:
+    if bucket not in s3._bucket_notifications:
+        return
+    sequencer = s3._next_event_sequencer(event_name)
+    arguments = (bucket, key, event_name, size, etag, deletion_type)
+    content = {"arguments": arguments, "members": {**members, "sequencer": sequencer}}
+    number, context = DELIVERIES.begin(_KIND, content), contextvars.copy_context()
+    threading.Thread(target=context.run, args=(_notify, number, content), daemon=True).start()
+
+
+@carries(_KIND)
+def _notify(number: int | None, content: Document) -> None:
+    with ending(number):
+        s3._fire_s3_event(*content["arguments"], **content["members"])
+
+
+@patch(
+    "services.sns:_deliver_to_lambda",
+    because="a topic invokes a function asynchronously: one that fails is invoked again, which MiniStack does not do",
+    proof="test_lambdas.py::test_a_function_that_fails_with_a_notification_is_invoked_again",
+)
+def _deliver_to_function(
+    original: Original, endpoint: str, envelope: str, topic_arn: str, subscription_arn: str, *rest: Any
+) -> None:
+    function, configuration, name = lambda_svc._get_func_record_for_ref(endpoint)
+    if not function or not configuration:
+        log.warning("The function %s that is subscribed to %s does not exist", name, topic_arn)
+        return
+    record = {
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": subscription_arn,
+        "EventSource": "aws:sns",
+        "Sns": json.loads(envelope),
+    }
+    lambda_svc.invoke_async_with_retry(
+        lambda_svc._execution_record_for_config(function, configuration), {"Records": [record]}
+    )
