@@ -39,6 +39,13 @@ _UNSUPPORTED_HEADERS = (
     "x-amzn-sagemaker-session-id",
     "x-amzn-sagemaker-enable-explanations",
 )
+# botocore's model of InvokeEndpoint: the member in a header, its length, and its pattern, which in all is ASCII.
+_TEXTS = {
+    "accept": ("accept", 1024, r"\p{ASCII}*"),
+    "content-type": ("contentType", 1024, r"\p{ASCII}*"),
+    _ATTRIBUTES: ("customAttributes", 1024, r"\p{ASCII}*"),
+    _INFERENCE_ID: ("inferenceId", 64, r"\A\S[\p{Print}]*\z"),
+}
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _QUEUE = 128  # requests that run or wait for a thread, each with its body
 _NEVER_SERVED = ("Creating", "Failed", "Deleting")
@@ -204,14 +211,12 @@ def _refusal(traffic: Traffic, headers: Mapping[str, str], body: bytes) -> str |
     for name in _UNSUPPORTED_HEADERS:
         if name in headers:
             return f"Header {name} is not implemented by the local SageMaker runtime."
-    inference_id = headers.get(_INFERENCE_ID)
-    if inference_id is not None and len(inference_id) > 64:
-        return _constraint("inferenceId", "Member must have length less than or equal to 64")
-    attributes = headers.get(_ATTRIBUTES, "")
-    if len(attributes) > 1024:
-        return _constraint("customAttributes", "Member must have length less than or equal to 1024")
-    if not attributes.isascii():
-        return _constraint("customAttributes", r"Member must satisfy regular expression pattern: \p{ASCII}*")
+    for name, (member, longest, pattern) in _TEXTS.items():
+        text = headers.get(name, "")
+        if len(text) > longest:
+            return _constraint(member, f"Member must have length less than or equal to {longest}")
+        if not text.isascii():
+            return _constraint(member, f"Member must satisfy regular expression pattern: {pattern}")
     target = headers.get(_TARGET_VARIANT)
     if target is not None and target not in traffic.weights:
         # The kind of error is documented; its text is not, and was not seen.

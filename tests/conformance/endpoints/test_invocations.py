@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from laptop.account import read_keys
 from tests.conformance.conftest import wait_until
+from tests.support.signed import SignedRequest
 
 
 @pytest.fixture
@@ -86,6 +88,25 @@ def test_requests_that_the_runtime_refuses(hosting: Any, shared: str, members: d
         hosting.answer(shared, **{"body": members.pop("Body", b"hello"), **members})
     assert caught.value.response["Error"]["Code"] == "ValidationError"
     assert re.search(message, caught.value.response["Error"]["Message"])
+
+
+@pytest.mark.parametrize(
+    ("header", "member"),
+    [
+        ("Accept", "accept"),
+        ("Content-Type", "contentType"),
+        ("X-Amzn-SageMaker-Custom-Attributes", "customAttributes"),
+        ("X-Amzn-SageMaker-Inference-Id", "inferenceId"),
+    ],
+)
+def test_headers_are_ascii(hosting: Any, shared: str, header: str, member: str) -> None:
+    keys = read_keys(hosting.cloud.home)
+    path = f"/endpoints/{shared}/invocations"
+    request = SignedRequest(hosting.cloud.endpoint_url, "POST", path, b"hello", {header: "€"})
+    request.sign(keys, "sagemaker").headers[header] = "€".encode()  # type: ignore[assignment]
+    answer = request.send()
+    assert answer.status == 400
+    assert f"'{member}' failed to satisfy constraint: " in answer.body.decode()
 
 
 def test_an_unknown_endpoint_is_refused(hosting: Any) -> None:
