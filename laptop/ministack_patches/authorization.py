@@ -20,9 +20,10 @@ from ministack.services import stepfunctions, sts
 from laptop.account import ACCOUNT_ID
 from laptop.documents import Document
 from laptop.door.signatures import Refused
+from laptop.ministack_patches.actions import action_named
 from laptop.ministack_patches.executions import CURRENT, failure
 from laptop.ministack_patches.integrations import JOBS
-from laptop.ministack_patches.judged_requests import input_shape, known_members
+from laptop.ministack_patches.operations import input_shape, known_members
 from laptop.ministack_patches.passed_roles import passed_roles, passed_to
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker.arns import resource_of
@@ -234,12 +235,13 @@ def _request_needs(
     request = arguments
     if information.get("protocol") == "json":
         request = stepfunctions._sdk_json_params(information, service, operation, arguments)
-    body = json.dumps(known_members(input_shape(service, operation), request)).encode()
+    known = known_members(input_shape(service, operation), request)
+    body = json.dumps(known).encode()
     headers = {"x-amz-target": f"{information.get('target_prefix', service)}.{operation}"}
-    query = {name: [value] for name, value in request.items() if isinstance(value, str)}
+    query = {name: [value] for name, value in known.items() if isinstance(value, str)}
     path = f"/{arguments.get('Bucket')}/{arguments.get('Key', '')}" if service == "s3" else "/"
     arn = iam_actions.extract_resource_arn(service, "POST", path, headers, body, query, region, account)
-    action = f"{iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)}:{operation}"
+    action = action_named(service, operation, version="VersionId" in arguments)
     keys = iam_actions.request_tag_context(service, action, body, query)
     if service == "dynamodb":
         keys = {**keys, **(iam_actions.dynamodb_service_context(body) or {})}
@@ -250,6 +252,9 @@ def _request_needs(
             or [(action, table) for table in iam_actions.dynamodb_resource_arns(body, region, account)]
             or judged
         )
+    copied = {"x-amz-copy-source": str(arguments.get("CopySource", ""))}
+    if service == "s3" and (source := iam_actions._s3_source_object(copied)):
+        judged.append(("s3:GetObjectVersion" if source[1] else "s3:GetObject", source[0]))
     needs = [(each, on, keys, denied) for each, on in judged]
     return needs + _role_needs(service, operation, request, denied)
 
@@ -321,7 +326,9 @@ def _event_keys(body: bytes) -> Document:
 
 
 def _namespace(body: bytes, query: Document) -> str:
-    if given := query.get("Namespace"):
+    """The namespace in a form, which MiniStack adds to the query, or in a JSON body: a request has one of the two."""
+    if "Action" in query:
+        given = query.get("Namespace", "")
         return str(given[0] if isinstance(given, list) else given)
     try:
         return str(json.loads(body)["Namespace"])

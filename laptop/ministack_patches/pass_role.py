@@ -14,7 +14,8 @@ from ministack import app
 from ministack.core import iam_actions, router
 
 from laptop.documents import Document
-from laptop.ministack_patches import authorization
+from laptop.ministack_patches import authorization, operations
+from laptop.ministack_patches.operations import request_of
 from laptop.ministack_patches.passed_roles import passed_roles, passed_to
 
 # What these are asked about a role is who may use it, or to be it, not to use it.
@@ -46,8 +47,8 @@ def _refusal(service: str, method: str, path: str, headers: dict[str, str], body
     """Why the caller may not pass the roles in a request; None when it may, or passes none."""
     raw = body.encode() if isinstance(body, str) else body
     request = _request(headers, raw, query)
-    action = iam_actions.extract_iam_action(service, method, path, headers, raw, {**query, **_form(headers, raw)}) or ""
-    operation = action.partition(":")[2]
+    found = operations.find(service, request_of(method, path, headers, raw, query))
+    operation = found.name if found else ""
     caller = router.extract_access_key_id(headers, query)
     roles = passed_roles(service, operation, request)
     for role in roles:

@@ -13,7 +13,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from ministack.services import iam
 
 from laptop.documents import Document
-from laptop.ministack_patches.judged_requests import input_shape
+from laptop.ministack_patches.operations import input_shape
 
 _ROLE = re.compile(r"role(_?arn)?$", re.IGNORECASE)
 # Those whose principal is not called as MiniStack calls the service.

@@ -14,7 +14,10 @@ from ministack.core import iam_actions, router
 from ministack.services import sqs
 
 from laptop.documents import Document
+from laptop.ministack_patches import operations
+from laptop.ministack_patches.judged_requests import objects_arn
 from laptop.ministack_patches.local_sagemaker import sagemaker
+from laptop.ministack_patches.operations import request_of
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker import arns
 
@@ -84,27 +87,9 @@ def _content_type(original: Original, service: str, status: int, headers: dict[s
 
 
 @patch(
-    "core.iam_actions:extract_iam_action",
-    because="SageMaker's runtime names its operation by path, which MiniStack cannot read for a service it lacks; "
-    "and it asks for sqs:SendMessageBatch, an action that does not exist",
-    proof="test_authorization.py::test_invoke_endpoint_needs_its_permission",
-)
-def _iam_action(
-    original: Original, service: str, method: str, path: str, headers: dict[str, str], body: bytes, query: Document
-) -> str | None:
-    if service in _TARGETS:
-        if _RUNTIME.match(path):
-            return "sagemaker:InvokeEndpoint"
-        return f"{service}:{headers.get('x-amz-target', '').partition('.')[2]}"
-    action: str | None = original(service, method, path, headers, body, query)
-    # Service authorization reference, Amazon SQS: the batch operations are granted by the single ones' actions.
-    return action.removesuffix("Batch") if service == "sqs" and action else action
-
-
-@patch(
     "core.iam_actions:extract_resource_arn",
-    because="MiniStack cannot know the resources of a service it lacks and would check every action against *; and it "
-    "does so with DescribeAlarms, which AWS checks on the alarms",
+    because="MiniStack cannot know the resources of a service it lacks and would check every action against *; it "
+    "does so with DescribeAlarms, which AWS checks on the alarms; and it takes two slashes in a key for one",
     proof="test_authorization.py::test_sagemaker_actions_are_checked_on_their_resource",
 )
 def _resource_arn(
@@ -118,9 +103,12 @@ def _resource_arn(
     region: str,
     account: str,
 ) -> str:
-    operation = headers.get("x-amz-target", "").rpartition(".")[2] or (query.get("Action") or [""])[0]
+    found = operations.find(service, request_of(method, path, headers, body, query))
+    operation = found.name if found else ""
     if (service, operation) == ("monitoring", "DescribeAlarms"):
         return f"arn:aws:cloudwatch:{region}:{account}:alarm:*"
+    if service == "s3" and operation != "DeleteObjects":  # which is judged by its first object, and then by the others
+        return objects_arn(path)
     if service not in _TARGETS:
         return str(original(service, method, path, headers, body, query, region, account))
     if endpoint := _RUNTIME.match(path):
