@@ -41,12 +41,12 @@ class Watch:
         self._clock = clock
         self._seen: dict[str, str] = {}
         self._set_at: dict[str, float] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def look(self, alarm: Alarm) -> None:
         """Evaluate one alarm of MiniStack's table and bring its state up to date."""
         name, arn, old = alarm["AlarmName"], alarm["AlarmArn"], alarm["StateValue"]
-        with self._lock:
+        with self.lock:
             if arn not in self._seen:
                 self._seen[arn] = old
                 if alarm.get(_BY_HAND):
@@ -192,6 +192,8 @@ _OF_ONE_METRIC = (*_PLACE, "Statistic", "ExtendedStatistic", "Period", "Unit", "
     proof="test_alarms.py::test_an_alarm_computes_with_several_metrics",
 )
 def _put_alarm(original: Original, params: Any, document: Any, is_cbor: bool, is_json: bool = False) -> Any:
+    if not (is_cbor or is_json) and any(name.startswith("Metrics.") for name in params):
+        return cloudwatch._error("ValidationError", "The laptop cloud takes Metrics in JSON alone.", 400)
     metrics = (document or {}).get("Metrics") if is_cbor or is_json else None
     if not metrics:
         return original(params, document, is_cbor, is_json)
@@ -199,10 +201,11 @@ def _put_alarm(original: Original, params: Any, document: Any, is_cbor: bool, is
         metric_math.check(metrics)
     except metric_math.Unsupported as error:
         return cloudwatch._error("ValidationError", str(error), 400, use_json=is_json, use_cbor=is_cbor)
-    answer = original(params, {**document, **_PLACE}, is_cbor, is_json)
-    if alarm := cloudwatch._alarms.get(document["AlarmName"]):
-        _of_metrics(alarm, metrics)
-        _watch.look(alarm)
+    with _watch.lock:  # or it is looked at before it has its metrics
+        answer = original(params, {**document, **_PLACE}, is_cbor, is_json)
+        if alarm := cloudwatch._alarms.get(document["AlarmName"]):
+            _of_metrics(alarm, metrics)
+            _watch.look(alarm)
     return answer
 
 

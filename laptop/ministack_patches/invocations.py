@@ -61,12 +61,12 @@ def _invoke(number: int | None, function: Document, event: Any, since: float) ->
     account, region = lambda_svc._account_region_from_function_config(configuration)
     responses.set_request_account_id(account)
     responses.set_request_region(region)
-    settings = function.get("event_invoke_config") or (function.get("event_invoke_configs") or {}).get("$LATEST") or {}
+    settings = _settings(function)
     retries = settings.get("MaximumRetryAttempts", _RETRIES)
     until = since + settings.get("MaximumEventAgeInSeconds", _EVENT_AGE_SECONDS)
     failures, faults = 0, 0
     while True:
-        outcome = lambda_svc._execute_function(function, event)
+        outcome = _execute(function, event)
         if not outcome.get("error"):
             break
         if DELIVERIES.halted:  # the stop ended it: it is tried at the next start
@@ -84,10 +84,23 @@ def _invoke(number: int | None, function: Document, event: Any, since: float) ->
     DELIVERIES.end(number)
 
 
+def _execute(function: Document, event: Any) -> Document:
+    try:
+        outcome: Document = lambda_svc._execute_function(function, event)
+    except Exception as error:  # of the emulator: a fault of the service
+        log.exception("An event for the function %s could not be given to it", _configuration(function)["FunctionName"])
+        return {"error": True, "body": {"errorType": SERVICE_ERROR, "errorMessage": str(error)}}
+    return outcome
+
+
+def _settings(function: Document) -> Document:
+    found: Document = function.get("event_invoke_config") or {}
+    return found or (function.get("event_invoke_configs") or {}).get("$LATEST") or {}
+
+
 def _fail(function: Document, event: Any, outcome: Document) -> None:
     configuration = _configuration(function)
-    settings = function.get("event_invoke_config") or (function.get("event_invoke_configs") or {}).get("$LATEST") or {}
-    destination = (settings.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination")
+    destination = (_settings(function).get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination")
     target = destination or (configuration.get("DeadLetterConfig") or {}).get("TargetArn")
     name = configuration["FunctionName"]
     log.warning("An event for the function %s is given up: %s", name, outcome["body"])

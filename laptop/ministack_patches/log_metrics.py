@@ -101,7 +101,7 @@ def _data(event: Document, filters: list[Document]) -> Iterator[Datum]:
         return
     try:
         document = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     for one in filters:
         matches = matcher(one["filterPattern"])
@@ -111,7 +111,7 @@ def _data(event: Document, filters: list[Document]) -> Iterator[Datum]:
     if isinstance(document, dict) and "_aws" in document:
         try:
             yield from [*_embedded(document)]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return  # CloudWatch ignores a line that is not of the format
 
 
@@ -124,7 +124,7 @@ def _transformed(transformation: Document, document: Any, at: float) -> Iterator
         return
     try:
         values = [float(value)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return
     texts = {name: str(value) for name, value in dimensions.items()}
     unit = transformation.get("unit", "None")

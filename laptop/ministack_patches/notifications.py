@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
 import logging
@@ -17,7 +18,7 @@ from laptop.ministack_patches.patching import Original, patch
 
 log = logging.getLogger(__name__)
 
-_KIND = "notification"
+_KIND, _POST = "notification", "post"
 
 
 def prepare() -> None:
@@ -59,6 +60,28 @@ def _notify_later(
 def _notify(number: int | None, content: Document) -> None:
     with ending(number):
         s3._fire_s3_event(*content["arguments"], **content["members"])
+
+
+@patch(
+    "services.sns:_deliver_to_http",
+    because="in MiniStack what SNS has to tell a web server is gone when the process is killed",
+    proof="test_deliveries.py::test_what_a_topic_tells_a_web_server_survives_a_kill",
+)
+def _post_later(original: Original, endpoint: str, envelope: str) -> Any:
+    return _post(original, DELIVERIES.begin(_POST, {"endpoint": endpoint, "envelope": envelope}), endpoint, envelope)
+
+
+async def _post(original: Original, number: int | None, endpoint: str, envelope: str) -> None:
+    try:
+        await original(endpoint, envelope)
+    finally:
+        DELIVERIES.end(number)
+
+
+@carries(_POST)
+def _post_again(number: int, content: Document) -> None:
+    asyncio.run(sns._deliver_to_http(content["endpoint"], content["envelope"]))  # as a delivery of its own
+    DELIVERIES.end(number)
 
 
 @patch(

@@ -58,7 +58,7 @@ PARAMETERS = {
     "LabelingQuietSeconds": 1,
     "EndpointInstanceCount": 2,
     "EndpointMaxInstanceCount": 3,  # with autoscaling
-    "BakeSeconds": 180,
+    "BakeSeconds": 240,
     "PollSeconds": 1,
     "DriftWindow": 10,
     "SweepRate": "rate(1 minute)",

@@ -259,6 +259,7 @@ VARIABLES: dict[str, wiring.JSON] = {
     "rollback": {
         **COMMON,
         "reason": "by hand",
+        "blameless": False,
         "since": 0,
         "unwanted": "skyloop-dev-v2",
         "stopped": False,

@@ -45,7 +45,7 @@ def test_update_is_a_canary_where_half_the_fleet_is_an_instance(
     ]
 
 
-@pytest.mark.parametrize("bake", ["180", "3600"])
+@pytest.mark.parametrize("bake", ["240", "3600"])
 def test_every_bake_time_that_the_template_takes_fits(bake: str) -> None:
     variables = {"strategy": "CANARY", "instances": 2, "config": "skyloop-dev-v2"}
     update = state("move_endpoint", "UpdateEndpoint", BakeSeconds=bake, EndpointMaxInstanceCount="2")

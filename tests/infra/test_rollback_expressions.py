@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.expressions import accepted, run, state, which
+from tests.infra.expressions import SETTINGS, accepted, run, state, which
 from tests.infra.samples import VARIABLES
 
 
@@ -181,6 +181,26 @@ def test_a_package_is_not_rejected_where_it_serves_on_other_instances() -> None:
     alert = run(state("rollback", "RolledBack")["Assign"]["alert"], same)
     assert f"serves as {V1}" in alert["kept"]
     assert "approve" not in alert["next_step"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "blameless"),
+    [
+        (f"alarm {SETTINGS['BrokenAlarmName']}: 3 datapoints", True),
+        (f"alarm {SETTINGS['ErrorAlarmName']}: 3 datapoints", False),
+        (f"it rang {SETTINGS['BrokenAlarmName']}", False),
+        (None, False),
+    ],
+)
+def test_no_package_is_rejected_for_what_a_lost_instance_does_too(reason: str | None, blameless: bool) -> None:
+    given = {"reason": reason} if reason else {}
+    assert run(state("rollback", "Begin")["Assign"]["blameless"], input=given) is blameless
+    packages = {"bad_package_arn": "package/2", "target_package_arn": "package/1", "blameless": blameless}
+    variables = {**VARIABLES["rollback"], **packages}
+    assert which("rollback", "CheckPackage", variables) == ("RolledBack" if blameless else "RejectPackage")
+    alert = run(state("rollback", "RolledBack")["Assign"]["alert"], variables)
+    assert ("stays approved" in alert["kept"], "is rejected" in alert["kept"]) == (blameless, not blameless)
+    assert f"skyloop {'deploy' if blameless else 'approve'} 2`" in alert["next_step"]
 
 
 def test_a_rollback_says_that_nothing_guards_what_serves() -> None:

@@ -315,11 +315,13 @@ def test_an_engine_that_an_endpoint_cannot_run_is_told() -> None:
     assert made["FilterPattern"] == "{ $.engine_refused = 1 }"
 
 
-def test_every_bake_is_long_enough_for_the_latency_alarm() -> None:
-    alarm = wiring.resources("AWS::CloudWatch::Alarm")["EndpointLatencyAlarm"]
-    datapoints, period = alarm["DatapointsToAlarm"], alarm["Period"]
-    # One more period: the first minute may be over before anybody asks, and a metric is not there at once.
-    assert wiring.template()["Parameters"]["BakeSeconds"]["MinValue"] >= (datapoints + 1) * period
+def test_every_bake_is_long_enough_for_its_alarms() -> None:
+    alarms = wiring.resources("AWS::CloudWatch::Alarm")
+    latency, broken = alarms["EndpointLatencyAlarm"], alarms["EndpointBrokenAlarm"]
+    takes = [latency["DatapointsToAlarm"] * latency["Period"]]
+    takes += [broken["EvaluationPeriods"] * one["MetricStat"]["Period"] for one in broken["Metrics"][1:]]
+    # One more minute: the first may be over before anybody asks, and a metric is not there at once.
+    assert wiring.template()["Parameters"]["BakeSeconds"]["MinValue"] >= max(takes) + 60
 
 
 def test_ground_truth_lambda_accounts_are_those_in_the_service_model() -> None:

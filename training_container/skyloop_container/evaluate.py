@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .dataset import Sample, read_channel, read_image, report_dropped, spread, with_pictures
-from .engine_choice import Choice, choose
+from .engine_choice import Choice, EngineDiffers, choose, verify
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
 from .inference import Detector
@@ -76,7 +76,7 @@ def run(environment: Environment) -> str:
     engine = _choose(folder, reference, settings.engine)
     try:
         candidate = _load(folder, engine.name)
-    except EngineMissing as error:
+    except (EngineMissing, EngineDiffers) as error:
         raise JobError(f"The model cannot be judged with {engine.name}: {error}.") from error
     if missing := [name for name in settings.categories if name not in candidate.categories]:
         raise JobError(f"Category mismatch: the candidate does not know {', '.join(missing)}.")
@@ -85,7 +85,7 @@ def run(environment: Environment) -> str:
         folder = _model(environment, "champion")
         try:
             champion = _load(folder, settings.champion_engine or REFERENCE)
-        except EngineMissing as error:
+        except (EngineMissing, EngineDiffers) as error:
             notes.append(f"The champion is judged with {REFERENCE}, not with {settings.champion_engine}: {error}.")
             champion = _load(folder, REFERENCE)
     test, dropped = read_channel(inputs / "test", len(settings.categories))
@@ -170,14 +170,20 @@ def _choose(model_dir: Path, reference: list[Sample], engine: str) -> Choice:
     if engine not in ("", "measured"):
         return Choice(engine, {})
     window = of_model(model_dir)
-    looked, _ = with_pictures("reference", spread(reference, ENGINE_IMAGES), window, lambda _, image: image)
+    try:
+        looked, _ = with_pictures("reference", spread(reference, ENGINE_IMAGES), window, lambda _, image: image)
+    except JobError:
+        looked = []  # most of these few cannot be read; the whole channel is another question
     choice = choose(model_dir, [image for _, image in looked])
     print(f"engine: {choice.name}; {json.dumps(choice.measured)}", flush=True)
     return choice
 
 
 def _load(model_dir: Path, engine: str) -> Detector:
-    return Detector.load(model_dir, threads=1, pictures=available_cores(), engine=engine)  # as it is served
+    """Raises EngineMissing, EngineDiffers: an endpoint would not serve with it either."""
+    detector = Detector.load(model_dir, threads=1, pictures=available_cores(), engine=engine)  # as it is served
+    verify(detector)
+    return detector
 
 
 def _holds_files(folder: Path) -> bool:

@@ -139,7 +139,7 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> bool:
         if any(process.poll() for process in processes):
             deadline = min(deadline, time.monotonic() + LEAVING_SECONDS)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            next(process for process in processes if process.returncode is None).wait(0.2)
+            next((process for process in processes if process.returncode is None), processes[0]).wait(0.2)
     return any(process.returncode != 0 for process in processes)
 
 

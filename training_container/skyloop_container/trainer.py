@@ -242,6 +242,8 @@ class Trainer(DetectionTrainer):
 
     def _must_end(self) -> Exception | None:
         if self._terminated:
+            if self._limit:
+                self._limit.note()
             return Interrupted()
         # Several processes end together, between two epochs: one that ends alone is an error for the others.
         return OutOfTime() if self.world_size <= 1 and self._left() < 0 else None

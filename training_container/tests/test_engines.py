@@ -131,8 +131,11 @@ class Fake:
     def __init__(self, clock: Clock, seconds: float, shift: float = 0.0) -> None:
         self.clock, self.seconds, self.shift = clock, seconds, shift
 
-    def predict(self, _: np.ndarray) -> Any:
-        found = [Detection("a", 0, 0.9, 100.0 * n + self.shift, 0.0, 20.0, 20.0) for n in range(4)]
+    confidence, boxes = 0.5, 4
+
+    def predict(self, _: np.ndarray, confidence: float) -> Any:
+        assert confidence < self.confidence
+        found = [Detection("a", 0, 0.9, 100.0 * n + self.shift, 0.0, 20.0, 20.0) for n in range(self.boxes)]
         return type("Prediction", (), {"detections": found})
 
     def views(self, width: int, height: int) -> list[Any]:
@@ -174,6 +177,41 @@ def test_the_fastest_is_chosen_that_finds_the_same(
         assert told == ({"refused": "it is not there"} if known is None else told)
         assert known is None or told["milliseconds"] == pytest.approx(1000 * known[0])
         assert known is None or told["alike"] == (0.0 if known[1] else 1.0)
+
+
+def test_without_a_detection_nothing_speaks_for_another_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clock = Clock()
+    monkeypatch.setattr(Fake, "boxes", 0)
+    monkeypatch.setattr(
+        engine_choice.Detector, "load", lambda *_, threads, engine: Fake(clock, 1.0 if engine == REFERENCE else 0.1)
+    )
+    monkeypatch.setattr(engine_choice, "verify", lambda _: None)
+    assert choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)], clock).name == REFERENCE
+    assert choose(tmp_path, [], clock).name == REFERENCE
+
+
+@pytest.mark.parametrize("fails", ["has_bf16", "OpenVinoEngine"])
+def test_an_engine_that_fails_here_is_one_that_is_missing(
+    fails: str, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no plugin for this processor")
+
+    monkeypatch.setattr(f"skyloop_container.engines.openvino.{fails}", fail)
+    if fails != "has_bf16":
+        monkeypatch.setattr("skyloop_container.engines.openvino.has_bf16", lambda: True)
+    monkeypatch.setenv("SKYLOOP_ENGINE", "openvino-bf16")
+    assert serve._load(model, 1, 2)[1] == REFERENCE
+    assert "no plugin" in json.loads(capsys.readouterr().out)["why"]
+
+
+def test_an_engine_that_fails_at_work_differs(model: Path) -> None:
+    class Failing:
+        def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(EngineDiffers, match="it fails: out of memory"):
+        verify(Detector(json.loads((model / "model.json").read_text()), Failing()))
 
 
 def test_detections_are_alike_by_place_category_and_confidence() -> None:

@@ -14,7 +14,7 @@ from skyloop.formats.evaluation import Evaluation
 from skyloop.formats.pictures import RadiometricWindow
 from skyloop_container import dataset, evaluate
 from skyloop_container.dataset import decode
-from skyloop_container.engine_choice import Choice
+from skyloop_container.engine_choice import Choice, EngineDiffers
 from skyloop_container.engines import EngineMissing
 from skyloop_container.environment import Environment, JobError
 from skyloop_container.evaluate import Settings
@@ -102,6 +102,8 @@ def run(base: Path, monkeypatch: pytest.MonkeyPatch, **models: Stub) -> dict[str
 def loaded(model: Stub, engine: str) -> Stub:
     if engine == "lost":
         raise EngineMissing("it is not there")
+    if engine == "other":
+        raise EngineDiffers("it is something else")
     model.engine = engine
     return model
 
@@ -117,14 +119,17 @@ def test_a_model_is_judged_with_the_engine_that_will_serve_it(base: Path, monkey
     assert (candidate.engine, champion.engine) == ("asked", "its own")
 
 
-def test_an_engine_that_is_not_there_is_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("engine", "why"), [("lost", "it is not there"), ("other", "it is something else")])
+def test_an_engine_that_an_endpoint_would_refuse_is_told(
+    engine: str, why: str, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     candidate, champion = Stub(["square", "disc"], "square"), Stub(["square", "disc"], "square")
-    monkeypatch.setenv("SKYLOOP_CHAMPION_ENGINE", "lost")
+    monkeypatch.setenv("SKYLOOP_CHAMPION_ENGINE", engine)
     result = run(base, monkeypatch, candidate=candidate, champion=champion)
     assert champion.engine == "onnxruntime"
-    assert result["notes"] == ["The champion is judged with onnxruntime, not with lost: it is not there."]
-    monkeypatch.setenv("SKYLOOP_ENGINE", "lost")
-    with pytest.raises(JobError, match="cannot be judged with lost: it is not there"):
+    assert result["notes"] == [f"The champion is judged with onnxruntime, not with {engine}: {why}."]
+    monkeypatch.setenv("SKYLOOP_ENGINE", engine)
+    with pytest.raises(JobError, match=f"cannot be judged with {engine}: {why}"):
         run(base, monkeypatch, candidate=candidate, champion=champion)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -195,6 +197,51 @@ def test_what_an_upload_tells_survives_a_kill(home: Home) -> None:
 
     heard: dict[str, set[str]] = {name: set() for name in queues}
     wait_until(told, what="what every upload tells")
+
+
+@contextmanager
+def web_server(told: list[str], answers: threading.Event) -> Iterator[int]:
+    """A subscriber's port on the loopback interface: it answers notifications once it is told to."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            told.append(document["Token"] if "Token" in document else document["Message"])
+            if "Token" not in document:
+                answers.wait(60)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        answers.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_what_a_topic_tells_a_web_server_survives_a_kill(home: Home) -> None:
+    told: list[str] = []
+    answers = threading.Event()
+    with web_server(told, answers) as port:
+        sns = home.client("sns")
+        topic = sns.create_topic(Name="topic")["TopicArn"]
+        sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=f"http://127.0.0.1:{port}/")
+        sns.confirm_subscription(TopicArn=topic, Token=wait_until(lambda: told)[0])
+        sns.publish(TopicArn=topic, Message="drift")
+        wait_until(lambda: "drift" in told)
+        home.again()  # it never heard an answer
+        wait_until(lambda: told.count("drift") == 2)
+        answers.set()
+        again_after_all(home)
+        assert not made_again(home)
 
 
 def test_an_event_that_was_taken_survives_a_kill(home: Home) -> None:

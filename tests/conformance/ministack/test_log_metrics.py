@@ -78,6 +78,8 @@ def test_a_metric_filter_makes_metrics_of_lines(cloud: Cloud, stack: Any) -> Non
         json.dumps({"look_ms": "long", "config": "v1"}),
         json.dumps([{"look_ms": 5}]),
         '{"look_ms": 7, "config"',
+        '{"look_ms": ' + "9" * 400 + ', "config": "v1"}',
+        "[" * 100_000,
         "a line",
     )
     assert points(cloud, name, "LookTime", EndpointConfigName="v1") == [40, 60.5, 2]

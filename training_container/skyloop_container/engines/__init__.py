@@ -23,8 +23,8 @@ def load(name: str, model_dir: Path, threads: int, pictures: int = 1) -> Engine:
         pictures: that may be run at once. One that is alone gets the threads of all.
 
     Raises:
-        EngineMissing: it is not installed, or the processor lacks what it computes with.
-        RuntimeError, OSError: the file is missing or damaged.
+        EngineMissing: it is not installed, the processor lacks what it computes with, or it cannot run this model.
+        RuntimeError, OSError: the file is missing or damaged, as the reference says.
     """
     if name not in ENGINES:
         raise EngineMissing(f"there is no engine {name!r}; it must be one of {', '.join(ENGINES)}")
@@ -33,11 +33,12 @@ def load(name: str, model_dir: Path, threads: int, pictures: int = 1) -> Engine:
         from .onnx import OnnxEngine
 
         return OnnxEngine(file, threads, together)
+    precision = name.removeprefix("openvino-")
     try:
         from .openvino import OpenVinoEngine, has_bf16
-    except ImportError as error:
-        raise EngineMissing(f"OpenVINO cannot be imported: {error}") from error
-    precision = name.removeprefix("openvino-")
-    if precision == "bf16" and not has_bf16():
-        raise EngineMissing("this processor has no instructions for bfloat16")
-    return OpenVinoEngine(file, threads, together, pictures, precision)
+
+        if precision == "bf16" and not has_bf16():
+            raise EngineMissing("this processor has no instructions for bfloat16")
+        return OpenVinoEngine(file, threads, together, pictures, precision)
+    except (ImportError, RuntimeError, OSError) as error:  # a damaged model fails with the reference too
+        raise EngineMissing(f"OpenVINO cannot run it: {error}") from error
