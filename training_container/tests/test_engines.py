@@ -83,6 +83,24 @@ def test_a_signal_finds_its_stack_when_engines_are_gone(model: Path, usable: str
     assert ended.returncode == 0
 
 
+ENDING = """
+import sys, time
+from pathlib import Path
+from skyloop_container import engines
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(2)  # while Python ends, in which a thread of the background that comes back to it is ended too
+slow = Slow()
+engines.load(sys.argv[1], Path(sys.argv[2]), 1, 4)
+"""
+
+
+def test_a_process_may_end_as_soon_as_an_engine_is_loaded(model: Path, usable: str) -> None:
+    command = [sys.executable, "-c", ENDING, usable, str(model)]
+    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, timeout=120)
+    assert ended.returncode == 0
+
+
 def test_a_picture_that_is_alone_gets_all_cores(model: Path) -> None:
     class Asked:
         def __init__(self) -> None:

@@ -53,8 +53,10 @@ class OpenVinoEngine:
         with ThreadPoolExecutor(1) as pool:
             core, model, self._each = pool.submit(compile_each).result()
         self._together = self._each
-        if together != threads:  # meanwhile, so that the first answer does not wait for it
-            threading.Thread(target=compile_together, name="compile", daemon=True).start()
+        if together != threads:
+            # Meanwhile, so that the first answer does not wait for it; but the process does, for one that ends while a
+            # model is compiled aborts.
+            threading.Thread(target=compile_together, name="compile").start()
 
     def run(self, images: np.ndarray, alone: bool = False) -> Outputs:
         """See `Engine`."""
