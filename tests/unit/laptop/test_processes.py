@@ -164,5 +164,7 @@ def test_a_tree_that_is_stopped_can_be_ended(tmp_path: Path, end: Callable[[subp
     process, pids = tree(tmp_path, "stay")
     for pid in (*pids, process.pid):
         os.kill(pid, signal.SIGSTOP)
+    # Of two signals that a process has not met yet, it meets SIGTERM first.
+    until(lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in (*pids, process.pid)))
     assert end(process) == 137
     until(lambda: not any(map(alive, pids)))
