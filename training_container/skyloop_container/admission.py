@@ -161,9 +161,13 @@ class Workers:
 
     @property
     def full(self) -> bool:
-        """Whether one more request would be refused."""
+        """Whether one more request would be refused: its turn would come late, or all that goes on is late already.
+
+        What one picture takes longer than usual says nothing about those that wait: the machine may have paused.
+        """
         waiting = len(self._waiting)
-        return waiting >= self._queue and waiting * max(self._usual, self.longest()) / self._threads >= self._soon
+        late = max(waiting * self._usual / self._threads, self.longest()) >= self._soon
+        return waiting >= self._queue and late
 
     def longest(self) -> float:
         """Seconds for which the oldest picture has been worked on; 0 when idle."""

@@ -156,6 +156,22 @@ def test_more_requests_may_wait_where_their_turn_comes_soon() -> None:
     run(scene())
 
 
+@pytest.mark.parametrize(("paused", "full"), [(0.3, False), (3.0, True)])
+def test_a_pause_of_the_machine_refuses_nothing(paused: float, full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred wait behind a picture that takes long, as others usually do not; until it takes all the time itself."""
+
+    async def scene() -> None:
+        workers, first = Workers(1, 100, 1, 60, soon=3.0), Work()
+        asked = [asyncio.create_task(workers.run(1, work)) for work in (first, *[lambda: "done"] * 100)]
+        await until(first.began.is_set)
+        monkeypatch.setattr(workers, "longest", lambda: paused)
+        assert workers.full is full
+        first.go.set()
+        assert await asyncio.gather(*asked) == ["done"] * 101
+
+    run(scene())
+
+
 def test_a_turn_that_comes_as_the_wait_ends_is_given_back() -> None:
     """In one pass of the loop the thread's end grants the turn, and then the wait's timer cancels the task."""
 
