@@ -21,6 +21,7 @@ T = TypeVar("T")
 USUAL_OVER = 16  # pictures, over which the mean of their times moves
 HANGS_AFTER = 2  # times what is slow: all threads have been in the model for so long
 SURE_SECONDS = 1.0
+PAUSE_SECONDS = 1.0  # a machine that starts other processes pauses for no longer
 TOLD_SECONDS = 5.0  # between two lines about the pace: an alarm looks at a minute
 MOST_SECONDS = 30.0  # that the largest picture may take: SageMaker waits twice as long, and the model is not all of it
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -161,13 +162,13 @@ class Workers:
 
     @property
     def full(self) -> bool:
-        """Whether one more request would be refused: its turn would come late, or all that goes on is late already.
+        """Whether one more request would be refused: the queue is long, and its turn would come late.
 
         What one picture takes longer than usual says nothing about those that wait: the machine may have paused.
         """
-        waiting = len(self._waiting)
-        late = max(waiting * self._usual / self._threads, self.longest()) >= self._soon
-        return waiting >= self._queue and late
+        waiting, longest = len(self._waiting), self.longest()
+        each = max(self._usual, longest if longest >= PAUSE_SECONDS else 0.0)
+        return waiting >= self._queue and waiting * each / self._threads >= self._soon
 
     def longest(self) -> float:
         """Seconds for which the oldest picture has been worked on; 0 when idle."""
