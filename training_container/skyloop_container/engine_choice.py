@@ -16,6 +16,7 @@ import numpy as np
 from .engines import ENGINES, REFERENCE, EngineMissing
 from .environment import JobError
 from .inference import Detection, Detector
+from .metrics import iou
 
 CLEARLY = 0.9  # of the reference's time; an engine that takes more is not worth being another one
 ROUNDS = 7  # over the pictures, engine by engine, of which the fastest counts: other work only slows down
@@ -90,27 +91,19 @@ def share_alike(known: list[list[Detection]], found: list[list[Detection]]) -> f
 
 def _pairs(known: list[Detection], found: list[Detection]) -> int:
     """How many of one picture's detections have their own counterpart among the others', best confidence first."""
-    left, pairs = list(found), 0
-    for one in known:
+    overlaps, left, pairs = iou(known, found), list(range(len(found))), 0
+    for number, one in enumerate(known):
         alike = (
             other
             for other in left
-            if other.category == one.category
-            and abs(other.confidence - one.confidence) <= ALIKE_CONFIDENCE
-            and _iou(one, other) >= ALIKE_IOU
+            if found[other].category == one.category
+            and abs(found[other].confidence - one.confidence) <= ALIKE_CONFIDENCE
+            and overlaps[number, other] >= ALIKE_IOU
         )
-        if counterpart := next(alike, None):
+        if (counterpart := next(alike, None)) is not None:
             left.remove(counterpart)
             pairs += 1
     return pairs
-
-
-def _iou(one: Detection, other: Detection) -> float:
-    width = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
-    height = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
-    common = max(width, 0.0) * max(height, 0.0)
-    union = one.width * one.height + other.width * other.height - common
-    return common / union if union > 0 else 0.0
 
 
 class EngineDiffers(Exception):
