@@ -164,21 +164,29 @@ def signature(query: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _routed(model: ServiceModel, request: Request) -> str | None:
-    fitting = [route for route in _routes(model.service_name) if _fits(route, request)]
+    query = frozenset((name, values[0] if values else "") for name, values in request.query.items())
+    return _route_of(model.service_name, request.method, request.path, query, frozenset(request.headers))
+
+
+@functools.lru_cache(maxsize=256)
+def _route_of(
+    service: str, method: str, path: str, query: frozenset[tuple[str, str]], headers: frozenset[str]
+) -> str | None:
+    """The name of the operation of a REST service. One request is asked about several times: served, judged, done."""
+    first = dict(query)
+    either = headers | {name.lower() for name in first}
+
+    def fits(route: _Route) -> bool:
+        return (
+            method == route.method
+            and all(name in first for name in (*route.literals, *route.queries))
+            and route.path.fullmatch(path) is not None
+            and all(value in ("", first[name]) for name, value in route.literals.items())
+            and route.headers <= either
+        )
+
+    fitting = [route for route in _routes(service) if fits(route)]
     return max(fitting, key=lambda route: route.weight).name if fitting else None
-
-
-def _fits(route: _Route, request: Request) -> bool:
-    def has_header(name: str) -> bool:
-        return name in request.headers or any(name == each.lower() for each in request.query)
-
-    return (
-        request.method == route.method
-        and all(name in request.query for name in (*route.literals, *route.queries))
-        and route.path.fullmatch(request.path) is not None
-        and all(value in ("", request.query[name][0]) for name, value in route.literals.items())
-        and all(has_header(name) for name in route.headers)
-    )
 
 
 @functools.cache
