@@ -18,6 +18,8 @@ MOST_DROPPED = 0.5
 
 LABELS = ("*.jsonl", "*.jsonl.gz")
 T = TypeVar("T")
+Factor = Callable[[int, int], int]
+"""By what a picture's sides, in pixels, may be divided as it is read: 1, 2, 4 or 8. See `SlicingPlan.factor`."""
 Box = tuple[int, float, float, float, float]
 """Category id, and left, top, width, height in pixels of the upright picture."""
 
@@ -47,6 +49,24 @@ class Sample:
     height: int
     flight: str
     boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The pixels of a picture, (h, w, 3) uint8 RGB, upright, of which each stands for `factor` on either side."""
+
+    pixels: np.ndarray
+    factor: int
+
+    @property
+    def width(self) -> int:
+        """Of the picture, in its own pixels."""
+        return int(self.pixels.shape[1]) * self.factor
+
+    @property
+    def height(self) -> int:
+        """Of the picture, in its own pixels."""
+        return int(self.pixels.shape[0]) * self.factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,7 @@ def with_pictures(
     samples: Sequence[Sample],
     window: RadiometricWindow | None,
     work: Callable[[Sample, np.ndarray], T],
+    factor: Factor = lambda *_: 1,
 ) -> tuple[list[tuple[Sample, T]], list[Dropped]]:
     """Do something with every picture, on all cores; what cannot be read is left out.
 
@@ -106,6 +127,7 @@ def with_pictures(
         samples: whose pictures.
         window: through which they are seen: see `decode`.
         work: is given the sample and its picture, (height, width, 3) uint8 RGB, upright.
+        factor: by what the sides of that are divided.
 
     Returns:
         The samples that could be read, in order, each with what came of the work; and the others.
@@ -116,13 +138,13 @@ def with_pictures(
 
     def do(sample: Sample) -> T | Dropped:
         try:
-            picture = read_image(sample, window)
+            frame = read_frame(sample.path.read_bytes(), window, factor)
         except (ImageRefused, OSError) as error:
             return Dropped(sample.name, str(error))
-        if picture.shape[:2] != (sample.height, sample.width):
-            sizes = f"{picture.shape[1]} x {picture.shape[0]}, its labels are for {sample.width} x {sample.height}"
+        if (frame.width, frame.height) != (sample.width, sample.height):
+            sizes = f"{frame.width} x {frame.height}, its labels are for {sample.width} x {sample.height}"
             return Dropped(sample.name, f"it is {sizes}")
-        return work(sample, picture)
+        return work(sample, frame.pixels)
 
     with ThreadPoolExecutor(available_cores()) as pool:
         done = list(zip(samples, pool.map(do, samples), strict=True))
@@ -154,7 +176,14 @@ def decode(data: bytes, window: RadiometricWindow | None) -> np.ndarray:
 
     window: the model's, for gray of sixteen bits; without one the depth of each picture decides. Others do not change.
     """
-    return np.asarray(open_picture(data, READABLE).decode(window))
+    return read_frame(data, window, lambda *_: 1).pixels
+
+
+def read_frame(data: bytes, window: RadiometricWindow | None, factor: Factor) -> Frame:
+    """As `decode`, but with no more pixels than are needed: `factor` says by what the sides are divided."""
+    picture = open_picture(data, READABLE)
+    divided = factor(picture.width, picture.height)
+    return Frame(np.asarray(picture.decode(window, divided)), divided)
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, bytes]]:

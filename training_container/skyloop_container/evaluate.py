@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import Sample, read_channel, read_image, report_dropped, spread, with_pictures
+from .dataset import Sample, read_channel, read_frame, report_dropped, spread, with_pictures
 from .engine_choice import Choice, EngineDiffers, choose, verify
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
@@ -102,7 +102,7 @@ def run(environment: Environment) -> str:
             score_image(champion, sample, _as_seen(champion, candidate, sample, image), names) if champion else None,
         )
 
-    looked, unread = with_pictures("test", test, candidate.window, look)
+    looked, unread = with_pictures("test", test, candidate.window, look, candidate.factor)
     report_dropped("test", unread)
     dropped += unread
     test = [sample for sample, _ in looked]
@@ -152,10 +152,11 @@ def _on_windows(candidate: Detector, champion: Detector | None) -> list[str]:
 
 
 def _as_seen(detector: Detector, other: Detector, sample: Sample, image: np.ndarray) -> np.ndarray:
-    """The picture that another detector was shown, through a detector's own window, as it is served."""
-    if detector.window == other.window or not may_matter(sample):
+    """The picture that another detector was shown, as this one sees it: as it is served."""
+    as_large = detector.factor(sample.width, sample.height) == other.factor(sample.width, sample.height)
+    if as_large and (detector.window == other.window or not may_matter(sample)):
         return image
-    return read_image(sample, detector.window)
+    return read_frame(sample.path.read_bytes(), detector.window, detector.factor).pixels
 
 
 def _model(environment: Environment, name: str) -> Path:
@@ -240,7 +241,11 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
         "reference",
         reference,
         detector.window,
-        lambda _, image: (image_statistics(image), detector.predict(image)),
+        lambda sample, image: (
+            image_statistics(image),
+            detector.predict(image, factor=sample.width // image.shape[1]),
+        ),
+        detector.factor,
     )
     for sample, (statistics, prediction) in looked:
         profiles.append([round(statistics[name], 6) for name in STATISTICS])

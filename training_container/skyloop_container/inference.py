@@ -7,17 +7,18 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from . import coarse, engines
 from .engines.base import Engine
 from .environment import JobError
+from .profile import LONG_SIDE
 from .radiometry import from_card
+from .scaling import scaled
 from .seams import Found, merge, suppress
 from .slicing import SlicingPlan, View, cost
 
@@ -25,7 +26,9 @@ PAD = 114  # gray of the letterbox border, as in Ultralytics' training
 NMS_IOU = 0.7
 MAX_DETECTIONS = 300  # on one slice
 STRIDE = 32  # pixels: both sides of the network's input are multiples of it
-BATCH_PIXELS = 8 * 640 * 640  # of the network's input, at once: a large picture takes no more memory than a few slices
+BATCH_PIXELS = 640 * 640
+"""Of the network's input, at once. More would not stay in a processor's cache: four slices of 960 x 768 take a fifth
+longer together than one by one."""
 NMS_CANDIDATES = 3000  # the most confident ones; suppression takes the square of their number, and 0.1 s for these
 EVALUATION_CONFIDENCE = 0.001  # keep nearly every box: average precision needs the whole curve
 
@@ -89,15 +92,13 @@ def letterbox(image: np.ndarray, scale: float, square: bool = False) -> tuple[np
     """
     height, width = image.shape[:2]
     new_width, new_height = max(round(width * scale), 1), max(round(height * scale), 1)
-    if (new_width, new_height) != (width, height):
-        image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     to_width, to_height = (-(-side // STRIDE) * STRIDE for side in (new_width, new_height))
     if square:
         to_width = to_height = max(to_width, to_height)
     # The 0.1 decides which side gets the odd pixel, in the same way as in training.
     left, top = round((to_width - new_width) / 2 - 0.1), round((to_height - new_height) / 2 - 0.1)
     padded = np.full((to_height, to_width, 3), PAD, dtype=np.uint8)
-    padded[top : top + new_height, left : left + new_width] = image
+    padded[top : top + new_height, left : left + new_width] = scaled(image, new_width, new_height)
     return padded, Letterbox(scale, left, top)
 
 
@@ -207,34 +208,45 @@ class Detector:
         """What to look at of a picture of `width` x `height` pixels; plan: how to cut it, default the model's own."""
         return (plan or self.plan).views(width, height, self.size)
 
-    def run(self, image: np.ndarray, views: list[View]) -> Iterator[tuple[View, Letterbox, np.ndarray, np.ndarray]]:
+    def factor(self, width: int, height: int) -> int:
+        """By what the sides of a picture may be divided as it is read, for nothing looks at it more closely."""
+        return self.plan.factor(width, height, max(self.size, LONG_SIDE))
+
+    def run(
+        self, image: np.ndarray, views: list[View], factor: int = 1
+    ) -> Iterator[tuple[View, Letterbox, np.ndarray, np.ndarray]]:
         """The network's raw outputs for views of one RGB picture, a few at once.
+
+        factor: by what the sides of the picture were divided; more than 1 where the only view is the whole of it.
 
         Yields:
             The view, how it was fitted, (4 + categories, anchors), and pooled features (2 * channels,).
         """
-        for batch in self._batches(image, views):
+        for batch in self._batches(image, views, factor):
             blob = np.stack([padded for _, padded, _ in batch]).transpose(0, 3, 1, 2)
             pixels = np.multiply(blob, np.float32(1 / 255), dtype=np.float32)
             outputs, pooled = self.engine.run(pixels, alone=self._pictures == 1)
             for (view, _, fit), output, features in zip(batch, outputs, pooled, strict=True):
                 yield view, fit, output, features
 
-    def _batches(self, image: np.ndarray, views: list[View]) -> Iterator[list[tuple[View, np.ndarray, Letterbox]]]:
+    def _batches(
+        self, image: np.ndarray, views: list[View], factor: int
+    ) -> Iterator[list[tuple[View, np.ndarray, Letterbox]]]:
         """Views with the network's inputs, in batches of one shape."""
         batch: list[tuple[View, np.ndarray, Letterbox]] = []
         for view in views:
-            fitted = letterbox(image[view.top : view.bottom, view.left : view.right], view.scale, self._square)
-            full = batch and (len(batch) + 1) * fitted[0][..., 0].size > BATCH_PIXELS
-            if full or (batch and batch[0][1].shape != fitted[0].shape):
+            part = image[view.top : view.bottom, view.left : view.right]
+            pixels, fit = letterbox(part, view.scale * factor, self._square)
+            full = batch and (len(batch) + 1) * pixels[..., 0].size > BATCH_PIXELS
+            if full or (batch and batch[0][1].shape != pixels.shape):
                 yield batch
                 batch = []
-            batch.append((view, *fitted))
+            batch.append((view, pixels, replace(fit, scale=view.scale)))
         if batch:
             yield batch
 
     def predict(
-        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None
+        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None, factor: int = 1
     ) -> Prediction:
         """Detect objects in one picture, however large: its views one by one, and what they have in common once.
 
@@ -242,12 +254,16 @@ class Detector:
             image: (height, width, 3) uint8 RGB, displayed orientation.
             confidence: in [0, 1]; default the one chosen on the validation images at training.
             plan: how to cut the picture; default the model's own.
+            factor: by what its sides were divided as it was read; at most `self.factor`.
+
+        Returns:
+            Detections in pixels of the picture, as it is and not as it was read.
         """
-        height, width = image.shape[:2]
+        height, width = (side * factor for side in image.shape[:2])
         plan = plan or self.plan
         views = self.views(width, height, plan)
         if plan.coarse is None or len(views) == 1:
-            found, pooled = self.look(image, views, confidence)
+            found, pooled = self.look(image, views, confidence, factor)
             looks = cost(views, self.size)
         else:
             found, pooled, looks = self._look_twice(image, views, plan, plan.coarse, confidence)
@@ -266,11 +282,11 @@ class Detector:
         return self.look(image, views)[1]
 
     def look(
-        self, image: np.ndarray, views: list[View], confidence: float | None = None
+        self, image: np.ndarray, views: list[View], confidence: float | None = None, factor: int = 1
     ) -> tuple[list[Found], np.ndarray]:
         """What the network finds on each view, in pixels of the whole picture; the mean features, (2 * channels,)."""
         found, pooled = [], []
-        for view, fit, output, features in self.run(image, views):
+        for view, fit, output, features in self.run(image, views, factor):
             found.append(self._found(view, fit, output, confidence))
             pooled.append(features)
         return found, np.mean(pooled, axis=0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import Sample, decode
+from .dataset import Sample, read_frame
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
@@ -44,12 +44,12 @@ def predict_image(
         ImageRefused: the bytes are not a usable image.
     """
     with detector.picture():
-        image = decode(data, detector.window)
-        height, width = image.shape[:2]
+        frame = read_frame(data, detector.window, detector.factor)
+        width, height = frame.width, frame.height
         with watch(COARSE_TOO * cost(detector.views(width, height), detector.size)) as looked:
-            prediction = detector.predict(image, confidence)
+            prediction = detector.predict(frame.pixels, confidence, factor=frame.factor)
             looked(prediction.looks)
-        statistics = {name: round(value, 6) for name, value in image_statistics(image).items()}
+        statistics = {name: round(value, 6) for name, value in image_statistics(frame.pixels).items()}
     features = [round(value, 5) for value in prediction.features]
     return {
         "image": {"width": width, "height": height},
@@ -67,11 +67,11 @@ def score_image(
     Args:
         detector: the model.
         sample: the labeled picture.
-        image: its pixels as the model sees them, (height, width, 3) uint8 RGB, upright.
+        image: its pixels as the model sees them, (h, w, 3) uint8 RGB, upright; by `detector.factor` fewer, or all.
         categories: the names of the sample's category ids (the model may have another list).
         plan: how to cut the picture; default the model's own.
     """
-    seen = detector.predict(image, EVALUATION_CONFIDENCE, plan)
+    seen = detector.predict(image, EVALUATION_CONFIDENCE, plan, sample.width // image.shape[1])
     truth = truth_of(sample, categories)
     return ScoredImage(sample.name, sample.width, sample.height, truth, seen.detections, sample.flight, seen.looks)
 

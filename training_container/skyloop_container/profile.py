@@ -11,6 +11,8 @@ that of the layout of an answer's profile and of baseline.json; a new statistic 
 import cv2
 import numpy as np
 
+from .scaling import averaged
+
 PROFILE_VERSION = 1
 LONG_SIDE = 640  # pixels
 STATISTICS = ("brightness", "contrast", "sharpness", "saturation", "entropy", "p05", "p95")
@@ -32,6 +34,8 @@ def image_statistics(image: np.ndarray) -> dict[str, float]:
     """
     scale = LONG_SIDE / max(image.shape[:2])
     if scale < 1:
+        image = averaged(image, scale)
+        scale = LONG_SIDE / max(image.shape[:2])
         height, width = (max(round(side * scale), 1) for side in image.shape[:2])
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

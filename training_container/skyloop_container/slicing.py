@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .scaling import factor_for
+
 OBJECT_PIXELS = 16
 """Of the network's input, the side (root of the area) that a small object shall have: two cells of the finest grid."""
 
@@ -143,6 +145,13 @@ class SlicingPlan:
         if self.side is None or max(width, height) <= self.side * SLACK:
             return 1
         return math.prod(len(_starts(length, min(self.side, length), self.common())) for length in (width, height))
+
+    def factor(self, width: int, height: int, side: int) -> int:
+        """How many pixels of a picture may be averaged on either side as it is read, for it is looked at whole.
+
+        side: the longest in which anything wants it, in pixels. 1 where a slice needs them all.
+        """
+        return factor_for(side / max(width, height), width, height) if self.count(width, height) == 1 else 1
 
     def _cut(self, width: int, height: int, imgsz: int, length_of: Callable[[int, int, int], int]) -> list[View]:
         """Views of a picture; length_of: a slice's, from the picture's, the plan's side and what neighbors share."""

@@ -13,6 +13,7 @@ from skyloop.formats.pictures import MIN_SIDE, RadiometricWindow
 
 from .dataset import Box, Dropped, Sample, with_pictures
 from .radiometry import may_matter
+from .scaling import scaled
 from .slicing import SlicingPlan, View
 
 MIN_VISIBLE = 0.5
@@ -99,6 +100,7 @@ def lay_out(
             samples,
             window,
             lambda sample, picture: _views(sample, picture, plan, window, imgsz, kept),
+            lambda width, height: plan.factor(width, height, imgsz),
         )
         images = _sampled([views for _, views in cut])
         counts[split] = len(images)
@@ -136,9 +138,7 @@ def _name(digest: str, view: View, imgsz: int, suffix: str) -> str:
 
 
 def _write(file: Path, part: np.ndarray, size: tuple[int, int]) -> None:
-    if part.shape[1::-1] != size:
-        part = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-    picture = cv2.cvtColor(part, cv2.COLOR_RGB2BGR)
+    picture = cv2.cvtColor(scaled(part, *size), cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(file.suffix, picture, _JPEG if file.suffix == ".jpg" else [])[1]
     file.parent.mkdir(parents=True, exist_ok=True)
     # In one step, and under a name of its own: the same picture may be there twice, and be cut at the same time.

@@ -65,17 +65,23 @@ async def ask(app: Starlette, body: bytes, attributes: bytes = b"", *headers: tu
 def detector() -> Detector:
     """A model that finds nothing, in a picture that was prepared for it."""
 
-    def predict(image: np.ndarray, confidence: float | None) -> Prediction:
-        for view in views(*image.shape[1::-1]):
-            letterbox(image[view.top : view.bottom, view.left : view.right], view.scale)
+    plan = SlicingPlan(1000)
+
+    def predict(image: np.ndarray, confidence: float | None, *, factor: int) -> Prediction:
+        for view in views(image.shape[1] * factor, image.shape[0] * factor):
+            letterbox(image[view.top : view.bottom, view.left : view.right], view.scale * factor)
         return Prediction([], [])
 
     def views(width: int, height: int) -> list[View]:
-        return SlicingPlan(1000).views(width, height, 64)
+        return plan.views(width, height, 64)
+
+    def factor(width: int, height: int) -> int:
+        return plan.factor(width, height, 640)
 
     card = {"training_job": "job", "dataset_id": "ds"}
-    parts = {"views": views, "predict": predict, "picture": nullcontext, "window": RadiometricWindow(9_000, 9_400)}
-    return cast(Detector, SimpleNamespace(card=card, size=64, **parts))
+    parts = {"views": views, "factor": factor, "predict": predict, "picture": nullcontext}
+    window = RadiometricWindow(9_000, 9_400)
+    return cast(Detector, SimpleNamespace(card=card, size=64, window=window, **parts))
 
 
 @cache

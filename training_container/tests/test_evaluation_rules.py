@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from skyloop.formats.evaluation import Evaluation
-from skyloop.formats.pictures import RadiometricWindow
+from skyloop.formats.pictures import RadiometricWindow, open_picture
 from skyloop_container import dataset, evaluate
 from skyloop_container.dataset import decode
 from skyloop_container.engine_choice import Choice, EngineDiffers
@@ -47,8 +47,11 @@ class Stub:
     def views(self, width: int, height: int) -> list[View]:
         return self.plan.views(width, height, self.size)
 
+    def factor(self, width: int, height: int) -> int:
+        return self.plan.factor(width, height, self.size)
+
     def predict(
-        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None
+        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None, factor: int = 1
     ) -> Prediction:
         bright = image[..., 0] > 200
         detections = []
@@ -67,7 +70,7 @@ class Watching(Stub):
         self.window, self.seen = window, set[bytes]()
 
     def predict(
-        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None
+        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None, factor: int = 1
     ) -> Prediction:
         self.seen.add(image.tobytes())
         return Prediction([], [0.0])
@@ -210,11 +213,12 @@ def test_no_picture_of_eight_bits_is_read_twice(
     windows: tuple[Any, Any], base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
-    monkeypatch.setattr(dataset, "decode", lambda data, window: reads.append(data) or decode(data, window))
+    monkeypatch.setattr(dataset, "open_picture", lambda data, kinds: reads.append(data) or open_picture(data, kinds))
     candidate, champion = (Watching(RadiometricWindow(*window) if window else None) for window in windows)
     run(base, monkeypatch, candidate=candidate, champion=champion)
     pictures = 6  # of the report, which reads them once more
-    assert len(reads) == 7 + 2 * 3 + pictures  # the reference twice: to choose an engine too
+    golden = 5  # predicted as the endpoint does
+    assert len(reads) == 7 + 2 * 3 + golden + pictures  # the reference twice: to choose an engine too
     assert len(champion.seen) == 7
 
 

@@ -148,7 +148,10 @@ class Served:
     def views(self, width: int, height: int) -> list[View]:
         return SlicingPlan().views(width, height, self.size)
 
-    def predict(self, image: np.ndarray, _: float | None) -> Prediction:
+    def factor(self, width: int, height: int) -> int:
+        return SlicingPlan().factor(width, height, self.size)
+
+    def predict(self, image: np.ndarray, _: float | None, *, factor: int) -> Prediction:
         self.shown = image
         return Prediction([], [])
 

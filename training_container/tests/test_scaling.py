@@ -1,0 +1,140 @@
+"""skyloop_container.scaling: a picture looks the same whether it was read whole, or with fewer pixels."""
+
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skyloop.formats.pictures import RadiometricWindow
+from skyloop_container.dataset import Sample, decode, read_frame, with_pictures
+from skyloop_container.inference import Detector
+from skyloop_container.predictions import predict_image, score_image
+from skyloop_container.profile import image_statistics
+from skyloop_container.scaling import MARGIN, averaged, factor_for, scaled
+from skyloop_container.slicing import SlicingPlan
+
+SIZES = [(1920, 1080), (1080, 1920), (4000, 3000), (640, 512), (999, 1500), (5472, 3648), (100, 6400)]
+CARD = {
+    "categories": ["car"], "imgsz": 320, "confidence_default": 0.5, "features": {"mean": [0.0], "components": []},
+    "slicing": {}, "training_job": "t", "dataset_id": "d",
+}  # fmt: skip
+
+
+class Looking:
+    """An engine that keeps what it is shown, and finds one box."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        self.seen.append(images.copy())
+        box = np.array([100, 60, 20, 10, 0.9], dtype=np.float32)[:, None]
+        return np.stack([box] * len(images)), np.zeros((len(images), 1), dtype=np.float32)
+
+
+def scene(width: int, height: int) -> np.ndarray:
+    """Soft shapes with some noise, as a camera has them."""
+    random = np.random.default_rng(width)
+    coarse = random.integers(0, 256, (height // 20 + 2, width // 20 + 2, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(int)
+    noise: np.ndarray = (image + random.integers(-6, 7, image.shape)).clip(0, 255).astype(np.uint8)
+    return noise
+
+
+def encoded(image: np.ndarray, kind: str, **options: int | bytes) -> bytes:
+    body = BytesIO()
+    Image.fromarray(image).save(body, kind, **options)
+    return body.getvalue()
+
+
+@pytest.mark.parametrize("side", [320, 640, 1280])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_enough_pixels_are_left_and_each_has_its_place(width: int, height: int, side: int) -> None:
+    factor = SlicingPlan().factor(width, height, side)
+    assert width % factor == height % factor == 0
+    assert factor == SlicingPlan().factor(height, width, side)  # it is asked before a picture is turned
+    assert factor == 1 or max(width, height) / factor >= MARGIN * side
+    twice = 2 * factor
+    assert twice > 8 or width % twice or height % twice or max(width, height) / twice < MARGIN * side
+
+
+def test_slices_need_every_pixel() -> None:
+    plan = SlicingPlan(side=640)
+    assert plan.factor(4000, 3000, 320) == 1
+    assert plan.factor(800, 600, 320) == SlicingPlan().factor(800, 600, 320) == 1
+    assert plan.factor(800, 800, 160) == SlicingPlan().factor(800, 800, 160) == 2  # hardly larger than a slice
+
+
+def test_averaging_is_averaging() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    fewer = averaged(image, 1 / (MARGIN * 4))
+    expected = image.reshape(16, 4, 24, 4, 3).mean(axis=(1, 3))
+    assert fewer.shape == (16, 24, 3)
+    assert np.abs(fewer - expected).max() <= 1.5  # each half is rounded
+    assert averaged(image, 1.0) is image
+    assert scaled(image, 96, 64) is image
+    assert factor_for(0.01, 97, 64) == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1080, 1920), (4000, 3000)])
+def test_the_network_sees_the_same(kind: str, width: int, height: int) -> None:
+    """A frame that was read small, read whole, and cut for training: alike to a gray or two."""
+    body = encoded(scene(width, height), kind)
+    detector = Detector(CARD, engine := Looking())
+    frame = read_frame(body, None, detector.factor)
+    assert (frame.width, frame.height) == (width, height)
+    assert frame.pixels.shape == (height // frame.factor, width // frame.factor, 3)
+    assert frame.factor > 1
+    small = detector.predict(frame.pixels, factor=frame.factor)
+    whole = detector.predict(decode(body, None))
+    assert small.detections == whole.detections
+    one, other = (255 * images for images in engine.seen)
+    assert np.abs(one - other).mean() < 1
+    ours, theirs = image_statistics(frame.pixels), image_statistics(decode(body, None))
+    assert ours == pytest.approx(theirs, abs=0.05)
+
+
+def test_answers_are_in_pixels_of_the_picture(tmp_path: Path) -> None:
+    """Turned by EXIF too; the evaluation gets the same boxes as a caller."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    body = encoded(scene(1920, 1080), "JPEG", exif=turned.tobytes())
+    detector = Detector(CARD, Looking())
+    answer = predict_image(detector, body, None)
+    assert answer["image"] == {"width": 1080, "height": 1920}
+    (box,) = answer["detections"]
+    scale = 320 / 1920  # 180 x 320, padded to 192 x 320
+    assert (box["left"], box["top"]) == (pytest.approx((90 - 6) / scale), pytest.approx(55 / scale))
+    assert (box["width"], box["height"]) == (pytest.approx(20 / scale), pytest.approx(10 / scale))
+    (tmp_path / "one.jpg").write_bytes(body)
+    sample = Sample("one.jpg", tmp_path / "one.jpg", 1080, 1920, "", ())
+    ((_, scored),), _ = with_pictures(
+        "test", [sample], None, lambda one, image: score_image(detector, one, image, ["car"]), detector.factor
+    )
+    assert [found.as_dict() for found in scored.detections] == answer["detections"]
+
+
+def test_a_wrong_size_is_told_in_pixels_of_the_picture(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.jpg").write_bytes(encoded(scene(1920, 1080), "JPEG"))
+    samples = [Sample(f"{n}.jpg", tmp_path / f"{n}.jpg", 1920, 1080 + (n == "c"), "", ()) for n in "abc"]
+    kept, dropped = with_pictures("test", samples, None, lambda _, image: image.shape, Detector(CARD, Looking()).factor)
+    assert [shape for _, shape in kept] == [(540, 960, 3)] * 2
+    assert [one.reason for one in dropped] == ["it is 1920 x 1080, its labels are for 1920 x 1081"]
+
+
+def test_counts_are_seen_through_the_window_first() -> None:
+    counts = np.tile(np.array([[20000, 20100]], dtype=np.uint16), (1024, 1024))
+    body = BytesIO()
+    Image.fromarray(counts).save(body, "PNG")
+    frame = read_frame(body.getvalue(), RadiometricWindow(20000, 20100), lambda *_: 2)
+    assert frame.pixels.shape == (512, 1024, 3)
+    assert np.unique(frame.pixels).tolist() == [128]
+
+
+def test_a_factor_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(ValueError, match="101 x 100 pixels cannot be divided by 2"):
+        read_frame(encoded(scene(101, 100), "PNG"), None, lambda *_: 2)
