@@ -8,7 +8,7 @@ import contextlib
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, SupportsFloat
 
@@ -20,7 +20,9 @@ IOU = 0.5
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}  # COCO's, square pixels
 LEAST_FLIGHTS = 8  # to resample: the interval of a few would say how many there are, not how sure the difference is
 MOST_GROUPS = 256  # that are drawn: more images are drawn in blocks, for memory is for groups times right detections
-VALUES_AT_ONCE = 2_000_000  # of resamples times right detections
+VALUES_AT_ONCE = 2_000_000  # of resamples times right detections that are looked at
+EVERY_ONE = 500  # right detections, of the most confident ones, that each are a point of a curve
+STEP = 1.002  # of their number, from one point of a curve to the next: by no more can precision or recall differ
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall thresholds
 EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
 
@@ -41,6 +43,7 @@ class ScoredImage:
     """One image: the boxes that people labeled on it, and those a model detected, most confident first.
 
     looks: what the network had to do for that, as `slicing.cost` gives it.
+    matched: what `match_image` has found, by category: scores, intervals and the report ask for the same.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ScoredImage:
     detections: Sequence[Detection]
     flight: str = ""
     looks: float = 1.0
+    matched: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,12 @@ def match_image(image: ScoredImage, category: str) -> tuple[np.ndarray, int]:
     Returns:
         (n,) index into `image.truth` of the box each detection found, -1 for none; and how many boxes there are.
     """
+    if category not in image.matched:
+        image.matched[category] = _match_image(image, category)
+    return image.matched[category]
+
+
+def _match_image(image: ScoredImage, category: str) -> tuple[np.ndarray, int]:
     indices = [i for i, truth in enumerate(image.truth) if truth.category == category]
     detections = [detection for detection in image.detections if detection.category == category]
     found = np.full(len(detections), -1)
@@ -244,25 +254,27 @@ def compare(
     by_flight = len(flights) >= LEAST_FLIGHTS
     blocks = np.arange(len(candidate)) * min(MOST_GROUPS, len(candidate)) // max(len(candidate), 1)
     groups = np.array([flights[image.flight] for image in candidate]) if by_flight else blocks
-    models = [[Resampled(match(images, name), groups) for name in categories] for images in (candidate, champion)]
+    matches = [[match(images, name) for name in categories] for images in (candidate, champion)]
+    models = [[Resampled(one, groups) for one in of_model] for of_model in matches]
     count = int(groups.max()) + 1
     random = np.random.default_rng(seed)
 
-    def differences(weights: np.ndarray) -> np.ndarray:
-        ours, theirs = (np.stack([one.average_precision(weights) for one in model]) for model in models)
+    def differences(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
         measured = ~np.isnan(ours)  # a category of which a draw has no box has no part in its mean
         total = np.where(measured, ours - theirs, 0.0).sum(axis=0)
         return np.where(measured.any(axis=0), total / np.maximum(measured.sum(axis=0), 1), np.nan)
 
     drawn = []
-    at_once = max(VALUES_AT_ONCE // max(max(one.right_detections for one in model) for model in models), 1)
+    at_once = max(VALUES_AT_ONCE // max(max(one.points for one in model) for model in models), 1)
     for first in range(0, resamples, at_once):
         size = min(at_once, resamples - first)
-        drawn.append(differences(random.multinomial(count, np.full(count, 1 / count), size=size).astype(float)))
+        weights = random.multinomial(count, np.full(count, 1 / count), size=size).astype(float)
+        drawn.append(differences(*(np.stack([one.average_precision(weights) for one in model]) for model in models)))
+    whole = (np.array([[one.average_precision()] for one in of_model]) for of_model in matches)
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(np.concatenate(drawn), (tail, 1 - tail))
     return {
-        "map50_difference": _rounded(differences(np.ones((1, count)))[0]),
+        "map50_difference": _rounded(differences(*whole)[0]),
         "interval": [_rounded(low), _rounded(high)],
         "confidence": confidence,
         "resamples": resamples,
@@ -275,7 +287,7 @@ class Resampled:
     """The average precision of one category over many resamples of groups of images at once.
 
     Only right detections raise the recall, and the precision falls between them: so all that a resample needs is how
-    many right and wrong ones of each group come up to each right one.
+    many right and wrong ones of each group come up to each right one. Of thousands a few per mille apart are enough.
     """
 
     def __init__(self, matches: Matches, groups: np.ndarray) -> None:
@@ -288,15 +300,17 @@ class Resampled:
         count = int(groups.max()) + 1
         self._boxes = np.bincount(groups, weights=matches.truth_counts, minlength=count)
         right = np.flatnonzero(matches.right)
-        self.right_detections = max(len(right), 1)
         # Of each detection the right one that comes next; behind the last, none counts.
         following = np.searchsorted(right, np.arange(len(matches.right)))
         counted = following < len(right)
         of = groups[matches.image[counted]]
-        self._all = np.zeros((count, len(right)), dtype=np.float32)  # exact up to 2**24
-        np.add.at(self._all, (of, following[counted]), 1)
+        points = _points(len(right))
+        self.points = max(len(points), 1)
+        point = np.searchsorted(points, np.arange(len(right)))  # the one that comes next, of each right detection
+        self._all = np.zeros((count, len(points)), dtype=np.float32)  # exact up to 2**24
+        np.add.at(self._all, (of, point[following[counted]]), 1)
         self._right = np.zeros_like(self._all)
-        np.add.at(self._right, (groups[matches.image[right]], np.arange(len(right))), 1)
+        np.add.at(self._right, (groups[matches.image[right]], point), 1)
         for counts in (self._all, self._right):
             np.cumsum(counts, axis=1, out=counts)
 
@@ -314,6 +328,14 @@ class Resampled:
         reached = np.searchsorted(RECALLS, right / np.maximum(boxes, 1)[:, None], side="right")
         new = np.diff(np.where(right > 0, reached, 0), axis=1, prepend=0)
         return np.where(boxes > 0, (envelope * new).sum(axis=1) / 101, np.nan)
+
+
+def _points(right: int) -> np.ndarray:
+    """Which of so many right detections are points of a curve, from 0: the first, then STEP apart, and the last."""
+    if right <= EVERY_ONE:
+        return np.arange(right)
+    further = EVERY_ONE * STEP ** np.arange(1, math.ceil(math.log(right / EVERY_ONE, STEP)))
+    return np.unique(np.concatenate([np.arange(EVERY_ONE), further.astype(int), [right - 1]]))
 
 
 def _coco(
