@@ -6,8 +6,10 @@ of an image. Contract: "Custom Inference Code with Hosting Services" in the Sage
 
 import functools
 import json
+import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -175,7 +177,7 @@ def run(environment: Environment) -> None:
     detector, engine = _load(environment.model_dir, threads, workers)
     serving = {"serving": detector.card["training_job"], "engine": engine, "threads": threads, "workers": workers}
     print(json.dumps(serving), flush=True)
-    slow_seconds = _setting("SKYLOOP_SLOW_MS", SLOW_MILLISECONDS) / 1000
+    slow_seconds = _milliseconds("SKYLOOP_SLOW_MS", SLOW_MILLISECONDS) / 1000
     uvicorn.run(
         create_app(detector, workers, memory_limit(), slow_seconds, _log_pace),
         http=BoundedProtocol,
@@ -217,3 +219,11 @@ def _setting(name: str, default: int) -> int:
     if value and not (value.isdigit() and int(value) > 0):
         raise JobError(f"{name} must be a positive whole number, not {value!r}.")
     return int(value) if value else default
+
+
+def _milliseconds(name: str, default: int) -> float:
+    value = os.environ.get(name) or str(default)
+    with suppress(ValueError):
+        if 0 < float(value) < math.inf:  # a parameter of CloudFormation may have decimals
+            return float(value)
+    raise JobError(f"{name} must be a number of milliseconds above 0, not {value!r}.")

@@ -271,3 +271,14 @@ def test_a_model_that_nothing_computes_as_exported_does_not_serve(
     with pytest.raises(JobError, match="cannot be served: its detections differ"):
         serve._load(tmp_path, 1, 2)
     assert json.loads(capsys.readouterr().out)["engine"] == REFERENCE
+
+
+def test_a_time_in_milliseconds_may_have_decimals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation lets a number be 1500.5, and a container that does not would fail a whole deployment."""
+    assert serve._milliseconds("SKYLOOP_SLOW_MS", 2000) == 2000
+    monkeypatch.setenv("SKYLOOP_SLOW_MS", "1500.5")
+    assert serve._milliseconds("SKYLOOP_SLOW_MS", 2000) == 1500.5
+    for value in ("0", "-1", "soon", "nan", "inf"):
+        monkeypatch.setenv("SKYLOOP_SLOW_MS", value)
+        with pytest.raises(JobError, match=f"above 0, not '{value}'"):
+            serve._milliseconds("SKYLOOP_SLOW_MS", 2000)
