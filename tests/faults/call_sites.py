@@ -127,9 +127,10 @@ class Campaign:
 
     def _run_stub(self) -> None:
         """Have the homes that were kept run the folder's own image."""
-        (image,) = json.loads((self.folder / ROLLBACK.home / "images.json").read_text())
+        images = json.loads((self.folder / ROLLBACK.home / "images.json").read_text())
         for turn in TURNS:
-            (self.folder / turn.home / "images.json").write_text(json.dumps({image: str(self.folder / "image")}))
+            content = json.dumps(dict.fromkeys(images, str(self.folder / "image")))
+            (self.folder / turn.home / "images.json").write_text(content)
 
     def keep(self) -> None:
         """Record the sites, end the cloud, and leave all in the folder for other campaigns to begin from."""
@@ -180,7 +181,11 @@ class Campaign:
             'ENTRYPOINT ["python3", "stub_container.py"]',
         ]
         (image / "Dockerfile").write_text("\n".join(lines))
-        (self.loop.home / "images.json").write_text(json.dumps({repository(container["Image"]): str(image)}))
+        (job,) = self.loop.jobs("list_training_jobs")
+        described = sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+        uris = (container["Image"], described["AlgorithmSpecification"]["TrainingImage"])
+        content = json.dumps({repository(uri): str(image) for uri in uris})
+        (self.loop.home / "images.json").write_text(content)
 
     def turn(self, turn: Turn, fault: Fault | None = None) -> Outcome:
         """One way through the loop, in which the call of `fault` fails."""
