@@ -195,17 +195,19 @@ def _load(model_dir: Path, threads: int, workers: int) -> tuple[Detector, str]:
     Raises:
         JobError: there is no usable model, or nothing here computes what it should.
     """
-    why: Exception | None = None
+    refused: dict[str, str] = {}
     for engine in dict.fromkeys((os.environ.get("SKYLOOP_ENGINE") or REFERENCE, REFERENCE)):
         try:
             detector = Detector.load(model_dir, threads, workers, engine)
             verify(detector)
         except (EngineMissing, EngineDiffers) as error:
-            print(json.dumps({"engine_refused": 1, "engine": engine, "why": str(error)}), flush=True)
-            why = error
+            refused[engine] = str(error)
         else:
+            for name, why in refused.items():
+                print(json.dumps({"engine_refused": 1, "engine": name, "why": why}), flush=True)
             return detector, engine
-    raise JobError(f"The model cannot be served: {why}.")
+    # The model is at fault and not an engine: nothing that serves is slower than it should be.
+    raise JobError(f"The model cannot be served: {refused[REFERENCE]}.")
 
 
 def _log_pace(seconds: float) -> None:

@@ -20,4 +20,7 @@ class Engine(Protocol):
 
         Returns:
             The head's output (n, 4 + categories, anchors), and the pooled features (n, 2 * channels).
+
+        Raises:
+            RuntimeError: the engine failed.
         """

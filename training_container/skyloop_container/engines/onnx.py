@@ -1,5 +1,7 @@
 """ONNX Runtime on the CPU, in float32."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,8 @@ class OnnxEngine:
 
     def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """See `Engine`."""
-        output, pooled = (self._together if alone else self._session).run(None, {self._input: images})
+        with _own_errors():
+            output, pooled = (self._together if alone else self._session).run(None, {self._input: images})
         return output, pooled
 
 
@@ -37,4 +40,14 @@ def _session(file: Path, threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     # Threads that spin between requests take the cores from the next request's decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    with _own_errors():
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """ONNX Runtime's exceptions have no base of their own: here each is a RuntimeError."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(str(error)) from error
