@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from skyloop_container.__main__ import main
@@ -47,7 +48,7 @@ def misbehave(environment: Environment) -> None:
     behavior, _, file = card.get("behavior", "").partition(" ")
     predict = Detector.predict
 
-    def changed(detector: Detector, image: np.ndarray, confidence: float | None = None) -> Prediction:
+    def changed(detector: Detector, image: np.ndarray, *how: Any, **more: Any) -> Prediction:
         if behavior == "fails" and (not file or Path(file).exists()):
             raise RuntimeError("as asked")
         if behavior == "dies" and detector._pictures > 1:
@@ -56,7 +57,7 @@ def misbehave(environment: Environment) -> None:
             time.sleep(SLOW_SECONDS)
         if behavior == "hangs":
             threading.Event().wait()
-        return predict(detector, image, confidence)
+        return predict(detector, image, *how, **more)
 
     if behavior == "crashes":
         sys.exit("as asked")
