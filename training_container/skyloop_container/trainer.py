@@ -31,6 +31,10 @@ EXPORT_SECONDS = 60.0
 OTHERS_SECONDS = 1800
 """That a process waits for the others: they may still cut pictures, or validate."""
 
+# Ultralytics tries half precision on a GPU with weights that it downloads, and waits for them where no network answers.
+# It fails on a few cards for desktops, of which SageMaker has none.
+ultralytics_trainer.check_amp = lambda _: True
+
 
 class _OnCpus(torch.nn.parallel.DistributedDataParallel):
     """Takes the device that Ultralytics names, and ignores it: a CPU has no number."""

@@ -1,5 +1,6 @@
 """A real training, tiny: it ends in time, keeps what it has when SIGTERM comes, and is one model on two machines."""
 
+import inspect
 import json
 import os
 import signal
@@ -201,3 +202,11 @@ def test_two_machines_train_one_model_and_go_on_after_an_interruption(tmp_path: 
     assert sorted((second / "checkpoints").rglob("*")) == before
     card = json.loads((first / "model" / "model.json").read_text())
     assert card["epochs"] == {"trained": 6, "asked": 6, "stopped": None}
+
+
+def test_no_weights_are_downloaded_to_try_half_precision_with() -> None:
+    from skyloop_container import trainer
+    from ultralytics.engine import trainer as theirs
+
+    assert "check_amp(self.model)" in inspect.getsource(theirs.BaseTrainer), "it asks under another name"
+    assert theirs.check_amp(None) is True, trainer.__name__
