@@ -353,6 +353,26 @@ def test_other_instances_are_another_config(type_: str, count: int, config: str)
     assert serving == 2
 
 
+@pytest.mark.parametrize(
+    ("type_", "ami"),
+    [
+        ("ml.g4dn.xlarge", "al2023-ami-sagemaker-inference-gpu-4-1"),
+        ("ml.g5.2xlarge", "al2023-ami-sagemaker-inference-gpu-4-1"),
+        ("ml.gr6.4xlarge", "al2023-ami-sagemaker-inference-gpu-4-1"),
+        ("ml.p4d.24xlarge", "al2023-ami-sagemaker-inference-gpu-4-1"),
+        ("ml.c7i.large", None),
+        ("ml.inf2.xlarge", None),
+    ],
+)
+def test_a_gpu_gets_the_driver_that_the_image_needs(type_: str, ami: str | None) -> None:
+    made = state("deploy", "CreateEndpointConfig", EndpointInstanceType=type_, EndpointInstanceCount="2")["Arguments"]
+    arguments = run(made, {"config": "skyloop-dev-v2", "correlation_id": "c-1"})
+    accepted("sagemaker", "CreateEndpointConfig", arguments)
+    (variant,) = arguments["ProductionVariants"]
+    assert (variant["InstanceType"], variant["InitialInstanceCount"]) == (type_, 2)
+    assert variant.get("InferenceAmiVersion") == ami
+
+
 def test_a_config_is_found_by_its_whole_name() -> None:
     names = [{"EndpointConfigName": f"skyloop-dev-v{number}"} for number in (10, 12)]
     find = state("deploy", "FindFormerConfig")

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OF_THE_LAYER = ROOT / "layers" / "dependencies" / "requirements.txt"
 OF_SERVING = ROOT / "training_container" / "requirements-serving.txt"
+OF_A_GPU = ROOT / "training_container" / "requirements-serving-cuda.txt"
 OF_TRAINING = ROOT / "training_container" / "requirements.txt"
 
 
@@ -53,6 +54,15 @@ def test_whatever_is_installed_by_name_is_pinned() -> None:
 def test_what_serves_is_in_both_images_and_brings_nothing_that_trains() -> None:
     assert pins(OF_SERVING).items() < pins(OF_TRAINING).items()
     assert not {"torch", "torchvision", "ultralytics-opencv-headless", "mlflow-skinny"} & pins(OF_SERVING).keys()
+
+
+def test_an_endpoint_with_a_gpu_has_the_same_onnx_runtime_and_libraries_of_one_cuda() -> None:
+    """They cannot be in constraints.txt: the two builds of ONNX Runtime write the same files."""
+    there = pins(OF_A_GPU)
+    assert there.pop("onnxruntime-gpu") == pins(OF_SERVING)["onnxruntime"]
+    assert all(package.startswith("nvidia-") for package in there)
+    assert {there[f"nvidia-{name}"].split(".")[0] for name in ("cuda-runtime", "cuda-nvrtc", "cublas")} == {"13"}
+    assert "nvidia-cudnn-cu13" in there
 
 
 def test_no_pin_needs_an_index_of_its_own() -> None:

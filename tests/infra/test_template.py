@@ -365,7 +365,13 @@ def test_nothing_that_is_deployed_knows_which_cloud_it_is_on() -> None:
     words = re.compile(r"local(ly)?\b|localhost|laptop|ministack|moto\b|127\.0\.0\.1", re.IGNORECASE)
     container = [
         f"training_container/{name}"
-        for name in ("Dockerfile", "README.md", "requirements.txt", "requirements-serving.txt")
+        for name in (
+            "Dockerfile",
+            "README.md",
+            "requirements.txt",
+            "requirements-serving.txt",
+            "requirements-serving-cuda.txt",
+        )
     ]
     places = [wiring.ROOT / name for name in ("template.yaml", *container)]
     for folder in ("functions", "layers", "statemachines", "training_container/skyloop_container"):

@@ -3,18 +3,22 @@
 The network is timed on real pictures, and an engine that is not clearly faster than ONNX Runtime, or does not find the
 same objects, is not chosen. What was chosen is judged and served; an endpoint that cannot run it, or computes something
 else with it, says so and serves with ONNX Runtime.
+
+Engines of processors are timed on one core. All cores share a GPU, so it is timed under what all of them ask of it at
+once: either is what a picture takes of a core, and so how many pictures the machine answers.
 """
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .engines import ENGINES, REFERENCE, EngineMissing
-from .environment import JobError
+from .engines import ENGINES, ON_GPU, REFERENCE, EngineMissing
+from .environment import JobError, available_cores
 from .inference import Detection, Detector
 from .metrics import iou
 
@@ -51,6 +55,8 @@ def choose(model_dir: Path, pictures: list[np.ndarray], clock: Callable[[], floa
         try:
             detectors[name] = Detector.load(model_dir, threads=1, engine=name)
             verify(detectors[name])
+            if name == ON_GPU and any(len(detectors[name].views(*image.shape[1::-1])) > 1 for image in pictures):
+                raise EngineMissing("it is slow where pictures are cut, for it plans anew for each shape of slices")
         except (EngineMissing, EngineDiffers) as error:
             detectors.pop(name, None)
             if name == REFERENCE:
@@ -61,11 +67,8 @@ def choose(model_dir: Path, pictures: list[np.ndarray], clock: Callable[[], floa
     seconds = dict.fromkeys(detectors, float("inf"))
     for _ in range(ROUNDS):
         for name, detector in detectors.items():
-            started = clock()
-            for image in pictures:
-                for _ in detector.run(image, detector.views(image.shape[1], image.shape[0])[:1]):
-                    pass
-            seconds[name] = min(seconds[name], clock() - started)
+            threads = available_cores() if name == ON_GPU else 1
+            seconds[name] = min(seconds[name], _timed(detector, pictures, threads, clock))
     chosen, told = REFERENCE, any(seen[REFERENCE])  # without a detection nothing says that an engine finds the same
     for name in detectors:
         alike = share_alike(seen[REFERENCE], seen[name])
@@ -75,6 +78,19 @@ def choose(model_dir: Path, pictures: list[np.ndarray], clock: Callable[[], floa
         if alike >= LEAST_ALIKE and told and clearly and seconds[name] < seconds[chosen]:
             chosen = name
     return Choice(chosen, {name: measured[name] for name in ENGINES})
+
+
+def _timed(detector: Detector, pictures: list[np.ndarray], threads: int, clock: Callable[[], float]) -> float:
+    """Seconds in which each of so many threads looks once at each picture."""
+
+    def look(_: int) -> None:
+        for image in pictures:
+            list(detector.run(image, detector.views(image.shape[1], image.shape[0])[:1]))
+
+    with ThreadPoolExecutor(threads) as pool:
+        started = clock()
+        list(pool.map(look, range(threads)))
+        return clock() - started
 
 
 def _found(detector: Detector, image: np.ndarray) -> list[Detection]:

@@ -47,13 +47,14 @@ def image(name: str) -> Instructions:
 
 
 def installed(name: str) -> list[str]:
-    return re.findall(r"pip install -r /tmp/(\S+)", " ".join(rest for word, rest in image(name) if word == "RUN"))
+    return re.findall(r"pip install -r /tmp/([\w.-]+)", " ".join(rest for word, rest in image(name) if word == "RUN"))
 
 
 def test_targets() -> None:
     assert list(stages()) == ["program", "serving-packages", "training-packages", "serving", "training"]
-    assert installed("serving") == ["requirements-serving.txt"]
-    assert installed("training") == ["requirements-serving.txt", "requirements.txt"]
+    serves = ["requirements-serving.txt", "requirements-serving-cuda.txt"]  # the latter if CUDA=1 is given
+    assert installed("serving") == serves
+    assert installed("training") == [*serves, "requirements.txt"]
 
 
 @pytest.mark.parametrize("name", ["serving", "training"])

@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from .base import Engine
+from .base import Engine, EngineMissing
 
 FILE = "model.onnx"
 REFERENCE = "onnxruntime"  # what every machine has, and what others are measured against
-ENGINES = (REFERENCE, "openvino-f32", "openvino-bf16")
+ON_GPU = "onnxruntime-cuda"
+ENGINES = (REFERENCE, "openvino-f32", "openvino-bf16", ON_GPU)
 
-
-class EngineMissing(Exception):
-    """This machine cannot run an engine. The text says why."""
+__all__ = ["ENGINES", "FILE", "ON_GPU", "REFERENCE", "Engine", "EngineMissing", "load"]
 
 
 def load(name: str, model_dir: Path, threads: int, pictures: int = 1) -> Engine:
@@ -23,8 +22,8 @@ def load(name: str, model_dir: Path, threads: int, pictures: int = 1) -> Engine:
         pictures: that may be run at once. One that is alone gets the threads of all.
 
     Raises:
-        EngineMissing: it is not installed, the processor lacks what it computes with, or it cannot run this model.
-        RuntimeError, OSError: the file is missing or damaged, as the reference says.
+        EngineMissing: it is not installed, the machine lacks what it computes with, or it cannot run this model.
+        RuntimeError: the file is missing or damaged, as the reference says.
     """
     if name not in ENGINES:
         raise EngineMissing(f"there is no engine {name!r}; it must be one of {', '.join(ENGINES)}")
@@ -33,12 +32,16 @@ def load(name: str, model_dir: Path, threads: int, pictures: int = 1) -> Engine:
         from .onnx import OnnxEngine
 
         return OnnxEngine(file, threads, together)
-    precision = name.removeprefix("openvino-")
     try:
+        if name == ON_GPU:
+            from .onnx_cuda import OnnxCudaEngine
+
+            return OnnxCudaEngine(file)
         from .openvino import OpenVinoEngine, has_bf16
 
+        precision = name.removeprefix("openvino-")
         if precision == "bf16" and not has_bf16():
             raise EngineMissing("this processor has no instructions for bfloat16")
         return OpenVinoEngine(file, threads, together, pictures, precision)
     except (ImportError, RuntimeError, OSError) as error:  # a damaged model fails with the reference too
-        raise EngineMissing(f"OpenVINO cannot run it: {error}") from error
+        raise EngineMissing(f"{name} cannot run it: {error}") from error

@@ -8,6 +8,10 @@ from typing import Protocol
 import numpy as np
 
 
+class EngineMissing(Exception):
+    """This machine cannot run an engine. The text says why."""
+
+
 class Engine(Protocol):
     """A loaded network that takes and gives float32. Several threads may run it at once."""
 

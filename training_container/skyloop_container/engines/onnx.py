@@ -20,7 +20,7 @@ class OnnxEngine:
             together: for one that is alone.
 
         Raises:
-            RuntimeError, OSError: the file is missing or damaged.
+            RuntimeError: the file is missing or damaged.
         """
         self._session = _session(file, threads)
         self._together = _session(file, together) if together != threads else self._session
@@ -28,24 +28,29 @@ class OnnxEngine:
 
     def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """See `Engine`."""
-        with _own_errors():
+        with own_errors():
             output, pooled = (self._together if alone else self._session).run(None, {self._input: images})
         return output, pooled
 
 
 def _session(file: Path, threads: int) -> onnxruntime.InferenceSession:
+    with own_errors():
+        return onnxruntime.InferenceSession(str(file), settings(threads), providers=["CPUExecutionProvider"])
+
+
+def settings(threads: int) -> onnxruntime.SessionOptions:
+    """Of a session that computes with so many threads on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Threads that spin between requests take the cores from the next request's decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    with _own_errors():
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return options
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
+def own_errors() -> Iterator[None]:
     """ONNX Runtime's exceptions have no base of their own: here each is a RuntimeError."""
     try:
         yield

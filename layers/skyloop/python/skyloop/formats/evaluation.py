@@ -74,7 +74,8 @@ class Slicing(Document):
 class MeasuredEngine(Document):
     """What runs the network, beside ONNX Runtime, on the machine that evaluated.
 
-    `milliseconds` for one look; `alike`, the share of detections that both make, 0..1; or why it was `refused`.
+    `milliseconds` of a core for one look; `alike`, the share of detections that both make, 0..1; or why it was
+    `refused`.
     """
 
     milliseconds: float | None = None
