@@ -23,6 +23,7 @@ OnChange = Callable[[Alarm, str, str, str], None]
 log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
+_EVERY_SECONDS = 60  # CloudWatch's next evaluation of an alarm, also of one whose period is longer
 # A member of an alarm in MiniStack's table, which is written down with it: what was set by hand ends the update that is
 # under way, also where the cloud is killed before.
 _BY_HAND = "StateSetByHand"
@@ -57,7 +58,8 @@ class Watch:
                 self._set_at[arn] = self._clock()
                 alarm[_BY_HAND] = True
                 self._on_change(alarm, known, old, alarm.get("StateReason", ""))
-            if self._clock() - self._set_at.get(arn, float("-inf")) < metric_math.stats_of(alarm)[0]["Period"]:
+            rests = min(metric_math.stats_of(alarm)[0]["Period"], _EVERY_SECONDS)
+            if self._clock() - self._set_at.get(arn, float("-inf")) < rests:
                 return
             alarm.pop(_BY_HAND, None)
             if alarm.get("ComparisonOperator") not in alarm_evaluation.COMPARISONS:

@@ -60,6 +60,7 @@ SETTINGS = {
     "CanaryPercent": "25",
     "ErrorAlarmName": "skyloop-dev-endpoint-5xx",
     "BrokenAlarmName": "skyloop-dev-endpoint-broken",
+    "FailingAlarmName": "skyloop-dev-endpoint-failing",
     "LatencyAlarmName": "skyloop-dev-endpoint-latency",
     "RollbackWindowHours": "24",
     **{

@@ -187,6 +187,7 @@ def test_a_package_is_not_rejected_where_it_serves_on_other_instances() -> None:
     ("reason", "blameless"),
     [
         (f"alarm {SETTINGS['BrokenAlarmName']}: 3 datapoints", True),
+        (f"alarm {SETTINGS['FailingAlarmName']}: 3 datapoints", True),
         (f"alarm {SETTINGS['ErrorAlarmName']}: 3 datapoints", False),
         (f"it rang {SETTINGS['BrokenAlarmName']}", False),
         (None, False),

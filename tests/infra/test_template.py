@@ -276,7 +276,7 @@ def test_an_alarm_rings_when_drift_cannot_be_judged() -> None:
 
 def test_rollback_alarms_act_through_sagemaker_alone() -> None:
     alarms = wiring.resources("AWS::CloudWatch::Alarm")
-    for name in ("EndpointErrorAlarm", "EndpointBrokenAlarm", "EndpointLatencyAlarm"):
+    for name in ("EndpointErrorAlarm", "EndpointBrokenAlarm", "EndpointFailingAlarm", "EndpointLatencyAlarm"):
         assert alarms[name]["ActionsEnabled"] is False
         assert alarms[name]["TreatMissingData"] == "notBreaching"
         assert "AlarmActions" not in alarms[name]

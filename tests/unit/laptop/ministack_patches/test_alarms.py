@@ -140,8 +140,10 @@ def test_a_state_set_by_hand_outlasts_the_end_of_the_cloud() -> None:
     assert again.changes == [("ALARM", "OK")]
 
 
-def test_a_state_set_by_hand_lasts_a_period_and_is_announced() -> None:
-    watched = Watched("by-hand")
+@pytest.mark.parametrize("period", [60, 900])
+def test_a_state_set_by_hand_lasts_until_the_next_evaluation_and_is_announced(period: int) -> None:
+    watched = Watched(f"by-hand-{period}")
+    watched.alarm["Period"] = period
     assert watched.look() == "OK"
     watched.alarm["StateValue"] = "ALARM"  # what SetAlarmState does
     assert watched.look() == "ALARM"
