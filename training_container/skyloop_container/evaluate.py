@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,11 @@ from .report import write_report
 from .slicing import SlicingPlan
 
 GOLDEN_PREDICTIONS = 5  # images
+SIZE_CLASS = 4  # times as many pixels
 ENGINE_IMAGES = 8  # that engines are compared on
+
+Ranked = tuple[float, Sample, float]
+"""Mean confidence of an image's detections, the image, and the looks that it took."""
 
 
 @dataclass(frozen=True)
@@ -275,12 +280,12 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
 def _golden_predictions(
     detector: Detector, test: list[Sample], images: list[ScoredImage], settings: Settings
 ) -> dict[str, Any]:
-    """A few test images with the detections that the endpoint must repeat: those of the highest mean confidence.
+    """A few test images with the detections that the endpoint must repeat: see `_varied`.
 
-    Images without a detection come last, so that a candidate that finds nothing can be checked too. Larger files than
-    an endpoint takes are left out.
+    Those of the highest mean confidence come first, and images without a detection last, so that a candidate that finds
+    nothing can be checked too. Larger files than an endpoint takes are left out.
     """
-    ranked = []
+    ranked: list[Ranked] = []
     for sample, image in zip(test, images, strict=True):
         if sample.path.stat().st_size > MAX_BODY:
             continue
@@ -295,9 +300,35 @@ def _golden_predictions(
                 "detections": predict_image(detector, sample.path.read_bytes(), None)["detections"],
                 "looks": round(looks, 2),
             }
-            for _, sample, looks in ranked[:GOLDEN_PREDICTIONS]
+            for _, sample, looks in _varied(ranked)
         ],
     }
+
+
+def _varied(ranked: list[Ranked]) -> list[Ranked]:
+    """The first of those that are ranked, but of each format and of each class of sizes before of any again.
+
+    What ends the process of an endpoint may be one way of reading pictures that the first ones do not go.
+    """
+    rest = [(one, _kind(one[1])) for one in ranked]
+    chosen: list[Ranked] = []
+    formats, sizes = set(), set()
+    while rest and len(chosen) < GOLDEN_PREDICTIONS:
+        # min gives the first of those that bring as much that is new.
+        found = min(rest, key=lambda each: (each[1][0] in formats) + (each[1][1] in sizes))
+        rest.remove(found)
+        one, (stored, size) = found
+        chosen.append(one)
+        formats.add(stored)
+        sizes.add(size)
+    return chosen
+
+
+def _kind(sample: Sample) -> tuple[tuple[bytes, bool], int]:
+    """How a picture is stored, as the first two bytes and a need for a window tell; and its class of sizes."""
+    with sample.path.open("rb") as file:
+        stored = (file.read(2), may_matter(sample))
+    return stored, round(math.log(sample.width * sample.height, SIZE_CLASS))
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

@@ -190,6 +190,27 @@ def test_baseline_and_golden_predictions(base: Path, monkeypatch: pytest.MonkeyP
     assert all(answer["detections"] and answer["looks"] > 0 for answer in answers)
 
 
+def test_golden_predictions_are_of_each_format_and_size(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version may die of one kind of picture that is rare, and that its model is not sure of."""
+    inputs = base / "processing" / "input"
+    shutil.rmtree(inputs / "test")
+    write_channel(inputs / "test", range(200, 208))
+    large, stored_otherwise = (f"images/{seed:016x}.png" for seed in (205, 207))
+    pixels = np.zeros((640, 640, 3), np.uint8)
+    cv2.imwrite(str(inputs / "test" / large), pixels)
+    lines = (inputs / "test" / "labels.jsonl").read_text().splitlines()
+    lines[5] = json.dumps({"image": large, "width": 640, "height": 640, "flight": "flight-1", "boxes": []})
+    (inputs / "test" / "labels.jsonl").write_text("\n".join(lines))
+    _, jpeg = cv2.imencode(".jpg", pixels[:64, :64])
+    (inputs / "test" / stored_otherwise).write_bytes(jpeg.tobytes())
+    run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"), champion=Stub(["square", "disc"], "square"))
+    answers = json.loads((base / "processing" / "output" / "golden-predictions.json").read_text())["answers"]
+    assert [bool(answer["detections"]) for answer in answers] == [True, False, False, True, True]
+    names = [answer["uri"].removeprefix("s3://bucket/") for answer in answers]
+    assert set(names[1:3]) == {large, stored_otherwise}
+    assert len(set(names)) == 5
+
+
 def test_each_model_sees_counts_through_its_own_window(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = base / "processing" / "input"
     to_counts(inputs / "test")
