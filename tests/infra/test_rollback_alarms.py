@@ -1,4 +1,4 @@
-"""Which versions the template's rollback alarms take out of service, and how soon, as CloudWatch evaluates them.
+"""Which versions the template's rollback alarms take out of service, and how soon; and who may write what they read.
 
 A story is what came in each minute: requests, those that were broken off, and those that were refused.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 
 import pytest
 
 from laptop.ministack_patches import alarm_evaluation, metric_math
 from tests.infra import wiring
-from tests.infra.policies import resolve
+from tests.infra.policies import ROLES, many, resolve, statements
 
 Minute = tuple[int, int, int]  # requests, broken off, refused
 IDLE: Minute = (0, 0, 0)
@@ -115,3 +116,72 @@ GOOD: Minute = (100, 0, 0)
 )
 def test_a_good_version_stays(story: list[Minute], offset: int) -> None:
     assert first_ring(story, offset) is None
+
+
+def read_groups(namespace: str, metric: str) -> set[str]:
+    """The log groups of which a metric is made; none of one that somebody puts."""
+    groups = wiring.resources("AWS::Logs::LogGroup")
+    return {
+        resolve(groups[made["LogGroupName"]["Ref"]]["LogGroupName"])
+        for made in wiring.resources("AWS::Logs::MetricFilter").values()
+        for one in made["MetricTransformations"]
+        if (resolve(one["MetricNamespace"]), one["MetricName"]) == (namespace, metric)
+    }
+
+
+def allowed(action: str, resource: str, namespace: str = "") -> set[str]:
+    """The roles that may do something to a resource, or to a metric's namespace."""
+    return {
+        role
+        for role in ROLES
+        for statement in statements(role)
+        if action in statement["Action"]
+        and any(fnmatchcase(resource, pattern) for pattern in statement["Resource"])
+        and namespace in many(_namespaces(statement) or namespace)
+    }
+
+
+def _namespaces(statement: wiring.JSON) -> list[str]:
+    conditions = statement.get("Condition", {})
+    assert all(operator == "StringEquals" or "cloudwatch:namespace" not in of for operator, of in conditions.items())
+    return conditions.get("StringEquals", {}).get("cloudwatch:namespace", [])
+
+
+METRICS = sorted(
+    {
+        (stat["Metric"]["Namespace"], stat["Metric"]["MetricName"])
+        for alarm in rollback_alarms().values()
+        for stat in metric_math.stats_of(alarm)
+    }
+)
+
+
+@pytest.mark.parametrize(("namespace", "metric"), METRICS)
+def test_what_rollback_alarms_read_is_written_by_the_endpoint_alone(namespace: str, metric: str) -> None:
+    """A job that may write it takes a champion out of service, or keeps a bad version in it.
+
+    What SageMaker counts of requests it writes itself, with no role.
+    """
+    passed = wiring.machine("deploy")["States"]["CreateModel"]["Arguments"]["ExecutionRoleArn"]
+    given = wiring.resources("AWS::Serverless::StateMachine")["DeployStateMachine"]["DefinitionSubstitutions"]
+    (endpoint, _) = given[passed.removeprefix("${").removesuffix("}")]["Fn::GetAtt"]
+    assert allowed("cloudwatch:PutMetricData", "*", namespace) == set()
+    for group in read_groups(namespace, metric):
+        stream = f"arn:aws:logs:us-east-1:123456789012:log-group:{group}:log-stream:primary/i-1"
+        assert allowed("logs:PutLogEvents", stream) == {endpoint}
+
+
+def test_the_metrics_of_rollback_alarms_are_those_of_requests_and_one_of_a_log() -> None:
+    """Otherwise the test before looks at nothing."""
+    assert {bool(read_groups(*metric)) for metric in METRICS} == {True, False}
+    assert {namespace for namespace, metric in METRICS if not read_groups(namespace, metric)} == {"AWS/SageMaker"}
+
+
+@pytest.mark.parametrize("role", ["TrainingRole", "EvaluationRole", "EndpointRole", "LabelingRole"])
+def test_each_role_writes_logs_of_its_own(role: str) -> None:
+    """Without any, a failed job says nothing."""
+    others = {"TrainingJobs", "ProcessingJobs", "LabelingJobs", "Endpoints/skyloop-dev", "Endpoints/skyloop-dev2"}
+    arn = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/{}:log-stream:1"
+    written = {group for group in others if role in allowed("logs:PutLogEvents", arn.format(group))}
+    own = {"TrainingRole": "TrainingJobs", "EvaluationRole": "ProcessingJobs", "LabelingRole": "LabelingJobs"}
+    assert written == {own.get(role, "Endpoints/skyloop-dev")}

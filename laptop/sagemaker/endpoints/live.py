@@ -259,15 +259,16 @@ class LiveEndpoint:
 
         def make(index: int) -> Instance:
             identity = f"i-{secrets.token_hex(8)}{index:x}"
-            output = self._log_stream(f"{variant['VariantName']}/{identity}")
+            output = self._log_stream(f"{variant['VariantName']}/{identity}", role)
             return Instance(identity, folder / identity, model, launch, output)
 
         strategy = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
         return VariantFleet(variant["VariantName"], make, seconds, strategy)
 
-    def _log_stream(self, stream: str) -> LogStream:
+    def _log_stream(self, stream: str, role: str) -> LogStream:
         file = self.context.home / "logs" / "endpoints" / self.name / f"{stream.replace('/', '-')}.log"
-        return LogStream(lambda: self.context.client("logs"), f"/aws/sagemaker/Endpoints/{self.name}", stream, file)
+        group = f"/aws/sagemaker/Endpoints/{self.name}"
+        return LogStream(lambda: self.context.client("logs", role), group, stream, file)
 
     def _put_capture(self, bucket: str, key: str, body: bytes) -> None:
         """Write a capture file as SageMaker does: with the rights of the model's execution role."""

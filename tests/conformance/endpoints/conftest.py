@@ -130,10 +130,12 @@ def make_hosting(cloud: Any) -> Hosting:
     )
     actions = ["s3:GetObject", "s3:PutObject"]
     allowed = {"Effect": "Allow", "Action": actions, "Resource": f"arn:aws:s3:::{bucket}/*"}
+    actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+    logs = {"Effect": "Allow", "Action": actions, "Resource": cloud.arn("logs", "log-group:/aws/sagemaker/Endpoints/*")}
     cloud.client("iam").put_role_policy(
         RoleName=role["RoleName"],
         PolicyName="read",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed, logs]}),
     )
     return Hosting(cloud, role["Arn"], bucket)
 

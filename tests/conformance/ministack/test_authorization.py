@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,28 @@ def test_metrics_may_be_put_in_their_namespace_only(cloud: Cloud, caller: Any) -
     client.put_metric_data(Namespace="Skyloop", MetricData=[{"MetricName": "Images", "Value": 1}])
     with pytest.raises(ClientError, match="AccessDenied"):
         client.put_metric_data(Namespace="Other", MetricData=[{"MetricName": "Images", "Value": 1}])
+
+
+def test_logs_may_be_written_in_their_group_only(cloud: Cloud, caller: Any) -> None:
+    """As the template's roles name a group: with and without what follows it."""
+    mine, other = cloud.name("/group"), cloud.name("/group")
+    actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
+    arn = cloud.arn("logs", f"log-group:{mine}")
+    client = cloud.client("logs", **caller((actions, [arn, f"{arn}:*"])))
+    cloud.client("logs").create_log_group(logGroupName=other)
+    cloud.client("logs").create_log_stream(logGroupName=other, logStreamName="i")
+
+    def write(group: str) -> None:
+        event = {"timestamp": int(time.time() * 1000), "message": "said"}
+        client.put_log_events(logGroupName=group, logStreamName="i", logEvents=[event])
+
+    client.create_log_group(logGroupName=mine)
+    client.create_log_stream(logGroupName=mine, logStreamName="i")
+    write(mine)
+    assert client.describe_log_streams(logGroupName=mine)["logStreams"]
+    for forbidden in (write, lambda group: client.create_log_stream(logGroupName=group, logStreamName="j")):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            forbidden(other)
 
 
 def test_items_may_be_written_by_their_key_only(cloud: Cloud, caller: Any, run: Any) -> None:
