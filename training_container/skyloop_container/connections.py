@@ -13,24 +13,30 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 10.0  # in which a connection must have sent the headers of a request
 MAX_CONNECTIONS = 256
-MANY_PARTS, SMALL_PART = 500, 128  # parts of a body that may be smaller than so many bytes
+SMALL_CHUNK = 1000  # bytes that a chunk must have: ordinary clients send 1 KB to 64 KB
+MANY_CHUNKS = 500  # that may have none, at the begin of a body or after large ones
 
 
-class _BoundedParts(h11.Connection):
-    """A reader of requests that refuses a body in very many small parts."""
+class _BoundedChunks(h11.Connection):
+    """A reader of requests that refuses a body in very many small chunks.
 
-    _parts = _bytes = 0
+    Each costs the bytes that it must have, and brings those that it has. What large ones bring is kept up to a limit,
+    or they would pay for very many at once, in which nobody else is heard. What a network cuts is nobody's fault, and
+    comes in larger parts where the loop is busy.
+    """
+
+    _credit = 0
 
     def next_event(self) -> Any:  # noqa: ANN401  # as in h11
         """Raises RemoteProtocolError for what is no request of usual form."""
         event = super().next_event()
         if isinstance(event, h11.Request):
-            self._parts = self._bytes = 0
+            self._credit = MANY_CHUNKS * SMALL_CHUNK
         elif isinstance(event, h11.Data):
-            self._parts += 1
-            self._bytes += len(event.data)
-            if self._parts > MANY_PARTS and self._bytes < SMALL_PART * self._parts:
-                raise h11.RemoteProtocolError("a body in very many small parts")
+            self._credit = min(MANY_CHUNKS * SMALL_CHUNK, self._credit + len(event.data))
+            self._credit -= SMALL_CHUNK if event.chunk_start else 0
+            if self._credit < 0:
+                raise h11.RemoteProtocolError("a body in very many small chunks")
         return event
 
 
@@ -43,7 +49,7 @@ class BoundedProtocol(H11Protocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  # as in uvicorn
         """As uvicorn's, but for what reads the bytes."""
         super().__init__(*arguments, **named)
-        self.conn = _BoundedParts(h11.SERVER, self.conn._max_incomplete_event_size)
+        self.conn = _BoundedChunks(h11.SERVER, self.conn._max_incomplete_event_size)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to wait for the first request."""

@@ -5,9 +5,11 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import h11
 import pytest
 import uvicorn
 from skyloop_container import connections
+from skyloop_container.predictions import MAX_BODY
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -107,16 +109,65 @@ def test_the_oldest_idle_connection_gives_way(port: int, monkeypatch: pytest.Mon
 CHUNKED = b"POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize("size", [1, 100])
-def test_a_body_in_very_many_small_chunks_is_refused(port: int, size: int) -> None:
-    """Each takes as long as thousands of bytes, in which nobody else is heard."""
+def chunks(size: int, count: int) -> bytes:
+    return b"%x\r\n%b\r\n" % (size, b"x" * size) * count
+
+
+@pytest.mark.parametrize("before", [b"", chunks(2**20, 4)])
+@pytest.mark.parametrize("size", [1, 129, 900])
+def test_a_body_in_very_many_small_chunks_is_refused(port: int, size: int, before: bytes) -> None:
+    """Each takes as long as thousands of bytes, in which nobody else is heard; large ones do not pay for them."""
     connection = connect(port)
-    chunk = b"%x\r\n%b\r\n" % (size, b"x" * size)
-    assert b" 400 " in answer(connection, CHUNKED + chunk * (connections.MANY_PARTS + 1))
+    many = connections.MANY_CHUNKS * connections.SMALL_CHUNK // (connections.SMALL_CHUNK - size) + 1
+    assert b" 400 " in answer(connection, CHUNKED + before + chunks(size, many))
+
+
+class Sent:
+    """A reader of one chunked body. `parts` are those that it has taken."""
+
+    def __init__(self) -> None:
+        self.conn = connections._BoundedChunks(h11.SERVER)
+        self.parts = self.bytes = self.burst = 0
+        self.read(CHUNKED)
+
+    def read(self, sent: bytes) -> None:
+        """As uvicorn does. Raises h11.RemoteProtocolError."""
+        self.conn.receive_data(sent)
+        self.burst = 0
+        while (event := self.conn.next_event()) is not h11.NEED_DATA:
+            if isinstance(event, h11.Data):
+                self.parts, self.bytes, self.burst = self.parts + 1, self.bytes + len(event.data), self.burst + 1
+
+
+@pytest.mark.parametrize("size", [connections.SMALL_CHUNK, 1024, 4096, 2**16])
+@pytest.mark.parametrize("alternating", [False, True])
+def test_the_most_parts_that_a_body_may_have_are_few(size: int, alternating: bool) -> None:
+    """Counted, not timed: a part takes some ten microseconds of the loop, with a body of any size."""
+    sent = Sent()
+    large = chunks(size, 2**22 // size)
+    while sent.bytes < MAX_BODY:
+        sent.read(large)
+        if alternating and (most := sent.conn._credit // connections.SMALL_CHUNK):  # all that it is good for, at once
+            sent.read(chunks(1, most))
+            assert sent.burst <= connections.MANY_CHUNKS
+    assert sent.parts <= connections.MANY_CHUNKS + sent.bytes / connections.SMALL_CHUNK
+
+
+@pytest.mark.parametrize("size", [100, 536, 1460])
+def test_a_body_that_a_network_cuts_is_taken(size: int) -> None:
+    sent, body = Sent(), chunks(1024, 2**22 // 1024)
+    for at in range(0, len(body), size):
+        sent.read(body[at : at + size])
+    assert sent.bytes == 2**22
 
 
 def test_a_body_in_usual_chunks_is_taken(port: int) -> None:
     connection = connect(port)
-    body = b"1\r\nx\r\n" * (connections.MANY_PARTS // 2) + b"2000\r\n%b\r\n" % (b"x" * 0x2000) * 100 + b"0\r\n\r\n"
+    body = (
+        chunks(1, connections.MANY_CHUNKS // 2)
+        + chunks(1024, 2000)
+        + b"2000\r\n%b\r\n" % (b"x" * 0x2000) * 100
+        + b"0\r\n\r\n"
+    )
     for _ in range(2):
         assert answer(connection, CHUNKED + body) == OK
