@@ -8,6 +8,9 @@ import sys
 import zlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from skyloop.formats import picture_files
 from skyloop.formats.images import check_image
 from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
@@ -17,6 +20,12 @@ from tests.support.pictures import encoded, picture
 
 def jpeg_segment(marker: int, content: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def claiming(body: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header says that it has another size."""
+    frame = next(at for at in (body.find(marker) for marker in (b"\xff\xc0", b"\xff\xc2")) if at >= 0)
+    return body[: frame + 5] + struct.pack(">HH", height, width) + body[frame + 9 :]
 
 
 def many_scans() -> bytes:
@@ -63,10 +72,9 @@ def bmp_of_runs(width: int, height: int, runs: bytes) -> bytes:
 
 
 def cmyk_jpeg(width: int, height: int) -> bytes:
-    """Nothing is drawn: the header alone says how large it is."""
-    body = encoded(picture().convert("CMYK"))
-    frame = body.index(b"\xff\xc0")
-    return body[: frame + 5] + struct.pack(">HH", height, width) + body[frame + 9 :]
+    """Little is drawn: the header says how large it is, and there are bits for that."""
+    body = claiming(encoded(picture().convert("CMYK")), width, height)
+    return body[:-2] + bytes(width * height // 60) + body[-2:]
 
 
 def webp(width: int, height: int) -> bytes:
@@ -247,3 +255,53 @@ def test_an_exif_flood_costs_nothing():
     flood = jpeg_segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 460
     body = encoded(picture())
     assert check_image(body[:2] + flood + body[2:]).orientation == 1
+
+
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_blocks": 1}])
+def test_a_jpeg_with_less_data_than_any_of_its_size_is_refused(how: dict[str, object]) -> None:
+    """Decoders paint the rest gray, in seconds, and an end marker is no proof: it may have been put there."""
+    body = encoded(picture(64, 64), **how)
+    assert len(body) < 5000
+    check_image(body)
+    with pytest.raises(ImageRefused, match="the least for its size") as refused:
+        check_image(claiming(body, 9000, 9000))
+    assert refused.value.code == "truncated"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_tail_is_refused_where_nothing_is_drawn(progressive: bool) -> None:
+    body = flat("L", (1000, 777), 128, progressive=progressive, optimize=True)
+    check_image(body)  # it has not a byte too many
+    scan = body.index(b"\xff\xda")
+    data = scan + 2 + int.from_bytes(body[scan + 2 : scan + 4], "big")
+    with pytest.raises(ImageRefused, match="the least for its size"):
+        check_image(body[:data] + body[data + 1 :])
+
+
+def flat(mode: str, size: tuple[int, int], gray: int, **how: object) -> bytes:
+    made = io.BytesIO()
+    Image.new(mode, size, gray if mode == "L" else (gray,) * len(mode)).save(made, "JPEG", **how)
+    return made.getvalue()
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    mode=st.sampled_from(["L", "RGB", "CMYK"]),
+    size=st.tuples(st.integers(10, 200), st.integers(10, 200)),
+    gray=st.integers(0, 255),
+    progressive=st.booleans(),
+    optimize=st.booleans(),
+    subsampling=st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
+    restart=st.sampled_from([0, 1, 7]),
+)
+def test_no_jpeg_of_one_color_is_refused(
+    mode: str, size: tuple[int, int], gray: int, progressive: bool, optimize: bool, subsampling: str, restart: int
+) -> None:
+    """They have as little data as there can be."""
+    how = {"progressive": progressive, "optimize": optimize, "restart_marker_blocks": restart}
+    open_picture(flat(mode, size, gray, subsampling=subsampling, **how), READABLE).decode()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_large_jpeg_of_one_color_is_taken(progressive: bool) -> None:
+    check_image(flat("L", (9000, 9000), 128, progressive=progressive, optimize=True))

@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 from skyloop.formats.exif import Exif, read_exif
@@ -36,6 +37,7 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _SCAN_MARKER = b"\xff\xda"
 _END_OF_IMAGE, _START_OF_SCAN, _ADOBE, _EXIF_SEGMENT = 0xD9, 0xDA, 0xEE, 0xE1
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # they say how large the picture is
+_SEQUENTIAL, _PROGRESSIVE = {0xC0, 0xC1}, 0xC2  # of these, those with Huffman's codes
 _METADATA_MARKERS = {*range(0xE1, 0xF0), 0xFE} - {_ADOBE}  # application segments and comments; Adobe's says the colors
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 
@@ -49,8 +51,20 @@ class ImageRefused(ValueError):
         self.reason = reason
 
 
-def strip(kind: Format, body: bytes) -> tuple[bytes, Exif]:
-    """The file of a kind with only what decides about its pixels, and what its metadata says.
+@dataclass(frozen=True, slots=True)
+class Stripped:
+    """A file with only what decides about its pixels, and what its metadata says.
+
+    lacks: why it is refused, where the size that its header claims is one that may be.
+    """
+
+    body: bytes
+    exif: Exif = field(default_factory=Exif)
+    lacks: ImageRefused | None = None
+
+
+def strip(kind: Format, body: bytes) -> Stripped:
+    """The file of a kind, as far as its pixels need it.
 
     Raises ImageRefused with code `too-complex`, `truncated` or `broken`, and anything where a header is cut.
     """
@@ -64,31 +78,77 @@ def _too_complex(what: str) -> ImageRefused:
 # ── JPEG ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _strip_jpeg(body: bytes) -> tuple[bytes, Exif]:
+def _strip_jpeg(body: bytes) -> Stripped:
     """The file without metadata, and its first Exif segment."""
     kept = [body[:2]]
     exif: bytes | None = None
     scans, pixels = 0, 0
     start = 2
+    needed, data = 0, 0  # bytes of a scan's data, and where these begin
+    frame: _JpegFrame | None = None
+    lacks: ImageRefused | None = None
     for marker, at, end in _jpeg_segments(body):
+        if at - data < needed and lacks is None:
+            reason = f"the JPEG has {at - data} bytes where {needed} are the least for its size: an interrupted upload?"
+            lacks = ImageRefused("truncated", reason)
+        needed = 0
         if marker in _FRAME_HEADERS:
-            height, width = struct.unpack_from(">HH", body, at + 5)
-            pixels = max(pixels, height * width)
+            frame = _JpegFrame(body[at:end])
+            pixels = max(pixels, frame.height * frame.width)
         elif marker == _START_OF_SCAN:
             scans += 1
             if scans > _MAX_SCANS or scans * pixels > _MAX_SCANNED:
                 raise _too_complex(f"{scans} scans or more")
+            if frame is not None:
+                needed, data = frame.least(body[at:end]), end
         elif marker in _METADATA_MARKERS and scans == 0:
             if exif is None and marker == _EXIF_SEGMENT and body[at + 4 : at + 10] == b"Exif\x00\x00":
                 exif = body[at + 10 : end]
             kept.append(body[start:at])
             start = end
     kept.append(body[start:])
-    return b"".join(kept), read_exif(exif or b"")
+    return Stripped(b"".join(kept), read_exif(exif or b""), lacks)
+
+
+class _JpegFrame:
+    """What a frame's header says (ITU-T T.81, B.2.2). Raises struct.error where it is cut."""
+
+    def __init__(self, segment: bytes) -> None:
+        self._kind = segment[1]
+        self.height: int
+        self.width: int
+        self.height, self.width, count = struct.unpack_from(">HHB", segment, 5)
+        self._sampling: dict[int, tuple[int, int]] = {}  # across and down, by a component's identifier
+        for number in range(count):
+            identifier, factors = struct.unpack_from("BB", segment, 10 + 3 * number)
+            self._sampling[identifier] = (factors >> 4, factors & 15)
+
+    def least(self, segment: bytes) -> int:
+        """The bytes without which a scan has not a bit for each code that it must have; 0 where it may have any.
+
+        segment: the scan's header (T.81, B.2.3). A block has a code for its mean and, in sequential coding, one at
+        least for the rest (F.1.2); in progressive coding a bit for its mean, and many blocks together one code for the
+        rest (G.1.2). Arithmetic coding needs no whole bit for either.
+        """
+        count = segment[4]
+        chosen = [self._sampling.get(segment[5 + 2 * number], (0, 0)) for number in range(count)]
+        across = max((one for one, _ in self._sampling.values()), default=0)
+        down = max((one for _, one in self._sampling.values()), default=0)
+        if not (across and down):
+            return 0
+        if count == 1:  # of its own blocks those that reach into the picture (A.2.2); of several, whole units (A.2.3)
+            columns, rows = chosen[0]
+            blocks = -(-self.width * columns // (8 * across)) * -(-self.height * rows // (8 * down))
+        else:
+            units = -(-self.width // (8 * across)) * -(-self.height // (8 * down))
+            blocks = units * sum(columns * rows for columns, rows in chosen)
+        first = segment[5 + 2 * count]  # of the coefficients in this scan; 0 is the mean
+        bits = 2 if self._kind in _SEQUENTIAL else int(self._kind == _PROGRESSIVE and first == 0)
+        return -(-blocks * bits // 8)
 
 
 def _jpeg_segments(body: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, begin and end of each segment up to the end-of-image marker (ITU-T T.81, annex B).
+    """Marker, begin and end of each segment, and of the end-of-image marker, up to it (ITU-T T.81, annex B).
 
     An embedded preview has an end marker of its own, and cameras append data after the real one: hence the walk. Raises
     ImageRefused where the file ends before its end marker.
@@ -107,6 +167,7 @@ def _jpeg_segments(body: bytes) -> Iterator[tuple[int, int, int]]:
         at = found.end()
         marker = body[at - 1]
         if marker == _END_OF_IMAGE:
+            yield marker, at - 2, at
             return
         end = at + int.from_bytes(body[at : at + 2], "big")
         if at + 2 > len(body) or end > len(body):
@@ -121,7 +182,7 @@ def _jpeg_segments(body: bytes) -> Iterator[tuple[int, int, int]]:
 # ── PNG ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _strip_png(body: bytes) -> tuple[bytes, Exif]:
+def _strip_png(body: bytes) -> Stripped:
     """The file with the chunks that decide about pixels, its data in one piece, and what its eXIf chunk holds."""
     kept = [PNG_SIGNATURE]
     data: list[bytes] = []
@@ -136,7 +197,7 @@ def _strip_png(body: bytes) -> tuple[bytes, Exif]:
             kept.append(_png_chunk(kind, b""))
         elif kind in _PIXEL_CHUNKS:
             kept.append(_png_chunk(kind, content))
-    return b"".join(kept), read_exif(exif.removeprefix(b"Exif\x00\x00"))
+    return Stripped(b"".join(kept), read_exif(exif.removeprefix(b"Exif\x00\x00")))
 
 
 def _png_chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -185,7 +246,7 @@ _MAX_PLANES = 5  # that may be stored one after the other: CMYK and alpha
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
-def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
+def _check_tiff(body: bytes) -> Stripped:
     """The file without the directories beside its first, of which nothing claims more than there is.
 
     A decoder has each tile whole in memory, also what of it lies outside of the picture. Pillow turns TIFFs upright.
@@ -206,7 +267,7 @@ def _check_tiff(body: bytes) -> tuple[bytes, Exif]:
     pixels = across * down or width * min(directory.number(_ROWS_PER_STRIP, length), length)
     if compression == _JPEG and directory.scans() * pixels > _MAX_SCANNED:
         raise _too_complex("many scans in its JPEG data")
-    return directory.alone(), Exif()
+    return Stripped(directory.alone())
 
 
 def tiff_bands(body: bytes) -> int:
@@ -283,28 +344,28 @@ class _TiffDirectory:
         return bytes(kept)
 
 
-def _check_bmp(body: bytes) -> tuple[bytes, Exif]:
+def _check_bmp(body: bytes) -> Stripped:
     """The file as it is. Byte 14 says how long its second header is, and byte 30 of a long one whether it has runs."""
     size, compression = struct.unpack_from("<I12xI", body, 14)
     if size > 12 and compression in (1, 2) and len(body) > _MAX_RUNS:
         raise _too_complex(f"more than {_MAX_RUNS} bytes of runs")
-    return body, Exif()
+    return Stripped(body)
 
 
-def _check_webp(body: bytes) -> tuple[bytes, Exif]:
+def _check_webp(body: bytes) -> Stripped:
     """The file as it is, and its EXIF chunk (WebP container specification, "Metadata")."""
     at = 12
     for _ in range(_MAX_ENTRIES):
         if at + 8 > len(body):
-            return body, Exif()
+            return Stripped(body)
         kind, size = struct.unpack_from("<4sI", body, at)
         if kind == b"EXIF":
-            return body, read_exif(body[at + 8 : at + 8 + size].removeprefix(b"Exif\x00\x00"))
+            return Stripped(body, read_exif(body[at + 8 : at + 8 + size].removeprefix(b"Exif\x00\x00")))
         at += 8 + size + size % 2
     raise _too_complex(f"more than {_MAX_ENTRIES} chunks")
 
 
-_STRIP: dict[Format, Callable[[bytes], tuple[bytes, Exif]]] = {
+_STRIP: dict[Format, Callable[[bytes], Stripped]] = {
     "JPEG": _strip_jpeg,
     "PNG": _strip_png,
     "WEBP": _check_webp,

@@ -8,8 +8,9 @@ Whatever the bytes are, the outcome is a picture or :class:`ImageRefused`. Befor
 
 - the size is read from the header: at most 100 megapixels and 40 MB (Ground Truth's limits), at least 10 pixels on each
   side (Ultralytics trains on no smaller ones) and no longer than 64 times its width, or the network would see nothing;
-- a JPEG's segments and a PNG's chunks are walked to the end marker, for decoders paint a missing tail gray. Only what
-  decides about pixels is handed on: no EXIF, profile, comment or preview reaches a parser, so none can fail a picture;
+- a JPEG's segments and a PNG's chunks are walked to the end marker, for decoders paint a missing tail gray, and a JPEG
+  has the least data at least that a picture of its size has. Only what decides about pixels is handed on: no EXIF,
+  profile, comment or preview reaches a parser, so none can fail a picture;
 - what makes decoders slow is counted: scans of a progressive JPEG, segments, chunks, entries, strips and tiles of a
   TIFF, runs of a BMP. What takes long for each pixel, however few bytes that are, may have fewer of them: samples of
   sixteen bits, WebP, other colors than gray and RGB, runs.
@@ -197,8 +198,8 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
     if kind is None or kind not in formats:
         raise _unreadable(body, formats)
     try:
-        stripped, exif = strip(kind, body)
-        opened = _READERS[kind](BytesIO(stripped))
+        stripped = strip(kind, body)
+        opened = _READERS[kind](BytesIO(stripped.body))
     except ImageRefused:
         raise
     except Exception as error:  # readers raise anything for a header that they cannot read
@@ -207,7 +208,7 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
             raise _unclear_bands(bands) from error
         raise ImageRefused("broken", f"its header cannot be read: {_sentence(error)}") from error
     # Pillow takes the first band for gray, where planes are packed and the others are not said to be transparency.
-    if kind == "TIFF" and len(opened.getbands()) == 1 and (bands := tiff_bands(stripped)) > 1:
+    if kind == "TIFF" and len(opened.getbands()) == 1 and (bands := tiff_bands(stripped.body)) > 1:
         raise _unclear_bands(bands)
     _check_size(*opened.size)
     _check_slowness(kind, opened)
@@ -216,7 +217,9 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
             "unsupported-format",
             "its values have 32 bits or a sign, and nothing says what is black and white: save it with 8 or 16",
         )
-    return Picture(kind, *opened.size, exif, opened, stripped)
+    if stripped.lacks is not None:
+        raise stripped.lacks
+    return Picture(kind, *opened.size, stripped.exif, opened, stripped.body)
 
 
 def may_have_counts(head: bytes) -> bool:

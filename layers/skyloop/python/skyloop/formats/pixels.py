@@ -7,8 +7,9 @@ Pillow reads some files as black, in whole or in part, without an error. Each is
 - a PNG whose compressed data ends, in good order, before its last row; a palette that is shorter than its indexes say;
 - a TIFF whose color map is of eight bits, not sixteen.
 
-The data of a JPEG may end early too, before an end marker that was put there. That is not seen: libjpeg says so in a
-warning which Pillow does not pass on, and only decoding again would find it.
+The data of a JPEG may end early too, before an end marker that was put there. That is seen where there is less of it
+than any picture of that size has (`picture_files`), and not otherwise: libjpeg says so in a warning which Pillow does
+not pass on, and only decoding again would find it.
 """
 
 from __future__ import annotations
