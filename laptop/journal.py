@@ -2,12 +2,14 @@
 
 `snapshots` has each service's state as of some moment. `requests` has, in order, the writes to tables that came after
 the snapshot, so that one item does not cost a table. `executions` and `events` have every execution's record and its
-history; `deliveries` what is on its way to queues and functions.
+history; `deliveries` what is on its way to queues and functions. `clock` says in one row when snapshots were last
+replaced.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ CREATE TABLE IF NOT EXISTS events (arn TEXT NOT NULL, number INTEGER NOT NULL, e
     PRIMARY KEY (arn, number));
 CREATE TABLE IF NOT EXISTS deliveries (number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
     content TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS clock (number INTEGER PRIMARY KEY, seconds REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS broken (source TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL);
 """
 
@@ -55,6 +58,9 @@ class Journal(Database):
         # Numbers never come again, also where a snapshot has emptied the table: it covers requests up to a number.
         self._last: int
         ((self._last,),) = self.rows("SELECT coalesce(max(number), 0) FROM requests")
+        tables = ("snapshots", "requests", "executions", "deliveries", "clock")
+        self.was_empty = not any(self.rows(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
+        """Whether nothing was in it when it was opened."""
         self.found: list[str] = []
         """What could not be read, in sentences."""
 
@@ -77,6 +83,7 @@ class Journal(Database):
         """
         with self.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", list(states.items()))
+            connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (time.time(),))
             if covered is not None:
                 connection.execute("DELETE FROM requests WHERE number <= ?", (covered,))
             connection.executemany("DELETE FROM deliveries WHERE number = ?", [(number,) for number in delivered])
@@ -84,6 +91,10 @@ class Journal(Database):
     def snapshots(self) -> dict[str, str]:
         """Each service's state, as `put_snapshots` got it."""
         return {service: str(state) for service, state in self.rows("SELECT service, state FROM snapshots")}
+
+    def last_written(self) -> float | None:
+        """When `put_snapshots` was last called, in seconds since 1970; None where it never was."""
+        return next((float(seconds) for (seconds,) in self.rows("SELECT seconds FROM clock")), None)
 
     def log(self, operation: str, request: Document) -> int:
         """Write a request down before it is done; returns its number. Raises NotStored: then it must not be done."""

@@ -28,9 +28,9 @@ _LATER_OPERATIONS = {
     "DeleteMessage",
     "DeleteMessageBatch",
     "PutMetricData",
-    "CreateLogStream",
     "PutLogEvents",
 }
+_STREAMS = {"CreateLogStream", "DeleteLogStream"}
 # Whatever a resource is called: these two paths of REST services are all that says what is asked for.
 _INVOCATION = re.compile(r"/(2015-03-31/functions|endpoints)/[^/]+/invocations")
 _RPC = re.compile(r"/service/[^/]+/operation/([^/]+)")
@@ -56,7 +56,10 @@ class Asked:
     def __init__(self, scope: Message) -> None:
         self.waits = _at_once(scope)
         """Whether the answer has to wait for a snapshot."""
-        self._scope = scope
+        self.is_of_streams = self.waits and _operation(scope) in _STREAMS
+        """Whether what it changes is in the state that has lines of logs."""
+        self.scope = scope
+        """The request's ASGI scope."""
         self._body = bytearray()
 
     def hear(self, message: Message) -> bool:
@@ -68,8 +71,8 @@ class Asked:
     @property
     def changes(self) -> bool:
         """Whether it is refused where nothing can be stored."""
-        forms = [self._scope.get("query_string", b"")]
-        if b"x-www-form-urlencoded" in dict(self._scope["headers"]).get(b"content-type", b""):
+        forms = [self.scope.get("query_string", b"")]
+        if b"x-www-form-urlencoded" in dict(self.scope["headers"]).get(b"content-type", b""):
             forms.append(bytes(self._body))
         actions = [action for form in forms for action in parse_qs(form.decode("latin-1")).get("Action", [])]
         return self.waits and not (actions and all(_may_wait(action) for action in actions))

@@ -14,7 +14,7 @@ from ministack.services import stepfunctions
 from laptop import storing
 from laptop.database import NotStored
 from laptop.documents import Document
-from laptop.ministack_patches import acknowledgements
+from laptop.ministack_patches import acknowledgements, clock
 from laptop.ministack_patches.acknowledgements import home
 from laptop.ministack_patches.authorization import service_error
 from laptop.ministack_patches.executions import failure
@@ -131,12 +131,35 @@ def _keep_with_task(original: Original, resource: str, arguments: Any) -> Any:
 
 
 @patch(
+    "services.cloudwatch_logs:_append_log_events",
+    because="no request says that a function has logged something",
+    proof="test_kills.py::test_what_a_function_logged_is_kept_though_nothing_else_happens",
+)
+def _keep_lines(original: Original, stream: Document, events: Any) -> None:
+    original(stream, events)
+    KEEPER.touch()
+
+
+@patch(
+    "services.lambda_svc:_run_sqs_batch",
+    because="no request says that the messages which a function got are done with",
+    proof="test_kills.py::test_what_a_function_logged_is_kept_though_nothing_else_happens",
+)
+def _keep_batch(original: Original, *batch: Any) -> None:
+    try:
+        original(*batch)
+    finally:
+        KEEPER.touch()
+
+
+@patch(
     "app:_load_persisted_state",
     because="MiniStack reads what it saved at the last clean stop",
     proof="test_kills.py::test_what_was_acknowledged_survives_a_kill",
 )
 def _load_state(original: Original) -> None:
     KEEPER.load()
+    KEEPER.found += clock.put_right_since(KEEPER.last_written)
     release_messages()
 
 

@@ -7,7 +7,7 @@ MiniStack saves its state at a clean stop only. Here it is written down as it ch
   stack that was being made or changed comes back as one whose operation failed, with the parts that it had;
 - what is on its way (events to their targets, notifications, asynchronous invocations) before what caused it is
   answered, until it is done (:mod:`laptop.ministack_patches.deliveries`);
-- metrics and lines of logs ten seconds later.
+- metrics and lines of logs within ten seconds, also where nothing else happens meanwhile.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from laptop.documents import Document
 from laptop.journal import FILE, Journal, LoggedRequest
 from laptop.ministack_patches import acknowledgements
 from laptop.ministack_patches.deliveries import DELIVERIES, watch_request
+from laptop.ministack_patches.lost_parts import was_used
 from laptop.ministack_patches.patching import Original
 from laptop.ministack_patches.states import (
     LOG_LINES,
@@ -58,6 +59,12 @@ _TOGETHER = 10  # tries to read all states while no stack changes
 _TOGETHER_SECONDS = 0.02
 
 
+_EMPTIED = (
+    f"This home was in use, but state/{FILE} is empty or gone: the cloud begins without its stack, tables and queues. "
+    "If you have a copy of that file, stop the cloud, put it back and start again."
+)
+
+
 class ServicesNotStored(NotStored):
     """What changed in some services cannot be made into text; the other services' changes are stored."""
 
@@ -74,6 +81,8 @@ class Keeper:
         """What the last start found to put right, in sentences."""
         self.restored: set[str] = set()
         """The names of the states that the last start brought back."""
+        self.last_written: float | None = None
+        """When the journal was last written to before the last start, in seconds since 1970."""
         self._journal: Journal | None = None
         self._written: dict[str, str] = {}  # digest of each snapshot
         self._changed = threading.Event()
@@ -89,6 +98,7 @@ class Keeper:
         self._replaying = False
         self._known_tables = ""  # digest of what the tables are, without their items
         self._telemetry_written = 0.0
+        self._telemetry_waits = False  # a write left it out
 
     @property
     def journal(self) -> Journal:
@@ -133,7 +143,7 @@ class Keeper:
             nonlocal refused
             if message["type"] == "http.response.start":
                 self._changed.set()
-                refused = (asked.waits and not await self._is_stored(scope) and asked.changes) or bool(unkept)
+                refused = (asked.waits and not await self._is_stored(asked) and asked.changes) or bool(unkept)
             if not refused:
                 await send(message)
             elif message["type"] == "http.response.start":
@@ -151,35 +161,35 @@ class Keeper:
                 await asyncio.to_thread(self.write_snapshots)
         return not self._failing
 
-    async def _is_stored(self, scope: Message) -> bool:
+    async def _is_stored(self, asked: acknowledgements.Asked) -> bool:
         try:
-            await asyncio.to_thread(self.write_snapshots)
+            await asyncio.to_thread(self.write_snapshots, telemetry=asked.is_of_streams)
         except ServicesNotStored as error:
             log.error("A change could not be written down: %s", error)
-            return not error.services & acknowledgements.states_of(scope)
+            return not error.services & acknowledgements.states_of(asked.scope)
         except Exception as error:  # whatever it was, the change is not stored
             log.error("A change could not be written down: %s", error)
             return False
         return True
 
-    def write_snapshots(self, *, everything: bool = False) -> None:
-        """Write down what changed.
+    def write_snapshots(self, *, everything: bool = False, telemetry: bool = False) -> None:
+        """Write down what changed; `telemetry` too where it is due or asked for.
 
         Raises ServicesNotStored where that is not possible for some services, and NotStored where nothing is stored.
         """
         with self._writing:
             self._changed.clear()
             try:
-                self._write(everything=everything)
+                self._write(everything, telemetry or everything or self._is_telemetry_due())
             except BaseException as error:
                 self._changed.set()
                 self._failing = not isinstance(error, ServicesNotStored)
                 raise
             self._failing = False
 
-    def _write(self, *, everything: bool) -> None:
+    def _write(self, everything: bool, telemetry: bool) -> None:
         now = time.monotonic()
-        telemetry = everything or now - self._telemetry_written >= _TELEMETRY_SECONDS
+        self._telemetry_waits = self._telemetry_waits or not telemetry  # until it is written, whatever happens here
         delivered = DELIVERIES.done()
         for _ in range(_TOGETHER):  # a stack and its parts belong together
             # What changes in a table meanwhile is in the next snapshot.
@@ -200,9 +210,12 @@ class Keeper:
             self._known_tables = tables
         self._written |= digests
         if telemetry:
-            self._telemetry_written = now
+            self._telemetry_written, self._telemetry_waits = now, False
         if failed:
             raise ServicesNotStored(failed)
+
+    def _is_telemetry_due(self) -> bool:
+        return time.monotonic() - self._telemetry_written >= _TELEMETRY_SECONDS
 
     def _read_now(self, telemetry: bool, *, tables: bool) -> tuple[dict[str, str], dict[str, object], int | None]:
         """The states as text, what is wrong with others, and the number of the last request that they cover."""
@@ -223,7 +236,7 @@ class Keeper:
 
     def _write_later(self) -> None:
         while not self._stopping.wait(_SECONDS):
-            if self._changed.is_set():
+            if self._changed.is_set() or (self._telemetry_waits and self._is_telemetry_due()):
                 try:
                     self.write_snapshots()
                 except OSError as error:
@@ -315,6 +328,9 @@ class Keeper:
             self._bring_back()
 
     def _bring_back(self) -> None:
+        self.last_written = self.journal.last_written()
+        if self.journal.was_empty and not self.found and was_used(acknowledgements.home()):
+            self.found.append(_EMPTIED)
         snapshots = self.journal.snapshots()
         states = self._read(snapshots)
         self.restored = set(states)

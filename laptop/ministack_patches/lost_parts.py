@@ -13,6 +13,7 @@ from ministack import app
 from ministack.services import cloudformation, s3
 from ministack.services.cloudformation import drift, stacks
 
+from laptop import running
 from laptop.documents import Document
 from laptop.ministack_patches.states import to_be_updated
 from laptop.skyloop_plugin import ARTIFACT_BUCKET, COMMAND, drop_again
@@ -21,6 +22,11 @@ from laptop.skyloop_plugin import ARTIFACT_BUCKET, COMMAND, drop_again
 _STATES = {"Events": "eventbridge", "Logs": "cloudwatch_logs"}
 _BUCKET = "AWS::S3::Bucket"
 _NAMED = 5  # parts that are named in a sentence
+
+
+def was_used(home: Path) -> bool:
+    """Whether a home has had buckets, or a stack: then its journal was not empty."""
+    return (home / running.FILE).exists() or any((home / "s3").glob("*/*"))  # account/bucket
 
 
 def take_out(restored: AbstractSet[str]) -> list[str]:

@@ -364,7 +364,33 @@ def test_what_is_set_up_for_logs_survives_a_kill(home: Home) -> None:
     logs.delete_log_group(logGroupName="group")
     logs.create_log_group(logGroupName="group")
     home.again()
-    assert home.client("logs").describe_log_streams(logGroupName="group")["logStreams"] == []
+    logs = home.client("logs")
+    assert logs.describe_log_streams(logGroupName="group")["logStreams"] == []
+    for name in ("first", "second"):
+        logs.create_log_stream(logGroupName="group", logStreamName=name)
+    logs.delete_log_stream(logGroupName="group", logStreamName="first")
+    home.again()
+    streams = home.client("logs").describe_log_streams(logGroupName="group")["logStreams"]
+    assert [one["logStreamName"] for one in streams] == ["second"]
+
+
+def test_what_a_function_logged_is_kept_though_nothing_else_happens(home: Home) -> None:
+    """No request comes while it works or afterwards: its message is done with, and its lines are written down."""
+    iam, queue = home.client("iam"), "arn:aws:sqs:us-east-1:000000000000:queue"
+    url = home.client("sqs").create_queue(QueueName="queue")["QueueUrl"]
+    role = iam.create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    source = "import time\ndef handler(event, context):\n    time.sleep(2)\n    print('worked on')\n"
+    home.client("lambda").create_function(
+        FunctionName="f", Runtime="python3.13", Handler="app.handler", Role=role, Code={"ZipFile": zipped(source)}
+    )
+    home.client("lambda").create_event_source_mapping(FunctionName="f", EventSourceArn=queue)
+    home.client("sqs").send_message(QueueUrl=url, MessageBody="the message")
+
+    def state(service: str) -> str:
+        return str(rows(home, f"SELECT state FROM snapshots WHERE service = '{service}'"))
+
+    wait_until(lambda: "worked on" in state("cloudwatch_logs:lines"))
+    wait_until(lambda: "the message" not in state("sqs"))
 
 
 def test_an_open_change_set_keeps_nothing_from_being_kept(home: Home) -> None:

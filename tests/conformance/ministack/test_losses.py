@@ -202,11 +202,30 @@ def test_a_stack_makes_again_what_a_service_has_lost(stack: Stack, services: tup
     assert not any("lost is lost" in line for line in stack.said)
 
 
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("lose", [empty, Path.unlink])
+def test_a_journal_that_was_emptied_is_told(stack: Stack, lose: Callable[[Path], None]) -> None:
+    stack.kill()
+    journal = stack.home / "state" / FILE
+    journal.with_name(f"{FILE}-wal").unlink(missing_ok=True)
+    lose(journal)
+    stack.up()
+    assert sum("is empty or gone" in line for line in stack.said) == 1
+    stack.check()
+    stack.kill()
+    stack.up()
+    assert not any("is empty or gone" in line for line in stack.said)
+
+
 def test_where_the_images_are_is_said_when_the_journal_is_lost(stack: Stack) -> None:
     bucket = stack.running.outputs["Bucket"]
     stack.kill()
     scramble(stack.home / "state" / FILE)
     stack.up()
+    assert not any("is empty or gone" in line for line in stack.said)  # that it is broken was said
     stack.check()
     assert stack.running.outputs["Bucket"] != bucket
     [sentence] = [line for line in stack.said if bucket in line]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
@@ -55,6 +55,37 @@ def test_a_delivery_that_cannot_be_read_is_put_aside(journal: Journal) -> None:
     number = journal.put_delivery("event", "{}")
     assert [each.number for each in journal.deliveries()] == [number]
     assert "The delivery number 1 (event) cannot be read" in journal.found[0]
+
+
+def test_a_journal_knows_when_it_was_written_and_whether_it_was_empty(
+    journal: Journal, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert journal.was_empty
+    assert journal.last_written() is None
+    for seconds in (100.5, 50.25):  # a clock may be set back
+        monkeypatch.setattr("laptop.journal.time.time", lambda seconds=seconds: seconds)
+        journal.put_snapshots({})
+        assert journal.last_written() == seconds
+    journal.close()
+    with closing(Journal(file)) as again:
+        assert not again.was_empty
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda journal: journal.log("PutItem", {}),
+        lambda journal: journal.put_delivery("event", "{}"),
+        lambda journal: journal.put_execution("arn", {"executionArn": "arn"}, {}),
+    ],
+)
+def test_a_journal_with_anything_in_it_is_not_empty(
+    journal: Journal, file: Path, write: Callable[[Journal], object]
+) -> None:
+    write(journal)
+    journal.close()
+    with closing(Journal(file)) as again:
+        assert not again.was_empty
 
 
 def test_what_cannot_be_read_at_the_moment_is_not_damaged(journal: Journal) -> None:

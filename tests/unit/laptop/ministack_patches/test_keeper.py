@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,3 +102,53 @@ def test_only_requests_to_that_service_are_refused(states: object, service: str,
     credential = f"AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host"
     sent = answered(Keeper(), [(b"authorization", credential.encode())], b"")
     assert sent[0]["status"] == status
+
+
+@pytest.fixture
+def idle(states: dict[str, Callable[[], Any]], monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A keeper whose last write left a metric out, at a clock that stands still; `read` is set when metrics are read.
+
+    Its thread looks without a pause.
+    """
+    states.clear()
+    idle = SimpleNamespace(now=1000.0, read=threading.Event(), kept=Keeper(), metrics={"m": 0})
+
+    def metrics() -> dict[str, int]:
+        idle.read.set()
+        return dict(idle.metrics)
+
+    states["cloudwatch:metrics"] = metrics
+    monkeypatch.setattr(keeper, "time", SimpleNamespace(monotonic=lambda: idle.now))
+    monkeypatch.setattr(keeper, "_SECONDS", 0.0)
+    idle.kept.write_snapshots()
+    idle.metrics["m"] = 1
+    idle.kept.touch()
+    idle.kept.write_snapshots()
+    yield idle
+    idle.kept._stopping.set()
+
+
+def test_what_a_write_left_out_is_written_when_it_is_due(idle: SimpleNamespace, tmp_path: Path) -> None:
+    """Also where nothing changes any more: nobody else would write it."""
+    assert written(tmp_path)["cloudwatch:metrics"] == {"m": 0}
+    idle.read.clear()
+    idle.kept.start()
+    assert not idle.read.is_set()
+    idle.now += keeper._TELEMETRY_SECONDS
+    assert idle.read.wait(60)
+    with idle.kept._writing:  # once that write is done
+        assert written(tmp_path)["cloudwatch:metrics"] == {"m": 1}
+        assert not idle.kept._telemetry_waits  # nor does it write again where nothing has changed
+
+
+STREAMS = (b"authorization", b"AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/logs/aws4_request, x")
+
+
+@pytest.mark.parametrize(
+    ("operation", "value"), [("CreateLogStream", 1), ("DeleteLogStream", 1), ("PutRetentionPolicy", 0)]
+)
+def test_a_stream_is_written_down_with_its_answer(
+    idle: SimpleNamespace, tmp_path: Path, operation: str, value: int
+) -> None:
+    answered(idle.kept, [STREAMS, (b"x-amz-target", f"Logs_20140328.{operation}".encode())], b"{}")
+    assert written(tmp_path)["cloudwatch:metrics"] == {"m": value}
