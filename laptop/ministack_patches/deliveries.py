@@ -22,7 +22,8 @@ from laptop.journal import Delivery, Journal
 log = logging.getLogger(__name__)
 
 _carriers: dict[str, Callable[[int, Document], None]] = {}
-_thread = threading.local()  # `inside`: of something that is written down as a whole; what it starts outlives it
+# `inside`: of something that is written down as a whole, under `number`; what it starts outlives it.
+_thread = threading.local()
 # What a request could not have written down so far: more than nothing, and it is refused.
 _unkept: ContextVar[list[str]] = ContextVar("unkept")
 
@@ -115,11 +116,11 @@ def carries(kind: str) -> Callable[[Callable[[int, Document], None]], Callable[[
 @contextmanager
 def ending(number: int | None) -> Iterator[None]:
     """Within it, what belongs to a delivery is not written down by itself; the delivery ends with it."""
-    _thread.inside = True
+    _thread.inside, _thread.number = True, number
     try:
         yield
     finally:
-        _thread.inside = False
+        _thread.inside, _thread.number = False, None
         DELIVERIES.end(number)
 
 
@@ -131,6 +132,11 @@ def whole(kind: str, content: Document) -> Iterator[None]:
         return
     with ending(DELIVERIES.begin(kind, content)):
         yield
+
+
+def current_number() -> int | None:
+    """The number of what this thread delivers, the same when it is made again; None where it has none."""
+    return getattr(_thread, "number", None)
 
 
 def watch_request() -> list[str]:

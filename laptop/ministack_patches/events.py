@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from ministack.services import eventbridge, lambda_svc, sqs, stepfunctions
 from laptop import faults
 from laptop.documents import Document
 from laptop.ministack_patches import authorization
-from laptop.ministack_patches.deliveries import carries, ending, whole
+from laptop.ministack_patches.deliveries import carries, current_number, ending, whole
 from laptop.ministack_patches.patching import Original, patch
 
 _PRINCIPAL = "events.amazonaws.com"
@@ -37,6 +38,8 @@ class _Undeliverable(Exception):
 
 # The rule and the target that a delivery in this thread is for: MiniStack hands its senders the bare payload.
 _delivery: contextvars.ContextVar[tuple[Document, Document] | None] = contextvars.ContextVar("delivery", default=None)
+# The name of the execution that it starts, if it does.
+_execution: contextvars.ContextVar[str | None] = contextvars.ContextVar("execution", default=None)
 
 
 @patch(
@@ -51,10 +54,21 @@ def _deliver(original: Original, target: Document, event: Document, rule: Docume
     token = _delivery.set((rule, target))
     try:
         with whole(_KIND, {"target": target, "event": event, "rule": rule}):
-            for _ in range(faults.deliveries()):
-                original(target, event, rule, view)
+            for repeat in range(faults.deliveries()):
+                named = _execution.set(_execution_name(event, rule, target, repeat))
+                try:
+                    original(target, event, rule, view)
+                finally:
+                    _execution.reset(named)
     finally:
         _delivery.reset(token)
+
+
+def _execution_name(event: Document, rule: Document, target: Document, repeat: int) -> str:
+    """A name that is the same when a delivery is made again, and else no other's: the execution begins once."""
+    # Several events of one request to S3 have one id.
+    of = [event.get("EventId"), event.get("Detail"), rule.get("Arn"), target.get("Id"), current_number(), repeat]
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(of)))
 
 
 @carries(_KIND)
@@ -117,7 +131,8 @@ def _to_queue(original: Original, spec: Any, payload: str, parameters: Any = Non
 
 @patch(
     "services.eventbridge:_dispatch_to_stepfunctions",
-    because="MiniStack starts an execution whether or not the target's role may",
+    because="MiniStack starts an execution whether or not the target's role may, and a second one where the delivery "
+    "is made again",
     proof="test_events.py::test_a_rule_starts_an_execution_only_with_a_role_that_may",
 )
 def _to_state_machine(original: Original, arn: str, payload: str) -> None:
@@ -132,7 +147,7 @@ def _to_state_machine(original: Original, arn: str, payload: str) -> None:
             key = authorization.session_key(role, "events")
             if message := authorization.refusal(key, "states:StartExecution", arn):
                 raise _Undeliverable("NO_PERMISSIONS", message)
-        original(arn, payload)
+        stepfunctions._start_execution({"stateMachineArn": arn, "name": _execution.get(), "input": payload})
 
     _or_dead_letter(payload, send)
 

@@ -251,6 +251,25 @@ def test_an_event_that_was_taken_survives_a_kill(home: Home) -> None:
     assert event["detail"] == {"what": "happened"}
 
 
+def test_an_event_that_is_delivered_again_is_one_execution(home: Home) -> None:
+    trust = {"Effect": "Allow", "Principal": {"Service": ["events.amazonaws.com"]}, "Action": "sts:AssumeRole"}
+    role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    may = policy({"Effect": "Allow", "Action": "states:StartExecution", "Resource": "*"})
+    home.client("iam").put_role_policy(RoleName="role", PolicyName="policy", PolicyDocument=may)
+    wait = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+    machine = home.client("stepfunctions").create_state_machine(
+        name="machine", definition=json.dumps({"QueryLanguage": "JSONata", **wait}), roleArn=role
+    )["stateMachineArn"]
+    events = home.client("events")
+    events.put_rule(Name="rule", EventPattern='{"source": ["test"]}')
+    events.put_targets(Rule="rule", Targets=[{"Id": "one", "Arn": machine, "RoleArn": role}])
+    events.put_events(Entries=[{"Source": "test", "DetailType": "Test", "Detail": "{}"}] * 3)
+    home.again()
+    again_after_all(home)
+    executions = home.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+    assert len(executions) == 3
+
+
 def test_what_cannot_be_written_down_is_refused(home: Home, full_disk: Callable[..., None]) -> None:
     arn, queue = make_function(home, FAILING), make_queue(home, "queue")
     events, s3 = home.client("events"), home.client("s3")
