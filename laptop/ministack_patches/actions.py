@@ -6,7 +6,11 @@ permissions for Amazon S3 API operations" in the S3 user guide.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from ministack.core import iam_actions
+from ministack.services import s3
 
 from laptop.ministack_patches.operations import Operation, Request
 
@@ -71,6 +75,25 @@ _S3 = {
     "UploadPart": "PutObject",
     "UploadPartCopy": "PutObject",
 }
+# What a request that writes says in headers, and needs another action for. For a copy, on the object that is made.
+_OF_OBJECTS = (
+    (re.compile("x-amz-tagging"), "PutObjectTagging"),
+    (re.compile("x-amz-(acl|grant-.+)"), "PutObjectAcl"),
+    (re.compile("x-amz-object-lock-(mode|retain-until-date)"), "PutObjectRetention"),
+    (re.compile("x-amz-object-lock-legal-hold"), "PutObjectLegalHold"),
+)
+_OF_BUCKETS = (
+    (re.compile("x-amz-(acl|grant-.+)"), "PutBucketAcl"),
+    (re.compile("x-amz-bucket-object-lock-enabled"), "PutBucketObjectLockConfiguration"),
+    (re.compile("x-amz-bucket-object-lock-enabled"), "PutBucketVersioning"),
+    (re.compile("x-amz-object-ownership"), "PutBucketOwnershipControls"),
+)
+_BY_HEADERS = {
+    "CopyObject": _OF_OBJECTS,
+    "CreateBucket": _OF_BUCKETS,
+    "CreateMultipartUpload": _OF_OBJECTS,
+    "PutObject": _OF_OBJECTS,
+}
 _NAMED = {
     "s3": _S3,
     "lambda": {
@@ -86,6 +109,30 @@ _NAMED = {
         "SendMessageBatch": "SendMessage",
     },
 }
+
+
+def additional_checks(operation: str, headers: Mapping[str, str], arn: str) -> list[tuple[str, str]]:
+    """Actions and resources that a request to S3 for `arn` needs besides its own action for what its headers say.
+
+    Header names are in lower case.
+    """
+    said = [name for name, value in headers.items() if value and value.lower() != "false"]
+    needed = _BY_HEADERS.get(operation, ())
+    checks = [(f"s3:{action}", arn) for header, action in needed if any(header.fullmatch(name) for name in said)]
+    if operation in ("CopyObject", "UploadPartCopy") and (source := iam_actions._s3_source_object(dict(headers))):
+        checks.append(("s3:GetObjectVersion" if source[1] else "s3:GetObject", source[0]))
+        replaces = headers.get("x-amz-tagging-directive", "").upper() == "REPLACE"
+        if operation == "CopyObject" and not replaces:
+            checks += _tags_checks(source[0], source[1], arn)
+    return checks
+
+
+def _tags_checks(source: str, version: str, made: str) -> list[tuple[str, str]]:
+    """What it takes that the object which a copy makes gets the tags of its source; nothing where that has none."""
+    bucket, _, key = source.removeprefix("arn:aws:s3:::").partition("/")
+    if not s3.object_tags_for_condition(bucket, key, {"versionId": [version]} if version else {}):
+        return []
+    return [("s3:GetObjectVersionTagging" if version else "s3:GetObjectTagging", source), ("s3:PutObjectTagging", made)]
 
 
 def action_of(operation: Operation, request: Request) -> str:

@@ -20,10 +20,10 @@ from ministack.services import stepfunctions, sts
 from laptop.account import ACCOUNT_ID
 from laptop.documents import Document
 from laptop.door.signatures import Refused
-from laptop.ministack_patches.actions import action_named
+from laptop.ministack_patches.actions import action_named, additional_checks
 from laptop.ministack_patches.executions import CURRENT, failure
 from laptop.ministack_patches.integrations import JOBS
-from laptop.ministack_patches.operations import input_shape, known_members
+from laptop.ministack_patches.operations import headers_of, input_shape, known_members
 from laptop.ministack_patches.passed_roles import passed_roles, passed_to
 from laptop.ministack_patches.patching import Original, patch
 from laptop.sagemaker.arns import resource_of
@@ -252,9 +252,8 @@ def _request_needs(
             or [(action, table) for table in iam_actions.dynamodb_resource_arns(body, region, account)]
             or judged
         )
-    copied = {"x-amz-copy-source": str(arguments.get("CopySource", ""))}
-    if service == "s3" and (source := iam_actions._s3_source_object(copied)):
-        judged.append(("s3:GetObjectVersion" if source[1] else "s3:GetObject", source[0]))
+    if service == "s3":
+        judged += additional_checks(operation, headers_of(input_shape(service, operation), arguments), arn)
     needs = [(each, on, keys, denied) for each, on in judged]
     return needs + _role_needs(service, operation, request, denied)
 

@@ -20,7 +20,7 @@ from laptop.documents import Document
 from laptop.door import answers
 from laptop.door.signatures import Refused
 from laptop.ministack_patches import operations, reading
-from laptop.ministack_patches.actions import action_of
+from laptop.ministack_patches.actions import action_of, additional_checks
 from laptop.ministack_patches.operations import Request, request_of
 from laptop.ministack_patches.patching import Original, patch
 
@@ -200,8 +200,9 @@ def _verified(original: Original, *request: Any) -> None:
 
 @patch(
     "core.iam_actions:s3_additional_checks",
-    because="MiniStack judges a key with two slashes in it as the one with a single slash",
-    proof="test_judged_requests.py::test_a_key_is_judged_as_it_is_written",
+    because="MiniStack judges a key with two slashes in it as the one with a single slash, and does not ask who may "
+    "tag, grant, hold or retain what an upload or a copy makes",
+    proof="test_judged_requests.py::test_what_an_upload_says_besides_needs_its_own_action",
 )
 def _additional_checks(
     original: Original, method: str, path: str, headers: dict[str, str], body: bytes, query: Document
@@ -211,8 +212,7 @@ def _additional_checks(
     bucket = path[1:].partition("/")[0]
     of_version = "s3:GetObjectVersion" if query.get("versionId", [""])[0] else "s3:GetObject"
     checks = [(of_version, objects_arn(path))] if name == "GetObjectAttributes" else []
-    if name in ("CopyObject", "UploadPartCopy") and (source := iam_actions._s3_source_object(headers)):
-        checks = [("s3:GetObjectVersion" if source[1] else "s3:GetObject", source[0])]
+    checks += additional_checks(name, headers, objects_arn(path))
     deleted = iam_actions._s3_batch_delete_targets(bucket, body) if name == "DeleteObjects" else []
     checks += [("s3:DeleteObjectVersion" if version else "s3:DeleteObject", arn) for arn, version in deleted]
     if headers.get("x-amz-bypass-governance-retention", "").strip().lower() == "true":

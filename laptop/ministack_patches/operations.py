@@ -270,6 +270,17 @@ def input_shape(service: str, operation: str) -> Shape | None:
     return shape
 
 
+def headers_of(shape: Shape | None, request: Document) -> dict[str, str]:
+    """The headers, in lower case, in which a client sends members of a request."""
+    members = shape.members.items() if isinstance(shape, StructureShape) else ()
+    places = {name: member.serialization for name, member in members}
+    return {
+        str(places[name]["name"]).lower(): str(value)
+        for name, value in request.items()
+        if name in places and places[name].get("location") == "header"
+    }
+
+
 def known_members(shape: Shape | None, value: Any) -> Any:
     """A value without the members that its shape does not have, at any depth; all of it where there is no shape."""
     if isinstance(shape, StructureShape) and isinstance(value, dict) and not shape.is_document_type:
