@@ -21,7 +21,7 @@ from skyloop.aws.storage import Storage
 
 from cli.errors import CliError, error_code
 from laptop.account import KeysBroken, client_settings, read_keys
-from laptop.running import RecordBroken, Running, read
+from laptop.running import ANSWER_SECONDS, RecordBroken, Running, read
 from laptop.skyloop_plugin import DEFAULT_STACK_NAME
 
 if TYPE_CHECKING:
@@ -155,8 +155,19 @@ def read_laptop(home: Path) -> Running | None:
         raise CliError(error.what, error.next_step) from error
 
 
+def answering_laptop_cloud(home: Path) -> Cloud:
+    """The laptop cloud whose state is in a folder, once it has answered. Raises CliError when it does not."""
+    cloud, running = laptop_cloud(home), read_laptop(home)
+    if running and running.is_silent():
+        raise CliError(
+            f"The laptop cloud (pid {running.pid}) runs, but has not answered for {ANSWER_SECONDS:.0f} s.",
+            f"If it is suspended, `kill -CONT {running.pid}` lets it go on; else `skyloop down`, then `skyloop up`.",
+        )
+    return cloud
+
+
 def laptop_cloud(home: Path) -> Cloud:
-    """The laptop cloud whose state is in a folder. Raises CliError when it does not run."""
+    """The laptop cloud whose state is in a folder; nothing is called yet. Raises CliError when it does not run."""
     running = read_laptop(home)
     if running is None:
         raise CliError(

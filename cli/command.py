@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import boto3
 import typer
 
-from cli.cloud import Cloud, laptop_cloud
+from cli.cloud import Cloud, answering_laptop_cloud
 from cli.errors import CliError, of_this_machine, translated
 from cli.output import Output
 from laptop.skyloop_plugin import DEFAULT_HOME, DEFAULT_STACK_NAME
@@ -52,11 +52,11 @@ class Target:
     home: Home = DEFAULT_HOME
 
     def connect(self) -> Cloud:
-        """The cloud; nothing is called yet. Raises CliError when no laptop cloud runs from `home`."""
+        """The cloud. Raises CliError when no laptop cloud runs from `home`, or it does not answer."""
         if self.profile or self.region or self.stack:
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
             return Cloud(session, self.stack or DEFAULT_STACK_NAME)
-        return laptop_cloud(self.home)
+        return answering_laptop_cloud(self.home)
 
 
 def _check_text(given: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 ACCOUNT_ID = "000000000000"
 REGION = "us-east-1"
 KEYS_FILE = "credentials.json"
+HEALTH = "/_skyloop/health"
+"""Whoever asks this path is told how the cloud is."""
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from ministack import app
 from ministack.core import lambda_runtime
 
 from laptop import faults
-from laptop.account import ACCOUNT_ID, REGION, read_keys
+from laptop.account import ACCOUNT_ID, HEALTH, REGION, read_keys
 from laptop.documents import Document
 from laptop.door.connections import serve_bounded
-from laptop.door.door import HEALTH, Door
+from laptop.door.door import Door
 from laptop.ministack_patches import (
     acknowledgements,
     authorization,

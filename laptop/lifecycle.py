@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from laptop import deploy, preflight
-from laptop.account import KEYS_FILE, KeysBroken, read_keys
+from laptop.account import HEALTH, KEYS_FILE, KeysBroken, read_keys
 from laptop.documents import Document
-from laptop.door.door import HEALTH
 from laptop.running import DEFAULT_PORT, FILE, STAY, Running, read
 from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +11,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from laptop.account import HEALTH
 from laptop.skyloop_plugin import COMMAND
 
 FILE = "laptop.json"
 DEFAULT_PORT = 4566
+ANSWER_SECONDS = 15.0
+"""A cloud that works answers how it is at once, on a busy machine within a second or two."""
 STAY = b"stay\n"
 """What a server reads from its standard input once the record names it: from then on it outlives who started it."""
 
@@ -56,6 +61,19 @@ class Running:
     def port(self) -> int:
         """The port on 127.0.0.1."""
         return int(self.endpoint_url.rpartition(":")[2])
+
+    def is_silent(self) -> bool:
+        """Whether something listens there and does not answer: a process that is suspended, or hangs."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
+        with contextlib.closing(connection):
+            try:
+                connection.request("GET", HEALTH)
+                connection.getresponse()
+            except TimeoutError:
+                return True
+            except (OSError, http.client.HTTPException):  # nothing listens, or another program: a request says so
+                return False
+        return False
 
 
 _RECORD = TypeAdapter(Running)

@@ -18,7 +18,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 
-from laptop.account import ACCOUNT_ID, Keys
+from laptop.account import ACCOUNT_ID, HEALTH, Keys
 from laptop.door import signatures
 from laptop.door.answers import Headers, Message, Send, answer, raw, refusal
 from laptop.door.connections import STATE, Connection
@@ -38,7 +38,6 @@ BODY_PIECE = 64 * 1024
 UNCHECKED_BYTES = 70 * 1024 * 1024
 """The largest request of a service that signs the body's hash without a header for it: Lambda's CreateFunction."""
 
-HEALTH = "/_skyloop/health"
 _ADMIN = "/_skyloop/"
 # What the emulator serves to its own tools, without a signature: nobody needs it here.
 _INTERNAL = re.compile(r"/(_(?!skyloop/)|health$)")

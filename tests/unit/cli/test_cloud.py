@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from cli.errors import CliError, translated
 from cli.main import app
 from cli.start import parse_parameters
 from cli.weights import local_weights
-from laptop import deploy, lifecycle, preflight
+from laptop import deploy, lifecycle, preflight, running
 from laptop.account import make_keys, read_keys
 
 
@@ -128,6 +130,25 @@ def test_every_command_says_that_nothing_runs(tmp_path: Path, command: tuple[str
     code, out, err = run(*command, "--home", tmp_path / "none")
     assert (code, out) == (1, "")
     assert "skyloop up" in err
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port at which the kernel takes connections and nobody answers, as that of a suspended process."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_laptop_that_is_suspended_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: int
+) -> None:
+    monkeypatch.setattr(running, "ANSWER_SECONDS", 0.05)
+    home = laptop(tmp_path / "home", endpoint_url=f"http://127.0.0.1:{silent}", pid=4242)
+    code, out, err = run("status", "--home", home)
+    assert (code, out) == (1, "")
+    assert "has not answered" in err
+    assert "kill -CONT 4242" in err
+    assert "skyloop down" in err
 
 
 def test_errors_as_json_for_scripts(tmp_path: Path) -> None:
