@@ -41,7 +41,10 @@ class Track(Protocol):
 
 @dataclass
 class DropReport:
-    """What a drop did. `different` are keys that hold other content; `suspicious` and `unreadable` map files to why."""
+    """What a drop did. `different` are keys that hold other content; `suspicious` and `unreadable` map files to why.
+
+    `joined`, `same_boxes` and `overlapping_boxes` are those of `JoinedLabels`.
+    """
 
     correlation_id: str
     flights: list[str]
@@ -54,6 +57,9 @@ class DropReport:
     boxes: int = 0
     entries_without_image: list[str] = field(default_factory=list)
     images_without_entry: int = 0
+    joined: list[str] = field(default_factory=list)
+    same_boxes: int = 0
+    overlapping_boxes: int = 0
     categories_added: list[str] = field(default_factory=list)
     other_files: int = 0
     by_products: dict[str, int] = field(default_factory=dict)
@@ -133,7 +139,7 @@ def upload_drop(cloud: Cloud, planned: Drop, coco: CocoFile | None, correlation_
     """Upload a planned drop; doing it again uploads nothing.
 
     Boxes and categories go first: as soon as the first image arrives, the workforce may be asked about it. Raises
-    CliError when the labels name none of the images.
+    CliError when the labels name none of the images, or contradict one another.
     """
     report = DropReport(
         correlation_id,
@@ -165,6 +171,9 @@ def _upload_labels(cloud: Cloud, labels: JoinedLabels, category_names: list[str]
     report.boxes = labels.boxes
     report.entries_without_image = labels.entries_without_image
     report.images_without_entry = labels.images_without_entry
+    report.joined = labels.joined
+    report.same_boxes = labels.same_boxes
+    report.overlapping_boxes = labels.overlapping_boxes
     report.categories_added = add_categories(cloud, category_names)[1]
     put_known_boxes(cloud.storage, labels)
 

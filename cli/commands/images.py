@@ -70,6 +70,17 @@ def _warn(out: Output, report: DropReport, labels: Path | None) -> None:
         out.warn(f"{len(missing)} entries of {labels} name no image here (or one of several), such as {missing[0]}")
     if report.images_without_entry:
         out.warn(f"{report.images_without_entry} images have no entry in {labels}: the workforce knows nothing of them")
+    if report.joined:
+        once = f", {report.same_boxes} that two of them have only once" if report.same_boxes else ""
+        out.warn(
+            f"{len(report.joined)} pictures have several entries in {labels}, such as {report.joined[0]}: the boxes of"
+            f" all entries are kept{once}"
+        )
+    if report.overlapping_boxes:
+        out.warn(
+            f"{report.overlapping_boxes} boxes of such entries share half or more with a box of their category in"
+            f" another entry: where two people labeled the same objects, keep one entry in {labels} and drop again"
+        )
     if report.other_files:
         out.note(f"{report.other_files} other files were left out.")
     if report.by_products:

@@ -114,6 +114,25 @@ def test_labels_that_fit_some_images_say_which_not(invoke, cloud: Cloud, tmp_pat
     assert "1 images have no entry" in said
 
 
+def test_entries_of_one_picture_are_told_and_counted_once(
+    invoke, cloud: Cloud, tmp_path: Path, picture: Picture
+) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    picture(tmp_path / "f" / "2.jpg", 2)
+    file = labels(tmp_path / "f", "1.jpg", "./1.jpg", "2.jpg")
+    document = json.loads(file.read_text())
+    document["annotations"].append({"id": 9, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 5]})
+    file.write_text(json.dumps(document))
+    result = invoke("drop", tmp_path / "f", "--labels", file)
+    assert result.exit_code == 0
+    said = " ".join(result.stdout.split())
+    assert "3 known boxes" in said
+    assert "1 pictures have several entries in" in said
+    assert "1 that two of them have only once" in said
+    assert "1 boxes of such entries share half or more" in said
+    assert len(json.loads(body(cloud, "ground-truth-jobs/known-boxes/f.json"))["annotations"]) == 3
+
+
 def test_labels_that_fit_no_image_drop_nothing(invoke, cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "f" / "1.jpg", 1)
     result = invoke("drop", tmp_path / "f", "--labels", labels(tmp_path / "f", "other.jpg"))

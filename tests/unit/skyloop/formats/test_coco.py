@@ -57,6 +57,12 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
         read_coco(body)
 
 
+def test_a_member_that_is_there_twice_is_refused() -> None:
+    twice = json.dumps(document("a.jpg")).replace('"bbox": [1, 2, 3, 4]', '"bbox": [1, 2, 3, 4], "bbox": [9, 9, 3, 4]')
+    with pytest.raises(CocoRefused, match="has the member 'bbox' twice"):
+        read_coco(twice.encode())
+
+
 def test_a_file_is_read_back_as_it_was_written() -> None:
     file = coco("a.jpg", "b/é.jpg", info={}, licenses=[])
     assert read_coco(file.body()) == file
@@ -84,6 +90,21 @@ def test_merging_maps_categories_by_name_and_takes_the_newer_boxes() -> None:
     image = {item.id: item.file_name for item in merged.images}
     told = {(image[box.image_id], label[box.category_id]) for box in merged.annotations}
     assert told == {("a.jpg", "boat"), ("b.jpg", "car")}
+
+
+def test_several_entries_of_one_image_are_joined_and_a_file_that_is_merged_again_stays() -> None:
+    boxes = [
+        {"image_id": image, "category_id": category, "bbox": [left, 0, 4, 4]}
+        for image, category, left in ((0, 3, 0), (0, 3, 0), (1, 3, 0), (1, 7, 0), (1, 3, 9))
+    ]
+    merged = merge_coco(None, coco("a.jpg", "a.jpg", "b.jpg", annotations=boxes))
+    assert [image.file_name for image in merged.images] == ["a.jpg", "b.jpg"]
+    # What one entry has twice stays, as it does in a file without a second entry.
+    assert [(box.image_id, box.category_id, box.bbox[0]) for box in merged.annotations] == [
+        *((0, 1, 0), (0, 1, 0)),
+        *((0, 0, 0), (0, 1, 9)),
+    ]
+    assert merge_coco(merged, merged) == merged
 
 
 def test_merging_keeps_the_boxes_of_each_content_and_drops_those_of_none() -> None:

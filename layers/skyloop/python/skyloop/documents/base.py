@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -14,13 +15,24 @@ Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in lower-case hex: what an artifact is known again by."""
 
 
-def parse_json(text: str | bytes) -> object:
-    """Parse JSON of any origin. Raises ValueError for whatever is wrong with it, being nested too deeply included."""
+def parse_json(text: str | bytes, *, once: bool = False) -> object:
+    """Parse JSON of any origin. Raises ValueError for whatever is wrong with it, being nested too deeply included.
+
+    Of a member that an object has twice, the last counts; with `once` that is wrong too. RFC 8259 leaves it open.
+    """
     try:
-        document: object = json.loads(text)
+        document: object = json.loads(text, object_pairs_hook=_each_once if once else None)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return document
+
+
+def _each_once(members: list[tuple[str, object]]) -> JsonObject:
+    found = dict(members)
+    if len(found) < len(members):
+        twice = Counter(name for name, _ in members).most_common(1)[0][0]
+        raise ValueError(f"an object has the member {twice!r:.60} twice")
+    return found
 
 
 def json_line(document: object) -> bytes:

@@ -7,6 +7,8 @@ in pixels, `categories`. Everything else in a file is ignored.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated
 
@@ -96,7 +98,7 @@ class CocoFile(_Entry):
 def read_coco(body: bytes) -> CocoFile:
     """Read and check a file. Raises CocoRefused, which names the first mistakes and where they are."""
     try:
-        document = parse_json(body.decode("utf-8-sig"))
+        document = parse_json(body.decode("utf-8-sig"), once=True)
     except ValueError as error:
         raise CocoRefused(f"cannot be read as JSON: {error}", "Give a COCO detection file.") from error
     try:
@@ -159,25 +161,53 @@ def _check_file_names(coco: CocoFile) -> None:
             )
 
 
+def boxes_of_entries(coco: CocoFile, names: Sequence[str]) -> dict[Identifier, list[CocoAnnotation]]:
+    """The annotations of each entry of `images`, by its id; their `category_id` is the category's place in `names`."""
+    class_ids = {category.id: names.index(category.name) for category in coco.categories}
+    boxes: dict[Identifier, list[CocoAnnotation]] = {image.id: [] for image in coco.images}
+    for item in coco.annotations:
+        boxes[item.image_id].append(item.model_copy(update={"category_id": class_ids[item.category_id]}))
+    return boxes
+
+
+def joined_boxes(entries: Sequence[Sequence[CocoAnnotation]]) -> list[CocoAnnotation]:
+    """The boxes of several entries of one image: all of them, but one that an entry before has too only once.
+
+    So it is where people have shared out the classes or the objects of an image, and where one of two files that were
+    merged has the image without boxes. The same box has the same category and the same four numbers.
+    """
+    joined: list[CocoAnnotation] = []
+    seen: set[tuple[object, ...]] = set()
+    for boxes in entries:
+        fresh = [box for box in boxes if _content(box) not in seen]
+        seen.update(map(_content, fresh))
+        joined += fresh
+    return joined
+
+
+def _content(box: CocoAnnotation) -> tuple[object, ...]:
+    return box.category_id, box.bbox, box.iscrowd
+
+
 def merge_coco(stored: CocoFile | None, fresh: CocoFile) -> CocoFile:
     """Two files about the same folder as one: an image named in `fresh` takes all its boxes from there.
 
     Another content under the same name is another image, and keeps its own. An entry that names no content gives way
-    to one that does: it would stand for any.
+    to one that does: it would stand for any. Several entries of one image in one file are joined (`joined_boxes`).
 
     Categories are joined by name. Images are sorted by file name and ids count from 0, so that merging the same again
     gives an equal file.
     """
     parts = [fresh] if stored is None else [stored, fresh]
     names = list(dict.fromkeys(category.name for part in parts for category in part.categories))
-    by_file: dict[str, dict[str, tuple[CocoImage, list[CocoAnnotation]]]] = {}
+    by_file: dict[str, dict[str, tuple[CocoImage, list[CocoAnnotation]]]] = defaultdict(dict)
     for part in parts:
-        class_ids = {category.id: names.index(category.name) for category in part.categories}
-        boxes: dict[Identifier, list[CocoAnnotation]] = {image.id: [] for image in part.images}
-        for item in part.annotations:
-            boxes[item.image_id].append(item.model_copy(update={"category_id": class_ids[item.category_id]}))
+        boxes = boxes_of_entries(part, names)
+        entries: dict[tuple[str, str], list[CocoImage]] = defaultdict(list)
         for image in part.images:
-            by_file.setdefault(image.file_name, {})[image.sha256 or ""] = image, boxes[image.id]
+            entries[image.file_name, image.sha256 or ""].append(image)
+        for (name, content), same in entries.items():
+            by_file[name][content] = same[0], joined_boxes([boxes[image.id] for image in same])
     kept = [
         entry
         for _, contents in sorted(by_file.items())
