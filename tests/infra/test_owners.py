@@ -18,6 +18,7 @@ def test_keys_that_roles_name_are_those_of_the_layout() -> None:
     folders = (
         layout.RAW_IMAGES,
         layout.QUARANTINE,
+        layout.UNUSABLE_LABELS,
         layout.LABELING_JOBS,
         layout.LABELED_DATA,
         layout.LABELED_IMAGES,
@@ -29,7 +30,10 @@ def test_keys_that_roles_name_are_those_of_the_layout() -> None:
     )
     drifted, _, _ = layout.drift_flight("*", "").partition("*")
     job = layout.ModelArtifacts("*")
-    files = {layout.LABEL_CATEGORIES, layout.exclusion_key("*"), layout.label_index_key("*"), job.decision}
+    files = {
+        *(layout.LABEL_CATEGORIES, layout.exclusion_key("*"), layout.label_index_key("*")),
+        *(layout.superseded_labels_key("*"), job.decision),
+    }
     parts = {
         f"{job.folder}profiler-output/*",  # SageMaker's own
         f"{job.checkpoints}*",

@@ -129,12 +129,9 @@ def test_evaluation_gets_the_champion_when_there_is_one(champion: wiring.JSON) -
     assert arguments["Environment"]["SKYLOOP_CATEGORIES"] == '["tree"]'
 
 
-@pytest.mark.parametrize(
-    ("batches", "images", "boxes"), [([], 0, 0), ([[5, 40, 1, 2]], 5, 40), ([[5, 40, 1, 2], [3, 9, 0, 0]], 8, 49)]
-)
-def test_converted_batches_are_summed(batches: list[list[int]], images: int, boxes: int) -> None:
-    total = run(state("retrain", "ConvertLabels")["Assign"]["converted"], result=batches)
-    assert (total["images"], total["boxes"]) == (images, boxes)
+def test_too_few_labels_are_counted_as_they_are_kept() -> None:
+    alert = run(state("retrain", "DatasetInsufficient")["Assign"]["alert"], VARIABLES["retrain"])
+    assert alert["kept"].startswith("8 images with 49 boxes were added")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,20 @@ def test_a_job_is_read_from_its_index_once_there_is_one(storage, record):
     assert document["labeling_jobs"] == ["job-1", "job-2"]
 
 
+def test_what_a_job_gave_is_counted_as_it_is_kept_and_what_was_put_aside_is_said(storage, record):
+    record(flights(6, 10))
+    record([labeled("flight-0", 0, "car", "car", "car", labeled_at="2026-11-01T00:00:00.000000+00:00")], "earlier")
+    answer = assemble()
+    assert answer["labels"] == {"images": 60, "boxes": 120, "put_aside": 1}
+    assert sum(counts["boxes"] for counts in answer["counts"].values()) == 120
+    checks = storage.read_json(storage.key_of(answer["dataset_uri"]))["checks"]
+    (said,) = [check for check in checks if check["name"] == "answered-more-than-once"]
+    assert said["severity"] == "warning"
+    assert "1 answers" in said["message"]
+    (aside,) = storage.read("quarantine/labels/job-1/superseded.jsonl").body.splitlines()
+    assert len(json.loads(aside)["line"]["boxes"]) == 3
+
+
 def test_assembling_again_changes_nothing(storage, state, record):
     record(flights(6, 10))
     first = assemble()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -12,10 +13,12 @@ from botocore.exceptions import ClientError
 from PIL import ExifTags, Image
 from skyloop.aws.catalogue import MAX_UNANSWERED
 from skyloop.aws.storage import Storage
+from skyloop.dataset.conversion import Conversion
+from skyloop.dataset.labels import Labels
 from skyloop.documents import CatalogueItem
 from skyloop.formats.groundtruth import label_category_config
 from skyloop.formats.images import check_image
-from skyloop.layout import LABEL_CATEGORIES, queue_order
+from skyloop.layout import LABEL_CATEGORIES, label_index_key, queue_order, superseded_labels_key
 
 from tests.support.account import BUCKET, Context, load_handler
 from tests.support.files import stored_event, stored_lines
@@ -84,6 +87,12 @@ def convert(storage):
     return run
 
 
+@pytest.fixture
+def settle(storage, catalogue):
+    """What happens once all parts are converted."""
+    return lambda: Conversion(storage, catalogue).settle(JOB)
+
+
 def records(storage, key: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in storage.read(key).body.splitlines()]
 
@@ -93,7 +102,7 @@ def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue,
     line = dropped("raw-images/north é+/a b.jpg", body)
     answer = convert(labeled(line, (0, 8, 12, 16, 24), (7, 0, 0, 6, 6)))
     record_key = answer.pop("record_key")
-    assert answer == {"converted": 1, "boxes": 2, "quarantined": 0, "unlabeled": 0}
+    assert answer == {"converted": 1, "boxes": 2, "put_aside": 0, "quarantined": 0, "unlabeled": 0}
 
     (record,) = records(storage, record_key)
     assert record["key"] == f"labeled-data/images/{line['image-id']}.jpg"
@@ -104,26 +113,28 @@ def test_labels_are_written_by_name_and_the_image_is_labeled(storage, catalogue,
     assert catalogue.get(line["image-id"]).status == "LABELED"
 
 
-def test_an_answer_without_boxes_is_training_data_and_no_answer_is_not(storage, catalogue, dropped, convert):
+def test_an_answer_without_boxes_is_training_data_and_no_answer_is_not(storage, catalogue, dropped, convert, settle):
     nothing = dropped("raw-images/f/1.jpg", encoded(picture(seed=1)))
     skipped = dropped("raw-images/f/2.jpg", encoded(picture(seed=2)))
     answer = convert(labeled(nothing), skipped)
     assert (answer["converted"], answer["boxes"], answer["unlabeled"]) == (1, 0, 1)
     (record,) = records(storage, answer["record_key"])
     assert record["boxes"] == []
+    settle()
     back = catalogue.get(skipped["image-id"])
     assert (back.status, back.attempts, back.unanswered) == ("PENDING", 1, 1)
 
 
-def test_an_image_that_is_never_answered_is_quarantined_in_the_end(catalogue, dropped, convert):
+def test_an_image_that_is_never_answered_is_quarantined_in_the_end(catalogue, dropped, convert, settle):
     line = dropped("raw-images/f/1.jpg", encoded(picture()), unanswered=MAX_UNANSWERED - 1)
     convert(line)
+    settle()
     item = catalogue.get(line["image-id"])
     assert item.status == "QUARANTINED"
     assert "without labels" in item.reason
 
 
-def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, dropped, convert):
+def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, dropped, convert, settle):
     good = labeled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
     unknown = labeled(
         dropped("raw-images/f/2.jpg", encoded(picture(seed=2))), (0, 1, 1, 5, 5), **{"class-map": {"0": "boat"}}
@@ -142,6 +153,7 @@ def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, drop
     assert "is gone" in reasons[json.dumps(gone, sort_keys=True)]
     assert "not in bucket" in reasons[json.dumps(foreign, sort_keys=True)]
     assert all(reasons.values())
+    settle()
     item = catalogue.get(unknown["image-id"])
     assert item.status == "QUARANTINED"
     assert "'boat'" in item.reason
@@ -169,7 +181,9 @@ def test_bad_lines_are_quarantined_and_the_others_go_on(storage, catalogue, drop
     ids=lambda value: None if isinstance(value, dict) else value,
 )
 @pytest.mark.parametrize("answered", [True, False])
-def test_one_line_fails_no_other_whatever_it_says(storage, catalogue, dropped, convert, changes, words, answered):
+def test_one_line_fails_no_other_whatever_it_says(
+    storage, catalogue, dropped, convert, settle, changes, words, answered
+):
     good = labeled(dropped("raw-images/f/1.jpg", encoded(picture(seed=1))), (0, 1, 1, 5, 5))
     line = labeled(dropped("raw-images/f/2.jpg", encoded(picture(seed=2))), (0, 1, 1, 5, 5))
     bad = {**line, **changes}
@@ -182,6 +196,7 @@ def test_one_line_fails_no_other_whatever_it_says(storage, catalogue, dropped, c
     if answered:
         [kept] = [storage.read_json(summary.key) for summary in storage.listing(f"quarantine/labels/{JOB}/")]
         assert words in kept["reason"]
+    settle()
     if bad["image-id"] == line["image-id"]:
         reason = catalogue.get(line["image-id"]).reason
         assert reason is None or len(reason) <= 1000
@@ -219,6 +234,94 @@ def test_what_a_service_says_of_one_line_is_told_from_its_own_trouble(
         with pytest.raises(ClientError, match=code):
             convert(bad, good)
         assert catalogue.get(bad["image-id"]).status == "LABELING"
+
+
+OLD = {"creation-date": "2026-11-01T00:00:00.000000"}
+NEW = {"creation-date": "2026-11-20T00:00:00.000000"}
+
+
+def index(storage) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gzip.decompress(storage.read(label_index_key(JOB)).body).splitlines()]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_of_two_answers_the_newer_counts_and_the_other_is_put_aside(
+    storage, dropped, convert, parts, seed, newest_first
+):
+    """Whatever the order of lines in a part, and of the records, which are listed by the hash of their content."""
+    line = dropped("raw-images/f/1.jpg", encoded(picture(seed=seed)))
+    old, new = labeled(line, (0, 1, seed, 5, 5), (0, 9, 9, 5, 5), **OLD), labeled(line, (0, 30, 10, 20, 20), **NEW)
+    lines = [new, old] if newest_first else [old, new]
+    answers = [convert(*lines)] if parts == 1 else [convert(one) for one in lines]
+    assert [answer["put_aside"] for answer in answers] == ([1] if parts == 1 else [0, 0])
+    if parts == 1:
+        assert (answers[0]["converted"], answers[0]["boxes"]) == (1, 1)
+    counts = Labels(storage).index(JOB)
+    assert counts.plain() == {"images": 1, "boxes": 1, "put_aside": 1}
+    assert [one["boxes"] for one in index(storage)] == [[["car", 30, 10, 20, 20]]]
+    (aside,) = [json.loads(one) for one in storage.read(superseded_labels_key(JOB)).body.splitlines()]
+    assert aside["line"]["boxes"] == [["car", 1, seed, 5, 5], ["car", 9, 9, 5, 5]]
+    assert "2026-11-01" in aside["reason"]
+    assert "2026-11-20" in aside["reason"]
+
+
+def test_the_same_bytes_under_two_keys_are_one_picture_and_the_same_line_twice_is_one_answer(storage, dropped, convert):
+    body = encoded(picture())
+    line = labeled(dropped("raw-images/f/1.jpg", body), (0, 1, 1, 5, 5), **NEW)
+    storage.write("raw-images/g/copy.jpg", body)
+    copy = labeled({"source-ref": f"s3://{BUCKET}/raw-images/g/copy.jpg"}, (0, 9, 9, 5, 5), **OLD)
+    convert(copy, line)
+    convert(line, line)
+    assert Labels(storage).index(JOB).plain() == {"images": 1, "boxes": 1, "put_aside": 1}
+    assert index(storage)[0]["source_key"] == "raw-images/f/1.jpg"
+
+
+@pytest.mark.parametrize("dates", [{"creation-date": None}, NEW])
+def test_where_no_time_decides_that_is_said_and_an_index_made_again_is_the_same(storage, dropped, convert, dates):
+    line = dropped("raw-images/f/1.jpg", encoded(picture()))
+    for left in (1, 9):
+        convert(labeled(line, (0, left, 1, 5, 5), **dates))
+    assert Labels(storage).index(JOB).put_aside == 1
+    first, aside = storage.read(label_index_key(JOB)).body, storage.read(superseded_labels_key(JOB)).body
+    assert "nothing says which is right" in json.loads(aside)["reason"]
+    assert Labels(storage).index(JOB).put_aside == 1
+    assert (storage.read(label_index_key(JOB)).body, storage.read(superseded_labels_key(JOB)).body) == (first, aside)
+
+
+@pytest.mark.parametrize("other", ["unanswered", "unusable"])
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("good_first", [True, False])
+def test_one_line_that_can_be_used_is_enough(storage, catalogue, dropped, convert, settle, other, parts, good_first):
+    """Its image is in the dataset; it must not be sent to workers again because of another line."""
+    line = dropped("raw-images/f/1.jpg", encoded(picture()))
+    good = labeled(line, (0, 1, 1, 5, 5))
+    bad = line if other == "unanswered" else labeled(line, (0, 500, 1, 5, 5))
+    lines = [good, bad] if good_first else [bad, good]
+    for batch in [lines] if parts == 1 else [[one] for one in lines]:
+        convert(*batch)
+    settle()
+    assert catalogue.get(line["image-id"]).status == "LABELED"
+    assert catalogue.get(line["image-id"]).unanswered == 0
+    assert Labels(storage).index(JOB).images == 1
+
+
+def test_what_another_job_has_taken_up_meanwhile_is_its_own_affair(catalogue, dropped, convert, settle):
+    line = dropped("raw-images/f/1.jpg", encoded(picture()))
+    convert(labeled(line, (0, 500, 1, 5, 5)))
+    catalogue.requeue(line["image-id"], JOB)
+    catalogue.claim(line["image-id"], "another")
+    settle()
+    assert catalogue.get(line["image-id"]).status == "LABELING"
+
+
+def test_a_class_that_is_named_twice_is_not_guessed(storage, dropped, convert):
+    line = json.dumps(labeled(dropped("raw-images/f/1.jpg", encoded(picture())), (0, 1, 1, 5, 5)))
+    twice = line.replace('"0": "car"', '"0": "car", "0": "person"')
+    assert convert(twice)["quarantined"] == 1
+    (put_aside,) = [one.key for one in storage.listing(f"quarantine/labels/{JOB}/")]
+    assert "has the member '0' twice" in storage.read_json(put_aside)["reason"]
 
 
 def test_a_replaced_picture_does_not_get_the_labels_of_the_old_one(storage, dropped, convert):

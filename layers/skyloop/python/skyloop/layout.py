@@ -292,8 +292,18 @@ def label_records(job_name: str) -> str:
 
 
 def label_index_key(job_name: str) -> str:
-    """All records of a labeling job in one object."""
+    """The labels of a labeling job in one object, of each picture those that count."""
     return f"{LABELED_DATA}{job_name}/index.jsonl.gz"
+
+
+def unusable_labels(job_name: str) -> str:
+    """The prefix of a labeling job's lines that cannot be used: a JSON object for each, with the reason."""
+    return f"{UNUSABLE_LABELS}{job_name}/"
+
+
+def superseded_labels_key(job_name: str) -> str:
+    """A labeling job's answers that do not count, because another one of the same picture does: lines of JSON."""
+    return f"{unusable_labels(job_name)}superseded.jsonl"
 
 
 def exclusion_key(job_name: str) -> str:

@@ -12,6 +12,7 @@ from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage, s3_uri
 from skyloop.dataset.checks import blocking_findings, check_dataset
+from skyloop.dataset.conversion import Conversion
 from skyloop.dataset.dataset import NewestLabels, Tally, dataset_line
 from skyloop.dataset.labels import Labels
 from skyloop.dataset.report import Example, render_dataset_report
@@ -39,9 +40,9 @@ class Assembly:
         Splits are frozen only when the dataset is fit to train on: until then, more flights may still be split better.
         """
         job = request.labeling_job_name
-        self._requeue_the_rest(job)
+        Conversion(self.storage, self.catalogue).settle(job)
         categories = categories_of(self.storage.read_json(layout.LABEL_CATEGORIES))
-        self.labels.index(job)
+        counts = self.labels.index(job)
         jobs = self.labels.jobs()
         newest = NewestLabels(self.labels.of_jobs(jobs))
         frames = newest.frames
@@ -50,7 +51,7 @@ class Assembly:
             dataset_id, test_set_id = newest.content_ids(categories, split_plan)
             files = layout.DatasetFiles(dataset_id)
             tally = self._write_splits(files, jobs, newest, split_plan, categories)
-            checks = check_dataset(tally, split_plan, self.settings.min_train_images, job)
+            checks = check_dataset(tally, split_plan, self.settings.min_train_images, job, counts)
             blocking = blocking_findings(checks)
             # Another execution may freeze a group between this read and this write. Its item stays, so plan again.
             if blocking or self._freeze(split_plan):
@@ -78,6 +79,7 @@ class Assembly:
             decision="insufficient" if blocking else "train",
             reason="; ".join(finding.message for finding in blocking)
             or f"{train.images} pictures with {train.boxes} boxes to train on",
+            labels=counts,
             dataset_id=dataset_id,
             dataset_uri=dataset_uri,
             train_manifest_uri=self.storage.uri(files.manifest("train")),
@@ -88,11 +90,6 @@ class Assembly:
             counts=tally.counts,
             test_set_id=test_set_id,
         )
-
-    def _requeue_the_rest(self, job_name: str) -> None:
-        """Requeue images that the job has claimed but that are on no line of its output."""
-        for image_id in self.catalogue.of_job(job_name):
-            self.catalogue.requeue_unlabeled(image_id, job_name)
 
     def _frozen(self, frames: list[Frame]) -> dict[str, JsonObject]:
         flights = self._split_items(flight_names(frames))

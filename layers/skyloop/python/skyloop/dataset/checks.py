@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from skyloop.dataset.dataset import SIZE_EDGES, Tally
 from skyloop.dataset.splits import SplitPlan
-from skyloop.documents import SPLITS, Finding
-from skyloop.layout import LABEL_CATEGORIES, UNUSABLE_LABELS
+from skyloop.documents import SPLITS, Finding, LabelCounts
+from skyloop.layout import LABEL_CATEGORIES, superseded_labels_key, unusable_labels
 
 FEW_BOXES = 20
 """With fewer training boxes of a class a detector hardly learns it."""
@@ -21,15 +21,21 @@ EMPTY_SHARE = 0.8
 
 
 def check_dataset(
-    tally: Tally, plan: SplitPlan, min_train_images: int, labeling_job: str | None = None
+    tally: Tally,
+    plan: SplitPlan,
+    min_train_images: int,
+    labeling_job: str | None = None,
+    labels: LabelCounts | None = None,
 ) -> tuple[Finding, ...]:
     """All findings, errors first. An `error` forbids training: there is nothing to learn from, or nothing to test on.
 
     `labeling_job` is the job whose completion started the assembly: without a label of its own, nothing is new.
+    `labels` is what it gave.
     """
     findings = [
         *_sizes(tally, min_train_images),
         *_news(tally, labeling_job),
+        *_answers(labeling_job, labels),
         *_classes(tally),
         *_boxes(tally),
         *_splits(plan),
@@ -75,8 +81,20 @@ def _sizes(tally: Tally, min_train_images: int) -> list[Finding]:
 def _news(tally: Tally, labeling_job: str | None) -> list[Finding]:
     if labeling_job is None or labeling_job in tally.jobs:
         return []
-    message = f"labeling job {labeling_job} brought no label that can be used: look under {UNUSABLE_LABELS}"
+    message = (
+        f"labeling job {labeling_job} brought no label that can be used: look under {unusable_labels(labeling_job)}"
+    )
     return [Finding(name="nothing-new", severity="error", message=message)]
+
+
+def _answers(labeling_job: str | None, labels: LabelCounts | None) -> list[Finding]:
+    if labeling_job is None or labels is None or not labels.put_aside:
+        return []
+    message = (
+        f"labeling job {labeling_job} answered pictures more than once: {labels.put_aside} answers do not count,"
+        f" because another one of the same picture does; they are in {superseded_labels_key(labeling_job)}"
+    )
+    return [_warning("answered-more-than-once", message)]
 
 
 def _classes(tally: Tally) -> list[Finding]:

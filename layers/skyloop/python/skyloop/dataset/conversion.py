@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from skyloop import layout
-from skyloop.aws.catalogue import Catalogue
+from skyloop.aws.catalogue import PARALLEL_WRITES, Catalogue
 from skyloop.aws.errors import is_never_right
 from skyloop.aws.observability import logger
 from skyloop.aws.storage import ObjectChanged, ObjectMissing, ObjectTooLarge, Storage
-from skyloop.dataset.labels import Box, LabeledImage, Labels
+from skyloop.dataset.labels import Answers, Box, LabeledImage, Labels
 from skyloop.documents import ConvertRequest, ConvertResponse, ImageFacts, parse_json
 from skyloop.formats.groundtruth import (
     LabeledLine,
@@ -27,11 +28,12 @@ from skyloop.formats.orientation import upright_box, upright_size
 from skyloop.formats.pictures import MAX_BYTES, ImageRefused
 
 _MOST_NESTED = 100  # lists and objects in each other; Ground Truth's labels are five deep
+_REFUSED = ".json"
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 
 
 class Conversion:
-    """Joins the bucket and the catalogue for one part of an output manifest.
+    """Joins the bucket and the catalogue for the parts of an output manifest.
 
     Everything written is named by its content, so that a repeated batch writes the same again.
     """
@@ -42,21 +44,24 @@ class Conversion:
         self.labels = Labels(storage)
 
     def convert(self, request: ConvertRequest) -> ConvertResponse:
-        """Convert a part. A line that cannot be used is quarantined with its reason and never stops the others.
+        """Convert a part. A line that cannot be used is put aside with its reason and never stops the others.
 
+        Images with labels are labeled from now on; what becomes of the others, `settle` says after all parts.
         Raises ObjectMissing when the manifest or the label categories are gone.
         """
         job, attribute = request.job_name, request.label_attribute_name
-        lines = [_parse(line) for line in self._lines(request) if line.strip()]
+        parsed = [_parse(line) for line in self._lines(request) if line.strip()]
         categories = categories_of(self.storage.read_json(layout.LABEL_CATEGORIES))
         written: list[LabeledImage] = []
         refused: list[tuple[object, str]] = []
-        unlabeled: list[UnlabeledLine] = []
-        for line in lines:
+        unlabeled = 0
+        for line, wrong in parsed:
             try:
+                if wrong:
+                    raise UnusableLine(wrong)
                 read = read_line(line, attribute)
                 if isinstance(read, UnlabeledLine):
-                    unlabeled.append(read)
+                    unlabeled += 1
                 else:
                     written.append(self._convert_line(read, job, categories))
             except UnusableLine as error:
@@ -67,22 +72,37 @@ class Conversion:
                 logger.exception("a line of the manifest could not be converted")
                 refused.append((line, f"it could not be read: {type(error).__name__}: {error}"))
         # Before any status: an image that counts as labeled must have its record.
-        record_key = self.labels.keep(job, layout.content_hash(lines), written)
-        converted = {image.image_id for image in written}
-        for image_id in sorted(converted):
+        record_key = self.labels.keep(job, layout.content_hash([line for line, _ in parsed]), written)
+        answers = Answers(written)
+        for image_id in answers.image_ids:
             self.catalogue.mark_labeled(image_id, job)
         for line, reason in refused:
-            self._quarantine(line, reason, job)
-        for line in unlabeled:
-            if line.image_id is not None:
-                self.catalogue.requeue_unlabeled(line.image_id, job)
+            key = f"{layout.unusable_labels(job)}{layout.content_hash(line)}{_REFUSED}"
+            self.storage.write_json(key, {"job_name": job, "reason": reason, "line": line})
         return ConvertResponse(
-            converted=len(converted),
-            boxes=sum(len(image.boxes) for image in written),
+            converted=answers.counts.images,
+            boxes=answers.counts.boxes,
+            put_aside=answers.counts.put_aside,
             quarantined=len(refused),
-            unlabeled=len(unlabeled),
+            unlabeled=unlabeled,
             record_key=record_key,
         )
+
+    def settle(self, job: str) -> None:
+        """What becomes of images that the job has claimed and not labeled, once all its lines are converted.
+
+        Not before: a manifest may name a picture twice, in two parts, and one line that can be used is enough. One that
+        is on unusable lines only is quarantined, so that workers are not asked again for the same answer; one that was
+        not answered, or is on no line, is requeued.
+        """
+        rest = set(self.catalogue.of_job(job))
+        if not rest:
+            return
+        refused = [one.key for one in self.storage.listing(layout.unusable_labels(job)) if one.key.endswith(_REFUSED)]
+        with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
+            # All of them before the rest: what is quarantined is not requeued any more.
+            list(pool.map(lambda key: self._quarantine(key, rest, job), refused))
+            list(pool.map(lambda image_id: self.catalogue.requeue_unlabeled(image_id, job), sorted(rest)))
 
     def _lines(self, request: ConvertRequest) -> Iterator[bytes]:
         return self.storage.lines_of_part(self.storage.key_of(request.manifest_uri), request.part, request.parts)
@@ -143,12 +163,14 @@ class Conversion:
             pass
         raise UnusableLine(f"{line.source} was replaced after it was sent for labels")
 
-    def _quarantine(self, line: object, reason: str, job: str) -> None:
-        """Keep the line with its reason; the image that it names is not sent to workers again for the same answer."""
-        key = f"{layout.UNUSABLE_LABELS}{job}/{layout.content_hash(line)}.json"
-        self.storage.write_json(key, {"job_name": job, "reason": reason, "line": line})
-        if image_id := image_of(line):
-            self.catalogue.quarantine(image_id, job, f"its labels cannot be used: {reason}")
+    def _quarantine(self, key: str, images: Set[str], job: str) -> None:
+        """Quarantine the image that a refused line names, with the line's reason, if it is one of these."""
+        kept = self.storage.read_json(key)
+        if not isinstance(kept, dict):
+            return
+        image_id = image_of(kept.get("line"))
+        if image_id is not None and image_id in images:
+            self.catalogue.quarantine(image_id, job, f"its labels cannot be used: {kept.get('reason')}")
 
 
 def upright_boxes(line: LabeledLine, facts: ImageFacts, categories: Sequence[str]) -> tuple[Box, ...]:
@@ -173,14 +195,18 @@ def _kept_key(facts: ImageFacts) -> str:
     return layout.labeled_image_key(facts.image_id, _EXTENSIONS[facts.format])
 
 
-def _parse(line: bytes) -> object:
-    """A line of JSON; what is none, or too deep to be written again, stays text, and no reader of labels takes that."""
+def _parse(line: bytes) -> tuple[object, str]:
+    """A line of JSON and ""; or, as text, what is none or too deep to be written again, and what is wrong with it."""
     text = line.decode(errors="backslashreplace")
     try:
-        document = parse_json(line)
-    except ValueError:
-        return text
-    return text if _is_deep(document) else document
+        document = parse_json(line, once=True)
+    except ValueError as error:
+        return text, f"a manifest line is a JSON object, and this is none: {error}"
+    return (
+        (text, f"a JSON object of more than {_MOST_NESTED} levels is no label")
+        if _is_deep(document)
+        else (document, "")
+    )
 
 
 def _is_deep(document: object) -> bool:

@@ -8,6 +8,9 @@ A line of `labeled-data/<job>/records/*.jsonl` and of `labeled-data/<job>/index.
 
 Boxes lie on the upright picture of `width` x `height` pixels: category, left, top, width, height. Categories are names:
 their ids are a dataset's affair.
+
+Records keep every answer that can be used. Where a manifest has several of one picture, the index has the newest; the
+others are put aside with the reason (`layout.superseded_labels_key`), a line `{"reason": …, "line": {…}}` each.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import NamedTuple, TypeVar
 
 from skyloop import layout
 from skyloop.aws.storage import Storage
-from skyloop.documents import json_line
+from skyloop.documents import JsonObject, LabelCounts, json_line
 
 T = TypeVar("T")
 
@@ -91,6 +94,62 @@ class LabeledImage:
         return cls(job_name=job_name, boxes=boxes, **plain)
 
 
+class _Answer(NamedTuple):
+    labeled_at: str
+    boxes: int
+    line: bytes
+
+
+class Answers:
+    """The answers of one labeling job: of several to one picture the newest counts, and the others are put aside.
+
+    A manifest may name a picture twice, or its bytes under two keys. Of answers of one time, or of none, the first
+    counts, as it does in a dataset; the same line again is no other answer. Lines are kept, not images: a job may have
+    millions of boxes.
+    """
+
+    def __init__(self, images: Iterable[LabeledImage]) -> None:
+        self._kept: dict[str, _Answer] = {}
+        self._put_aside: dict[bytes, str] = {}
+        for image in images:
+            answer = _Answer(image.labeled_at, len(image.boxes), image.line())
+            known = self._kept.setdefault(image.image_id, answer)
+            if known.labeled_at < answer.labeled_at:
+                self._kept[image.image_id] = answer
+                self._put_aside[known.line] = image.image_id
+            elif known.line != answer.line:
+                self._put_aside[answer.line] = image.image_id
+
+    @property
+    def image_ids(self) -> list[str]:
+        """The pictures that were answered, each once, sorted."""
+        return sorted(self._kept)
+
+    @property
+    def counts(self) -> LabelCounts:
+        """How many pictures and boxes count, and how many answers do not."""
+        boxes = sum(answer.boxes for answer in self._kept.values())
+        return LabelCounts(images=len(self._kept), boxes=boxes, put_aside=len(self._put_aside))
+
+    def lines(self) -> bytes:
+        """The answers that count, a line each, sorted by picture."""
+        return b"".join(self._kept[image_id].line for image_id in self.image_ids)
+
+    def lines_put_aside(self) -> bytes:
+        """The answers that do not count, a line each with the reason, sorted by picture."""
+        return b"".join(
+            json_line({"reason": _why_aside(plain, self._kept[image_id]), "line": plain})
+            for line, image_id in sorted(self._put_aside.items(), key=lambda item: item[::-1])
+            for plain in [json.loads(line)]
+        )
+
+
+def _why_aside(plain: JsonObject, kept: _Answer) -> str:
+    ours, theirs = (time or "an unknown time" for time in (plain["labeled_at"], kept.labeled_at))
+    doubt = "; nothing says which is right, and the first counts" if ours == theirs else ""
+    return f"the job answered this picture more than once: this answer is of {ours}, what counts of {theirs}{doubt}"
+
+
 class Labels:
     """The labels of all jobs, in the bucket."""
 
@@ -103,11 +162,17 @@ class Labels:
         self.storage.write(key, b"".join(image.line() for image in images), content_type="application/jsonl")
         return key
 
-    def index(self, job_name: str) -> None:
-        """Put all records of a job, whose batches are all converted, into one object, which later datasets read."""
-        lines = {image.image_id: image.line() for image in self._recorded(job_name)}
-        body = gzip.compress(b"".join(lines[image_id] for image_id in sorted(lines)), mtime=0)
+    def index(self, job_name: str) -> LabelCounts:
+        """Put the labels of a job, whose batches are all converted, into one object, which later datasets read.
+
+        Of each picture it has one answer; what was put aside for it is kept with the reason.
+        """
+        answers = Answers(self._recorded(job_name))
+        if aside := answers.lines_put_aside():
+            self.storage.write(layout.superseded_labels_key(job_name), aside, content_type="application/jsonl")
+        body = gzip.compress(answers.lines(), mtime=0)
         self.storage.write(layout.label_index_key(job_name), body, content_type="application/gzip")
+        return answers.counts
 
     def jobs(self) -> list[str]:
         """The jobs whose labels are not excluded, sorted by name."""

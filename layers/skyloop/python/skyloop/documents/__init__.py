@@ -14,6 +14,7 @@ from skyloop.documents.dataset import (
     ConvertResponse,
     DatasetDocument,
     Finding,
+    LabelCounts,
     Split,
     SplitCounts,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "ImagesCatalogued",
     "JsonObject",
     "Judgment",
+    "LabelCounts",
     "NoveltyEvidence",
     "PackageMetadata",
     "PublishAlertRequest",

@@ -27,11 +27,20 @@ class ConvertRequest(Request):
 class ConvertResponse(Document):
     """What became of a batch of manifest lines."""
 
-    converted: int = Field(ge=0, description="images that now have labels")
-    boxes: int = Field(ge=0)
+    converted: int = Field(ge=0, description="images that have labels now")
+    boxes: int = Field(ge=0, description="on them: of each image the newest answer of this batch")
+    put_aside: int = Field(ge=0, description="answers for which there is a newer one in this batch")
     quarantined: int = Field(ge=0, description="manifest lines that could not be used")
-    unlabeled: int = Field(ge=0, description="images without an answer, requeued")
+    unlabeled: int = Field(ge=0, description="manifest lines without an answer")
     record_key: str
+
+
+class LabelCounts(Document):
+    """What a labeling job gave, once all its lines are converted."""
+
+    images: int = Field(ge=0, description="pictures with an answer that counts")
+    boxes: int = Field(ge=0, description="on them")
+    put_aside: int = Field(ge=0, description="answers that do not count, because another one of the same picture does")
 
 
 class AssembleRequest(Request):
@@ -54,6 +63,7 @@ class AssembleResponse(Document):
 
     decision: Literal["train", "insufficient"]
     reason: str
+    labels: LabelCounts = Field(description="of the labeling job whose completion started this")
     dataset_id: str
     dataset_uri: str
     train_manifest_uri: str
