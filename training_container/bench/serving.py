@@ -163,7 +163,8 @@ def main() -> None:
         prepare(Path(scratch) / "settings")
         cv2.setNumThreads(1)
         model_dir = options.model or untrained(Path(scratch), options.size, image, (width, height))
-        engines = [*choose(model_dir, [decode(image, None)]).measured.items()]
+        picture = decode(image, None)
+        engines = [*choose(model_dir, [picture], [picture.shape[1::-1]]).measured.items()]
         usable = [name for name, measured in engines if "refused" not in measured]
         table = Table(title=f"{options.image} JPEG, {cores} cores of {processor()}")
         clients = [f"{clients} clients" for clients in CLIENTS]

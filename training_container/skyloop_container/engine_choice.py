@@ -9,7 +9,7 @@ once: either is what a picture takes of a core, and so how many pictures the mac
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .engines import ENGINES, ON_GPU, REFERENCE, EngineMissing
+from .engines.base import SHAPES
 from .environment import JobError, available_cores
 from .inference import Detection, Detector
 from .metrics import iou
@@ -38,12 +39,18 @@ class Choice:
     measured: dict[str, dict[str, Any]]
 
 
-def choose(model_dir: Path, pictures: list[np.ndarray], clock: Callable[[], float] = time.perf_counter) -> Choice:
+def choose(
+    model_dir: Path,
+    pictures: list[np.ndarray],
+    sizes: Collection[tuple[int, int]],
+    clock: Callable[[], float] = time.perf_counter,
+) -> Choice:
     """Try every engine that this machine has.
 
     Args:
         model_dir: holds model.json and model.onnx.
         pictures: a few, (height, width, 3) uint8 RGB, that the network was not trained on.
+        sizes: width and height of all pictures that these were taken of, in pixels.
         clock: seconds.
 
     Raises:
@@ -55,8 +62,9 @@ def choose(model_dir: Path, pictures: list[np.ndarray], clock: Callable[[], floa
         try:
             detectors[name] = Detector.load(model_dir, threads=1, engine=name)
             verify(detectors[name])
-            if name == ON_GPU and any(len(detectors[name].views(*image.shape[1::-1])) > 1 for image in pictures):
-                raise EngineMissing("it is slow where pictures are cut, for it plans anew for each shape of slices")
+            cut = any(len(detectors[name].views(*size)) > 1 for size in sizes)
+            if name == ON_GPU and (cut or len(sizes) > SHAPES):
+                raise EngineMissing(f"it plans anew for each shape of input, and keeps {SHAPES}: here are more")
         except (EngineMissing, EngineDiffers) as error:
             detectors.pop(name, None)
             if name == REFERENCE:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .dataset import Sample, read_channel, read_frame, report_dropped, spread, with_pictures
-from .engine_choice import Choice, EngineDiffers, choose, verify
+from .engine_choice import ALIKE_CONFIDENCE, Choice, EngineDiffers, choose, verify
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
 from .inference import Detector
@@ -180,7 +180,7 @@ def _choose(model_dir: Path, reference: list[Sample], engine: str) -> Choice:
         looked, _ = with_pictures("reference", spread(reference, ENGINE_IMAGES), window, lambda _, image: image)
     except JobError:
         looked = []  # most of these few cannot be read; the whole channel is another question
-    choice = choose(model_dir, [image for _, image in looked])
+    choice = choose(model_dir, [image for _, image in looked], {(one.width, one.height) for one in reference})
     print(f"engine: {choice.name}; {json.dumps(choice.measured)}", flush=True)
     return choice
 
@@ -283,7 +283,8 @@ def _golden_predictions(
     """A few test images with the detections that the endpoint must repeat: see `_varied`.
 
     Those of the highest mean confidence come first, and images without a detection last, so that a candidate that finds
-    nothing can be checked too. Larger files than an endpoint takes are left out.
+    nothing can be checked too. Larger files than an endpoint takes are left out. Of each image only detections count
+    that another processor would not take below the confidence of service, unless there is none on any.
     """
     ranked: list[Ranked] = []
     for sample, image in zip(test, images, strict=True):
@@ -292,15 +293,19 @@ def _golden_predictions(
         confident = [d.confidence for d in image.detections if d.confidence >= detector.confidence]
         ranked.append((float(np.mean(confident)) if confident else 0.0, sample, image.looks))
     ranked.sort(key=lambda one: (-one[0], one[1].name))
+    chosen = _varied(ranked)
+    found = [predict_image(detector, sample.path.read_bytes(), None)["detections"] for _, sample, _ in chosen]
+    least = detector.confidence + ALIKE_CONFIDENCE
+    sure = [[one for one in detections if one["confidence"] >= least] for detections in found]
     return {
         "training_job": settings.training_job,
         "answers": [
             {
                 "uri": settings.test_prefix.rstrip("/") + "/" + sample.name,
-                "detections": predict_image(detector, sample.path.read_bytes(), None)["detections"],
+                "detections": detections,
                 "looks": round(looks, 2),
             }
-            for _, sample, looks in _varied(ranked)
+            for (_, sample, looks), detections in zip(chosen, sure if any(sure) else found, strict=True)
         ],
     }
 

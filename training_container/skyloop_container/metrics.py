@@ -22,7 +22,7 @@ LEAST_FLIGHTS = 8  # to resample: the interval of a few would say how many there
 MOST_GROUPS = 256  # that are drawn: more images are drawn in blocks, for memory is for groups times right detections
 VALUES_AT_ONCE = 2_000_000  # of resamples times right detections that are looked at
 EVERY_ONE = 500  # right detections, of the most confident ones, that each are a point of a curve
-STEP = 1.002  # of their number, from one point of a curve to the next: by no more can precision or recall differ
+STEP = 1.002  # from one point of a curve to the next, of all detections and of right ones: nothing changes more
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall thresholds
 EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
 
@@ -304,7 +304,7 @@ class Resampled:
         following = np.searchsorted(right, np.arange(len(matches.right)))
         counted = following < len(right)
         of = groups[matches.image[counted]]
-        points = _points(len(right))
+        points = _points(right)
         self.points = max(len(points), 1)
         point = np.searchsorted(points, np.arange(len(right)))  # the one that comes next, of each right detection
         self._all = np.zeros((count, len(points)), dtype=np.float32)  # exact up to 2**24
@@ -330,12 +330,17 @@ class Resampled:
         return np.where(boxes > 0, (envelope * new).sum(axis=1) / 101, np.nan)
 
 
-def _points(right: int) -> np.ndarray:
-    """Which of so many right detections are points of a curve, from 0: the first, then STEP apart, and the last."""
-    if right <= EVERY_ONE:
-        return np.arange(right)
-    further = EVERY_ONE * STEP ** np.arange(1, math.ceil(math.log(right / EVERY_ONE, STEP)))
-    return np.unique(np.concatenate([np.arange(EVERY_ONE), further.astype(int), [right - 1]]))
+def _points(right: np.ndarray) -> np.ndarray:
+    """Which of the right detections are points of a curve, from 0: the first, then STEP apart, and the last.
+
+    right: the rank of each among all detections. The one before a long run of wrong ones is a point, too.
+    """
+    count = len(right)
+    if count <= EVERY_ONE:
+        return np.arange(count)
+    further = EVERY_ONE * STEP ** np.arange(1, math.ceil(math.log(count / EVERY_ONE, STEP)))
+    before_wrong = np.flatnonzero(right[1:] > STEP * (right[:-1] + 1))
+    return np.unique(np.concatenate([np.arange(EVERY_ONE), further.astype(int), before_wrong, [count - 1]]))
 
 
 def _coco(

@@ -190,7 +190,7 @@ def test_the_fastest_is_chosen_that_finds_the_same(
 
     monkeypatch.setattr(engine_choice.Detector, "load", load)
     monkeypatch.setattr(engine_choice, "verify", lambda _: None)
-    choice = choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)] * 2, clock)
+    choice = choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)] * 2, [(SIZE, SIZE)], clock)
     assert choice.name == chosen
     assert list(choice.measured) == list(ENGINES)
     for name, known in made.items():
@@ -215,20 +215,32 @@ def test_a_gpu_is_measured_with_all_cores_asking(
     monkeypatch.setattr(engine_choice.Detector, "load", load)
     monkeypatch.setattr(engine_choice, "verify", lambda _: None)
     monkeypatch.setattr(engine_choice, "available_cores", lambda: 4)
-    choice = choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)] * 2, clock)
+    choice = choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)] * 2, [(SIZE, SIZE)], clock)
     assert choice.name == chosen
     assert choice.measured[ON_GPU]["milliseconds"] == pytest.approx(4000 * seconds)
 
 
-def test_a_gpu_is_not_for_pictures_that_are_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(Fake, "views", lambda *_: [None, None])
+@pytest.mark.parametrize(
+    ("sizes", "chosen"),
+    [
+        ([(SIZE, SIZE), (8 * SIZE, SIZE)], REFERENCE),  # one of the flights has large pictures
+        ([(SIZE + n, SIZE) for n in range(5)], REFERENCE),
+        ([(SIZE + n, SIZE) for n in range(4)], ON_GPU),
+    ],
+)
+def test_a_gpu_is_for_few_shapes(
+    sizes: list[tuple[int, int]], chosen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(engine_choice, "available_cores", lambda: 1)
+    monkeypatch.setattr(Fake, "views", lambda _, width, height: SlicingPlan(2 * SIZE).views(width, height, SIZE))
     monkeypatch.setattr(
-        engine_choice.Detector, "load", lambda *_, threads, engine: Fake(Clock(), 0.1 if engine == ON_GPU else 1.0)
+        engine_choice.Detector, "load", lambda *_, threads, engine: Fake(clock, 0.1 if engine == ON_GPU else 1.0)
     )
     monkeypatch.setattr(engine_choice, "verify", lambda _: None)
-    choice = choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)], Clock())
-    assert choice.name == REFERENCE
-    assert "plans anew for each shape" in choice.measured[ON_GPU]["refused"]
+    choice = choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)], sizes, clock)
+    assert choice.name == chosen
+    assert "plans anew for each shape" in choice.measured[ON_GPU].get("refused", "") or chosen == ON_GPU
 
 
 def test_without_a_detection_nothing_speaks_for_another_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -238,8 +250,8 @@ def test_without_a_detection_nothing_speaks_for_another_engine(monkeypatch: pyte
         engine_choice.Detector, "load", lambda *_, threads, engine: Fake(clock, 1.0 if engine == REFERENCE else 0.1)
     )
     monkeypatch.setattr(engine_choice, "verify", lambda _: None)
-    assert choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)], clock).name == REFERENCE
-    assert choose(tmp_path, [], clock).name == REFERENCE
+    assert choose(tmp_path, [np.zeros((SIZE, SIZE, 3), np.uint8)], [(SIZE, SIZE)], clock).name == REFERENCE
+    assert choose(tmp_path, [], [], clock).name == REFERENCE
 
 
 @pytest.mark.parametrize("fails", ["has_bf16", "OpenVinoEngine"])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def run(base: Path, monkeypatch: pytest.MonkeyPatch, **models: Stub) -> dict[str
     monkeypatch.setattr(
         evaluate,
         "choose",
-        lambda name, images: Choice("fastest", {"fastest": {"milliseconds": 1.0, "alike": len(images)}}),
+        lambda name, images, sizes: Choice("fastest", {"fastest": {"milliseconds": 1.0, "alike": len(images)}}),
     )
     monkeypatch.setattr(evaluate, "_load", lambda name, engine: loaded(models[name], engine))
     monkeypatch.setattr(evaluate, "of_model", lambda name: models[name].window)
@@ -267,6 +268,26 @@ def test_a_candidate_that_finds_nothing_still_has_golden_predictions(
     run(base, monkeypatch, candidate=blind, champion=blind)
     answers = json.loads((base / "processing" / "output" / "golden-predictions.json").read_text())["answers"]
     assert len(answers) == 5
+
+
+@pytest.mark.parametrize(("confidence", "boxes"), [(0.5, 1), (0.8, 3)])
+def test_golden_predictions_are_what_another_processor_finds_too(
+    confidence: float, boxes: int, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A box of 0.9 is, others are of 0.55. Where none is, all of up to three boxes count."""
+
+    class Unsure(Stub):
+        def predict(self, *arguments: Any, **named: Any) -> Prediction:
+            seen = super().predict(*arguments, **named)
+            second = max(0.55, self.confidence + 0.01)
+            return replace(
+                seen, detections=[*seen.detections[:1], *(replace(d, confidence=second) for d in seen.detections[1:])]
+            )
+
+    unsure = Unsure(["square", "disc"], "square", confidence)
+    run(base, monkeypatch, candidate=unsure, champion=unsure)
+    answers = json.loads((base / "processing" / "output" / "golden-predictions.json").read_text())["answers"]
+    assert max(len(answer["detections"]) for answer in answers) == boxes
 
 
 def test_a_candidate_without_a_category_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

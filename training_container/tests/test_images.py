@@ -55,6 +55,12 @@ def test_targets() -> None:
     serves = ["requirements-serving.txt", "requirements-serving-cuda.txt"]  # the latter if CUDA=1 is given
     assert installed("serving") == serves
     assert installed("training") == [*serves, "requirements.txt"]
+    # Which has the other ONNX Runtime in it: the first that this stage does is to refuse CUDA=1.
+    (word, rest), (refuses, how) = stages()["training-packages"][1][:2]
+    assert (word, rest, refuses) == ("ARG", 'CUDA=""', "RUN")
+    for given, status in (("", 0), ("1", 1)):
+        run = subprocess.run(["sh", "-c", how], env={"CUDA": given}, capture_output=True, text=True, check=False)
+        assert (run.returncode, "--target serving" in run.stderr) == (status, bool(status))
 
 
 @pytest.mark.parametrize("name", ["serving", "training"])

@@ -7,6 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+SHAPES = 4
+"""Of input that an engine on a GPU keeps ready. For another it plans anew, 0.7 to 2 s, and gives up one of them."""
+
 
 class EngineMissing(Exception):
     """This machine cannot run an engine. The text says why."""

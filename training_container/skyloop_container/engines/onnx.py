@@ -6,6 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+_ERRORS = tuple(
+    value
+    for value in vars(onnxruntime_pybind11_state).values()
+    if isinstance(value, type) and issubclass(value, Exception)
+)
 
 
 class OnnxEngine:
@@ -54,5 +61,5 @@ def own_errors() -> Iterator[None]:
     """ONNX Runtime's exceptions have no base of their own: here each is a RuntimeError."""
     try:
         yield
-    except Exception as error:
+    except _ERRORS as error:
         raise RuntimeError(str(error)) from error

@@ -13,13 +13,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from .base import EngineMissing
+from .base import SHAPES, EngineMissing
 from .onnx import own_errors, settings
 
 PROVIDER = "CUDAExecutionProvider"
-
-SHAPES = 4
-"""Of input that are kept ready. Another takes 0.7 to 2 s, in place of the one that was asked for longest ago."""
 
 OPTIONS = {
     "cudnn_conv_algo_search": "HEURISTIC",
