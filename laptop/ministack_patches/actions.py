@@ -117,6 +117,8 @@ def additional_checks(operation: str, headers: Mapping[str, str], arn: str) -> l
     Header names are in lower case.
     """
     said = [name for name, value in headers.items() if value and value.lower() != "false"]
+    if operation == "CreateBucket" and headers.get("x-amz-acl") == "private":  # which a bucket is anyway
+        said.remove("x-amz-acl")
     needed = _BY_HEADERS.get(operation, ())
     checks = [(f"s3:{action}", arn) for header, action in needed if any(header.fullmatch(name) for name in said)]
     if operation in ("CopyObject", "UploadPartCopy") and (source := iam_actions._s3_source_object(dict(headers))):

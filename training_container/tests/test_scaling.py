@@ -94,7 +94,8 @@ def test_the_network_sees_the_same(kind: str, width: int, height: int) -> None:
     one, other = (255 * images for images in engine.seen)
     assert np.abs(one - other).mean() < 1
     ours, theirs = image_statistics(frame.pixels), image_statistics(decode(body, None))
-    assert ours == pytest.approx(theirs, abs=0.05)
+    for name, value in ours.items():  # within what the drift's tables call measurement and not image
+        assert value == pytest.approx(theirs[name], abs=0.02 if name in ("sharpness", "entropy") else 0.005), name
 
 
 def test_answers_are_in_pixels_of_the_picture(tmp_path: Path) -> None:

@@ -342,8 +342,12 @@ def test_what_an_upload_says_besides_needs_its_own_action(
 @pytest.mark.parametrize(
     ("said", "actions"),
     [
-        ({"ACL": "private"}, ["s3:PutBucketAcl"]),
+        ({"ACL": "private"}, []),
         ({"ObjectOwnership": "BucketOwnerPreferred"}, ["s3:PutBucketOwnershipControls"]),
+        (
+            {"ACL": "log-delivery-write", "ObjectOwnership": "BucketOwnerPreferred"},
+            ["s3:PutBucketAcl", "s3:PutBucketOwnershipControls"],
+        ),
         ({"ObjectLockEnabledForBucket": True}, ["s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning"]),
         ({"ObjectLockEnabledForBucket": False}, []),
     ],

@@ -91,9 +91,9 @@ class Conversion:
     def settle(self, job: str) -> None:
         """What becomes of images that the job has claimed and not labeled, once all its lines are converted.
 
-        Not before: a manifest may name a picture twice, in two parts, and one line that can be used is enough. One that
-        is on unusable lines only is quarantined, so that workers are not asked again for the same answer; one that was
-        not answered, or is on no line, is requeued.
+        Not before: a manifest may name a picture twice, in two parts, and one line that can be used is enough. Without
+        one, an image is quarantined where a line of it cannot be used, so that workers are not asked again for the same
+        answer; one that was not answered, or is on no line, is requeued.
         """
         rest = set(self.catalogue.of_job(job))
         if not rest:
