@@ -358,7 +358,7 @@ def test_other_instances_are_another_config(type_: str, count: int, config: str)
     [
         ("ml.g4dn.xlarge", "al2023-ami-sagemaker-inference-gpu-4-1"),
         ("ml.g5.2xlarge", "al2023-ami-sagemaker-inference-gpu-4-1"),
-        ("ml.gr6.4xlarge", "al2023-ami-sagemaker-inference-gpu-4-1"),
+        ("ml.p3.2xlarge", None),  # CUDA 13 knows no GPU of it
         ("ml.p4d.24xlarge", "al2023-ami-sagemaker-inference-gpu-4-1"),
         ("ml.c7i.large", None),
         ("ml.inf2.xlarge", None),
@@ -371,6 +371,15 @@ def test_a_gpu_gets_the_driver_that_the_image_needs(type_: str, ami: str | None)
     (variant,) = arguments["ProductionVariants"]
     assert (variant["InstanceType"], variant["InitialInstanceCount"]) == (type_, 2)
     assert variant.get("InferenceAmiVersion") == ami
+
+
+@pytest.mark.parametrize(("ami", "name"), [({}, "v-"), ({"InferenceAmiVersion": "al2023-x"}, "v")])
+def test_a_gpu_config_without_its_driver_is_not_used_again(ami: dict[str, str], name: str) -> None:
+    former = {"ProductionVariants": [{"InstanceType": "ml.g5.xlarge", "InitialInstanceCount": 2, **ami}]}
+    settings = {"EndpointInstanceType": "ml.g5.xlarge", "EndpointInstanceCount": "2"}
+    read = state("deploy", "DescribeFormerConfig", **settings)["Assign"]["config"]
+    made = run(read, {"first_config": "v"}, result=former)
+    assert made == (name if ami else name + hashlib.sha256(b"2 ml.g5.xlarge").hexdigest()[:8])
 
 
 def test_a_config_is_found_by_its_whole_name() -> None:

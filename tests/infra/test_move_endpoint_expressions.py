@@ -41,7 +41,7 @@ def test_update_is_a_canary_where_half_the_fleet_is_an_instance(
     assert policy["MaximumExecutionTimeoutInSeconds"] >= max(600, waits)
     alarms = arguments["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
     assert [alarm["AlarmName"] for alarm in alarms] == [
-        SETTINGS[f"{kind}AlarmName"] for kind in ("Error", "Broken", "Failing", "Latency")
+        SETTINGS[f"{kind}AlarmName"] for kind in ("Error", "Broken", "Latency")
     ]
 
 
