@@ -204,25 +204,12 @@ def test_paths_of_artifacts_are_spelled_once() -> None:
     [
         ({"TrainingJobStatus": "Completed", "ModelArtifacts": {"S3ModelArtifacts": "s3://data/m"}}, "Evaluate"),
         ({"TrainingJobStatus": "InProgress"}, "WaitForTraining"),
-        ({"TrainingJobStatus": "Failed", "FailureReason": "out of memory"}, "DescribeFailure"),
-        ({"TrainingJobStatus": "Stopped"}, "DescribeFailure"),
+        ({"TrainingJobStatus": "Failed", "FailureReason": "out of memory"}, "TrainingEnded"),
+        ({"TrainingJobStatus": "Stopped"}, "TrainingEnded"),
     ],
 )
 def test_a_training_that_exists_already_is_used(job: wiring.JSON, goes: str) -> None:
     assert which("retrain", "CheckTraining", {"job": job}) == goes
-
-
-@pytest.mark.parametrize(
-    ("job", "why"),
-    [
-        ({"ProcessingJobStatus": "Failed", "ExitMessage": "no test set", "FailureReason": "exit 1"}, "no test set"),
-        ({"ProcessingJobStatus": "Failed", "FailureReason": "exit 1"}, "exit 1"),
-    ],
-)
-def test_an_evaluations_own_words_come_first(job: wiring.JSON, why: str) -> None:
-    rule = state("retrain", "CheckEvaluation")["Choices"][-1]
-    assert run(rule["Condition"], {"job": job}) is True
-    assert run(rule["Assign"]["error"], {"job": job}) == {"Error": "EvaluationFailed", "Cause": why}
 
 
 class Askings:
@@ -421,5 +408,5 @@ def test_a_training_from_scratch_gets_no_weights(champion: wiring.JSON) -> None:
 def test_a_training_that_sagemaker_lost_is_tried_once_more(reason: str, lost: bool) -> None:
     job = {"TrainingJobStatus": "Failed", "FailureReason": reason}
     variables = {**VARIABLES["retrain"], "job": job}
-    assert which("retrain", "CheckTraining", {**variables, "lost": 0}) == ("ReadAttempt" if lost else "DescribeFailure")
-    assert which("retrain", "CheckTraining", {**variables, "lost": 1}) == "DescribeFailure"
+    assert which("retrain", "CheckTraining", {**variables, "lost": 0}) == ("ReadAttempt" if lost else "TrainingEnded")
+    assert which("retrain", "CheckTraining", {**variables, "lost": 1}) == "TrainingEnded"
