@@ -130,9 +130,10 @@ class Cloud:
             self._status = "ready"
             self._found.extend(self._sagemaker.found)
             self._found.extend(DELIVERIES.resume())
+            self._found.extend(f"The {item.kind} {item.name} {item.afterwards}." for item in self._sagemaker.resumed)
+            self._found.extend(executions.resume())
             for sentence in [*self._found, *KEEPER.found]:
                 log.warning("%s", sentence)
-            executions.resume()
             KEEPER.start()
 
     async def stop(self) -> None:

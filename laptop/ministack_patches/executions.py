@@ -7,6 +7,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,13 +86,16 @@ def halt() -> None:
         execution.ended.set()
 
 
-def resume() -> None:
-    """Let the executions go on that a stop interrupted. Call this once the whole cloud answers."""
+def resume() -> list[str]:
+    """Let the executions go on that a stop interrupted; says so. Call this once the whole cloud answers."""
+    machines = Counter(arn.split(":")[6] for arn in _interrupted)
     for arn in _interrupted:
         threading.Thread(
             target=contextvars.copy_context().run, args=(stepfunctions._run_execution, arn), daemon=True
         ).start()
     _interrupted.clear()
+    named = ", ".join(f"{count} of {machine}" for machine, count in sorted(machines.items()))
+    return [f"Executions go on in the state that they were in: {named}."] if machines else []
 
 
 def failure(error: str, cause: str) -> Exception:

@@ -67,6 +67,8 @@ class SageMaker:
         self.context = context = Context(home, endpoint_url, role_credentials=role_credentials, put_event=put_event)
         # Operations block on disk, S3 and processes, and some call back into this same server: never on its event loop,
         # and not in asyncio's small default pool, which the server's other services share.
+        self.resumed: list[InProgress] = []
+        """What went on at the start."""
         self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=16, thread_name_prefix="sagemaker")
         kinds = Kinds(context)
         self._runner = Runner(context)
@@ -107,6 +109,7 @@ class SageMaker:
         shutil.rmtree(self.context.home / "jobs", ignore_errors=True)
         for room in self._rooms:
             room.start()
+        self.resumed = self.in_progress()
 
     def stop(self) -> None:
         """End every process, then close the records; call before the cloud stops answering.

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.store import Record
 
-Afterwards = Literal[
-    "goes on from its last checkpoint",
-    "goes on with its update",
-    "goes on with its rollback",
-    "begins again",
-    "is open again",
-    "is deleted",
-]
 Operations = Mapping[str, Callable[[Any, Record], Record]]
 
 
@@ -26,7 +18,7 @@ class InProgress:
 
     kind: str
     name: str
-    afterwards: Afterwards
+    afterwards: str  # the end of a sentence that begins with its kind and name
 
 
 class Room:

@@ -67,6 +67,12 @@ def download_if_any(s3: S3Client, uri: str, target: Path) -> None:
         _fetch(s3, list(_under(s3, uri)), target)
 
 
+def holds_any(s3: S3Client, uri: str) -> bool:
+    """Whether any object lies under a prefix. Raises TransferError."""
+    with _explained(uri):
+        return next(_under(s3, uri), None) is not None
+
+
 def upload_folder(s3: S3Client, folder: Path, uri: str, only: Iterable[Path] | None = None) -> int:
     """Put the files below a folder (or `only` these of them) under a prefix; returns how many.
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from laptop.sagemaker.core import errors, tags
 from laptop.sagemaker.core.context import Context
-from laptop.sagemaker.core.room import Afterwards, InProgress, Operations, Room
+from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
 from laptop.sagemaker.endpoints import blue_green, describe, rollout
 from laptop.sagemaker.endpoints.kinds import Kinds
@@ -21,7 +21,7 @@ from laptop.sagemaker.endpoints.models import Models
 from laptop.sagemaker.endpoints.runtime import Runtime
 
 _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-_AFTER_A_STOP: Mapping[str, Afterwards] = {
+_AFTER_A_STOP: Mapping[str, str] = {
     "Creating": "begins again",
     "Updating": "goes on with its update",
     "RollingBack": "goes on with its rollback",
@@ -152,7 +152,7 @@ class Endpoints(Room):
     def in_progress(self) -> list[InProgress]:
         """The endpoints that are being made or changed."""
         return [
-            InProgress("endpoint", record["EndpointName"], _AFTER_A_STOP[status])
+            InProgress("endpoint", record["EndpointName"], _AFTER_A_STOP[status] + _to(record))
             for record in self._kinds.endpoints.all()
             if (status := record["EndpointStatus"]) in _AFTER_A_STOP
         ]
@@ -203,6 +203,14 @@ class Endpoints(Room):
         "ListEndpoints": list_endpoints,
         "DeleteEndpoint": delete,
     }
+
+
+def _to(record: Record) -> str:
+    """Where an update goes that a restart begins anew; "" for what only changes numbers of instances, or goes back."""
+    config = (record.get("_update") or {}).get("config")
+    if record["EndpointStatus"] != "Updating" or config is None:
+        return ""
+    return f" to {config['EndpointConfigName']}, from the beginning of its bake"
 
 
 def _check_not_in_progress(record: Record) -> None:

@@ -6,6 +6,7 @@ The folder, its files and the way a container fails are those of "How Amazon Sag
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -106,7 +107,9 @@ class Training(Room):
                 continue
             self.advance(name, "Interrupted")
             self.advance(name, "Restarting")
-            self._jobs.submit(TrainingJob(self, name))
+            job = TrainingJob(self, name)
+            job.look_for_checkpoints()
+            self._jobs.submit(job)
 
     def advance(self, name: str, secondary: str, **fields: Any) -> None:
         """Move to a secondary status, which closes the transition before it, and emit the event."""
@@ -160,6 +163,7 @@ class TrainingJob(runner.Job):
         self._s3 = self.context.client("s3", self._role)
         self._metrics = runner.Metrics(request["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._output = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output"
+        self._found = False
         self._synchronized: dict[Path, tuple[int, int]] = {}
         self._next_synchronization = 0.0
 
@@ -184,8 +188,14 @@ class TrainingJob(runner.Job):
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether a checkpoint was brought at the start, or has been put to S3 since."""
-        return bool(self._synchronized)
+        """Whether a checkpoint was found or brought at the start, or has been put to S3 since."""
+        return self._found or bool(self._synchronized)
+
+    def look_for_checkpoints(self) -> None:
+        """Look whether an earlier cloud left a checkpoint; it is brought once this job has its turn."""
+        if checkpoints := self._request.get("CheckpointConfig"):
+            with contextlib.suppress(transfer.TransferError):
+                self._found = transfer.holds_any(self._s3, checkpoints["S3Uri"])
 
     def end(self, status: str, reason: str | None = None, timed_out: bool = False) -> None:
         """The last transition, with times and metrics."""

@@ -152,9 +152,12 @@ def test_a_canary_goes_on_after_the_cloud_ended_in_it(own: OwnCloud, how: str) -
     hosting, name, _, old, new, _ = _baking(own, wait=LONG)
     wait_until(lambda: len(_models(hosting, name)) == 2)
     interrupted = lifecycle._health(hosting.cloud.endpoint_url)["in_progress"]
-    assert interrupted == [{"kind": "endpoint", "name": name, "afterwards": "goes on with its update"}]
+    afterwards = f"goes on with its update to {new}, from the beginning of its bake"
+    assert interrupted == [{"kind": "endpoint", "name": name, "afterwards": afterwards}]
     began = hosting.describe(name)["PendingDeploymentSummary"]["StartTime"]
     again = _ended(own, how)
+    found = lifecycle._health(again.cloud.endpoint_url)["found"]
+    assert f"The endpoint {name} {afterwards}." in found
     description = again.describe(name)
     assert description["EndpointStatus"] == "Updating"
     assert description["EndpointConfigName"] == old

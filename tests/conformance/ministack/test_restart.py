@@ -286,7 +286,9 @@ def test_an_execution_goes_on_in_its_state(home: Path, up: Any) -> None:
     s3.delete_object(Bucket=first.outputs["Bucket"], Key="first-begun")
     os.kill(first.pid, signal.SIGKILL)
     wait_until(lambda: ended(first.pid))
-    second = up()
+    said: list[str] = []
+    second = up(progress=said.append)
+    assert "Executions go on in the state that they were in: 1 of goes-on." in said
     states, s3 = client(home, second, "stepfunctions"), client(home, second, "s3")
 
     def described() -> dict[str, Any] | None:

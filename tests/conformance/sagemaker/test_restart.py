@@ -47,6 +47,11 @@ def in_progress(running: Running) -> list[dict[str, str]]:
     return lifecycle._health(running.endpoint_url)["in_progress"]
 
 
+def found(running: Running) -> list[str]:
+    """What `up` says of a cloud that it started."""
+    return lifecycle._health(running.endpoint_url)["found"]
+
+
 def wait_for_the_end_of(pids: tuple[int, int]) -> None:
     for pid in pids:
         wait_until(lambda pid=pid: not psutil.pid_exists(pid), what=f"the end of process {pid}")
@@ -73,6 +78,7 @@ def test_a_job_runs_again_after_a_restart(tmp_path: Path, end: str) -> None:
     (again / "Dockerfile").write_text((CONTAINERS / "worker" / "Dockerfile").read_text())
     settings_file(cloud, "images", {"conformance-worker": str(again)})
     running, process = lifecycle.start(tmp_path, port=0)
+    assert "The training job lost goes on from its last checkpoint." in found(running)
     try:
         cloud = Cloud(running.endpoint_url, tmp_path)
         api = cloud.client("sagemaker")
