@@ -18,7 +18,7 @@ from skyloop.formats.pictures import ImageRefused, open_picture
 
 from cli.categories import add_categories
 from cli.cloud import Cloud
-from cli.errors import CliError, error_code
+from cli.errors import CliError, error_code, translated
 from cli.flights import Drop, Image
 from cli.labels import JoinedLabels, join_labels, refused_labels
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 WORKERS = 8
 
 Outcome = Literal["uploaded", "already there", "different"]
+Sent = tuple[Outcome, str | None, str]
+"""What became of an image, why the pipeline will not use it, and its MD5."""
 Item = TypeVar("Item")
 
 
@@ -44,6 +46,8 @@ class DropReport:
     """What a drop did. `different` are keys that hold other content; `suspicious` and `unreadable` map files to why.
 
     `joined`, `same_boxes` and `overlapping_boxes` are those of `JoinedLabels`.
+    `same_picture` maps files to one before them in the drop that has the same bytes; `other_files` those that are no
+    images to why.
     """
 
     correlation_id: str
@@ -61,7 +65,8 @@ class DropReport:
     same_boxes: int = 0
     overlapping_boxes: int = 0
     categories_added: list[str] = field(default_factory=list)
-    other_files: int = 0
+    same_picture: dict[str, str] = field(default_factory=dict)
+    other_files: dict[str, str] = field(default_factory=dict)
     by_products: dict[str, int] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
 
@@ -75,10 +80,10 @@ def new_correlation_id() -> str:
     return f"drop-{uuid.uuid4().hex[:12]}"
 
 
-def why_unusable(image: Image) -> str | None:
+def why_unusable(body: bytes) -> str | None:
     """Why the pipeline will not use a file, by its header; None when that is good. It is uploaded all the same."""
     try:
-        open_picture(image.path.read_bytes())
+        open_picture(body)
     except ImageRefused as refused:
         return refused.reason
     return None
@@ -96,14 +101,12 @@ def _is_there(s3: S3Client, bucket: str, key: str, md5: str) -> bool | None:
     return md5 in (head["ETag"].strip('"'), head["Metadata"].get(layout.MD5_METADATA))
 
 
-def upload_image(s3: S3Client, bucket: str, image: Image, correlation_id: str) -> Outcome:
+def upload_image(s3: S3Client, bucket: str, image: Image, body: bytes, md5: str, correlation_id: str) -> Outcome:
     """Put one image under its key, unless something is there; `different` when the key holds other content.
 
     Raw images are never changed, so `different` writes nothing. One PUT, never multi-part: so the ETag is the content's
     MD5, and a second drop sees that nothing changed.
     """
-    body = image.path.read_bytes()
-    md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
     there = _is_there(s3, bucket, image.key, md5)
     if there is None:
         s3.put_object(
@@ -150,16 +153,28 @@ def upload_drop(cloud: Cloud, planned: Drop, coco: CocoFile | None, correlation_
     )
     if coco is not None:
         _upload_labels(cloud, join_labels(coco, planned), coco.category_names, report)
-    s3 = cloud.client("s3")
+    s3, first = cloud.client("s3"), dict[str, str]()
     with ThreadPoolExecutor(WORKERS) as pool:
         futures = [(image, pool.submit(_send, s3, cloud.bucket, image, correlation_id)) for image in planned.images]
         try:
-            for image, future in track(futures, "Uploading", len(futures)):
-                _count(report, image, future)
+            with translated():
+                for image, future in track(futures, "Uploading", len(futures)):
+                    _count(report, image, future, first)
+        except CliError as error:
+            pool.shutdown(cancel_futures=True)
+            arrived = sum(_arrived(future) for _, future in futures)
+            raise CliError(
+                f"{error.what} {arrived} of {len(futures)} images are there.",
+                f"{error.next_step} Then drop the same again: what is there is not sent twice.",
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     return report
+
+
+def _arrived(future: Future[Sent]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None and future.result()[0] != "different"
 
 
 def _upload_labels(cloud: Cloud, labels: JoinedLabels, category_names: list[str], report: DropReport) -> None:
@@ -178,16 +193,20 @@ def _upload_labels(cloud: Cloud, labels: JoinedLabels, category_names: list[str]
     put_known_boxes(cloud.storage, labels)
 
 
-def _send(s3: S3Client, bucket: str, image: Image, correlation_id: str) -> tuple[Outcome, str | None]:
-    return upload_image(s3, bucket, image, correlation_id), why_unusable(image)
+def _send(s3: S3Client, bucket: str, image: Image, correlation_id: str) -> Sent:
+    body = image.path.read_bytes()
+    md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    return upload_image(s3, bucket, image, body, md5, correlation_id), why_unusable(body), md5
 
 
-def _count(report: DropReport, image: Image, future: Future[tuple[Outcome, str | None]]) -> None:
+def _count(report: DropReport, image: Image, future: Future[Sent], first: dict[str, str]) -> None:
     try:
-        outcome, unusable = future.result()
+        outcome, unusable, md5 = future.result()
     except OSError as error:  # the file's, not the cloud's: botocore's errors are not OSErrors
         report.unreadable[str(image.path)] = error.strerror or str(error)
         return
+    if (same := first.setdefault(md5, str(image.path))) != str(image.path):
+        report.same_picture[str(image.path)] = same
     if outcome == "already there":
         report.already_there += 1
     elif outcome == "different":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from botocore import exceptions as aws
 from skyloop.aws.storage import ObjectMissing
@@ -47,7 +48,7 @@ def translated() -> Iterator[None]:
         yield
     except aws.EndpointConnectionError as error:
         raise CliError(
-            f"Nothing answers at {error.kwargs.get('endpoint_url', 'the endpoint')}.",
+            f"Nothing answers at {_server(str(error.kwargs.get('endpoint_url', 'the endpoint')))}.",
             "Is the cloud up? `skyloop up` starts the laptop cloud; for AWS check --region and the network.",
         ) from error
     except (aws.ConnectionClosedError, aws.ReadTimeoutError, aws.ConnectTimeoutError) as error:
@@ -69,6 +70,12 @@ def translated() -> Iterator[None]:
         raise CliError(f"{error} is missing.", "It may have been deleted a moment ago: repeat the command.") from error
     except aws.ClientError as error:
         raise _refused(error) from error
+
+
+def _server(url: str) -> str:
+    """The URL of a server; the rest of an address is whatever was just asked for."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else url
 
 
 def _refused(error: aws.ClientError) -> CliError:

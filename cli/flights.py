@@ -37,6 +37,11 @@ BY_PRODUCTS = (
     "*.lrdata",  # Lightroom: previews, small .dng files among them
 )
 """Names, in lower case, of what file systems and programs leave beside pictures; hidden names come to these."""
+OTHER_PICTURES = frozenset(
+    {".gif", ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".psd", ".svg"}
+    | {".arw", ".cr2", ".cr3", ".nef", ".orf", ".raf", ".raw", ".rw2", ".pef", ".srw"}
+)
+"""What people hold for pictures, and nothing here reads."""
 SHOWN_NAMES = 6
 
 
@@ -56,14 +61,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Drop:
-    """The images below a path, with their flights, and what was left out: other files, and by-products by name.
+    """The images below a path, with their flights, and what was left out: by-products by name, and other files with why.
 
     `refused` maps the images whose name cannot be a key to why; they do not stop the others.
     """
 
     root: Path
     images: list[Image]
-    other_files: int = 0
+    other_files: dict[str, str] = field(default_factory=dict)
     by_products: dict[str, int] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -116,13 +121,13 @@ def _by_product(name: str) -> str | None:
 
 @dataclass
 class Search:
-    """What a folder holds: the images of each folder, how many other files, how many by-products of which name.
+    """What a folder holds: the images of each folder, other files with why they are none, by-products by their name.
 
     A folder that is a by-product counts as one, and is not looked into.
     """
 
     folders: dict[Path, list[Path]] = field(default_factory=dict)
-    other_files: int = 0
+    other_files: dict[str, str] = field(default_factory=dict)
     by_products: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -142,10 +147,26 @@ def search_images(root: Path) -> Search:
         directories[:] = sorted(name for name in directories if not _by_product(name))
         own = [Path(place, name) for name in sorted(files) if not _by_product(name)]
         images = [path for path in own if _is_image(path)]
-        found.other_files += len(own) - len(images)
+        found.other_files |= {str(path): _why_no_image(path) for path in sorted({*own} - {*images})}
         if images:
             found.folders[Path(place)] = images
     return found
+
+
+def _why_no_image(path: Path) -> str:
+    """Why a file is not taken for an image."""
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return "no regular file"
+    return f"{suffix} is not read, make a JPEG or PNG of it" if suffix in OTHER_PICTURES else "no image by its name"
+
+
+def other_files_sentence(other_files: Mapping[str, str]) -> str:
+    """How many other files were left out, and the first of them with why: what somebody may miss comes first."""
+    by_worth = sorted(other_files.items(), key=lambda item: (item[1] == "no image by its name", item[0]))
+    named = ", ".join(f"{Path(path).name} ({why})" for path, why in by_worth[:SHOWN_NAMES])
+    more = f" and {len(other_files) - SHOWN_NAMES} more" if len(other_files) > SHOWN_NAMES else ""
+    return f"Left out: {len(other_files)} other files: {named}{more}."
 
 
 def by_products_sentence(by_products: Mapping[str, int]) -> str:
@@ -202,7 +223,8 @@ def plan_drop(path: Path, flight: str | None = None) -> Drop:
         found = search_images(path)
         root, images = path, _images_below(path, base, found.folders)
         if not images:
-            left_out = f" {by_products_sentence(found.by_products)}" if found.by_products else ""
+            left_out = f" {other_files_sentence(found.other_files)}" if found.other_files else ""
+            left_out += f" {by_products_sentence(found.by_products)}" if found.by_products else ""
             raise CliError(
                 f"{path} holds no images.{left_out}",
                 f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}; sub-folders are searched.",

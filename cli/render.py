@@ -71,14 +71,16 @@ def counted(images: int) -> str:
     return f"{images}+" if images >= MOST_COUNTED else str(images)
 
 
-def images_line(counts: dict[str, int], queued: int) -> Text:
-    """One line: how many images have which status."""
+def images_line(counts: dict[str, int], queued: int, copies: int = 0) -> Text:
+    """One line: how many images have which status, and how many files more have the bytes of one of them."""
     parts = [f"{counted(count)} {status.lower()}" for status, count in counts.items()]
     if queued:
         parts.insert(0, f"{queued} just uploaded")
     line = Text("images    ", style="bold") + Text(" · ".join(parts), style="")
     if counts.get("QUARANTINED"):
         line.stylize("yellow", len(line) - len(parts[-1]))
+    if copies:
+        line += Text(f" · {counted(copies)} more are copies of these", style="dim")
     return line
 
 
@@ -89,7 +91,9 @@ def endpoint_line(endpoint: Endpoint, drift: DriftState | None) -> Text:
         serving = f"version {endpoint.version}" if endpoint.version else endpoint.config
         line += Text(f", serves {serving}")
         line += Text(f" since {at(endpoint.deployed_at)}" if endpoint.deployed_at else "")
-    if endpoint.failure:
+    if endpoint.failure and endpoint.status == "InService":
+        line += Text(f"\n          its last update did not succeed: {endpoint.failure}", style="dim")
+    elif endpoint.failure:
         line += Text(f"\n          {endpoint.failure}", style="red")
     if drift:
         line += Text("\ndrift     ", style="bold") + styled(drift.state)
@@ -154,9 +158,14 @@ def status(snapshot: Snapshot) -> RenderableType:
     """The whole state, on one screen; empty parts are left out."""
     parts: list[RenderableType] = [
         Text(f"{snapshot.stack} {snapshot.cloud}", style="dim"),
-        images_line(snapshot.images, snapshot.queued_uploads),
+        images_line(snapshot.images, snapshot.queued_uploads, snapshot.copies),
         endpoint_line(snapshot.endpoint, snapshot.drift),
     ]
+    if snapshot.shortage:
+        parts.insert(0, Text(snapshot.shortage, style="bold red"))
+    if snapshot.waiting:
+        turns = " (on the laptop jobs take turns)" if "laptop" in snapshot.cloud else ""
+        parts.append(Text.assemble(("waiting   ", "bold"), f"for a machine: {', '.join(snapshot.waiting)}{turns}"))
     if snapshot.quarantined:
         parts.append(quarantine_table(snapshot))
     if snapshot.labeling_jobs:
@@ -282,6 +291,7 @@ def activity_line(now: Snapshot | None, more: str = "") -> Spinner:
         return Spinner("dots", Text("looking"))
     runs = [f"{item.machine}: {item.step or 'starting'}" for item in now.running]
     runs += [f"labeling {job.labeled}/{job.total}" for job in now.labeling_jobs if job.status == "InProgress"]
+    runs += [f"{name} waits for a machine" for name in now.waiting]
     counts = ", ".join(f"{counted(count)} {name.lower()}" for name, count in now.images.items() if count)
     return Spinner("dots", Text(" · ".join([*runs, counts or "no images yet", *([more] if more else [])])))
 

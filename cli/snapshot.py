@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, get_args
 
 from botocore.exceptions import ClientError
 from skyloop import layout
+from skyloop.aws.catalogue import COPY
 from skyloop.documents import DriftState, EndpointState, ImageStatus, PackageMetadata
 
 from cli import alerts
 from cli.alerts import ArchivedAlert
 from cli.cloud import Cloud
 from cli.errors import error_code
+from laptop.storing import shortage
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.literals import ExecutionStatusType
@@ -89,7 +91,11 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything `skyloop status` shows, at one moment. In `images`, MOST_COUNTED means that many or more."""
+    """Everything `skyloop status` shows, at one moment. In `images` and `copies`, MOST_COUNTED is that many or more.
+
+    `copies` are files with the bytes of an image that is counted already; `waiting` are jobs that have no machine yet;
+    `shortage` says that the laptop's disk is full, or nearly.
+    """
 
     stack: str
     cloud: str
@@ -102,6 +108,9 @@ class Snapshot:
     endpoint: Endpoint
     drift: DriftState | None
     alerts: list[ArchivedAlert] = field(default_factory=list)
+    copies: int = 0
+    waiting: list[str] = field(default_factory=list)
+    shortage: str | None = None
 
     def as_document(self) -> dict[str, object]:
         """The members, ready for JSON; of the drift what the state table has, {} before the first judgment."""
@@ -192,6 +201,21 @@ def running(cloud: Cloud) -> list[Execution]:
     return [replace(item, step=current_step(cloud, item)) for item in found]
 
 
+def waiting_jobs(cloud: Cloud) -> list[str]:
+    """This stack's trainings and evaluations that have no machine yet: SageMaker has none, or the laptop's is taken."""
+    sagemaker, prefix = cloud.client("sagemaker"), f"{cloud.prefix}-"
+    trainings = sagemaker.list_training_jobs(NameContains=prefix, StatusEquals="InProgress")["TrainingJobSummaries"]
+    evaluations = sagemaker.list_processing_jobs(NameContains=prefix, StatusEquals="InProgress")
+    found = []
+    for name in (job["TrainingJobName"] for job in trainings):
+        if "TrainingStartTime" not in sagemaker.describe_training_job(TrainingJobName=name):
+            found.append(name)
+    for name in (job["ProcessingJobName"] for job in evaluations["ProcessingJobSummaries"]):
+        if "ProcessingStartTime" not in sagemaker.describe_processing_job(ProcessingJobName=name):
+            found.append(name)
+    return found
+
+
 def packages(cloud: Cloud, limit: int) -> list[Package]:
     """Versions in the model package group, newest first."""
     sagemaker = cloud.client("sagemaker")
@@ -264,6 +288,8 @@ def take(cloud: Cloud, limit: int = 10) -> Snapshot:
         versions = pool.submit(packages, cloud, limit)
         serving = pool.submit(endpoint, cloud)
         drifting = pool.submit(drift, cloud)
+        copies = pool.submit(cloud.catalogue.count, COPY, MOST_COUNTED)
+        waiting = pool.submit(waiting_jobs, cloud)
         newest_alerts = pool.submit(alerts.latest, cloud, limit)
         return Snapshot(
             stack=cloud.stack_name,
@@ -277,4 +303,7 @@ def take(cloud: Cloud, limit: int = 10) -> Snapshot:
             endpoint=serving.result(),
             drift=drifting.result(),
             alerts=newest_alerts.result(),
+            copies=copies.result(),
+            waiting=waiting.result(),
+            shortage=shortage(cloud.home) if cloud.home else None,
         )

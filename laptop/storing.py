@@ -16,6 +16,21 @@ def is_full(home: Path) -> bool:
     return shutil.disk_usage(home).free < _FULL_BYTES
 
 
+_SCARCE_BYTES = 64 * 2**20
+"""With less than this the largest picture, or a model, may not find room."""
+
+
+def shortage(home: Path) -> str | None:
+    """What to say where the room on a home's disk is used up, or nearly; None where there is enough."""
+    free = shutil.disk_usage(home).free
+    if free >= _SCARCE_BYTES:
+        return None
+    return (
+        f"The disk of {home} is {'' if free < _FULL_BYTES else 'nearly '}full ({free / 2**20:.0f} MB free): what cannot "
+        "be stored is refused. Make room; then everything goes on."
+    )
+
+
 def refusal(home: Path) -> str:
     """A sentence that names the folder and the room that is left."""
     free = shutil.disk_usage(home).free

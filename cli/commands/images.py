@@ -13,7 +13,7 @@ from cli.cloud import Cloud
 from cli.command import command
 from cli.drop import DropReport, new_correlation_id, upload_drop
 from cli.errors import CliError
-from cli.flights import by_products_sentence, plan_drop
+from cli.flights import by_products_sentence, other_files_sentence, plan_drop
 from cli.labels import find_labels, read_labels
 from cli.output import Output
 
@@ -81,8 +81,14 @@ def _warn(out: Output, report: DropReport, labels: Path | None) -> None:
             f"{report.overlapping_boxes} boxes of such entries share half or more with a box of their category in"
             f" another entry: where two people labeled the same objects, keep one entry in {labels} and drop again"
         )
+    if report.same_picture:
+        path, same = next(iter(report.same_picture.items()))
+        out.note(
+            f"{len(report.same_picture)} files are copies of others here, such as {path} of {same}: the catalogue has "
+            "each picture once, and `skyloop status` counts its copies."
+        )
     if report.other_files:
-        out.note(f"{report.other_files} other files were left out.")
+        out.note(other_files_sentence(report.other_files))
     if report.by_products:
         out.note(by_products_sentence(report.by_products))
 

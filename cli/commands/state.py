@@ -14,6 +14,7 @@ from cli.cloud import Cloud
 from cli.command import command
 from cli.output import Output
 from cli.timeline import Timeline
+from laptop.storing import shortage
 
 QUIET_LOOKS = 3  # looks in a row that must find nothing going on: events take a moment from service to service
 
@@ -62,6 +63,8 @@ def list_alerts(
 ) -> None:
     """List the alerts, newest first: what happened, why, what was kept, what to do."""
     found = alerts.latest(cloud, limit, event, days)
+    if cloud.home and (full := shortage(cloud.home)):  # nothing can be alerted then
+        out.warn(full)
     out.result(found, lambda: render.alerts_in_full(found))
 
 

@@ -7,6 +7,8 @@ import contextvars
 import json
 import logging
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,7 +55,35 @@ def _notify_later(
     arguments = (bucket, key, event_name, size, etag, deletion_type)
     content = {"arguments": arguments, "members": {**members, "sequencer": sequencer}}
     number, context = DELIVERIES.begin(_KIND, content), contextvars.copy_context()
-    threading.Thread(target=context.run, args=(_notify, number, content), daemon=True).start()
+    thread = threading.Thread(target=context.run, args=(_notify, number, content), daemon=True)
+    if (held := _held.get()) is None:
+        thread.start()
+    else:
+        held[thread] = number
+
+
+_held: contextvars.ContextVar[dict[threading.Thread, int | None] | None] = contextvars.ContextVar("held", default=None)
+
+
+@contextmanager
+def holding() -> Iterator[Callable[[], None]]:
+    """Within it, S3 tells nothing until the function that it gives is called; what is not told then, never is.
+
+    MiniStack tells of an object before it is stored.
+    """
+    held: dict[threading.Thread, int | None] = {}
+
+    def tell() -> None:
+        while held:
+            held.popitem()[0].start()
+
+    token = _held.set(held)
+    try:
+        yield tell
+    finally:
+        _held.reset(token)
+        for number in held.values():
+            DELIVERIES.end(number)
 
 
 @carries(_KIND)

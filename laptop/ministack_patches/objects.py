@@ -25,6 +25,7 @@ from laptop import storing
 from laptop.documents import Document
 from laptop.ministack_patches.acknowledgements import home
 from laptop.ministack_patches.keeper import KEEPER
+from laptop.ministack_patches.notifications import holding
 from laptop.ministack_patches.patching import Original, patch
 from laptop.repair import SIDECAR, UNFINISHED
 
@@ -218,7 +219,7 @@ def _atomic_write(original: Original, path: str, data: Any, **named: Any) -> Non
 
 @patch(
     "services.s3:handle_request",
-    because="MiniStack answers 200 for an object that it could not write to disk",
+    because="MiniStack answers 200 for an object that it could not write to disk, and tells of it",
     proof="test_kills.py::test_a_full_disk_refuses_and_damages_nothing",
 )
 async def _handle_s3(
@@ -230,15 +231,18 @@ async def _handle_s3(
     bucket = s3._buckets.get(bucket_name) or {"objects": {}}
     object_before = bucket["objects"].get(key)
     versions_before = list(s3._object_versions.get((bucket_name, key)) or [])
-    try:
-        answer = await original(method, path, headers, body, query, **more)
-    except OSError as error:
-        errors.append(error)
-    except ObjectDamaged as damaged:
-        log.error("%s cannot be served: its file is damaged or gone", damaged)
-        return _error(500, "InternalError", f"The file of {damaged} is damaged or gone.")
-    finally:
-        _errors.reset(token)
+    with holding() as tell:
+        try:
+            answer = await original(method, path, headers, body, query, **more)
+        except OSError as error:
+            errors.append(error)
+        except ObjectDamaged as damaged:
+            log.error("%s cannot be served: its file is damaged or gone", damaged)
+            return _error(500, "InternalError", f"The file of {damaged} is damaged or gone.")
+        finally:
+            _errors.reset(token)
+        if not errors:
+            tell()
     if not errors:
         return answer
     log.error("%s %s could not be stored: %s", method, path, errors[0])

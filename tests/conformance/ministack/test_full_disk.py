@@ -70,3 +70,33 @@ def test_a_cloud_can_be_stopped(home: Home, full_disk: Callable[[bool], None], m
     assert stopped
     assert stopped.pid is None
     assert lifecycle.down(home.folder) is False
+
+
+def test_nobody_is_told_of_an_upload_that_was_refused(home: Home, full_disk: Callable[..., None]) -> None:
+    """`status` counted it among those just uploaded, and its message found no object."""
+    s3, sqs = home.client("s3"), home.client("sqs")
+    s3.create_bucket(Bucket="bucket")
+    may = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [may]})
+    url = sqs.create_queue(QueueName="uploads", Attributes={"Policy": policy})["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    told = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
+    s3.put_bucket_notification_configuration(
+        Bucket="bucket",
+        NotificationConfiguration={"QueueConfigurations": [told]},
+        SkipDestinationValidation=True,
+    )
+    room = 8 * 2**20
+    full_disk(True, room)
+    with pytest.raises(ClientError, match="503|ServiceUnavailable"):
+        s3.put_object(Bucket="bucket", Key="refused", Body=bytes(room + 1))
+    s3.put_object(Bucket="bucket", Key="taken", Body=b"small")
+    keys: list[str] = []
+
+    def heard() -> bool:
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            keys.extend(record["s3"]["object"]["key"] for record in json.loads(message["Body"]).get("Records", []))
+        return "taken" in keys
+
+    wait_until(heard)
+    assert keys == ["taken"]

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from cli import drop
 from cli.cloud import Cloud
 
 BUCKET = "skyloop-data"
@@ -175,3 +180,47 @@ def test_many_images_one_report(invoke, cloud: Cloud, tmp_path: Path, picture: P
         picture(tmp_path / "f" / f"{number:03d}.jpg", number)
     assert json.loads(invoke("drop", tmp_path / "f", "--json").stdout)["uploaded"] == 40
     assert len(keys(cloud)) == 40
+
+
+def test_what_is_left_out_is_named(invoke, tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "f" / "1.jpg", 1)
+    (tmp_path / "f" / "1.heic").write_bytes(b"x")
+    said = " ".join(invoke("drop", tmp_path / "f").stdout.split())
+    assert "1.heic (.heic is not read, make a JPEG or PNG of it)" in said
+
+
+def test_copies_of_one_picture_are_told(invoke, tmp_path: Path, picture: Picture) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        picture(tmp_path / "f" / name, 1)
+    picture(tmp_path / "f" / "d.jpg", 2)
+    result = invoke("drop", tmp_path / "f", "--json")
+    first = str(tmp_path / "f" / "a.jpg")
+    copies = {str(tmp_path / "f" / name): first for name in ("b.jpg", "c.jpg")}
+    assert json.loads(result.stdout)["same_picture"] == copies
+    assert "2 files are copies of others here" in " ".join(result.stderr.split())
+
+
+def test_a_cloud_that_ends_in_a_drop_leaves_what_to_do(
+    invoke, cloud: Cloud, tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address of the picture that was asked for last helped nobody."""
+    for number in range(4):
+        picture(tmp_path / "f" / f"{number}.jpg", number)
+    put, gone = drop.upload_image, threading.Barrier(2)
+
+    def until_it_ends(s3, bucket, image, *rest):
+        if image.name == "3.jpg":
+            gone.wait(60)
+            raise EndpointConnectionError(endpoint_url=f"http://127.0.0.1:4566/{bucket}/{image.key}")
+        answer = put(s3, bucket, image, *rest)
+        if image.name == "2.jpg":
+            gone.wait(60)
+        return answer
+
+    monkeypatch.setattr(drop, "WORKERS", 2)
+    monkeypatch.setattr(drop, "upload_image", until_it_ends)
+    result = invoke("drop", tmp_path / "f")
+    said = " ".join(result.stderr.split())
+    assert result.exit_code == 1
+    assert "Nothing answers at http://127.0.0.1:4566. 3 of 4 images are there." in said
+    assert "drop the same again: what is there is not sent twice" in said

@@ -23,7 +23,7 @@ def test_a_folder_is_a_flight(tmp_path: Path, picture: Picture) -> None:
     drop = flights.plan_drop(tmp_path / "monday")
     assert keys(drop) == ["raw-images/monday/a.jpeg", "raw-images/monday/b.JPG"]
     assert drop.flights == ["monday"]
-    assert drop.other_files == 1
+    assert len(drop.other_files) == 1
 
 
 def test_a_folder_called_images_takes_its_parents_name(tmp_path: Path, picture: Picture) -> None:
@@ -99,7 +99,7 @@ def test_by_products_are_left_out_and_counted(tmp_path: Path, picture: Picture, 
     drop = flights.plan_drop(tmp_path / "flight")
     assert keys(drop) == ["raw-images/flight/1.jpg"]
     assert drop.by_products == {called: 1}
-    assert drop.other_files == 0
+    assert drop.other_files == {}
 
 
 def test_a_folder_that_is_named_is_meant(tmp_path: Path, picture: Picture) -> None:
@@ -126,7 +126,18 @@ def test_a_pipe_is_no_image_and_a_broken_link_is_told_later(tmp_path: Path, pict
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere")
     search = flights.search_images(tmp_path)
     assert [path.name for path in search.images] == ["1.jpg", "lost.jpg"]
-    assert search.other_files == 1
+    assert search.other_files == {str(tmp_path / "pipe.jpg"): "no regular file"}
+
+
+def test_what_is_left_out_is_named_and_what_somebody_may_miss_first(tmp_path: Path, picture: Picture) -> None:
+    for name in ("1.gif", "2.HEIC", *(f"{letter}.txt" for letter in "abcdef")):
+        (tmp_path / name).write_text("")
+    with pytest.raises(CliError, match=r"1\.gif \(\.gif is not read, make a JPEG or PNG of it\), 2\.HEIC"):
+        flights.plan_drop(tmp_path)
+    picture(tmp_path / "z.jpg")
+    said = flights.other_files_sentence(flights.plan_drop(tmp_path).other_files)
+    assert said.startswith("Left out: 8 other files: 1.gif (")
+    assert said.endswith("d.txt (no image by its name) and 2 more.")
 
 
 def test_one_file_whatever_its_name(tmp_path: Path, picture: Picture) -> None:

@@ -273,7 +273,7 @@ class Catalogue:
             query["PaginationConfig"] = {"PageSize": limit}
         return islice(self._items(query), limit)
 
-    def count(self, status: ImageStatus, at_most: int) -> int:
+    def count(self, status: ImageStatus | Literal["COPY"], at_most: int) -> int:
         """How many entries have `status`, counted up to `at_most` (eventually consistent).
 
         An index counts them, and none is sent; but DynamoDB reads what it counts, so a million would take minutes.
