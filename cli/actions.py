@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
 from skyloop import layout
 
 from cli import snapshot
@@ -57,6 +58,19 @@ def find_package(cloud: Cloud, version: str | None, approval: str | None = None)
             return package
     versions = ", ".join(str(package.version) for package in packages) or "none yet"
     raise CliError(f"There is no version {version}.", f"The versions are: {versions}.")
+
+
+def why_rejected(cloud: Cloud, package_arn: str) -> str | None:
+    """Why a package was rejected; None where it was not, or nobody knows (it may be deleted: no rollback needs it)."""
+    if not package_arn:
+        return None
+    try:
+        package = cloud.client("sagemaker").describe_model_package(ModelPackageName=package_arn)
+    except ClientError:
+        return None
+    if package.get("ModelApprovalStatus") != "Rejected":
+        return None
+    return package.get("ApprovalDescription") or "no reason was given"
 
 
 def find_labeling_job(cloud: Cloud, name: str | None) -> str:

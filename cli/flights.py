@@ -61,7 +61,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Drop:
-    """The images below a path, with their flights, and what was left out: by-products by name, and other files with why.
+    """The images below a path, with their flights, and what was left out: by-products by name, other files with why.
 
     `refused` maps the images whose name cannot be a key to why; they do not stop the others.
     """

@@ -25,9 +25,10 @@ def shortage(home: Path) -> str | None:
     free = shutil.disk_usage(home).free
     if free >= _SCARCE_BYTES:
         return None
+    full = "full" if free < _FULL_BYTES else "nearly full"
     return (
-        f"The disk of {home} is {'' if free < _FULL_BYTES else 'nearly '}full ({free / 2**20:.0f} MB free): what cannot "
-        "be stored is refused. Make room; then everything goes on."
+        f"The disk of {home} is {full} ({free / 2**20:.0f} MB free): what cannot be stored is refused. "
+        "Make room; then everything goes on."
     )
 
 

@@ -162,9 +162,15 @@ def rollback(
     cloud: Cloud,
     out: Output,
     reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the alert.")] = "by hand",
+    to_rejected: Annotated[
+        bool, typer.Option("--to-rejected", help="Go back even to a version whose package was rejected.")
+    ] = False,
     wait: Wait = True,
 ) -> None:
-    """Go back to the last good endpoint config; an update that is under way is stopped."""
+    """Go back to the last good endpoint config; an update that is under way is stopped.
+
+    A model whose artifact is not the one that was evaluated is not loaded again.
+    """
     now = snapshot.endpoint(cloud)
     if now.status == "NotDeployed":
         raise CliError(f"There is no endpoint {now.name}.", "`skyloop status` shows what there is.")
@@ -183,6 +189,13 @@ def rollback(
         raise CliError(
             "There is no earlier config to go back to.", "`skyloop deploy VERSION` deploys a version you choose."
         )
+    if now.status == "InService" and state and not to_rejected:
+        goes_to = state.previous_package_arn if state.config == now.config else state.package_arn
+        if (why := actions.why_rejected(cloud, goes_to)) is not None:
+            raise CliError(
+                f"The version to go back to, {goes_to.rpartition('/')[2]}, was rejected: {why}",
+                "`skyloop rollback --to-rejected` goes back all the same; `skyloop deploy VERSION` deploys another.",
+            )
     request = json.dumps({"endpoint_name": now.name, "reason": reason})
     started = actions.start(cloud, "Rollback", now.name, request)
     _finish(cloud, out, started, wait, "rollback")

@@ -272,6 +272,10 @@ VARIABLES: dict[str, wiring.JSON] = {
         "bad_package_arn": f"{PACKAGES}/2",
         "target": "skyloop-dev-v1",
         "target_package_arn": f"{PACKAGES}/1",
+        "checked": True,
+        "rejected": "",
+        "artifacts": [{"uri": f"{ARTIFACTS}/output/model.tar.gz", "sha256": MODEL_SHA256}],
+        "verification": {"verified": True, "summary": "The artifact is the one that was evaluated."},
     },
     "sweep": {
         **COMMON,
@@ -371,20 +375,26 @@ RESULTS: dict[str, Any] = {
         f"{machine}.PublishAlert": {"Payload": {"message_id": "m-1", "why": "X: Rate exceeded"}}
         for machine in wiring.ANNOUNCING
     },
-    "deploy.DescribePackage": {
-        "ModelApprovalStatus": "Approved",
-        "CustomerMetadataProperties": {
-            "golden_predictions_uri": "s3://data/golden-predictions.json",
-            "correlation_id": "f",
-            "model_sha256": MODEL_SHA256,
-            "golden_predictions_sha256": GOLDEN_SHA256,
-            "engine": "openvino-bf16",
+    **dict.fromkeys(
+        ("deploy.DescribePackage", "rollback.DescribeTarget"),
+        {
+            "ModelApprovalStatus": "Approved",
+            "CustomerMetadataProperties": {
+                "golden_predictions_uri": "s3://data/golden-predictions.json",
+                "correlation_id": "f",
+                "model_sha256": MODEL_SHA256,
+                "golden_predictions_sha256": GOLDEN_SHA256,
+                "engine": "openvino-bf16",
+            },
+            "InferenceSpecification": {"Containers": [{"ModelDataUrl": f"{ARTIFACTS}/output/model.tar.gz"}]},
+            "ModelPackageDescription": "mAP50 0.71",
         },
-        "InferenceSpecification": {"Containers": [{"ModelDataUrl": f"{ARTIFACTS}/output/model.tar.gz"}]},
-        "ModelPackageDescription": "mAP50 0.71",
-    },
+    ),
     "deploy.FindEndpoint": {"Endpoints": [{"EndpointName": "skyloop-dev", "EndpointStatus": "InService"}]},
-    "deploy.VerifyArtifacts": {"Payload": {"verified": True, "summary": "the artifacts are those that were evaluated"}},
+    **dict.fromkeys(
+        ("deploy.VerifyArtifacts", "rollback.VerifyTarget"),
+        {"Payload": {"verified": True, "summary": "the artifacts are those that were evaluated"}},
+    ),
     "deploy.SmokeTest": {"Payload": {"passed": True, "summary": "5 of 5"}},
     "label.SelectImages": {"Payload": SELECTION},
     "retrain.DescribeLabelingJob": {

@@ -246,6 +246,22 @@ def test_deployed_says_what_was_not_as_wished(previous: str, instances: int, sca
 
 
 @pytest.mark.parametrize(
+    ("recorded", "before", "there"),
+    [
+        ("", "", False),  # the first version
+        ("skyloop-dev-v2", "", False),  # it once more
+        ("skyloop-dev-v2", "skyloop-dev-v1", True),
+        ("skyloop-dev-v1", "", True),
+    ],
+)
+def test_deployed_advises_no_rollback_that_has_nowhere_to_go(recorded: str, before: str, there: bool) -> None:
+    last_good = {"config": recorded, "previous_config": before}
+    alert = run(state("deploy", "Deployed")["Assign"]["alert"], {**VARIABLES["deploy"], "last_good": last_good})
+    assert ("`skyloop rollback`" in alert["next_step"]) == there
+    assert ("no version to roll back to" in alert["next_step"]) == (not there)
+
+
+@pytest.mark.parametrize(
     ("approval", "force", "goes"),
     [
         ("Approved", False, "FindFormerConfig"),

@@ -88,7 +88,7 @@ def test_nobody_is_told_of_an_upload_that_was_refused(home: Home, full_disk: Cal
     )
     room = 8 * 2**20
     full_disk(True, room)
-    with pytest.raises(ClientError, match="503|ServiceUnavailable"):
+    with pytest.raises(ClientError, match="ServiceUnavailable"):
         s3.put_object(Bucket="bucket", Key="refused", Body=bytes(room + 1))
     s3.put_object(Bucket="bucket", Key="taken", Body=b"small")
     keys: list[str] = []

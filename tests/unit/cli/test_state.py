@@ -408,6 +408,29 @@ def test_rollback(invoke, cloud: Cloud) -> None:
     assert started(cloud, "Rollback") == [{"endpoint_name": "skyloop-dev", "reason": "too slow"}]
 
 
+def test_a_rollback_to_a_rejected_version_asks_first(invoke, cloud: Cloud) -> None:
+    put_endpoint(cloud)
+    package = put_package(cloud, "Approved")
+    back = {"previous_config": "skyloop-dev-v0", "previous_package_arn": package}
+    put_endpoint_state(cloud, "skyloop-dev-v1", **back)
+    assert invoke("rollback", "--no-wait").exit_code == 0
+    sagemaker = cloud.client("sagemaker")
+    sagemaker.update_model_package(
+        ModelPackageArn=package, ModelApprovalStatus="Rejected", ApprovalDescription="blind at dusk"
+    )
+    result = invoke("rollback", "--no-wait")
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "The version to go back to, 1, was rejected: " in said
+    assert "`skyloop rollback --to-rejected` goes back all the same" in said
+    assert len(started(cloud, "Rollback")) == 1
+    assert invoke("rollback", "--to-rejected", "--no-wait").exit_code == 0
+    # A package that is gone keeps nobody from going back.
+    put_endpoint_state(cloud, "skyloop-dev-v1", **back | {"previous_package_arn": f"{package}9"})
+    assert invoke("rollback", "--no-wait").exit_code == 0
+    assert len(started(cloud, "Rollback")) == 3
+
+
 def test_a_rollback_while_a_deployment_is_prepared_says_when_to_repeat(invoke, cloud: Cloud) -> None:
     put_package(cloud, "Approved")
     put_endpoint(cloud)
