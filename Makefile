@@ -70,5 +70,5 @@ bench: $(ready_dev) ## Figures, measured again: training, inference, serving, or
 	@for name in $(benches); do echo "== $$name"; .venv/bin/python -m "$$name" || exit 1; done
 
 clean: ## Forget environments, caches and the laptop cloud's state
-	rm -rf .venv .venv-sam node_modules .aws-sam .skyloop .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .venv-sam node_modules .aws-sam .skyloop .skyloop-demo .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache skyloop.egg-info

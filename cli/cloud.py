@@ -20,7 +20,7 @@ from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage
 
 from cli.errors import CliError, error_code
-from laptop.account import KeysBroken, client_settings, read_keys
+from laptop.account import KEYS_FILE, KeysBroken, client_settings, read_keys
 from laptop.running import ANSWER_SECONDS, RecordBroken, Running, read
 from laptop.skyloop_plugin import DEFAULT_STACK_NAME
 
@@ -176,12 +176,19 @@ def laptop_cloud(home: Path) -> Cloud:
         )
     if running.pid is None:
         raise CliError(f"The laptop cloud in {home} is stopped.", "Start it again with `skyloop up`.")
+    if running.has_ended():
+        raise CliError(
+            f"The laptop cloud in {home} has ended: nobody stopped it, but its process is gone.",
+            "`skyloop up` starts it again; what it acknowledged is kept.",
+        )
     url = running.endpoint_url
     try:
         settings = client_settings(url, read_keys(home))
     except (OSError, KeysBroken) as error:
+        remove = f"remove {home / KEYS_FILE}, " if isinstance(error, KeysBroken) else ""
         raise CliError(
-            f"The laptop cloud's keys cannot be read: {error}", "Run `skyloop down`, then `skyloop up`."
+            f"The laptop cloud's keys cannot be read: {error}",
+            f"Run `skyloop down`, {remove}then `skyloop up`, which makes new ones; the state stays.",
         ) from error
     session = boto3.Session(
         aws_access_key_id=settings["aws_access_key_id"],

@@ -298,7 +298,9 @@ def activity_line(now: Snapshot | None, more: str = "") -> Spinner:
 
 def laptop_up(running: Running, home: Path) -> RenderableType:
     """What runs after `skyloop up`, and what to do next."""
-    weights = running.parameters.get("BaseWeights") or "yolo11n.pt, which is downloaded (scratch: random ones)"
+    given = running.parameters.get("BaseWeights", "")
+    by_name = f"{given or 'yolo11n.pt'}, which is downloaded (scratch: random ones)"
+    weights = given if given == "scratch" or "/" in given else by_name
     return Group(
         Text.assemble(("Up. ", "bold green"), f"{running.stack_name} on {running.endpoint_url}, state in {home}"),
         Text.assemble(("weights  ", "bold"), f"training starts from {weights}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from skyloop import layout
@@ -11,11 +12,15 @@ from skyloop.aws.storage import ObjectMissing
 from cli.cloud import Cloud
 from cli.errors import CliError
 
+_BY_NAME = re.compile(r"scratch|(yolo|rtdetr)[A-Za-z0-9._-]*\.pt")
+"""Random weights, or a file that Ultralytics downloads (`GITHUB_ASSETS_NAMES`): detectors' names begin like this."""
 
-def local_weights(value: str | None) -> Path | None:
+
+def local_weights(value: str | None, *, image_of_yours: bool = False) -> Path | None:
     """The file that --base-weights names; None when it is no file of this machine (a model name or an s3:// URI).
 
-    Raises CliError when it looks like a path but there is no such file, or when the file is not a .pt file.
+    `image_of_yours`: the training image may have weights of any name. Raises CliError when it looks like a path but
+    there is no such file, when the file is not a .pt file, and for a name that nobody knows.
     """
     if value is None or value.startswith("s3://"):
         return None
@@ -26,9 +31,10 @@ def local_weights(value: str | None) -> Path | None:
                 f"{path} is not a .pt file.", "Base weights are an Ultralytics .pt file, a name, or an s3:// URI."
             )
         return path
-    if path.name != value:
+    if path.name != value or not (image_of_yours or _BY_NAME.fullmatch(value)):
+        name = "" if path.name != value else ", and Ultralytics has no detector of that name"
         raise CliError(
-            f"There is no {path}.", "Give a .pt file that exists, a name such as yolo11n.pt, or an s3:// URI."
+            f"There is no {path}{name}.", "Give a .pt file that exists, a name such as yolo11n.pt, or an s3:// URI."
         )
     return None
 
@@ -43,9 +49,11 @@ def upload_weights(cloud: Cloud, weights: Path) -> str:
 def weights_to_train_from(cloud: Cloud, value: str) -> str:
     """What a training is given for --base-weights; a file of this machine is uploaded.
 
-    Raises CliError for a file that is not there or no .pt file, and for a URI that training may not read.
+    Raises CliError for a file that is not there or no .pt file, for a URI that training may not read, and for a name
+    that nobody knows on the laptop, whose image has no weights.
     """
-    if (weights := local_weights(value)) is not None:
+    its_own = cloud.home is None or value == cloud.outputs["BaseWeights"]
+    if (weights := local_weights(value, image_of_yours=its_own)) is not None:
         return upload_weights(cloud, weights)
     if not layout.may_train_from(value, cloud.bucket, cloud.outputs["BaseWeights"]):
         raise CliError(

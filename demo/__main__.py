@@ -35,7 +35,7 @@ from laptop import lifecycle
 from laptop.running import Running
 from laptop.skyloop_plugin import DEFAULT_HOME, REPOSITORY
 
-HOME = DEFAULT_HOME / "demo"
+HOME = DEFAULT_HOME.with_name(f"{DEFAULT_HOME.name}-demo")  # beside: who removes the one keeps the other
 CACHE = REPOSITORY / ".cache"
 REPORT = REPOSITORY / "demo-report"
 ACT_ZERO = "0  A cloud on this machine"

@@ -225,14 +225,15 @@ def _create_or_update(
     seen = {event["EventId"] for event in _events(cloudformation, stack["StackId"])} if stack else set()
     try:
         if stack:
-            progress(f"Updating stack {name}")
             answer = cloudformation.update_stack(**request)
+            progress(f"Updating stack {name}")
         else:
             progress(f"Creating stack {name}")
             answer = cloudformation.create_stack(**request, OnFailure="DO_NOTHING")
     except ClientError as error:
         message = error.response["Error"]["Message"]
         if stack and "No updates are to be performed" in message:
+            progress(f"Stack {name} is as it should be")
             return _outputs(stack)
         raise DeployError(f"CloudFormation refused the template: {message}") from error
     stack_id = answer["StackId"]

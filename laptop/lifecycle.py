@@ -145,9 +145,9 @@ def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Ru
     ``port`` is 4566 by default, 0 for any; where it is taken, a free one is used. The server ends with this process, or
     when the process object that is returned is forgotten: its standard input is closed then. Raises LaptopError.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(home)
     logs = home / "logs"
-    logs.mkdir(exist_ok=True)
+    logs.mkdir(mode=0o700, exist_ok=True)
     log = logs / "server.log"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     flag = "--auth" if auth else "--no-auth"
@@ -157,7 +157,7 @@ def start(home: Path, port: int | None = None, *, auth: bool = True) -> tuple[Ru
         os.fdopen(reading, "rb") as told,
         os.fdopen(writing, "wb") as reason,
         _listen(DEFAULT_PORT if port is None else port) as listener,
-        log.open("ab") as output,
+        open(log, "ab", opener=_for_this_user) as output,
     ):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         inherited = {"--socket": listener.fileno(), "--reason": reason.fileno()}
@@ -286,8 +286,10 @@ def _listen(preferred: int) -> socket.socket:
 def _locked(home: Path) -> Iterator[None]:
     """One `up` or `down` at a time: a second one is refused, so that it does not race the first."""
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (home / "lifecycle.lock").open("w")
+        _make_folder(home)
+        lock = open(home / "lifecycle.lock", "w", opener=_for_this_user)  # noqa: SIM115 - closed below
+    except (FileExistsError, NotADirectoryError) as error:
+        raise LaptopError(f"{home} is no folder and lies in none. Name another with --home.") from error
     except OSError as error:
         raise LaptopError(
             f"{home} cannot be written to: {error.strerror}. Make room or give yourself the right to write there, or "
@@ -324,8 +326,22 @@ def _change_settings(file: Path, members: Mapping[str, Any]) -> None:
 
 def _replace(file: Path, document: Document) -> None:
     partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(document, indent=2) + "\n")
+    partial.unlink(missing_ok=True)
+    with open(partial, "w", opener=_for_this_user) as output:
+        output.write(json.dumps(document, indent=2) + "\n")
     partial.replace(file)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and those above that are not there, closed to other users. Raises OSError."""
+    for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # says so where it is something else
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    """An opener: what it creates no other user of this machine may read."""
+    return os.open(path, flags, 0o600)
 
 
 def _tail(log: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,17 @@ class Running:
         """The port on 127.0.0.1."""
         return int(self.endpoint_url.rpartition(":")[2])
 
+    def has_ended(self) -> bool:
+        """Whether its process is gone: it was killed, and nobody wrote that down."""
+        try:
+            if self.pid is not None:
+                os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # the number is another user's process by now
+            pass
+        return False
+
     def is_silent(self) -> bool:
         """Whether something listens there and does not answer: a process that is suspended, or hangs."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
@@ -84,7 +96,7 @@ def read(home: Path) -> Running | None:
     file = home / FILE
     try:
         return _RECORD.validate_json(file.read_bytes(), strict=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         first = error.errors()[0]

@@ -190,7 +190,7 @@ def rollback(
             "There is no earlier config to go back to.", "`skyloop deploy VERSION` deploys a version you choose."
         )
     if now.status == "InService" and state and not to_rejected:
-        goes_to = state.previous_package_arn if state.config == now.config else state.package_arn
+        goes_to = (state.previous_package_arn if state.config == now.config else state.package_arn) or ""
         if (why := actions.why_rejected(cloud, goes_to)) is not None:
             raise CliError(
                 f"The version to go back to, {goes_to.rpartition('/')[2]}, was rejected: {why}",

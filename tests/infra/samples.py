@@ -354,6 +354,19 @@ INPUTS: dict[str, Any] = {
     "sweep.StartMissedWork/StartExecution": MISSED,
 }
 MOVED = {"Output": {"outcome": "in-service", "error": {}, "endpoint": ENDPOINT, "guarded": True}}
+PACKAGE: wiring.JSON = {
+    "ModelApprovalStatus": "Approved",
+    "CustomerMetadataProperties": {
+        "golden_predictions_uri": "s3://data/golden-predictions.json",
+        "correlation_id": "f",
+        "model_sha256": MODEL_SHA256,
+        "golden_predictions_sha256": GOLDEN_SHA256,
+        "engine": "openvino-bf16",
+    },
+    "InferenceSpecification": {"Containers": [{"ModelDataUrl": f"{ARTIFACTS}/output/model.tar.gz"}]},
+    "ModelPackageDescription": "mAP50 0.71",
+}
+VERIFIED = {"Payload": {"verified": True, "summary": "the artifacts are those that were evaluated"}}
 RESULTS: dict[str, Any] = {
     "move_endpoint.ReadAlarms": {"MetricAlarms": ALARMS},
     **dict.fromkeys(
@@ -375,26 +388,11 @@ RESULTS: dict[str, Any] = {
         f"{machine}.PublishAlert": {"Payload": {"message_id": "m-1", "why": "X: Rate exceeded"}}
         for machine in wiring.ANNOUNCING
     },
-    **dict.fromkeys(
-        ("deploy.DescribePackage", "rollback.DescribeTarget"),
-        {
-            "ModelApprovalStatus": "Approved",
-            "CustomerMetadataProperties": {
-                "golden_predictions_uri": "s3://data/golden-predictions.json",
-                "correlation_id": "f",
-                "model_sha256": MODEL_SHA256,
-                "golden_predictions_sha256": GOLDEN_SHA256,
-                "engine": "openvino-bf16",
-            },
-            "InferenceSpecification": {"Containers": [{"ModelDataUrl": f"{ARTIFACTS}/output/model.tar.gz"}]},
-            "ModelPackageDescription": "mAP50 0.71",
-        },
-    ),
+    "deploy.DescribePackage": PACKAGE,
+    "rollback.DescribeTarget": PACKAGE,
     "deploy.FindEndpoint": {"Endpoints": [{"EndpointName": "skyloop-dev", "EndpointStatus": "InService"}]},
-    **dict.fromkeys(
-        ("deploy.VerifyArtifacts", "rollback.VerifyTarget"),
-        {"Payload": {"verified": True, "summary": "the artifacts are those that were evaluated"}},
-    ),
+    "deploy.VerifyArtifacts": VERIFIED,
+    "rollback.VerifyTarget": VERIFIED,
     "deploy.SmokeTest": {"Payload": {"passed": True, "summary": "5 of 5"}},
     "label.SelectImages": {"Payload": SELECTION},
     "retrain.DescribeLabelingJob": {

@@ -65,7 +65,8 @@ def test_parameter_is_bounded_described_grouped_and_used(name: str) -> None:
     template = wiring.template()
     parameter = template["Parameters"][name]
     assert parameter["Description"]
-    assert parameter["ConstraintDescription"]
+    # CloudFormation begins the sentence: Parameter 'Epochs' ...
+    assert re.match(r"must be [a-zA-Z0-9].*\S$", parameter["ConstraintDescription"])
     assert any(bound in parameter for bound in BOUNDS)
     if parameter["Type"] == "Number" and "AllowedValues" not in parameter:
         assert parameter["MinValue"] <= parameter["Default"] <= parameter["MaxValue"]

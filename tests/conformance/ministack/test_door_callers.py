@@ -184,6 +184,6 @@ def test_clients_read_a_refusal_as_on_aws(
 
 def test_the_home_is_closed_to_other_users(cloud: Cloud, bucket: str) -> None:
     """The state has the keys of users, and the objects' content."""
-    for folder in ("state", "s3", "tmp"):
+    for folder in ("state", "s3", "tmp", "logs"):
         for path in (cloud.home / folder, *(cloud.home / folder).rglob("*")):
             assert path.stat().st_mode & 0o077 == 0, path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -69,7 +70,9 @@ def test_damaged_keys_are_two_lines(tmp_path: Path, content: str) -> None:
     code, _, err = run("status", "--home", home)
     assert code == 1
     assert "credentials.json" in err
-    assert "skyloop up" in err
+    said = " ".join(err.split())
+    # `up` refuses them too, so that the first message names all that is to be done.
+    assert f"Run `skyloop down`, remove {home / 'credentials.json'}, then `skyloop up`" in said
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -143,11 +146,11 @@ def test_a_laptop_that_is_suspended_is_told_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: int
 ) -> None:
     monkeypatch.setattr(running, "ANSWER_SECONDS", 0.05)
-    home = laptop(tmp_path / "home", endpoint_url=f"http://127.0.0.1:{silent}", pid=4242)
+    home = laptop(tmp_path / "home", endpoint_url=f"http://127.0.0.1:{silent}", pid=os.getpid())
     code, out, err = run("status", "--home", home)
     assert (code, out) == (1, "")
     assert "has not answered" in err
-    assert "kill -CONT 4242" in err
+    assert f"kill -CONT {os.getpid()}" in err
     assert "skyloop down" in err
 
 
@@ -155,6 +158,26 @@ def test_errors_as_json_for_scripts(tmp_path: Path) -> None:
     code, out, err = run("status", "--home", tmp_path / "none", "--json")
     assert (code, out) == (1, "")
     assert set(json.loads(err)) == {"error", "next_step"}
+
+
+def test_a_laptop_that_was_killed_is_told_from_one_that_does_not_answer(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    code, _, err = run("status", "--home", laptop(tmp_path / "home", pid=ended.pid))
+    assert code == 1
+    assert "has ended" in err
+    assert "`skyloop up` starts it again" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status"])
+def test_a_home_that_is_a_file(tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file", tmp_path / "file" / "below"):
+        code, _, err = run(command, "--home", home)
+        assert code == 1
+        said = " ".join(err.split())
+        assert "is no folder and lies in none" in said if command == "up" else "No laptop cloud" in said
+        assert "Make room" not in said
 
 
 def test_a_laptop_that_died_is_told_from_one_that_is_stopped(tmp_path: Path) -> None:
@@ -287,7 +310,12 @@ def test_base_weights(tmp_path: Path) -> None:
     weights = tmp_path / "yolo11n_coco.pt"
     weights.write_bytes(b"x")
     assert local_weights(str(weights)) == weights
-    assert local_weights("yolo11n.pt") is None
+    for name in ("yolo11n.pt", "yolov8s-oiv7.pt", "rtdetr-l.pt", "scratch"):
+        assert local_weights(name) is None
+    for name in ("nosuch.pt", "yolo11n", "forest"):
+        assert local_weights(name, image_of_yours=True) is None
+        with pytest.raises(CliError, match=f"There is no {name}, and Ultralytics has no detector of that name"):
+            local_weights(name)
     assert local_weights("s3://b/w.pt") is None
     assert local_weights(None) is None
     with pytest.raises(CliError, match="There is no"):

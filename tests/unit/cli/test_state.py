@@ -20,6 +20,7 @@ from cli import actions, alerts, render, snapshot, timeline
 from cli.cloud import Cloud
 from cli.errors import CliError
 from cli.snapshot import Endpoint, Snapshot
+from cli.weights import weights_to_train_from
 from tests.support import account
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -166,6 +167,15 @@ def test_weights_that_training_could_not_use_start_nothing(invoke, cloud: Cloud,
     assert result.exit_code == 1
     assert says in json.loads(result.stderr)["error"]
     assert started(cloud, "Retrain") == []
+
+
+def test_on_the_laptop_a_name_that_nobody_knows_is_refused_at_once(cloud: Cloud, tmp_path: Path) -> None:
+    """Its image has no weights, so that the training would fail at its first step."""
+    here = Cloud(cloud.session, cloud.stack_name, home=tmp_path)
+    with pytest.raises(CliError, match=r"There is no nosuch\.pt"):
+        weights_to_train_from(here, "nosuch.pt")
+    assert weights_to_train_from(here, "yolo11n.pt") == "yolo11n.pt"
+    assert weights_to_train_from(cloud, "nosuch.pt") == "nosuch.pt"  # an image on AWS may have it
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,10 @@ def drift_alert(
     judgment = report.judgment
     images = f"{sent.new + sent.known} of the most unusual images are at the head of the labeling queue"
     if sent.lost:
-        images += f" ({sent.lost} more could not be recovered from the capture)"
+        images += (
+            f" ({sent.lost} more cannot be labeled: the capture has no whole JPEG or PNG of them, and the bucket none "
+            "that they came of)"
+        )
     return Alert(
         event="drift",
         severity="warning",
