@@ -61,7 +61,10 @@ def find_package(cloud: Cloud, version: str | None, approval: str | None = None)
 
 
 def why_rejected(cloud: Cloud, package_arn: str) -> str | None:
-    """Why a package ("" is none) was rejected; None where it was not, or nobody knows (it may be deleted: no rollback needs it)."""
+    """Why a package was rejected; None where it was not, where there is none (""), and where nobody knows.
+
+    It may be deleted: no rollback needs it.
+    """
     if not package_arn:
         return None
     try:

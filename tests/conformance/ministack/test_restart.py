@@ -166,8 +166,10 @@ def test_up_on_a_running_cloud_updates_its_stack_and_settings(home: Path, up: An
         return groups[0]["retentionInDays"]
 
     assert days(second) == 7
-    third = up()
+    said: list[str] = []
+    third = up(progress=said.append)
     assert third.parameters == {"Days": "7"}, "what was given stays in force"
+    assert said == ["Stack mine is as it should be"]
     assert days(third) == 7
     for odd in ("", "{", "[1]", "null", "[" * 100_000):
         (home / "workforce.json").write_text(odd)
