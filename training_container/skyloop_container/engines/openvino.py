@@ -14,6 +14,10 @@ sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
 
+# OpenVINO learns numpy's types when it is first asked for one. Two threads that ask first wait for each other for ever:
+# one for the interpreter's lock, the other, which has that, for what the first one learns.
+openvino.Tensor(np.zeros(1, dtype=np.float32)).get_element_type().to_dtype()
+
 Outputs = tuple[np.ndarray, np.ndarray]
 
 
