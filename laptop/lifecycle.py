@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from laptop import deploy, preflight
 from laptop.account import HEALTH, KEYS_FILE, KeysBroken, read_keys
 from laptop.documents import Document
-from laptop.running import DEFAULT_PORT, FILE, STAY, Running, read
+from laptop.running import DEFAULT_PORT, FILE, STAY, Running, is_gone, read
 from laptop.skyloop_plugin import COMMAND, DEFAULT_HOME, REPOSITORY, SAMCONFIG, TEMPLATE
 
 READY_SECONDS = 180
@@ -267,11 +267,7 @@ def _stop_process(pid: int) -> bool:
 def _ended(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         return os.waitpid(pid, os.WNOHANG)[0] == pid
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+    return is_gone(pid)
 
 
 def _listen(preferred: int) -> socket.socket:

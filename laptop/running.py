@@ -65,14 +65,7 @@ class Running:
 
     def has_ended(self) -> bool:
         """Whether its process is gone: it was killed, and nobody wrote that down."""
-        try:
-            if self.pid is not None:
-                os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # the number is another user's process by now
-            pass
-        return False
+        return self.pid is not None and is_gone(self.pid)
 
     def is_silent(self) -> bool:
         """Whether something listens there and does not answer: a process that is suspended, or hangs."""
@@ -86,6 +79,17 @@ class Running:
             except (OSError, http.client.HTTPException):  # nothing listens, or another program: a request says so
                 return False
         return False
+
+
+def is_gone(pid: int) -> bool:
+    """Whether there is no process of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it is another user's process by now
+        pass
+    return False
 
 
 _RECORD = TypeAdapter(Running)

@@ -57,8 +57,6 @@ _TELEMETRY = {"cloudwatch:metrics", LOG_LINES}
 _TELEMETRY_SECONDS = 10.0
 _TOGETHER = 10  # tries to read all states while no stack changes
 _TOGETHER_SECONDS = 0.02
-
-
 _EMPTIED = (
     f"This home was in use, but state/{FILE} is empty or gone: the cloud begins without its stack, tables and queues. "
     "If you have a copy of that file, stop the cloud, put it back and start again."

@@ -115,6 +115,7 @@ def run(environment: Environment) -> str:
     if not boxes:
         raise JobError(f"None of the {len(test)} test images has a box: nothing can be measured.")
     ours, unsliced = [scored[0] for _, scored in looked], [scored[1] for _, scored in looked]
+    scores = _scores(candidate, ours, settings.categories)
     evaluation = {
         "dataset_id": settings.dataset_id,
         "test_set_id": settings.test_set_id,
@@ -122,8 +123,8 @@ def run(environment: Environment) -> str:
         "correlation_id": settings.correlation_id,
         "images": len(test),
         "boxes": boxes,
-        "candidate": _scores(candidate, ours, settings.categories),
-        "slicing": _slicing(candidate, ours, unsliced, settings.categories),
+        "candidate": scores,
+        "slicing": _slicing(candidate, scores["map50"], ours, unsliced, settings.categories),
         "engine": {"name": engine.name, "measured": engine.measured},
         "champion": None,
         "comparison": None,
@@ -207,12 +208,18 @@ def _scores(detector: Detector, images: list[ScoredImage], categories: list[str]
 
 
 def _slicing(
-    detector: Detector, images: list[ScoredImage], unsliced: list[ScoredImage], categories: list[str]
+    detector: Detector,
+    map50: float | None,
+    images: list[ScoredImage],
+    unsliced: list[ScoredImage],
+    categories: list[str],
 ) -> dict[str, Any]:
-    """The plan, and what it gains: the same pictures looked at whole only."""
+    """The plan, and what it gains: the same pictures looked at whole only. map50: with the plan."""
+    if any(one is not other for one, other in zip(images, unsliced, strict=True)):
+        map50 = score(unsliced, categories, detector.confidence)["map50"]
     return detector.plan.as_card() | {
         "cost": round(float(np.mean([image.looks for image in images])), 2),
-        "map50_without": score(unsliced, categories, detector.confidence)["map50"],
+        "map50_without": map50,
     }
 
 
