@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+CONTAINER = Path(__file__).parents[1]
 SCRIPT = """
 import os, sys, threading
 from skyloop_container.engines import openvino as ours
@@ -25,5 +27,6 @@ os._exit(0)
 
 def test_threads_that_ask_for_a_type_at_once_do_not_wait_for_each_other() -> None:
     """Without the module's own first question they did, eight times of eight."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=True)
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, cwd=CONTAINER, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "asked\n"
