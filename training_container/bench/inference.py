@@ -1,10 +1,12 @@
 """Where the time of one prediction goes, and what threads and workers bring: the served detector, without HTTP.
 
-    PYTHONPATH=training_container python -m training_container.bench.inference [--model DIR] [--image 1280x960]
+    PYTHONPATH=training_container python -m training_container.bench.inference [--model DIR] [--image 1920x1080 …]
 
 Without --model an untrained YOLO11n is exported first: as fast as a trained one, with fewer boxes to suppress.
-There are two tables: the stages of one prediction (ms), and images per second for combinations of threads and workers.
-With --model the first table has Ultralytics' own predict on the same weights beside it.
+The first table has the milliseconds of the processor that each stage of a prediction takes, for a JPEG of each size,
+and below them what a client waits for who is alone and gets all cores. The second has images per second for
+combinations of threads and workers. With --model, Ultralytics' own predict on the same weights and pixels, which never
+cuts a picture and decodes nothing, stands beside the first.
 """
 
 from __future__ import annotations
@@ -12,22 +14,30 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from skyloop_container.dataset import Sample, decode
-from skyloop_container.engines import REFERENCE
+from skyloop_container.dataset import Sample, decode, read_frame
+from skyloop_container.engine_choice import choose
+from skyloop_container.engines import ENGINES, REFERENCE
+from skyloop_container.engines.base import Engine
 from skyloop_container.environment import available_cores
-from skyloop_container.inference import Detector, letterbox, select_boxes
+from skyloop_container.inference import Detection, Detector
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import image_statistics
+from skyloop_container.seams import Found
 from skyloop_container.slicing import SlicingPlan
 from skyloop_container.ultralytics_setup import prepare
+
+SIZES = ("1920x1080", "4000x3000", "8000x6000")  # 2, 12 and 48 megapixels
+STAGES = ("decode", "slice", "network", "merge", "profile", "all")
 
 
 def jpeg(width: int, height: int) -> bytes:
@@ -65,33 +75,79 @@ def untrained(folder: Path, imgsz: int, image: bytes, size: tuple[int, int]) -> 
     return folder / "model"
 
 
-def milliseconds(action: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Least and median time of an action, after one that warms up."""
+class Stopwatch:
+    """Seconds of the processor, by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add what happens inside to a stage. A stage within another counts for both."""
+        began = time.process_time()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - began
+
+
+class _Watched:
+    """An engine whose time is taken."""
+
+    def __init__(self, engine: Engine, watch: Stopwatch) -> None:
+        self._engine, self._watch = engine, watch
+
+    def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """See `Engine`."""
+        with self._watch.stage("network"):
+            return self._engine.run(images, alone)
+
+
+class WatchedDetector(Detector):
+    """A detector that says where its time goes."""
+
+    def __init__(self, card: dict[str, Any], engine: Engine) -> None:
+        """See `Detector`."""
+        self.watch = Stopwatch()
+        super().__init__(card, _Watched(engine, self.watch))
+
+    def merged(self, found: list[Found], width: int, height: int) -> list[Detection]:
+        """See `Detector`."""
+        with self.watch.stage("merge"):
+            return super().merged(found, width, height)
+
+
+def split(model_dir: Path, engine: str, image: bytes, rounds: int) -> dict[str, float]:
+    """The stages of one prediction with one thread: the median of the processor's milliseconds.
+
+    Returns:
+        decode; slice: cutting, scaling and the boxes of each slice; network; merge; profile; and all of them.
+    """
+    detector = WatchedDetector.load(model_dir, 1, engine=engine)
+    assert isinstance(detector, WatchedDetector)
+    seen: list[dict[str, float]] = []
+    for _ in range(rounds + 1):  # the first warms it up
+        watch = detector.watch
+        watch.seconds.clear()
+        with watch.stage("all"):
+            with watch.stage("decode"):
+                frame = read_frame(image, detector.window, detector.factor)
+            with watch.stage("predict"):
+                detector.predict(frame.pixels, factor=frame.factor)
+            with watch.stage("profile"):
+                image_statistics(frame.pixels)
+        taken = dict(watch.seconds)
+        seen.append(taken | {"slice": taken["predict"] - taken["network"] - taken["merge"]})
+    return {stage: 1000 * float(np.median([one[stage] for one in seen[1:]])) for stage in STAGES}
+
+
+def milliseconds(action: Callable[[], object], rounds: int) -> float:
+    """Median time of an action on the wall's clock, after one that warms up."""
     action()
     times = []
     for _ in range(rounds):
         started = time.perf_counter()
         action()
         times.append((time.perf_counter() - started) * 1000)
-    return min(times), float(np.median(times))
-
-
-def stages(model_dir: Path, image: bytes, threads: int) -> dict[str, Callable[[], object]]:
-    """The parts of one prediction, each as a function to time."""
-    detector = Detector.load(model_dir, threads)
-    pixels = decode(image, None)
-    (view,) = detector.views(*pixels.shape[1::-1], SlicingPlan())
-    ((_, _, output, _),) = detector.run(pixels, [view])
-    padded = letterbox(pixels, view.scale)[0].shape[:2]
-    blob = np.random.default_rng(0).random((1, 3, *padded), dtype=np.float32)
-    return {
-        "decode": lambda: decode(image, None),
-        "letterbox": lambda: letterbox(pixels, view.scale),
-        "network": lambda: detector.engine.run(blob),
-        "boxes": lambda: select_boxes(output, detector.confidence),
-        "profile": lambda: image_statistics(pixels),
-        "prediction": lambda: predict_image(detector, image, None),
-    }
+    return float(np.median(times))
 
 
 def throughput(
@@ -110,34 +166,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="folder with model.onnx, model.json and model.pt")
     parser.add_argument("--size", type=int, default=640, help="input side of the untrained model")
-    parser.add_argument("--image", default="1280x960", help="WIDTHxHEIGHT of the JPEG")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--image", nargs="+", default=SIZES, help="WIDTHxHEIGHT of JPEGs")
+    parser.add_argument("--engine", choices=ENGINES, help="default: as the evaluation would choose")
+    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    width, height = map(int, options.image.split("x"))
-    image, cores, console = jpeg(width, height), available_cores(), Console()
+    sizes = [tuple(map(int, size.split("x"))) for size in options.image]
+    images, cores, console = [jpeg(*size) for size in sizes], available_cores(), Console(width=120)
     with tempfile.TemporaryDirectory() as scratch:
         prepare(Path(scratch) / "settings")
         cv2.setNumThreads(1)  # as serve does
-        model_dir = options.model or untrained(Path(scratch), options.size, image, (width, height))
-        ways = {f"{threads} thread(s)": stages(model_dir, image, threads) for threads in sorted({1, cores})}
+        model_dir = options.model or untrained(Path(scratch), options.size, images[0], sizes[0])
+        engine = options.engine or choose(model_dir, [decode(images[0], None)], sizes[:1]).name
+        table = Table(title=f"One prediction with {engine}: milliseconds")
+        for name in ("stage", *options.image):
+            table.add_column(name, justify="left" if name == "stage" else "right")
+        times = [split(model_dir, engine, image, options.rounds) for image in images]
+        for stage in STAGES:
+            table.add_row(stage, *(f"{one[stage]:.1f}" for one in times), end_section=stage == STAGES[-1])
+        together = Detector.load(model_dir, 1, cores, engine)
+        waits = [milliseconds(lambda i=image: predict_image(together, i, None), options.rounds) for image in images]
+        table.add_row(f"a client alone, {cores} cores", *(f"{wait:.1f}" for wait in waits))
         if options.model:
             from ultralytics import YOLO
 
-            theirs, pixels = YOLO(options.model / "model.pt"), cv2.cvtColor(decode(image, None), cv2.COLOR_RGB2BGR)
-            size = Detector.load(options.model, 1).size
-            ways["Ultralytics predict"] = {"prediction": lambda: theirs.predict(pixels, imgsz=size, verbose=False)}
-        table = Table(title=f"One prediction for a {options.image} JPEG; ms, least / median of {options.rounds}")
-        for name in ("stage", *ways):
-            table.add_column(name, justify="left" if name == "stage" else "right")
-        for stage in next(iter(ways.values())):
-            timed = [milliseconds(way[stage], options.rounds) if stage in way else None for way in ways.values()]
-            table.add_row(stage, *("–" if t is None else f"{t[0]:.1f} / {t[1]:.1f}" for t in timed))
+            theirs, size = YOLO(options.model / "model.pt"), together.size
+            pixels = [cv2.cvtColor(decode(image, None), cv2.COLOR_RGB2BGR) for image in images]
+            waits = [
+                milliseconds(lambda p=one: theirs.predict(p, imgsz=size, verbose=False), options.rounds)
+                for one in pixels
+            ]
+            table.add_row("Ultralytics predict, uncut, decoded", *(f"{wait:.1f}" for wait in waits))
         console.print(table)
-        table = Table(title="Images per second")
+        table = Table(title=f"Images per second, {options.image[0]}")
         for name in ("threads", "workers", "images/s"):
             table.add_column(name, justify="right")
         for threads, workers in sorted({(1, 1), (1, cores), (cores, 1), (cores, cores)}):
-            rate = throughput(model_dir, image, threads, workers, options.rounds * 2)
+            rate = throughput(model_dir, images[0], threads, workers, options.rounds * 2, engine)
             table.add_row(str(threads), str(workers), f"{rate:.1f}")
         console.print(table)
 
