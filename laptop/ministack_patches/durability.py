@@ -133,7 +133,7 @@ def _keep_with_task(original: Original, resource: str, arguments: Any) -> Any:
 @patch(
     "services.cloudwatch_logs:_append_log_events",
     because="no request says that a function has logged something",
-    proof="test_kills.py::test_what_a_function_logged_is_kept_though_nothing_else_happens",
+    proof="test_kept_logs.py::test_what_a_function_logged_is_kept_though_nothing_else_happens",
 )
 def _keep_lines(original: Original, stream: Document, events: Any) -> None:
     original(stream, events)
@@ -143,7 +143,7 @@ def _keep_lines(original: Original, stream: Document, events: Any) -> None:
 @patch(
     "services.lambda_svc:_run_sqs_batch",
     because="no request says that the messages which a function got are done with",
-    proof="test_kills.py::test_what_a_function_logged_is_kept_though_nothing_else_happens",
+    proof="test_kept_logs.py::test_what_a_function_logged_is_kept_though_nothing_else_happens",
 )
 def _keep_batch(original: Original, *batch: Any) -> None:
     try:

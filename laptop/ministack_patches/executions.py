@@ -302,7 +302,7 @@ def check_size(output: Any, state_name: str) -> None:
 @patch(
     "services.stepfunctions:_restore_state",
     because="in MiniStack an execution that a clean stop interrupts has failed after the next start, without any event",
-    proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
+    proof="lifecycle/test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
 )
 def _restore(original: Original, data: Any) -> None:
     original(data)
@@ -318,7 +318,7 @@ def _restore(original: Original, data: Any) -> None:
 @patch(
     "services.stepfunctions:_call_lambda",
     because="a function that dies with the cloud is no failure of the execution that waits for it",
-    proof="test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
+    proof="lifecycle/test_restart.py::test_an_execution_goes_on_after_a_clean_stop",
 )
 def _call_lambda(original: Original, function: Any, event: Any) -> Any:
     try:

@@ -202,7 +202,7 @@ def _verified(original: Original, *request: Any) -> None:
     "core.iam_actions:s3_additional_checks",
     because="MiniStack judges a key with two slashes in it as the one with a single slash, and does not ask who may "
     "tag, grant, hold or retain what an upload or a copy makes",
-    proof="test_judged_requests.py::test_what_an_upload_says_besides_needs_its_own_action",
+    proof="test_judged_uploads.py::test_what_an_upload_says_besides_needs_its_own_action",
 )
 def _additional_checks(
     original: Original, method: str, path: str, headers: dict[str, str], body: bytes, query: Document

@@ -47,7 +47,7 @@ def prepare() -> None:
 @patch(
     "services.stepfunctions:_run_execution",
     because="in MiniStack an execution that was interrupted cannot go on in the middle",
-    proof="test_restart.py::test_an_execution_goes_on_in_its_state",
+    proof="lifecycle/test_restart.py::test_an_execution_goes_on_in_its_state",
 )
 def _run_execution(original: Original, arn: str) -> None:
     _entry.set((stepfunctions._executions.get(arn) or {}).get(RESUME))  # a new one has none
@@ -57,7 +57,7 @@ def _run_execution(original: Original, arn: str) -> None:
 @patch(
     "services.stepfunctions:_execute_pass",
     because="in MiniStack an execution that was interrupted cannot go on in the middle",
-    proof="test_restart.py::test_an_execution_goes_on_in_its_state",
+    proof="lifecycle/test_restart.py::test_an_execution_goes_on_in_its_state",
 )
 def _pass(original: Original, state: Document, given: Any, context: Any = None) -> Any:
     if _ENTRY not in state:
@@ -69,7 +69,7 @@ def _pass(original: Original, state: Document, given: Any, context: Any = None) 
 @patch(
     "services.stepfunctions:_add_event",
     because="in MiniStack an execution that was interrupted cannot go on in the middle",
-    proof="test_restart.py::test_an_execution_goes_on_in_its_state",
+    proof="lifecycle/test_restart.py::test_an_execution_goes_on_in_its_state",
 )
 def _add_event(original: Original, record: Document, kind: str, details: Document | None = None) -> Any:
     # `durability` patches the same target and writes the record down; imported after it, this patch is called first.
@@ -89,7 +89,7 @@ def _add_event(original: Original, record: Document, kind: str, details: Documen
 @patch(
     "services.stepfunctions:_apply_state_assign",
     because="in MiniStack an execution that was interrupted cannot go on in the middle",
-    proof="test_restart.py::test_an_execution_goes_on_in_its_state",
+    proof="lifecycle/test_restart.py::test_an_execution_goes_on_in_its_state",
 )
 def _assign(original: Original, state: Document, given: Any, context: Any, **sources: Any) -> None:
     original(state, given, context, **sources)

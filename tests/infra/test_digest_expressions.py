@@ -9,7 +9,8 @@ import pytest
 
 from tests.infra import wiring
 from tests.infra.expressions import accepted, run, state, which
-from tests.infra.samples import ERROR, GOLDEN_SHA256, MODEL_SHA256, RESULTS, VARIABLES
+from tests.infra.sample_results import RESULTS
+from tests.infra.samples import ERROR, GOLDEN_SHA256, MODEL_SHA256, VARIABLES
 
 DIGESTS = {"model_sha256": MODEL_SHA256, "golden_predictions_sha256": GOLDEN_SHA256}
 NONE = dict.fromkeys(DIGESTS, "")

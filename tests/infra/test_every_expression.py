@@ -10,7 +10,8 @@ import pytest
 
 from tests.infra import wiring
 from tests.infra.expressions import accepted_by_task, machine_states, run
-from tests.infra.samples import ERROR, EVENTS, INPUTS, RESULTS, VARIABLES
+from tests.infra.sample_results import EVENTS, INPUTS, RESULTS
+from tests.infra.samples import ERROR, VARIABLES
 
 STATES = [(name, path, state) for name in wiring.MACHINES for path, state in machine_states(name)]
 IDS = [f"{name}.{path}" for name, path, _ in STATES]

@@ -16,7 +16,8 @@ from cli.main import app
 from cli.reference import commands
 from tests.infra import wiring
 from tests.infra.expressions import machine_states, run, state
-from tests.infra.samples import ERROR, INPUTS, VARIABLES
+from tests.infra.sample_results import INPUTS
+from tests.infra.samples import ERROR, VARIABLES
 
 COMMAND = re.compile(r"`(skyloop [^`]*)`")
 

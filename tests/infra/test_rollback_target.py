@@ -9,7 +9,8 @@ import pytest
 
 from tests.infra import wiring
 from tests.infra.expressions import accepted_by_task, run, state, which
-from tests.infra.samples import ERROR, MODEL_SHA256, RESULTS, VARIABLES
+from tests.infra.sample_results import RESULTS
+from tests.infra.samples import ERROR, MODEL_SHA256, VARIABLES
 
 PACKAGE = RESULTS["rollback.DescribeTarget"]
 CAUSE = "s3://data/model.tar.gz has the SHA-256 0123456789ab…, what was evaluated had ba9876543210…"

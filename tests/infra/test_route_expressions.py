@@ -6,7 +6,7 @@ import pytest
 
 from tests.infra import wiring
 from tests.infra.expressions import EXECUTION, SETTINGS, run, state, which
-from tests.infra.samples import EVENTS
+from tests.infra.sample_results import EVENTS
 
 JOB = "skyloop-dev-0123456789ab"
 

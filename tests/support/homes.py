@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from botocore.config import Config
 
 from laptop import lifecycle
 from laptop.account import client_settings, read_keys
+from laptop.journal import FILE
 from laptop.running import Running
 
 
@@ -49,6 +52,15 @@ class Home:
     def stop(self) -> None:
         assert self._process
         lifecycle.stop(self._process)
+
+    def parameter(self, name: str) -> str:
+        """The value of a parameter of SSM: what a request left, told in one word."""
+        return str(self.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+
+    def rows(self, query: str) -> list[Any]:
+        """What a query finds in the journal."""
+        with closing(sqlite3.connect(self.folder / "state" / FILE)) as journal:
+            return journal.execute(query).fetchall()
 
     @property
     def found(self) -> list[str]:

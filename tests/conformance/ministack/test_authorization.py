@@ -13,33 +13,9 @@ from botocore.exceptions import ClientError
 
 from laptop import lifecycle
 from tests.conformance.conftest import Cloud, wait_until
+from tests.conformance.ministack.conftest import task
 
 DENIED = "is not authorized to perform: {}"
-
-
-def task(resource: str, arguments: Any, **fields: Any) -> dict[str, Any]:
-    return {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Arguments": arguments, **fields}
-
-
-@pytest.fixture
-def caller(cloud: Cloud) -> Any:
-    """``caller(*statements)`` -> the keys of a user who may do that much."""
-
-    def make(*statements: tuple[Any, ...]) -> dict[str, str]:
-        iam, name = cloud.client("iam"), cloud.name("user")
-        iam.create_user(UserName=name)
-        document = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {"Effect": "Allow", "Action": action, "Resource": resource, **(more[0] if more else {})}
-                for action, resource, *more in statements
-            ],
-        }
-        iam.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=json.dumps(document))
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
-
-    return make
 
 
 MODEL = {"ModelName": "m", "ExecutionRoleArn": "arn:aws:iam::000000000000:role/none"}

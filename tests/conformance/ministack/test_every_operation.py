@@ -11,10 +11,7 @@ from botocore.exceptions import ClientError
 
 from laptop.account import client_settings, read_keys
 from tests.conformance.conftest import Cloud
-from tests.conformance.ministack.test_authorization import caller
 from tests.support.arguments import smallest
-
-__all__ = ["caller"]
 
 SERVICES = (
     *("application-autoscaling", "cloudformation", "cloudwatch", "dynamodb", "dynamodbstreams", "ecr", "events", "iam"),

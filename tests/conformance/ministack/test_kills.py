@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
-import signal
 import sqlite3
 import subprocess
-import textwrap
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from laptop import lifecycle
-from laptop.account import client_settings, read_keys
+from laptop.account import read_keys
 from laptop.journal import FILE
 from tests.conformance.conftest import wait_until
 from tests.conformance.ministack.conftest import zipped
@@ -258,70 +253,6 @@ def test_a_full_disk_refuses_and_damages_nothing(home: Home, full_disk: Callable
     assert home.client("sagemaker").describe_model_package_group(ModelPackageGroupName="group")
 
 
-TEMPLATE = textwrap.dedent(
-    """
-    AWSTemplateFormatVersion: "2010-09-09"
-    Resources:
-      Bucket: {Type: AWS::S3::Bucket, Properties: {BucketName: killed-data}}
-      Table:
-        Type: AWS::DynamoDB::Table
-        Properties:
-          BillingMode: PAY_PER_REQUEST
-          AttributeDefinitions: [{AttributeName: name, AttributeType: S}]
-          KeySchema: [{AttributeName: name, KeyType: HASH}]
-      Group: {Type: AWS::SageMaker::ModelPackageGroup, Properties: {ModelPackageGroupName: killed}}
-    Outputs:
-      Bucket: {Value: !Ref Bucket}
-      Table: {Value: !Ref Table}
-    """
-)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_first_start_may_be_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
-    (tmp_path / "template.yaml").write_text(TEMPLATE)
-    (tmp_path / "samconfig.toml").write_text('version = 0.1\n[laptop.deploy.parameters]\nstack_name = "killed"\n')
-    home = tmp_path / "home"
-    where = {"template": tmp_path / "template.yaml", "samconfig": tmp_path / "samconfig.toml", "port": 0}
-    chance = random.Random(seed)
-    with ThreadPoolExecutor(1) as pool:
-        for _ in range(2):
-            lines: list[str] = []
-            upping = pool.submit(lifecycle.up, home, progress=lines.append, **where)
-            wait_until(lambda: lines or upping.done())  # noqa: B023 (it is over within this turn)
-            time.sleep(chance.uniform(0, 0.3))  # a moment of the deployment
-            for server in _servers(home):
-                os.kill(server, signal.SIGKILL)
-            with suppress(Exception):
-                upping.result()
-    running = lifecycle.up(home, **where)
-    try:
-        assert running.outputs["Bucket"] == "killed-data"
-        client = boto3.client("dynamodb", **client_settings(running.endpoint_url, read_keys(home)))
-        client.put_item(TableName=running.outputs["Table"], Item={"name": {"S": "a"}})
-        assert running.pid
-        os.kill(running.pid, signal.SIGKILL)
-        wait_until(lambda: not _servers(home))
-        running = lifecycle.up(home, **where)
-        client = boto3.client("dynamodb", **client_settings(running.endpoint_url, read_keys(home)))
-        assert "Item" in client.get_item(TableName=running.outputs["Table"], Key={"name": {"S": "a"}})
-    finally:
-        lifecycle.down(home)
-
-
-def _servers(home: Path) -> list[int]:
-    listed = subprocess.run(["ps", "-eww", "-o", "pid=,stat=,command="], capture_output=True, text=True, check=True)
-    return [
-        int(line.split()[0])
-        for line in listed.stdout.splitlines()
-        if "laptop.server" in line and str(home) in line and not line.split()[1].startswith("Z")
-    ]
-
-
-def parameter(home: Home, name: str) -> str:
-    return str(home.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
-
-
 def test_a_name_says_nothing_about_what_is_asked(home: Home) -> None:
     """The paths of REST services end in names, which may begin as the names of reading operations do."""
     role = home.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
@@ -337,79 +268,13 @@ def test_a_name_says_nothing_about_what_is_asked(home: Home) -> None:
         assert name not in there
 
 
-def test_what_is_set_up_for_logs_survives_a_kill(home: Home) -> None:
-    """Their lines may be later; what is kept then belongs to the group that had them."""
-    logs = home.client("logs")
-    logs.create_log_group(logGroupName="group")
-    logs.create_log_stream(logGroupName="group", logStreamName="stream")
-    line = {"timestamp": int(time.time() * 1000), "message": "a line"}
-    logs.put_log_events(logGroupName="group", logStreamName="stream", logEvents=[line])
-    home.stop()
-    home.start()
-    home.client("logs").put_retention_policy(logGroupName="group", retentionInDays=30)
-    home.again()
-    values = [{"metricName": "M", "metricNamespace": "N", "metricValue": "1"}]
-    home.client("logs").put_metric_filter(
-        logGroupName="group", filterName="filter", filterPattern='{$.a = "b"}', metricTransformations=values
-    )
-    home.again()
-    home.client("logs").create_log_group(logGroupName="second")
-    home.again()
-    logs = home.client("logs")
-    groups = {one["logGroupName"]: one.get("retentionInDays") for one in logs.describe_log_groups()["logGroups"]}
-    assert groups == {"group": 30, "second": None}
-    assert [one["filterName"] for one in logs.describe_metric_filters()["metricFilters"]] == ["filter"]
-    events = logs.get_log_events(logGroupName="group", logStreamName="stream")["events"]
-    assert [one["message"] for one in events] == ["a line"]
-    logs.delete_log_group(logGroupName="group")
-    logs.create_log_group(logGroupName="group")
-    home.again()
-    logs = home.client("logs")
-    assert logs.describe_log_streams(logGroupName="group")["logStreams"] == []
-    for name in ("first", "second"):
-        logs.create_log_stream(logGroupName="group", logStreamName=name)
-    logs.delete_log_stream(logGroupName="group", logStreamName="first")
-    home.again()
-    streams = home.client("logs").describe_log_streams(logGroupName="group")["logStreams"]
-    assert [one["logStreamName"] for one in streams] == ["second"]
-
-
-def test_what_a_function_logged_is_kept_though_nothing_else_happens(home: Home) -> None:
-    """No request comes while it works or afterwards: its message is done with, and its lines are written down."""
-    iam, queue = home.client("iam"), "arn:aws:sqs:us-east-1:000000000000:queue"
-    url = home.client("sqs").create_queue(QueueName="queue")["QueueUrl"]
-    role = iam.create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    source = "import time\ndef handler(event, context):\n    time.sleep(2)\n    print('worked on')\n"
-    home.client("lambda").create_function(
-        FunctionName="f", Runtime="python3.13", Handler="app.handler", Role=role, Code={"ZipFile": zipped(source)}
-    )
-    home.client("lambda").create_event_source_mapping(FunctionName="f", EventSourceArn=queue)
-    home.client("sqs").send_message(QueueUrl=url, MessageBody="the message")
-
-    def state(service: str) -> str:
-        return str(rows(home, f"SELECT state FROM snapshots WHERE service = '{service}'"))
-
-    wait_until(lambda: "worked on" in state("cloudwatch_logs:lines"))
-    wait_until(lambda: "the message" not in state("sqs"))
-
-
-def test_an_open_change_set_keeps_nothing_from_being_kept(home: Home) -> None:
-    body = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
-    home.client("cloudformation").create_change_set(
-        StackName="other", ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=body
-    )
-    home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
-    home.again()
-    assert parameter(home, "kept") == "1"
-
-
 def test_text_that_is_no_unicode_stops_nothing(home: Home) -> None:
     ssm = home.client("ssm")
     with suppress(ClientError):
         ssm.put_parameter(Name="odd", Value="x\ud800y", Type="String")
     ssm.put_parameter(Name="kept", Value="1", Type="String")
     home.again()
-    assert parameter(home, "kept") == "1"
+    assert home.parameter("kept") == "1"
 
 
 def test_a_damaged_row_costs_no_other(home: Home) -> None:
@@ -430,7 +295,7 @@ def test_a_damaged_row_costs_no_other(home: Home) -> None:
         wait_until(lambda arn=arn: states.describe_execution(executionArn=arn)["status"] == "SUCCEEDED")
     length = len(states.get_execution_history(executionArn=kept)["events"])
     table = home.client("dynamodb")
-    wait_until(lambda: not rows(home, "SELECT * FROM requests"))  # the snapshot of the new table
+    wait_until(lambda: not home.rows("SELECT * FROM requests"))  # the snapshot of the new table
     for name in ("one", "two", "three", "four"):
         table.put_item(TableName="table", Item={"name": {"S": name}})
     home.kill()
@@ -445,7 +310,7 @@ def test_a_damaged_row_costs_no_other(home: Home) -> None:
     with closing(sqlite3.connect(next(home.folder.rglob("records.sqlite")))) as records, records:
         records.execute("UPDATE records SET record = '[' WHERE name = 'lost'")
     home.start()
-    assert parameter(home, "kept") == "1"
+    assert home.parameter("kept") == "1"
     items = home.client("dynamodb").scan(TableName="table")["Items"]
     assert [item["name"]["S"] for item in items] == ["four"]
     [group] = home.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"]
@@ -464,69 +329,6 @@ def test_a_damaged_row_costs_no_other(home: Home) -> None:
     assert len(home.client("stepfunctions").get_execution_history(executionArn=kept)["events"]) == length - 1
     assert home.running
     assert not any("cannot be read" in sentence for sentence in lifecycle._health(home.running.endpoint_url)["found"])
-
-
-def rows(home: Home, query: str) -> list[Any]:
-    with closing(sqlite3.connect(home.folder / "state" / FILE)) as journal:
-        return journal.execute(query).fetchall()
-
-
-WAITING = json.dumps(
-    {
-        "Resources": {
-            "Parameter": {
-                "Type": "AWS::SSM::Parameter",
-                "Properties": {"Name": "made", "Type": "String", "Value": "1"},
-            },
-            "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle", "DependsOn": "Parameter"},
-            "Wait": {
-                "Type": "AWS::CloudFormation::WaitCondition",
-                "Properties": {"Handle": {"Ref": "Handle"}, "Timeout": "600"},
-            },
-        }
-    }
-)
-
-
-@pytest.mark.parametrize("clean", [True, False])
-def test_what_is_written_during_a_deployment_is_kept(home: Home, clean: bool) -> None:
-    home.client("cloudformation").create_stack(StackName="slow", TemplateBody=WAITING)
-    wait_until(lambda: "Parameter" in [one["LogicalResourceId"] for one in complete(home)])
-    home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
-    if clean:
-        home.stop()
-        home.start()
-    else:
-        home.again()
-    assert parameter(home, "kept") == "1"
-    stacks = home.client("cloudformation")
-    [stack] = stacks.describe_stacks(StackName="slow")["Stacks"]
-    assert stack["StackStatus"] == "CREATE_FAILED"
-    stacks.delete_stack(StackName="slow")
-    stacks.get_waiter("stack_delete_complete").wait(StackName="slow", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-    with pytest.raises(ClientError, match="ParameterNotFound"):
-        parameter(home, "made")
-
-
-def complete(home: Home) -> list[Any]:
-    events = home.client("cloudformation").describe_stack_events(StackName="slow")["StackEvents"]
-    return [one for one in events if one["ResourceStatus"] == "CREATE_COMPLETE"]
-
-
-def test_an_update_that_was_interrupted_is_done_again(home: Home) -> None:
-    stacks = home.client("cloudformation")
-    first = json.dumps({"Resources": {"Parameter": json.loads(WAITING)["Resources"]["Parameter"]}})
-    stacks.create_stack(StackName="slow", TemplateBody=first)
-    wait_until(lambda: "slow" in [one["LogicalResourceId"] for one in complete(home)])
-    stacks.update_stack(StackName="slow", TemplateBody=WAITING.replace('"Value": "1"', '"Value": "2"'))
-    wait_until(lambda: parameter(home, "made") == "2")
-    home.client("ssm").put_parameter(Name="kept", Value="1", Type="String")
-    home.again()
-    assert parameter(home, "kept") == "1"
-    stacks = home.client("cloudformation")
-    stacks.update_stack(StackName="slow", TemplateBody=first)
-    wait_until(lambda: stacks.describe_stacks(StackName="slow")["Stacks"][0]["StackStatus"] == "UPDATE_COMPLETE")
-    assert parameter(home, "made") == "1"
 
 
 def test_a_bucket_in_the_host_is_the_bucket_in_the_path(home: Home) -> None:

@@ -10,9 +10,6 @@ from botocore.exceptions import ClientError
 
 from tests.conformance.conftest import Cloud
 from tests.conformance.ministack.conftest import zipped
-from tests.conformance.ministack.test_authorization import caller
-
-__all__ = ["caller"]
 
 
 @pytest.fixture

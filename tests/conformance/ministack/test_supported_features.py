@@ -25,8 +25,8 @@ def proofs(value: Any) -> Iterator[str]:
 
 def existing() -> set[str]:
     return {
-        f"{file.name}::{node.name}"
-        for file in HERE.glob("test_*.py")
+        f"{file.relative_to(HERE).as_posix()}::{node.name}"
+        for file in HERE.rglob("test_*.py")
         for node in ast.parse(file.read_text()).body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     }

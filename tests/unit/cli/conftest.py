@@ -13,6 +13,7 @@ from moto import mock_aws
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from cli import actions, snapshot
 from cli.cloud import Cloud, Outputs
 from cli.main import app
 from tests.support.account import create_catalogue_table
@@ -75,6 +76,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         session = boto3.Session(region_name=REGION)
         outputs = Outputs(deployed(session))
         monkeypatch.setattr(Cloud, "outputs", outputs)
+        monkeypatch.setattr(snapshot, "labeling_jobs", lambda cloud, limit: [])  # moto has none
+        monkeypatch.setattr(actions, "CLAIM_SECONDS", 0.0)  # moto's executions run for ever and claim nothing
         yield Cloud(session, PREFIX)
 
 

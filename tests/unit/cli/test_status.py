@@ -16,7 +16,7 @@ from cli.cloud import Cloud
 from cli.output import Terminal
 from cli.snapshot import Endpoint
 from laptop import storing
-from tests.unit.cli.test_state import put_image, snap
+from tests.unit.cli.filled import put_image, snap
 
 
 def shown(**changes: Any) -> str:

@@ -3,115 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from skyloop.aws.catalogue import MOST_DUPLICATE_KEYS
 from skyloop.aws.clients import client
 from skyloop.aws.storage import ListingPage, ObjectSummary, Storage
-from skyloop.documents import CatalogueItem
 from skyloop.intake.intake import Intake
 from skyloop.intake.uploads import Upload, uploads_in
 from skyloop.labeling.sources import Sources
-from skyloop.layout import LABELING_LOCK, label_records, quarantine_id, queue_order
 from skyloop.sweep.claims import Claims
 
-from tests.support.account import BUCKET, Context, load_handler, put_state
+from tests.support.account import BUCKET, Context, load_handler
 from tests.support.files import stored_event
 from tests.support.pictures import encoded, picture
+from tests.unit.skyloop.sweep.conftest import item, later, refused, sweep
+
+pytestmark = pytest.mark.usefixtures("jobs")
 
 ODD = "raw-images/north field/a+b %2F é.jpg"
-
-
-def later(minutes: float = 10) -> datetime:
-    """Objects are dated by the (simulated) bucket's own clock, so the sweep comes this much after now."""
-    return datetime.now(UTC) + timedelta(minutes=minutes)
-
-
-@pytest.fixture(autouse=True)
-def jobs(stack) -> Iterator[dict[str, str]]:
-    """Labeling jobs that SageMaker knows: name -> status. The simulation has none, so the client is answered here."""
-    known: dict[str, str] = {}
-    hooks = client("sagemaker").meta.events
-
-    def answer(model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
-        name = json.loads(params["body"])["LabelingJobName"]
-        response = type("Response", (), {"status_code": 200 if name in known else 400, "headers": {}})
-        if name in known:
-            job = {"LabelingJobStatus": known[name], "LastModifiedTime": datetime.now(UTC)}
-            return response, {**job, "ResponseMetadata": {"HTTPStatusCode": 200}}
-        error = {"Code": "ResourceNotFound", "Message": "no such job"}
-        return response, {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
-
-    hooks.register("before-call.sagemaker.DescribeLabelingJob", answer, unique_id="jobs")
-    yield known
-    hooks.unregister("before-call.sagemaker.DescribeLabelingJob", unique_id="jobs")
-
-
-@pytest.fixture
-def queued(stack) -> Callable[[], list[dict[str, Any]]]:
-    def read() -> list[dict[str, Any]]:
-        sqs, messages = client("sqs"), []
-        while batch := sqs.receive_message(QueueUrl=stack.uploads_queue_url, MaxNumberOfMessages=10).get("Messages"):
-            messages += [json.loads(message["Body"]) for message in batch]
-            for message in batch:
-                sqs.delete_message(QueueUrl=stack.uploads_queue_url, ReceiptHandle=message["ReceiptHandle"])
-        return messages
-
-    return read
-
-
-@pytest.fixture
-def alerts(stack) -> Callable[[], list[dict[str, Any]]]:
-    """The alerts that reached a subscriber since the last look, with their attributes."""
-    sqs, sns = client("sqs"), client("sns")
-    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    sns.subscribe(TopicArn=stack.alert_topic_arn, Protocol="sqs", Endpoint=arn)
-
-    def read() -> list[dict[str, Any]]:
-        found = []
-        while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-            for message in batch:
-                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-                body = json.loads(message["Body"])
-                attributes = {name: entry["Value"] for name, entry in body["MessageAttributes"].items()}
-                found.append({**json.loads(body["Message"]), "mail": body["Subject"], "attributes": attributes})
-        return found
-
-    return read
-
-
-def refused(number: int, reason: str = "it is not an image", **changes: Any) -> CatalogueItem:
-    key = f"raw-images/f/{number}.jpg"
-    facts = {"image_id": quarantine_id(key), "key": key, "status": "QUARANTINED", "labeling_job": None}
-    return item(number, "", **{**facts, "reason": reason, **changes})
 
 
 def counts(**found: int) -> dict[str, int]:
     """A response with these numbers and otherwise zeros."""
     return {"uploads_requeued": 0, "images_requeued": 0, "uploads_examined": 0, "files_alerted": 0, **found}
-
-
-def sweep(now: datetime) -> dict[str, Any]:
-    return load_handler("sweep_uploads").handler({"now": now.isoformat()}, Context())
-
-
-def item(number: int, job: str, **changes: Any) -> CatalogueItem:
-    image_id, now = f"{number:064x}", datetime(2026, 1, 1, tzinfo=UTC)
-    facts: dict[str, Any] = {
-        "image_id": image_id,
-        "status": "LABELING",
-        "labeling_job": job,
-        "queue_order": queue_order(False, now, image_id),
-        "key": f"raw-images/f/{number}.jpg",
-        "flight": "f",
-        "correlation_id": "f",
-        "catalogued_at": now,
-    }
-    return CatalogueItem(**{**facts, **changes})
 
 
 def test_nothing_is_missing_where_there_is_nothing():
@@ -324,154 +240,7 @@ def test_one_failure_stops_nothing_else(storage, catalogue, queued, alerts, jobs
     assert len(alerts()) == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "requeued"),
-    [
-        (None, 2),
-        ("Failed", 2),
-        ("Stopped", 2),
-        ("InProgress", 0),
-        ("Initializing", 0),
-        ("Stopping", 0),
-        ("Completed", 0),
-    ],
-)
-def test_images_of_dead_jobs_are_requeued(catalogue, jobs, status, requeued):
-    if status:
-        jobs["job"] = status
-    for number in range(2):
-        catalogue.add(item(number, "job"))
-    catalogue.add(item(3, "job", status="LABELED"))
-    assert sweep(later())["images_requeued"] == requeued
-    assert len(list(catalogue.by_status("PENDING"))) == requeued
-    assert catalogue.get(f"{3:064x}").status == "LABELED"
-
-
-@pytest.mark.parametrize(("hours", "requeued"), [(1, 0), (7, 1)])
-def test_no_image_stays_with_a_job_that_is_over(catalogue, jobs, hours, requeued):
-    """Its labels were converted long ago, and this image was not among them."""
-    now = datetime.now(UTC) + timedelta(hours=hours)
-    jobs["done"] = "Completed"
-    catalogue.add(item(1, "done"))
-    assert sweep(now)["images_requeued"] == requeued
-
-
-def test_a_large_job_keeps_its_images_until_the_last_part_is_converted(storage, catalogue, jobs, monkeypatch):
-    """100,000 images are 2,500 parts, ten at a time; the records say that they go on."""
-    jobs["large"] = "Completed"
-    catalogue.add(item(1, "large"))
-    ended = datetime.now(UTC)
-    written: list[float] = []
-
-    def listing(_: Storage, prefix: str) -> list[ObjectSummary]:
-        parts = [ObjectSummary(f"{prefix}{number}.json", 2, at) for number, at in enumerate(written)]
-        return parts if prefix == label_records("large") else []
-
-    monkeypatch.setattr(Storage, "listing", listing)
-    for hour in range(1, 12):
-        written.append((ended + timedelta(hours=hour)).timestamp())
-        assert sweep(ended + timedelta(hours=hour, minutes=15))["images_requeued"] == 0
-    assert sweep(ended + timedelta(hours=16))["images_requeued"] == 0
-    assert sweep(ended + timedelta(hours=18))["images_requeued"] == 1
-
-
-def test_a_selection_under_way_keeps_its_claims(catalogue, state, jobs):
-    jobs["dead"] = "Failed"
-    catalogue.add(item(1, "about-to-be-created"))
-    catalogue.add(item(2, "dead"))
-    now = later()
-    put_state(state, LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) + 60})
-    assert sweep(now)["images_requeued"] == 1
-    put_state(state, LABELING_LOCK, {"owner": "label", "expires_at": int(now.timestamp()) - 1})
-    assert sweep(now)["images_requeued"] == 1
-
-
-def test_other_errors_are_not_taken_for_a_missing_job(catalogue, jobs, monkeypatch):
-    catalogue.add(item(1, "job"))
-    error = {"Code": "AccessDeniedException", "Message": "no"}
-    hooks = client("sagemaker").meta.events
-
-    def refuse(**_: Any) -> tuple[Any, dict[str, Any]]:
-        response = type("Response", (), {"status_code": 400, "headers": {}})
-        return response, {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
-
-    hooks.register_first("before-call.sagemaker.DescribeLabelingJob", refuse, unique_id="refuse")
-    try:
-        with pytest.raises(Exception, match="AccessDenied"):
-            sweep(later())
-    finally:
-        hooks.unregister("before-call.sagemaker.DescribeLabelingJob", unique_id="refuse")
-    assert catalogue.get(f"{1:064x}").status == "LABELING"
-
-
 def test_the_bucket_of_the_message_is_the_stacks(storage, queued):
     storage.write("raw-images/a/1.jpg", b"x")
     sweep(later())
     assert [message["detail"]["bucket"]["name"] for message in queued()] == [BUCKET]
-
-
-def test_a_bad_drop_is_alerted_once_with_one_alert(catalogue, alerts):
-    for number in range(30):
-        catalogue.add(refused(number))
-    catalogue.add(refused(30, "it is truncated"))
-    assert sweep(later())["files_alerted"] == 31
-    (alert,) = alerts()
-    assert alert["attributes"] == {"event": "images-quarantined", "severity": "warning", "stage": "dev"}
-    assert alert["mail"] == "[skyloop-dev] images-quarantined: 31 files of flight f"
-    assert alert["why"] == (
-        "30 files such as raw-images/f/0.jpg: it is not an image; raw-images/f/30.jpg: it is truncated."
-    )
-    assert alert["correlation_id"] == "f"
-    assert alert["links"]["quarantine"] == f"s3://{BUCKET}/quarantine/"
-    assert sweep(later())["files_alerted"] == 0
-    assert alerts() == []
-
-
-def test_what_came_after_the_alert_is_alerted_and_nothing_else(catalogue, alerts):
-    catalogue.add(refused(1))
-    catalogue.add(refused(2))
-    sweep(later())
-    alerts()
-    assert catalogue.add_refused(refused(2, "it is truncated"))  # dropped again, bad in another way
-    assert not catalogue.add_refused(refused(1))  # delivered again
-    # An image that nobody could label keeps its old place in the queue.
-    catalogue.add(item(3, "job"))
-    catalogue.quarantine(f"{3:064x}", "job", "3 labeling jobs returned it without labels")
-    assert sweep(later())["files_alerted"] == 2
-    (alert,) = alerts()
-    assert "raw-images/f/2.jpg: it is truncated" in alert["why"]
-    assert "raw-images/f/3.jpg: 3 labeling jobs" in alert["why"]
-    assert "1.jpg" not in alert["why"]
-
-
-def test_many_reasons_are_counted_and_the_commonest_named(catalogue, alerts):
-    for number in range(9):
-        catalogue.add(refused(number, f"reason {min(number, 7)}", flight=f"f{number % 2}"))
-    sweep(later())
-    (alert,) = alerts()
-    assert alert["what"].startswith("9 files of 2 flights cannot be used")
-    assert alert["why"].startswith("2 files such as raw-images/f/7.jpg: reason 7; raw-images/f/0.jpg: reason 0;")
-    assert alert["why"].endswith("; 3 more for 3 other reasons.")
-
-
-def test_what_could_not_be_published_is_alerted_by_the_next_sweep(catalogue, alerts, stack, monkeypatch):
-    catalogue.add(refused(1))
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("SKYLOOP_ALERT_TOPIC_ARN", f"{stack.alert_topic_arn}-gone")
-        with pytest.raises(Exception, match="does not exist"):
-            sweep(later())
-    assert sweep(later())["files_alerted"] == 1
-    assert len(alerts()) == 1
-
-
-def test_an_entry_that_is_fixed_while_the_alert_is_published_stays_as_it_is(catalogue):
-    now = later()
-    assert not catalogue.mark_alerted(refused(1), now)
-    assert catalogue.get(quarantine_id("raw-images/f/1.jpg")) is None
-    catalogue.add(item(2, "job"))
-    assert not catalogue.mark_alerted(item(2, "job"), now)
-    before = refused(3)
-    catalogue.add_refused(before)
-    catalogue.add_refused(refused(3, "another reason", queue_order=queue_order(False, now, before.image_id)))
-    assert not catalogue.mark_alerted(before, now)
-    assert [entry.reason for entry in catalogue.unalerted()] == ["another reason"]
