@@ -6,7 +6,7 @@ import hashlib
 import unicodedata
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
@@ -65,7 +65,8 @@ def refused_labels(name: str, error: CocoRefused) -> CliError:
 class JoinedLabels:
     """A COCO file joined with a drop: one file per flight, what found no counterpart, and what is there several times.
 
-    `boxes` counts what is kept, of each picture once. `joined` are the file names of pictures that have several
+    `boxes` counts what is kept, of each picture once, `images_without_entry` images of whose content there is no entry.
+    `joined` are the file names of pictures that have several
     entries, the first of each; `same_boxes` counts boxes that such entries share, which are kept once, and
     `overlapping_boxes` those that are not the same, but probably of the same object.
     """
@@ -117,12 +118,21 @@ def join_labels(coco: CocoFile, drop: Drop) -> JoinedLabels:
             for flight, of_flight in images.items()
         },
         boxes=kept,
-        images_without_entry=sum(image.key not in contents for image in drop.images),
+        images_without_entry=_without_entry(drop, contents),
         entries_without_image=missing,
         joined=[entries[0].file_name for entries in pictures.values() if len(entries) > 1],
         same_boxes=sum(len(boxes_of[entry.id]) for entries in pictures.values() for entry in entries) - kept,
         overlapping_boxes=overlapping,
     )
+
+
+def _without_entry(drop: Drop, contents: Mapping[str, str | None]) -> int:
+    """How many images no entry is of. One with the bytes of an image that has an entry is the same picture."""
+    known = set(contents.values()) - {None}
+    # Few files are of one size: most need not be read for this.
+    sizes = {_size(image) for image in drop.images if image.key in contents}
+    left = [image for image in drop.images if image.key not in contents]
+    return sum(_size(image) not in sizes or _content_hash(image) not in known for image in left)
 
 
 def _stated_size(coco: CocoFile, entries: Sequence[CocoImage]) -> tuple[int | None, int | None]:
@@ -195,4 +205,11 @@ def _content_hash(image: Image) -> str | None:
         with image.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:  # the upload reports it
+        return None
+
+
+def _size(image: Image) -> int | None:
+    try:
+        return image.path.stat().st_size
+    except OSError:
         return None

@@ -63,7 +63,7 @@ def test_what_is_wrong_is_said_clearly(tmp_path: Path, content: Any, says: str) 
 def test_entries_find_their_images(tmp_path: Path, picture: Picture) -> None:
     root = tmp_path / "farm"
     for number, name in enumerate(("east/1.jpg", "east/2.jpg", "west/1.jpg", "west/only.jpg")):
-        picture(root / name, number)
+        picture(root / name, 50 * number)  # neighbors would be one picture, as JPEG
     drop = plan_drop(root)
     file = read_labels(
         written(root / "annotations.json", document("east/1.jpg", "./west/1.jpg", "elsewhere/only.jpg", "1.jpg"))
@@ -74,6 +74,16 @@ def test_entries_find_their_images(tmp_path: Path, picture: Picture) -> None:
     assert labels.entries_without_image == ["1.jpg"]  # two images are called so: guessing would mislabel one
     assert labels.images_without_entry == 1
     assert labels.boxes == 3
+
+
+def test_a_copy_of_an_image_with_an_entry_needs_none(tmp_path: Path, picture: Picture) -> None:
+    """The pipeline takes both for one picture, so the workforce knows what is on it."""
+    root = tmp_path / "f"
+    for name, shade in (("a.jpg", 1), ("copy.jpg", 1), ("other/copy.jpg", 1), ("else.jpg", 200)):
+        picture(root / name, shade)
+    (root / "padded.jpg").write_bytes((root / "a.jpg").read_bytes()[:-1] + b"x")  # as long, and another file
+    labels = join_labels(read_labels(written(tmp_path / "labels.json", document("a.jpg"))), plan_drop(root))
+    assert labels.images_without_entry == 2
 
 
 def test_a_backslash_divides_folders_or_is_part_of_a_name(tmp_path: Path, picture: Picture) -> None:
