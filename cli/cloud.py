@@ -157,8 +157,9 @@ def read_laptop(home: Path) -> Running | None:
 
 def answering_laptop_cloud(home: Path) -> Cloud:
     """The laptop cloud whose state is in a folder, once it has answered. Raises CliError when it does not."""
-    cloud, running = laptop_cloud(home), read_laptop(home)
-    if running and running.is_silent():
+    running = _running_laptop(home)
+    cloud = _connected(running, home)
+    if running.is_silent():
         raise CliError(
             f"The laptop cloud (pid {running.pid}) runs, but has not answered for {ANSWER_SECONDS:.0f} s.",
             f"If it is suspended, `kill -CONT {running.pid}` lets it go on; else `skyloop down`, then `skyloop up`.",
@@ -168,6 +169,10 @@ def answering_laptop_cloud(home: Path) -> Cloud:
 
 def laptop_cloud(home: Path) -> Cloud:
     """The laptop cloud whose state is in a folder; nothing is called yet. Raises CliError when it does not run."""
+    return _connected(_running_laptop(home), home)
+
+
+def _running_laptop(home: Path) -> Running:
     running = read_laptop(home)
     if running is None:
         raise CliError(
@@ -181,6 +186,10 @@ def laptop_cloud(home: Path) -> Cloud:
             f"The laptop cloud in {home} has ended: nobody stopped it, but its process is gone.",
             "`skyloop up` starts it again; what it acknowledged is kept.",
         )
+    return running
+
+
+def _connected(running: Running, home: Path) -> Cloud:
     url = running.endpoint_url
     try:
         settings = client_settings(url, read_keys(home))

@@ -87,6 +87,15 @@ def test_the_laptop_is_the_default(tmp_path: Path) -> None:
     assert cloud.client("s3").meta.endpoint_url == "http://127.0.0.1:4599"
 
 
+def test_the_record_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two readings `down` may write that there is no process, or `up` that there is another one."""
+    home, read = laptop(tmp_path / "home"), running.read
+    records = [read(home), None]
+    monkeypatch.setattr("cli.cloud.read", lambda _: records.pop(0))
+    assert Target(home=home).connect().endpoint_url == "http://127.0.0.1:4599"
+    assert records == [None]
+
+
 @pytest.mark.parametrize("given", [{"region": "eu-west-1"}, {"stack": "mine"}])
 def test_naming_aws_leaves_the_laptop_alone(tmp_path: Path, given: dict[str, str]) -> None:
     cloud = Target(home=laptop(tmp_path / "home"), **given).connect()
