@@ -99,26 +99,16 @@ def _moments(now: float) -> Iterator[tuple[MutableMapping[Any, Any], Any, float]
     because="in MiniStack a rule is not due again until a clock that was set back comes to where it was",
     proof="test_clock.py::test_a_schedule_goes_on_after_the_clock_was_set_back",
 )
-def _tick_rules(original: Original) -> None:
-    _look()
-    original()
-
-
 @patch(
     "services.scheduler:_tick_schedules",
     because="in MiniStack a schedule is not due again until a clock that was set back comes to where it was",
     proof="test_clock.py::test_a_schedule_goes_on_after_the_clock_was_set_back",
 )
-def _tick_schedules(original: Original) -> None:
-    _look()
-    original()
-
-
 @patch(
     "services.sqs:_collect_msgs",
     because="in MiniStack a message stays hidden until a clock that was set back comes to where it was",
     proof="test_clock.py::test_a_message_comes_again_after_the_clock_was_set_back",
 )
-def _receive(original: Original, *request: Any) -> Any:
-    _look()  # before anything is hidden by the clock as it is now
+def _look_first(original: Original, *request: Any) -> Any:
+    _look()  # before anything is due, or hidden, by the clock as it is now
     return original(*request)
