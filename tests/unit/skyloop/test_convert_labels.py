@@ -170,12 +170,26 @@ def test_what_another_job_has_taken_up_meanwhile_is_its_own_affair(catalogue, dr
     assert catalogue.get(line["image-id"]).status == "LABELING"
 
 
-def test_a_class_that_is_named_twice_is_not_guessed(storage, dropped, convert):
-    line = json.dumps(labeled(dropped("raw-images/f/1.jpg", encoded(picture())), (0, 1, 1, 5, 5)))
+def test_a_class_that_is_named_twice_is_not_guessed(storage, catalogue, dropped, convert, settle):
+    """Nor are workers asked again, who would answer the same."""
+    dropped_line = dropped("raw-images/f/1.jpg", encoded(picture()))
+    line = json.dumps(labeled(dropped_line, (0, 1, 1, 5, 5)))
     twice = line.replace('"0": "car"', '"0": "car", "0": "person"')
     assert convert(twice)["quarantined"] == 1
     (put_aside,) = [one.key for one in storage.listing(f"quarantine/labels/{JOB}/")]
     assert "has the member '0' twice" in storage.read_json(put_aside)["reason"]
+    settle()
+    item = catalogue.get(dropped_line["image-id"])
+    assert item.status == "QUARANTINED"
+    assert "has the member '0' twice" in item.reason
+
+
+def test_a_line_that_names_two_images_puts_neither_aside(catalogue, dropped, convert, settle):
+    images = [dropped(f"raw-images/f/{n}.jpg", encoded(picture(seed=n)))["image-id"] for n in range(2)]
+    line = json.dumps({"source-ref": f"s3://{BUCKET}/raw-images/f/0.jpg", "image-id": images[0]})
+    assert convert(f'{line[:-1]}, "image-id": "{images[1]}"}}')["quarantined"] == 1
+    settle()
+    assert [catalogue.get(image).status for image in images] == ["PENDING"] * 2
 
 
 def test_a_replaced_picture_does_not_get_the_labels_of_the_old_one(storage, dropped, convert):

@@ -122,11 +122,23 @@ def read_line(line: object, attribute: str) -> LabeledLine | UnlabeledLine:
 
 
 def image_of(line: object) -> str | None:
-    """The image that a line names, whatever else is on it; None where it names none."""
+    """The image that a line names, whatever else is on it; None where it names none, or two.
+
+    A text is a line that is no JSON, or JSON that is not taken: with a member twice, or nested deeply.
+    """
     try:
+        if isinstance(line, str):
+            line = json.loads(line, object_pairs_hook=_undisputed)
         return _name(line, "image-id") if isinstance(line, dict) else None
-    except UnusableLine:
+    except (ValueError, RecursionError):  # an UnusableLine is a ValueError too
         return None
+
+
+def _undisputed(members: list[tuple[str, object]]) -> JsonObject:
+    """An object without the members that it gives two values."""
+    found: JsonObject = {}
+    disputed = {name for name, value in members if found.setdefault(name, value) != value}
+    return {name: value for name, value in found.items() if name not in disputed}
 
 
 def boxes_on(line: LabeledLine, width: int, height: int) -> tuple[LabeledBox, ...]:
