@@ -9,6 +9,10 @@ import pytest
 from tests.infra.expressions import accepted, run, state
 
 
+def has_gpu(type_: str) -> bool:
+    return bool(run(state("deploy", "Begin", EndpointInstanceType=type_)["Assign"]["has_gpu"]))
+
+
 @pytest.mark.parametrize(("config", "version"), [("skyloop-dev-v12", 12), ("made-by-hand", 0), ("a-v2-b", 0)])
 def test_version_in_service_is_read_from_the_config(config: str, version: int) -> None:
     result = {"EndpointStatus": "InService", "EndpointConfigName": config}
@@ -29,7 +33,7 @@ def test_other_instances_are_another_config(type_: str, count: int, config: str)
     former = {"ProductionVariants": [{"InstanceType": type_, "InitialInstanceCount": count}]}
     settings = {"EndpointInstanceType": "ml.m5.xlarge", "EndpointInstanceCount": "2"}
     read = state("deploy", "DescribeFormerConfig", **settings)["Assign"]["config"]
-    made = run(read, {"first_config": "skyloop-dev-v2"}, result=former)
+    made = run(read, {"first_config": "skyloop-dev-v2", "has_gpu": has_gpu("ml.m5.xlarge")}, result=former)
     digest = hashlib.sha256(b"2 ml.m5.xlarge").hexdigest()[:8]
     assert made == config.replace("OTHER", digest)
     serving = run(state("deploy", "DescribeEndpoint")["Assign"]["serving_version"], result={"EndpointConfigName": made})
@@ -49,7 +53,7 @@ def test_other_instances_are_another_config(type_: str, count: int, config: str)
 )
 def test_a_gpu_gets_the_driver_that_the_image_needs(type_: str, ami: str | None) -> None:
     made = state("deploy", "CreateEndpointConfig", EndpointInstanceType=type_, EndpointInstanceCount="2")["Arguments"]
-    arguments = run(made, {"config": "skyloop-dev-v2", "correlation_id": "c-1"})
+    arguments = run(made, {"config": "skyloop-dev-v2", "correlation_id": "c-1", "has_gpu": has_gpu(type_)})
     accepted("sagemaker", "CreateEndpointConfig", arguments)
     (variant,) = arguments["ProductionVariants"]
     assert (variant["InstanceType"], variant["InitialInstanceCount"]) == (type_, 2)
@@ -61,7 +65,7 @@ def test_a_gpu_config_without_its_driver_is_not_used_again(ami: dict[str, str], 
     former = {"ProductionVariants": [{"InstanceType": "ml.g5.xlarge", "InitialInstanceCount": 2, **ami}]}
     settings = {"EndpointInstanceType": "ml.g5.xlarge", "EndpointInstanceCount": "2"}
     read = state("deploy", "DescribeFormerConfig", **settings)["Assign"]["config"]
-    made = run(read, {"first_config": "v"}, result=former)
+    made = run(read, {"first_config": "v", "has_gpu": has_gpu("ml.g5.xlarge")}, result=former)
     assert made == (name if ami else name + hashlib.sha256(b"2 ml.g5.xlarge").hexdigest()[:8])
 
 
