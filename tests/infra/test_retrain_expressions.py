@@ -281,6 +281,24 @@ def test_a_refused_request_says_what_to_run_and_a_good_one_goes_on() -> None:
     assert f"`skyloop retrain {JOB} --base-weights" in alert["next_step"]
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("DatasetInsufficient", "enough.; 2 lines cannot be used"),
+        ("GateRefused", "mAP50 is 0.2; 2 lines cannot be used"),
+        ("ApprovalNeeded", "Models of this stage are approved by a person; 2 lines cannot be used."),
+    ],
+)
+@pytest.mark.parametrize("notes", [["2 lines cannot be used"], []])
+def test_labels_that_were_put_aside_are_told_with_what_became_of_the_others(
+    name: str, why: str, notes: list[str]
+) -> None:
+    decision = {**VARIABLES["retrain"]["decision"], "reasons": ["mAP50 is 0.2"]}
+    variables = {**VARIABLES["retrain"], "dataset": {**DATASET, "notes": notes}, "decision": decision}
+    said = run(state("retrain", name)["Assign"]["alert"], variables)["why"]
+    assert said == (why if notes else why.replace("; 2 lines cannot be used", ""))
+
+
 @pytest.mark.parametrize("champion", [CHAMPION, {}])
 def test_a_training_from_scratch_gets_no_weights(champion: wiring.JSON) -> None:
     variables = {**VARIABLES["retrain"], "champion": champion, "asked": {"start_from": "scratch"}}

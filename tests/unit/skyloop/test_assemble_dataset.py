@@ -14,7 +14,7 @@ from skyloop.dataset.assembly import Assembly
 from skyloop.dataset.labels import LabeledImage, Labels
 from skyloop.documents import AssembleRequest, CatalogueItem
 from skyloop.formats.groundtruth import label_category_config
-from skyloop.layout import LABEL_CATEGORIES, exclusion_key, queue_order
+from skyloop.layout import LABEL_CATEGORIES, exclusion_key, queue_order, unusable_labels
 
 from tests.support.account import BUCKET, Context, load_handler, put_state
 from tests.support.labeled_images import flights, labeled
@@ -151,6 +151,22 @@ def test_a_job_without_usable_labels_is_no_reason_to_train_again(record):
     answer = assemble("job-2")
     assert answer["decision"] == "insufficient"
     assert "job-2 brought no label" in answer["reason"]
+
+
+def test_lines_that_were_put_aside_are_told_with_the_commonest_reason(storage, record):
+    record(flights(6, 10))
+    assert assemble()["notes"] == []
+    for number, reason in enumerate(["it has no boxes", "the class is unknown", "the class is unknown"]):
+        key = f"{unusable_labels('job-1')}{number}.json"
+        storage.write_json(key, {"job_name": "job-1", "reason": reason, "line": {"number": number}})
+    storage.write_json(f"{unusable_labels('job-2')}0.json", {"reason": "another job's", "line": "x"})
+    answer = assemble()
+    assert answer["notes"] == [
+        "labeling job job-1 has 3 lines that cannot be used, put aside in quarantine/labels/job-1/: "
+        "the class is unknown (2 of them)"
+    ]
+    assert assemble() == answer, "asked again, it says the same"
+    assert answer["notes"][0].encode() in storage.read(storage.key_of(answer["report_uri"])).body
 
 
 def test_no_labels_at_all_is_insufficient_too(stack):

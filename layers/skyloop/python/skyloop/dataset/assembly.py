@@ -11,7 +11,7 @@ from skyloop.aws.catalogue import Catalogue
 from skyloop.aws.settings import Settings
 from skyloop.aws.state import StateTable
 from skyloop.aws.storage import Storage, s3_uri
-from skyloop.dataset.checks import blocking_findings, check_dataset
+from skyloop.dataset.checks import blocking_findings, check_dataset, notes_of
 from skyloop.dataset.conversion import Conversion
 from skyloop.dataset.dataset import NewestLabels, Tally, dataset_line
 from skyloop.dataset.labels import Labels
@@ -40,7 +40,7 @@ class Assembly:
         Splits are frozen only when the dataset is fit to train on: until then, more flights may still be split better.
         """
         job = request.labeling_job_name
-        Conversion(self.storage, self.catalogue).settle(job)
+        unusable = Conversion(self.storage, self.catalogue).settle(job)
         categories = categories_of(self.storage.read_json(layout.LABEL_CATEGORIES))
         counts = self.labels.index(job)
         jobs = self.labels.jobs()
@@ -51,7 +51,7 @@ class Assembly:
             dataset_id, test_set_id = newest.content_ids(categories, split_plan)
             files = layout.DatasetFiles(dataset_id)
             tally = self._write_splits(files, jobs, newest, split_plan, categories)
-            checks = check_dataset(tally, split_plan, self.settings.min_train_images, job, counts)
+            checks = check_dataset(tally, split_plan, self.settings.min_train_images, job, counts, unusable)
             blocking = blocking_findings(checks)
             # Another execution may freeze a group between this read and this write. Its item stays, so plan again.
             if blocking or self._freeze(split_plan):
@@ -79,6 +79,7 @@ class Assembly:
             decision="insufficient" if blocking else "train",
             reason="; ".join(finding.message for finding in blocking)
             or f"{train.images} pictures with {train.boxes} boxes to train on",
+            notes=notes_of(checks),
             labels=counts,
             dataset_id=dataset_id,
             dataset_uri=dataset_uri,

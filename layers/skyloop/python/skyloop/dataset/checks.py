@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from skyloop.dataset.dataset import SIZE_EDGES, Tally
 from skyloop.dataset.splits import SplitPlan
 from skyloop.documents import SPLITS, Finding, LabelCounts
@@ -18,6 +21,9 @@ TINY_SIDE = 8
 
 TINY_SHARE = 0.2
 EMPTY_SHARE = 0.8
+_UNUSABLE = "labels-unusable"
+_LONGEST = 300
+"""Characters of a reason; the line that is put aside has all of it."""
 
 
 def check_dataset(
@@ -26,22 +32,29 @@ def check_dataset(
     min_train_images: int,
     labeling_job: str | None = None,
     labels: LabelCounts | None = None,
+    unusable: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
     """All findings, errors first. An `error` forbids training: there is nothing to learn from, or nothing to test on.
 
     `labeling_job` is the job whose completion started the assembly: without a label of its own, nothing is new.
-    `labels` is what it gave.
+    `labels` is what it gave, `unusable` how many of its lines were put aside, by reason.
     """
     findings = [
         *_sizes(tally, min_train_images),
         *_news(tally, labeling_job),
         *_answers(labeling_job, labels),
+        *_unusable(labeling_job, unusable),
         *_classes(tally),
         *_boxes(tally),
         *_splits(plan),
     ]
     order = {"error": 0, "warning": 1, "ok": 2}
     return tuple(sorted(findings, key=lambda finding: order[finding.severity]))
+
+
+def notes_of(checks: tuple[Finding, ...]) -> tuple[str, ...]:
+    """What people are told with whatever becomes of the dataset, since nothing else tells it."""
+    return tuple(finding.message for finding in checks if finding.name == _UNUSABLE)
 
 
 def blocking_findings(checks: tuple[Finding, ...]) -> list[Finding]:
@@ -95,6 +108,19 @@ def _answers(labeling_job: str | None, labels: LabelCounts | None) -> list[Findi
         f" because another one of the same picture does; they are in {superseded_labels_key(labeling_job)}"
     )
     return [_warning("answered-more-than-once", message)]
+
+
+def _unusable(labeling_job: str | None, reasons: Mapping[str, int]) -> list[Finding]:
+    if labeling_job is None or not reasons:
+        return []
+    commonest, count = min(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+    lines = sum(reasons.values())
+    of_them = "" if len(reasons) == 1 else f" ({count} of them)"
+    message = (
+        f"labeling job {labeling_job} has {lines} {'line' if lines == 1 else 'lines'} that cannot be used, put aside"
+        f" in {unusable_labels(labeling_job)}: {commonest[:_LONGEST]}{of_them}"
+    )
+    return [_warning(_UNUSABLE, message)]
 
 
 def _classes(tally: Tally) -> list[Finding]:

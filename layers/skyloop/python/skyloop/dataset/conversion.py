@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
@@ -88,21 +89,22 @@ class Conversion:
             record_key=record_key,
         )
 
-    def settle(self, job: str) -> None:
+    def settle(self, job: str) -> Counter[str]:
         """What becomes of images that the job has claimed and not labeled, once all its lines are converted.
+
+        Says how many different lines of the job were put aside, by reason; the same whenever it is asked.
 
         Not before: a manifest may name a picture twice, in two parts, and one line that can be used is enough. Without
         one, an image is quarantined where a line of it cannot be used, so that workers are not asked again for the same
         answer; one that was not answered, or is on no line, is requeued.
         """
         rest = set(self.catalogue.of_job(job))
-        if not rest:
-            return
         refused = [one.key for one in self.storage.listing(layout.unusable_labels(job)) if one.key.endswith(_REFUSED)]
         with ThreadPoolExecutor(PARALLEL_WRITES) as pool:
             # All of them before the rest: what is quarantined is not requeued any more.
-            list(pool.map(lambda key: self._quarantine(key, rest, job), refused))
+            reasons = Counter(pool.map(lambda key: self._quarantine(key, rest, job), refused))
             list(pool.map(lambda image_id: self.catalogue.requeue_unlabeled(image_id, job), sorted(rest)))
+        return reasons
 
     def _lines(self, request: ConvertRequest) -> Iterator[bytes]:
         return self.storage.lines_of_part(self.storage.key_of(request.manifest_uri), request.part, request.parts)
@@ -163,14 +165,16 @@ class Conversion:
             pass
         raise UnusableLine(f"{line.source} was replaced after it was sent for labels")
 
-    def _quarantine(self, key: str, images: Set[str], job: str) -> None:
-        """Quarantine the image that a refused line names, with the line's reason, if it is one of these."""
+    def _quarantine(self, key: str, images: Set[str], job: str) -> str:
+        """Quarantine the image that a refused line names, if it is one of these; the line's reason."""
         kept = self.storage.read_json(key)
         if not isinstance(kept, dict):
-            return
+            return "no reason was kept"
+        reason = str(kept.get("reason"))
         image_id = image_of(kept.get("line"))
         if image_id is not None and image_id in images:
-            self.catalogue.quarantine(image_id, job, f"its labels cannot be used: {kept.get('reason')}")
+            self.catalogue.quarantine(image_id, job, f"its labels cannot be used: {reason}")
+        return reason
 
 
 def upright_boxes(line: LabeledLine, facts: ImageFacts, categories: Sequence[str]) -> tuple[Box, ...]:

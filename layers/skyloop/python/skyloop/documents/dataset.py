@@ -63,6 +63,9 @@ class AssembleResponse(Document):
 
     decision: Literal["train", "insufficient"]
     reason: str
+    notes: tuple[str, ...] = Field(
+        description="what alerts say besides: how many lines of labels were put aside, and why"
+    )
     labels: LabelCounts = Field(description="of the labeling job whose completion started this")
     dataset_id: str
     dataset_uri: str
