@@ -12,14 +12,29 @@ from laptop.running import RecordBroken, Running
 
 
 def parse_parameters(pairs: list[str]) -> dict[str, str]:
-    """`Key=Value` pairs as template parameters. Raises CliError when one has no key."""
+    """`Key=Value` pairs as template parameters. Raises CliError when one has no key, or a window is none."""
     parameters = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise CliError(f"{pair!r} is not Key=Value.", "For example --parameter Epochs=20 --parameter MinMap50=0.4.")
         parameters[key] = value
+    if window := parameters.get("RadiometricWindow"):
+        _check_window(window)
     return parameters
+
+
+def _check_window(text: str) -> None:
+    """Raise CliError for what a training would refuse: CloudFormation cannot compare the numbers in a text."""
+    from skyloop.formats.pixels import RadiometricWindow  # imports numpy and Pillow, which few commands need
+
+    try:
+        RadiometricWindow.from_text(text)
+    except ValueError:
+        raise CliError(
+            f"RadiometricWindow={text} is no radiometric window.",
+            "Give two counts of 0 to 65535, the lower first, for example --parameter RadiometricWindow=20000-24000.",
+        ) from None
 
 
 def start_laptop(

@@ -159,6 +159,7 @@ VARIABLES: dict[str, wiring.JSON] = {
         "asked": {},
         "again": False,
         "refusal": "epochs must be a whole number from 1 to 10000",
+        "unfit": "the parameter RadiometricWindow is 5-5",
         "lost": 0,
         "attempt": "2",
         "seen": "x#0",

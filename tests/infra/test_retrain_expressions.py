@@ -212,7 +212,7 @@ def test_a_training_that_exists_already_is_used(job: wiring.JSON, goes: str) -> 
 def test_only_who_asks_gets_another_attempt() -> None:
     """The event's training keeps the first name: no second event makes another, and none takes an asking's."""
     begin = state("retrain", "Begin")["Assign"]
-    variables = {**VARIABLES["retrain"], "refusal": ""}
+    variables = {**VARIABLES["retrain"], "refusal": "", "unfit": ""}
     assert run(begin["training_job"], input={"labeling_job_name": JOB}) == JOB
     for given, following in (({}, "PlaceArtifacts"), ({"training": {}}, "ReadAttempt")):
         again = run(begin["again"], input={"labeling_job_name": JOB, **given})
@@ -273,12 +273,29 @@ def test_epochs_that_no_container_takes_are_refused_at_once(epochs: Any, taken: 
 
 def test_a_refused_request_says_what_to_run_and_a_good_one_goes_on() -> None:
     assert refusal() == refusal(start_from="scratch") == ""
-    assert which("retrain", "CheckRequest", {"refusal": "", "again": False}) == "PlaceArtifacts"
+    assert which("retrain", "CheckRequest", {"refusal": "", "unfit": "", "again": False}) == "PlaceArtifacts"
     assert which("retrain", "CheckRequest", {"refusal": "no"}) == "DescribeFailure"
     variables = {**VARIABLES["retrain"], "failed": "CheckRequest", "error": {"Error": "RequestRefused", "Cause": "no"}}
     alert = run(state("retrain", "DescribeFailure")["Assign"]["alert"], variables)
     assert f"s3://data/{BASE_WEIGHTS}" in alert["next_step"]
     assert f"`skyloop retrain {JOB} --base-weights" in alert["next_step"]
+
+
+@pytest.mark.parametrize(
+    ("window", "taken"),
+    [("", True), ("0-1", True), ("20000-24000", True), ("0-65535", True), ("9-10", True)]
+    + [(window, False) for window in ("24000-20000", "5-5", "0-65536", "10-9")],
+)
+def test_a_window_that_no_container_takes_is_refused_at_once(window: str, taken: bool) -> None:
+    assert (run(state("retrain", "ReadRequest", RadiometricWindow=window)["Assign"]["unfit"]) == "") == taken
+
+
+def test_what_the_stack_gives_amiss_is_put_right_there() -> None:
+    assert which("retrain", "CheckRequest", {"refusal": "", "unfit": "no", "again": False}) == "DescribeFailure"
+    error = {"Error": "ParameterRefused", "Cause": "no"}
+    variables = {**VARIABLES["retrain"], "failed": "CheckRequest", "error": error}
+    alert = run(state("retrain", "DescribeFailure")["Assign"]["alert"], variables)
+    assert alert["next_step"] == f"Deploy the stack with another value, then run `skyloop retrain {JOB}`."
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import json
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from skyloop.formats.pictures import RadiometricWindow
 
 from .environment import JobError
-from .radiometry import parse
 
 LEAST_SLICE = 64  # pixels: smaller ones would be thousands
 
@@ -73,7 +73,7 @@ class Hyperparameters(BaseModel):
     @classmethod
     def _in_order(cls, value: str) -> str:
         if value:
-            parse(value)
+            RadiometricWindow.from_text(value)
         return value
 
     @field_validator("categories")

@@ -73,12 +73,6 @@ def as_card(window: RadiometricWindow | None) -> dict[str, int] | None:
     return asdict(window) if window else None
 
 
-def parse(text: str) -> RadiometricWindow:
-    """The window in a text such as 20000-24000, which is what `str` makes of one. Raises ValueError."""
-    low, _, high = text.partition("-")
-    return RadiometricWindow(int(low), int(high))
-
-
 def may_matter(sample: Sample) -> bool:
     """Whether a window may matter to a picture, by the first bytes of its file; False where these cannot be read."""
     try:

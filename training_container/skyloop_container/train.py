@@ -136,7 +136,7 @@ def _plan(hyperparameters: Hyperparameters, train: list[Sample]) -> SlicingPlan:
 def _window(hyperparameters: Hyperparameters, train: list[Sample]) -> RadiometricWindow | None:
     """Which counts are black and white: as the hyperparameters say, or as the pictures ask for."""
     fixed = hyperparameters.radiometric_window
-    window = radiometry.parse(fixed) if fixed else radiometry.window_for(train)
+    window = RadiometricWindow.from_text(fixed) if fixed else radiometry.window_for(train)
     print(f"radiometric_window={json.dumps(radiometry.as_card(window))}", flush=True)
     return window
 

@@ -16,7 +16,7 @@ from skyloop_container.hyperparameters import parse_hyperparameters
 from skyloop_container.inference import Detector, Prediction
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import image_statistics
-from skyloop_container.radiometry import LEAST, MARGIN, as_card, from_card, parse, window_for
+from skyloop_container.radiometry import LEAST, MARGIN, as_card, from_card, window_for
 from skyloop_container.slicing import SlicingPlan, View
 from skyloop_container.training_set import lay_out
 
@@ -124,8 +124,8 @@ def test_a_window_can_be_given() -> None:
     given = {"categories": '["a"]'}
     assert parse_hyperparameters(given).radiometric_window == ""
     value = parse_hyperparameters(given | {"radiometric_window": "20000-24000"}).radiometric_window
-    assert parse(value) == RadiometricWindow(20_000, 24_000)
-    assert str(parse(value)) == value
+    assert RadiometricWindow.from_text(value) == RadiometricWindow(20_000, 24_000)
+    assert str(RadiometricWindow.from_text(value)) == value
 
 
 @pytest.mark.parametrize("text", ["24000-20000", "5-5", "0-65536", "20000", "-", "a-b", "1-2-3", "20000 - 24000"])

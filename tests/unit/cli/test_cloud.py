@@ -274,6 +274,20 @@ def test_parameters_are_key_value(pair: str) -> None:
         parse_parameters([pair])
 
 
+@pytest.mark.parametrize("window", ["24000-20000", "5-5", "0-65536", "20000", "a-b"])
+def test_a_window_that_no_training_takes_is_refused_before_anything_is_started(tmp_path: Path, window: str) -> None:
+    code, _, err = run("up", "--home", tmp_path / "home", "--parameter", f"RadiometricWindow={window}")
+    assert code == 1
+    assert f"RadiometricWindow={window} is no radiometric window." in err
+    assert "the lower first" in " ".join(err.split())
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("window", ["", "0-65535", "20000-24000"])
+def test_a_window_is_handed_on(window: str) -> None:
+    assert parse_parameters([f"RadiometricWindow={window}"]) == {"RadiometricWindow": window}
+
+
 def test_parameters() -> None:
     assert parse_parameters(["Epochs=20", "AlertHttpsUrl=https://a?b=c"]) == {
         "Epochs": "20",

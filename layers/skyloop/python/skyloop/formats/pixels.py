@@ -56,6 +56,12 @@ class RadiometricWindow:
         if not (type(self.low) is type(self.high) is int and 0 <= self.low < self.high < _VALUES):
             raise ValueError(f"no radiometric window: {self.low!r} to {self.high!r}, of counts from 0 to {_VALUES - 1}")
 
+    @classmethod
+    def from_text(cls, text: str) -> RadiometricWindow:
+        """The window in a text such as 20000-24000, which is what `str` makes of one. Raises ValueError."""
+        low, _, high = text.partition("-")
+        return cls(int(low), int(high))
+
     def __str__(self) -> str:
         return f"{self.low}-{self.high}"
 
