@@ -20,6 +20,9 @@ OBJECT_PIXELS = 16
 SMALL = 0.1
 """Which of the boxes is "a small object": one in so many is smaller."""
 
+FEW = 0.01
+"""Large pictures that hold this share of the boxes are cut, if most boxes on them are too small and no others are."""
+
 LARGE = 0.95
 """Slices have in common what holds this share of the boxes, so that each of them is whole on some slice."""
 
@@ -188,36 +191,115 @@ def _starts(length: int, side: int, common: int) -> list[int]:
     return [round(number * (length - side) / gaps) for number in range(gaps + 1)] if gaps else [0]
 
 
-def plan_for(boxes: np.ndarray, pictures: Sequence[tuple[int, int]], imgsz: int, max_slices: int) -> SlicingPlan:
+def plan_for(
+    pictures: Sequence[tuple[tuple[int, int], np.ndarray]], imgsz: int, max_slices: int
+) -> SlicingPlan:
     """The plan that shows small objects large enough, within a number of slices.
 
+    Of the boxes of all pictures no more than SMALL are smaller than OBJECT_PIXELS then, as far as `max_slices` allows
+    it for the pictures that they are on: what matters is how large a box is seen on its own picture, and however many
+    small pictures there are besides, the large ones are cut. A picture that is looked at whole by SLACK shows a little
+    less.
+
     Args:
-        boxes: (n, 2) widths and heights of the labeled boxes, in pixels of their pictures.
-        pictures: (width, height) of each picture, in pixels.
+        pictures: of each the (width, height) and its boxes' (n, 2) widths and heights, in its pixels.
         imgsz: side of the network's input.
-        max_slices: of the plan's side for a picture of the median size; they get larger until there are no more.
+        max_slices: of the plan's side for a picture of the median size, of those that slices are for; they get larger
+            until there are no more.
 
     Returns:
         A plan without slices where boxes are large enough on whole pictures, or there is no box.
     """
-    if not len(boxes) or not pictures:
+    sizes = np.array([size for size, _ in pictures], dtype=int).reshape(-1, 2)
+    boxes = np.concatenate([np.zeros((0, 2)), *(found for _, found in pictures)])
+    if not len(boxes):
         return SlicingPlan()
-    small = float(np.quantile(np.sqrt(boxes[:, 0] * boxes[:, 1]), SMALL))
+    on = np.repeat(np.arange(len(pictures)), [len(found) for _, found in pictures])
+    needs = np.sqrt(boxes[:, 0] * boxes[:, 1]) / OBJECT_PIXELS * imgsz
+    longest = sizes.max(axis=1)[on]
+    small = np.minimum(needs, COARSEST * imgsz) < longest
+    # Boxes that are large enough on their whole picture ask for no slices, however large others' pictures are.
+    asked = np.where(small, needs, np.maximum(needs, longest.max()))
     # Scaling up adds nothing that the camera has not seen, but cells: no more than once again.
-    side = round(min(max(small / OBJECT_PIXELS, 0.5), COARSEST) * imgsz)
-    width, height = (int(np.median([size[axis] for size in pictures])) for axis in (0, 1))
-    while True:
-        plan = plan_of(boxes, side, max_slices)
-        count = plan.count(width, height)
-        if count == 1:
+    least, largest = imgsz / 2, COARSEST * imgsz
+    wanted = float(np.quantile(asked, SMALL))
+    if wanted >= longest.max() and small.mean() <= SMALL:
+        few = _few_large(small, longest)
+        if few is None:
             return SlicingPlan()
-        if count <= max_slices:
-            return plan
+        small &= few
+        # Larger than what the few would need, if all others are to stay whole.
+        wanted, least = float(np.quantile(asked[few], SMALL)), math.ceil(longest[~few].max() / SLACK)
+    side = round(max(min(wanted, largest), least))
+    return _affordable(sizes, boxes, on, small, needs, side, max_slices)
+
+
+def _few_large(small: np.ndarray, longest: np.ndarray) -> np.ndarray | None:
+    """Which boxes are on pictures so large that most are too small there, though they are few of all boxes.
+
+    Args:
+        small: (n,) bool, whether a box is too small on its whole picture.
+        longest: (n,) the longer side of that, in pixels.
+
+    Returns:
+        (n,) bool; None where there are no such pictures, or they hold less than FEW of the boxes.
+    """
+    order = np.argsort(-longest, kind="stable")
+    share = np.cumsum(small[order]) / np.arange(1, len(order) + 1)
+    last = longest[order][1:] < longest[order][:-1]  # after it pictures are smaller
+    ends = np.flatnonzero(last & (share[:-1] > 0.5))
+    if not len(ends) or ends[-1] + 1 < FEW * len(order):
+        return None
+    return np.asarray(longest >= longest[order[ends[-1]]])
+
+
+def _affordable(
+    sizes: np.ndarray,
+    boxes: np.ndarray,
+    on: np.ndarray,
+    small: np.ndarray,
+    needs: np.ndarray,
+    side: int,
+    max_slices: int,
+) -> SlicingPlan:
+    """The plan with slices of this side, or larger ones where the usual picture would have too many.
+
+    Args:
+        sizes: (m, 2) width and height of each picture.
+        boxes: (n, 2) widths and heights.
+        on: (n,) which picture each is on.
+        small: (n,) bool, for which of them there are slices.
+        needs: (n,) side of the slices that show each large enough.
+        side: of slices that show as many as shall be.
+        max_slices: as for `plan_for`.
+    """
+    cut = sizes.max(axis=1) > side * SLACK
+    small = small & cut[on]
+    matter = np.unique(on[small])
+    if not len(matter):
+        return SlicingPlan()
+    held = boxes[cut[on]]
+    width, height = (int(np.median(sizes[matter, axis])) for axis in (0, 1))
+    plan = first = plan_of(held, side, max_slices)
+    while plan.count(width, height) > max_slices:
         side = math.ceil(side * 1.05)
+        plan = plan_of(held, side, max_slices)
+    kinds, kind = np.unique(sizes, axis=0, return_inverse=True)
+    counts = np.array([first.count(*size) for size in kinds.tolist()])[kind.reshape(-1)]
+    if plan != first and (small & (counts[on] <= max_slices) & (needs < side)).mean() > SMALL:
+        # Smaller pictures may have all the slices that they need: only the others get larger ones.
+        return replace(first, most=max_slices)
+    return plan if any(plan.count(*size) > 1 for size in sizes[matter].tolist()) else SlicingPlan()
 
 
 def plan_of(boxes: np.ndarray, side: int, max_slices: int) -> SlicingPlan:
-    """The plan with slices of this side. Arguments as for `plan_for`."""
+    """The plan with slices of this side.
+
+    Args:
+        boxes: (n, 2) widths and heights of those on pictures that are cut, in their pixels.
+        side: in pixels of the picture.
+        max_slices: as for `plan_for`.
+    """
     large = float(np.quantile(boxes.max(axis=1), LARGE)) if len(boxes) else 0.0
     overlap = round(min(max(large / side, OVERLAPS[0]), OVERLAPS[1]), 2)
     return SlicingPlan(side, overlap, most=MORE * max_slices)

@@ -123,12 +123,12 @@ def _read(environment: Environment, channel: str, hyperparameters: Hyperparamete
 
 def _plan(hyperparameters: Hyperparameters, train: list[Sample]) -> SlicingPlan:
     """How pictures are cut: as the hyperparameters say, or as the sizes of the boxes ask for."""
-    boxes = np.array([box[3:] for sample in train for box in sample.boxes], dtype=float).reshape(-1, 2)
-    sizes = [(sample.width, sample.height) for sample in train]
+    boxes = [np.array([box[3:] for box in sample.boxes], dtype=float).reshape(-1, 2) for sample in train]
     if hyperparameters.slice_size:
-        plan = plan_of(boxes, hyperparameters.slice_size, hyperparameters.max_slices)
+        plan = plan_of(np.concatenate(boxes), hyperparameters.slice_size, hyperparameters.max_slices)
     else:
-        plan = plan_for(boxes, sizes, hyperparameters.imgsz, hyperparameters.max_slices)
+        sizes = [(sample.width, sample.height) for sample in train]
+        plan = plan_for(list(zip(sizes, boxes, strict=True)), hyperparameters.imgsz, hyperparameters.max_slices)
     print(f"slicing={json.dumps(plan.as_card())}", flush=True)
     return plan
 

@@ -13,7 +13,18 @@ from skyloop_container import training_set
 from skyloop_container.dataset import Sample
 from skyloop_container.inference import Detector
 from skyloop_container.seams import Found, merge
-from skyloop_container.slicing import COARSEST, OBJECT_PIXELS, SLACK, WINDOW, SlicingPlan, View, cost, plan_for
+from skyloop_container.slicing import (
+    COARSEST,
+    OBJECT_PIXELS,
+    SLACK,
+    SMALL,
+    WINDOW,
+    SlicingPlan,
+    View,
+    cost,
+    plan_for,
+    plan_of,
+)
 from skyloop_container.training_set import EMPTY_SHARE, TINY, boxes_on_views, lay_out
 
 sides = st.integers(10, 3000)
@@ -118,29 +129,105 @@ def test_large_objects_are_not_crowded_out_by_small_ones() -> None:
     assert scores.tolist() == [0.5]
 
 
+Pictures = list[tuple[tuple[int, int], np.ndarray]]
+FRAME, SMALL_PICTURE = (5472, 3648), (640, 640)
+
+
+def alike(side: float, *sizes: tuple[int, int]) -> Pictures:
+    """Pictures with two boxes of this side each."""
+    return [(size, boxes(side, 2)) for size in sizes]
+
+
 def test_small_objects_get_their_pixels() -> None:
-    plan = plan_for(boxes(16), [(5472, 3648)] * 3, 640, 1000)
+    plan = plan_for(alike(16, *[FRAME] * 3), 640, 1000)
     assert plan.side == 640
-    assert plan_for(boxes(32), [(5472, 3648)] * 3, 640, 1000).side == 1280
-    assert plan_for(boxes(6), [(5472, 3648)], 640, 1000).side == 320  # scaled up once, no more
+    assert plan_for(alike(32, *[FRAME] * 3), 640, 1000).side == 1280
+    assert plan_for(alike(6, FRAME), 640, 1000).side == 320  # scaled up once, no more
     mixed = np.concatenate([boxes(200, 80), boxes(16, 20)])
-    assert plan_for(mixed, [(5472, 3648)], 640, 1000).side == 640
+    assert plan_for([(FRAME, mixed)], 640, 1000).side == 640
 
 
 def test_large_objects_need_no_slices() -> None:
-    assert plan_for(boxes(OBJECT_PIXELS * COARSEST * 3), [(2000, 1500)], 640, 30).side is None
-    assert plan_for(boxes(20), [(640, 512)], 640, 30).side is None
-    assert plan_for(boxes(16)[:0], [(5472, 3648)], 640, 30).side is None
+    assert plan_for(alike(OBJECT_PIXELS * COARSEST * 3, (2000, 1500)), 640, 30).side is None
+    assert plan_for(alike(20, (640, 512)), 640, 30).side is None
+    assert plan_for([(FRAME, boxes(16, 0))], 640, 30).side is None
+    assert plan_for([], 640, 30).side is None
+
+
+def test_large_pictures_are_cut_however_many_small_ones_there_are() -> None:
+    cut = plan_for(alike(30, *[FRAME] * 4), 640, 12)
+    assert cut.side
+    for small, large in ((490, 510), (510, 490), (800, 200), (950, 50), (980, 20)):
+        assert plan_for(alike(30, *[SMALL_PICTURE] * small, *[FRAME] * large), 640, 12) == cut
+    # A stray large one is none of those that the set is made of.
+    assert plan_for(alike(30, *[SMALL_PICTURE] * 999, FRAME), 640, 12).side is None
+
+
+def test_a_few_large_pictures_do_not_cut_the_others() -> None:
+    usual = [((1920, 1080), boxes(60, 2))] * 95
+    plan = plan_for([*usual, *alike(10, *[FRAME] * 5)], 640, 12)
+    assert plan.side
+    assert plan.count(1920, 1080) == 1 < plan.count(*FRAME)
+
+
+def test_small_pictures_have_the_slices_they_need_beside_large_ones_that_may_not() -> None:
+    sizes = [(1280, 720)] * 40 + [FRAME] * 60
+    plan = plan_for(alike(16, *sizes), 640, 12)
+    assert plan.slices(1280, 720, 640)[0].scale == 1
+    assert 1 < len([view for view in plan.slices(*FRAME, 640) if not view.larger_than]) <= 12
+
+
+def uniform_before(found: np.ndarray, size: tuple[int, int], imgsz: int, max_slices: int) -> SlicingPlan:
+    """The rule for pictures of one size: a tenth of the boxes is smaller, and so many slices are allowed."""
+    small = float(np.quantile(np.sqrt(found[:, 0] * found[:, 1]), SMALL))
+    side = round(min(max(small / OBJECT_PIXELS, 0.5), COARSEST) * imgsz)
+    while (count := plan_of(found, side, max_slices).count(*size)) > max_slices:
+        side = -(-side * 105 // 100)
+    return plan_of(found, side, max_slices) if count > 1 else SlicingPlan()
+
+
+lengths = st.integers(200, 8000)
+kinds = st.tuples(lengths, lengths, st.lists(st.integers(4, 400), max_size=12), st.integers(1, 40))
+slices_allowed = st.sampled_from([1, 2, 4, 12, 50, 1000])
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(width=lengths, height=lengths, found=st.lists(st.integers(4, 400), min_size=1, max_size=40), most=slices_allowed)
+def test_pictures_of_one_size_get_the_plan_of_the_rule(width: int, height: int, found: list[int], most: int) -> None:
+    pictures = [((width, height), boxes(side, 1)) for side in found]
+    expected = uniform_before(np.concatenate([one for _, one in pictures]), (width, height), 640, most)
+    assert plan_for(pictures, 640, most) == expected
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(mix=st.lists(kinds, min_size=1, max_size=5), most=slices_allowed)
+def test_all_but_a_tenth_of_the_boxes_are_large_enough_in_any_mix(mix: Any, most: int) -> None:
+    """Unless their own picture would need more slices than it may have, or more than scaling up once would be needed."""
+    pictures: Pictures = []
+    for width, height, found, count in mix:
+        pictures += [((width, height), np.array([[side, side] for side in found], dtype=float).reshape(-1, 2))] * count
+    plan = plan_for(pictures, 640, most)
+    total, short = 0, 0
+    for size, found in pictures:
+        total += len(found)
+        if not len(found):
+            continue
+        scale = plan.slices(*size, 640)[0].scale
+        for side in found[:, 0]:
+            enough = min(OBJECT_PIXELS, 2 * side) / (SLACK if scale == 640 / max(size) else 1)
+            asked = plan_of(found, round(min(max(side / OBJECT_PIXELS, 0.5), COARSEST) * 640), most)
+            short += side * scale < enough * 0.999 and asked.count(*size) <= most
+    assert short <= SMALL * total + 1
 
 
 @pytest.mark.parametrize("most", [1, 4, 12, 30])
 def test_a_picture_of_the_usual_size_has_no_more_slices_than_it_may(most: int) -> None:
-    plan = plan_for(boxes(16), [(5472, 3648)] * 5 + [(20000, 10000)], 640, most)
-    assert len(plan.slices(5472, 3648, 640)) <= most + 1
+    plan = plan_for(alike(16, *[FRAME] * 5, (20000, 10000)), 640, most)
+    assert len(plan.slices(*FRAME, 640)) <= most + 1
 
 
 def test_an_object_is_whole_on_some_slice() -> None:
-    plan = plan_for(boxes(100), [(5472, 3648)], 640, 1000)
+    plan = plan_for(alike(100, FRAME), 640, 1000)
     assert plan.side
     assert plan.overlap * plan.side >= 100
 
