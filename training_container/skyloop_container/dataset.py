@@ -136,15 +136,24 @@ def with_pictures(
         JobError: more than half of the pictures cannot be used; the text names the first.
     """
 
+    def do(sample: Sample, data: bytes) -> T | Dropped:
+        picture = decoded(sample, data, window, factor)
+        return picture if isinstance(picture, Dropped) else work(sample, picture)
+
+    return with_files(channel, samples, do)
+
+
+def with_files(
+    channel: str, samples: Sequence[Sample], work: Callable[[Sample, bytes], T | Dropped]
+) -> tuple[list[tuple[Sample, T]], list[Dropped]]:
+    """As `with_pictures`, but the work is given the content of the file, and may leave the picture out itself."""
+
     def do(sample: Sample) -> T | Dropped:
         try:
-            frame = read_frame(sample.path.read_bytes(), window, factor)
-        except (ImageRefused, OSError) as error:
+            data = sample.path.read_bytes()
+        except OSError as error:
             return Dropped(sample.name, str(error))
-        if (frame.width, frame.height) != (sample.width, sample.height):
-            sizes = f"{frame.width} x {frame.height}, its labels are for {sample.width} x {sample.height}"
-            return Dropped(sample.name, f"it is {sizes}")
-        return work(sample, frame.pixels)
+        return work(sample, data)
 
     with ThreadPoolExecutor(available_cores()) as pool:
         done = list(zip(samples, pool.map(do, samples), strict=True))
@@ -153,8 +162,20 @@ def with_pictures(
     return [(sample, result) for sample, result in done if not isinstance(result, Dropped)], dropped
 
 
-def spread(samples: list[Sample], limit: int) -> list[Sample]:
-    """At most `limit` samples, evenly spaced, so that every flight is represented."""
+def decoded(sample: Sample, data: bytes, window: RadiometricWindow | None, factor: Factor) -> np.ndarray | Dropped:
+    """The pixels in a file as `with_pictures` gives them; or why they cannot be those of the sample."""
+    try:
+        frame = read_frame(data, window, factor)
+    except ImageRefused as error:
+        return Dropped(sample.name, str(error))
+    if (frame.width, frame.height) != (sample.width, sample.height):
+        sizes = f"{frame.width} x {frame.height}, its labels are for {sample.width} x {sample.height}"
+        return Dropped(sample.name, f"it is {sizes}")
+    return frame.pixels
+
+
+def spread(samples: list[T], limit: int) -> list[T]:
+    """At most `limit` samples, or their numbers, evenly spaced, so that every flight is represented."""
     if len(samples) <= limit:
         return samples
     return [samples[i] for i in np.linspace(0, len(samples) - 1, limit).astype(int)]

@@ -15,7 +15,7 @@ from .engine_choice import probe
 from .environment import JobError, available_cores
 from .inference import Detector
 from .metrics import best_confidence
-from .planning import CONFIDENCE_IMAGES, FIT_IMAGES, choose_plan
+from .planning import FIT_IMAGES, choose_plan
 
 FEATURE_LAYER = 4  # P3: early enough to see haze, blur and altitude, late enough to be small
 FEATURE_COMPONENTS = 16
@@ -109,7 +109,7 @@ def export(
     detector = Detector.load(model_dir, threads=1, pictures=available_cores())  # on each core one, as it is served
     _verify(detector, example.numpy(), expected)
     card["probe"] = probe(detector)
-    plan, scored, measured = choose_plan(detector, spread(validation, CONFIDENCE_IMAGES), side_is_fixed)
+    plan, scored, measured = choose_plan(detector, validation, side_is_fixed)
     card["slicing"], card["slicing_measured"] = plan.as_card(), measured
     card["confidence_default"] = best_confidence(scored, card["categories"])
     fitted_on = spread(train, FIT_IMAGES)

@@ -1,6 +1,7 @@
 """Which slicing plan a trained model is served with: several are tried on validation pictures."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from .slicing import SlicingPlan, View, cost
 
 FIT_IMAGES = 500  # training pictures that the PCA of the features is fitted on, evenly spaced
 CONFIDENCE_IMAGES = 500  # validation pictures that the plan and the confidence are chosen on
-PLAN_COST = 4000.0  # squares of the network's input to choose a plan: some minutes on two cores
-LEAST_IMAGES = 20  # validation pictures for that, however large they are
+PLAN_COST = 4000.0  # squares of the network's input to choose a plan, at most: some minutes on two cores
+LEAST_IMAGES = 20  # validation pictures for that, however large they are and whatever they cost
 COARSER = 1.5  # times the side of the slices that the model was trained for: half as many slices
 AS_GOOD = 0.005  # mAP50: no difference that is worth twice the time
 LEAST_OBJECTS = 100
@@ -29,34 +30,74 @@ COARSE_COST = 1.1
 """Times the cost of the plan that a coarse look may bring it to, on pictures that are full of objects."""
 
 
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a plan is confirmed with: see `confirmation`.
+
+    plans: to try, the one that is trained for first.
+    samples: validation pictures to try them on.
+    looks: what the network has to do for it at most, in squares of its input.
+    """
+
+    plans: list[SlicingPlan]
+    samples: list[Sample]
+    looks: float
+
+
+def confirmation(plan: SlicingPlan, imgsz: int, validation: list[Sample], side_is_fixed: bool) -> Confirmation:
+    """How a plan is confirmed on validation pictures: known before the training, whose time it takes some of.
+
+    Plans differ on the pictures that they cut, so these are half of all that are looked at, where there are so many.
+    PLAN_COST bounds how many those are, but not below LEAST_IMAGES.
+
+    Args:
+        plan: that is trained for.
+        imgsz: side of the network's input.
+        validation: all pictures.
+        side_is_fixed: only plans with the same side may be taken.
+    """
+    plans = [plan]
+    if plan.side is not None:
+        plans.append(replace(plan, whole=False))
+        plans += [] if side_is_fixed else [replace(plan, side=round(plan.side * COARSER)), SlicingPlan()]
+    cut = [plan.count(sample.width, sample.height) > 1 for sample in validation]
+    numbers = [[number for number, one in enumerate(cut) if one is which] for which in (True, False)]
+
+    @cache
+    def looks(width: int, height: int) -> float:
+        return _looks(plans, width, height, imgsz)
+
+    count = min(len(validation), CONFIDENCE_IMAGES)
+    while True:
+        of_cut = min(len(numbers[0]), max(round(count * len(numbers[0]) / max(len(cut), 1)), -(-count // 2)))
+        of_cut = max(of_cut, count - len(numbers[1]))
+        chosen = sorted(spread(numbers[0], of_cut) + spread(numbers[1], count - of_cut))
+        samples = [validation[number] for number in chosen]
+        total = sum(looks(sample.width, sample.height) for sample in samples)
+        if total <= PLAN_COST or count <= LEAST_IMAGES:
+            return Confirmation(plans, samples, total)
+        count = max(min(int(count * PLAN_COST / total), count - 1), LEAST_IMAGES)
+
+
 def choose_plan(
-    detector: Detector, samples: list[Sample], side_is_fixed: bool
+    detector: Detector, validation: list[Sample], side_is_fixed: bool
 ) -> tuple[SlicingPlan, list[ScoredImage], list[dict[str, Any]]]:
     """Confirm the plan that the model was trained for on validation pictures, or take a cheaper one that is as good.
 
     Args:
         detector: with the plan that the model was trained for.
-        samples: validation pictures; as many are looked at as PLAN_COST allows.
+        validation: all pictures; as many are looked at as `confirmation` says.
         side_is_fixed: only plans with the side of the detector's may be taken.
 
     Returns:
         The plan; the pictures with what it found; and for each plan its card with "cost", for one picture on average
-        (see `slicing.cost`), and "map50".
+        (see `slicing.cost`), and "map50", both of the pictures that are cut, if any are.
     """
-    plan = detector.plan
-    plans = [plan]
-    if plan.side is not None:
-        plans.append(replace(plan, whole=False))
-        plans += [] if side_is_fixed else [replace(plan, side=round(plan.side * COARSER)), SlicingPlan()]
+    trial = confirmation(detector.plan, detector.size, validation, side_is_fixed)
+    plans = trial.plans
 
     def views(plan: SlicingPlan, sample: Sample) -> list[View]:
         return detector.views(sample.width, sample.height, plan)
-
-    def cost_of(plan: SlicingPlan, sample: Sample) -> float:
-        return cost(views(plan, sample), detector.size)
-
-    total = np.cumsum([sum(cost_of(plan, sample) for plan in plans) for sample in samples])
-    samples = spread(samples, max(int(np.searchsorted(total, PLAN_COST)), min(len(samples), LEAST_IMAGES)))
 
     def look(sample: Sample, image: np.ndarray) -> list[ScoredImage]:
         truth = truth_of(sample, detector.categories)
@@ -67,14 +108,19 @@ def choose_plan(
                 seen |= zip(new, detector.look(image, new, EVALUATION_CONFIDENCE)[0], strict=True)
         width, height = sample.width, sample.height
         found = [detector.merged([seen[view] for view in views(plan, sample)], width, height) for plan in plans]
-        return [ScoredImage(sample.name, width, height, truth, detections, sample.flight) for detections in found]
+        return [
+            ScoredImage(
+                sample.name, width, height, truth, detections, sample.flight, cost(views(plan, sample), detector.size)
+            )
+            for plan, detections in zip(plans, found, strict=True)
+        ]
 
-    looked = with_pictures("validation", samples, detector.window, look)[0]
+    looked = with_pictures("validation", trial.samples, detector.window, look)[0]
+    judged = {sample.name for sample, _ in looked if plans[0].count(sample.width, sample.height) > 1} or {
+        sample.name for sample, _ in looked
+    }
     scored = [[images[number] for _, images in looked] for number in range(len(plans))]
-    measured = [
-        _measured(plan, images, [cost_of(plan, sample) for sample, _ in looked], detector)
-        for plan, images in zip(plans, scored, strict=True)
-    ]
+    measured = [_measured(plan, images, judged, detector) for plan, images in zip(plans, scored, strict=True)]
     best = max(item["map50"] for item in measured)
     as_good = [number for number, item in enumerate(measured) if item["map50"] >= best - AS_GOOD]
     chosen = min(as_good, key=lambda number: measured[number]["cost"])
@@ -82,26 +128,44 @@ def choose_plan(
     if twice is None:
         return plans[chosen], scored[chosen], measured
     plan, found = twice
-    measured.append(_measured(plan, found, [image.looks for image in found], detector))
+    measured.append(_measured(plan, found, judged, detector))
     worth = measured[-1]["map50"] >= best - AS_GOOD and measured[-1]["cost"] <= COARSE_COST * measured[chosen]["cost"]
     return (plan, found, measured) if worth else (plans[chosen], scored[chosen], measured)
 
 
-def export_looks(plan: SlicingPlan, imgsz: int, train: list[Sample], validation: list[Sample]) -> float:
+def export_looks(
+    plan: SlicingPlan, imgsz: int, train: list[Sample], validation: list[Sample], side_is_fixed: bool
+) -> float:
     """How much an export looks at, at most, in squares of the network's input, with the plan that is trained for.
 
-    Up to four plans are tried, and one with a coarse look; then the features of some training pictures are taken.
+    The plan is confirmed, and the features of some training pictures are taken. Arguments as for `confirmation`.
     """
+    fitted_on = [(one.width, one.height) for one in spread(train, FIT_IMAGES)]
+    trial = confirmation(plan, imgsz, validation, side_is_fixed)
+    features = sum(max(cost(one.views(*size, imgsz), imgsz) for one in trial.plans) for size in fitted_on)
+    return trial.looks + features
 
-    def looks(samples: list[Sample], limit: int) -> float:
-        return sum(cost(plan.views(one.width, one.height, imgsz), imgsz) for one in spread(samples, limit))
 
-    return min(5 * looks(validation, CONFIDENCE_IMAGES), 2 * PLAN_COST) + looks(train, FIT_IMAGES)
+def _looks(plans: list[SlicingPlan], width: int, height: int, imgsz: int) -> float:
+    """What the network has to do to confirm plans on a picture, at most, in squares of its input.
+
+    What plans have in common is looked at once; then comes a coarse look, by itself, and before a close one.
+    """
+    twice = [0.0]
+    for plan in plans:
+        windows = [view for view in plan.views(width, height, imgsz) if not view.larger_than]
+        if plan.count(width, height) > 1:
+            coarsely = [*windows, *windows, *plan.sample(width, height, imgsz)]
+            closely = plan.views(width, height, imgsz)
+            twice.append(cost([*map(coarse.coarse, coarsely), *closely], imgsz))
+    views = {view for plan in plans for view in plan.views(width, height, imgsz)}
+    return cost(list(views), imgsz) + max(twice)
 
 
-def _measured(plan: SlicingPlan, scored: list[ScoredImage], looks: list[float], detector: Detector) -> dict[str, Any]:
-    map50 = score(scored, detector.categories, detector.confidence)["map50"] or 0.0
-    return plan.as_card() | {"cost": round(float(np.mean(looks)), 2), "map50": map50}
+def _measured(plan: SlicingPlan, scored: list[ScoredImage], judged: set[str], detector: Detector) -> dict[str, Any]:
+    images = [image for image in scored if image.name in judged]
+    map50 = score(images, detector.categories, detector.confidence)["map50"] or 0.0
+    return plan.as_card() | {"cost": round(float(np.mean([image.looks for image in images])), 2), "map50": map50}
 
 
 def _with_coarse_look(

@@ -191,9 +191,7 @@ def _starts(length: int, side: int, common: int) -> list[int]:
     return [round(number * (length - side) / gaps) for number in range(gaps + 1)] if gaps else [0]
 
 
-def plan_for(
-    pictures: Sequence[tuple[tuple[int, int], np.ndarray]], imgsz: int, max_slices: int
-) -> SlicingPlan:
+def plan_for(pictures: Sequence[tuple[tuple[int, int], np.ndarray]], imgsz: int, max_slices: int) -> SlicingPlan:
     """The plan that shows small objects large enough, within a number of slices.
 
     Of the boxes of all pictures no more than SMALL are smaller than OBJECT_PIXELS then, as far as `max_slices` allows
@@ -231,7 +229,7 @@ def plan_for(
         # Larger than what the few would need, if all others are to stay whole.
         wanted, least = float(np.quantile(asked[few], SMALL)), math.ceil(longest[~few].max() / SLACK)
     side = round(max(min(wanted, largest), least))
-    return _affordable(sizes, boxes, on, small, needs, side, max_slices)
+    return _affordable(sizes, boxes, on, small, needs, side=side, max_slices=max_slices)
 
 
 def _few_large(small: np.ndarray, longest: np.ndarray) -> np.ndarray | None:
@@ -259,6 +257,7 @@ def _affordable(
     on: np.ndarray,
     small: np.ndarray,
     needs: np.ndarray,
+    *,
     side: int,
     max_slices: int,
 ) -> SlicingPlan:

@@ -158,7 +158,8 @@ def _fit(environment: Environment, job: Job, data: Data, checkpoints: Checkpoint
         print(f"optimizer={overrides['optimizer']} lr0={overrides['lr0']}", flush=True)
     if checkpoints.last:
         overrides["resume"] = str(checkpoints.last)
-    looks = export_looks(data.plan, hyperparameters.imgsz, data.train, data.validation)
+    fixed = bool(hyperparameters.slice_size)
+    looks = export_looks(data.plan, hyperparameters.imgsz, data.train, data.validation, fixed)
     task = Task(overrides, checkpoints.folder, hyperparameters.effective_val_period, job.limit, looks)
     if job.machines.world_size > 1:
         return fit_together(task, job.machines, job.tracking, environment.scratch)

@@ -1,18 +1,20 @@
 """Pictures become what Ultralytics trains on: the views that the slicing plan takes of them, with the boxes on each."""
 
 import hashlib
+import heapq
 import json
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
 import numpy as np
-from skyloop.formats.pictures import MIN_SIDE, RadiometricWindow
+from skyloop.formats.pictures import HEAD, MIN_SIDE, RadiometricWindow, may_have_counts
 
-from .dataset import Box, Dropped, Sample, with_pictures
-from .radiometry import may_matter
+from .dataset import Box, Dropped, Sample, decoded, with_files
+from .kept import KeptSlices
 from .scaling import scaled
 from .slicing import SlicingPlan, View
 
@@ -27,6 +29,10 @@ EMPTY_SHARE = 0.25
 
 # Color at full resolution: small objects are a few pixels wide.
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+
+
+Part = tuple[View, tuple[Box, ...]]
+"""A view of a picture and the boxes on it, in pixels of the view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ def lay_out(
 ) -> tuple[Path, dict[str, int], dict[str, list[Dropped]]]:
     """Cut pictures as planned, lay the views out as Ultralytics expects them, and write the data.yaml that names them.
 
+    Only views that are trained on are cut.
+
     Args:
         splits: "train" and "val".
         categories: names in the order of their ids.
@@ -93,66 +101,97 @@ def lay_out(
         The path of data.yaml (written as JSON, which is YAML); how many images there are in each split; and what was
         left out of each because it cannot be read.
     """
+    store = KeptSlices(kept)
     counts, left_out = {}, {}
     for split, samples in splits.items():
-        cut, left_out[split] = with_pictures(
+        chosen = choose_views(samples, plan, imgsz)
+        cut, left_out[split] = with_files(
             "validation" if split == "val" else split,
-            samples,
-            window,
-            lambda sample, picture: _views(sample, picture, plan, window, imgsz, kept),
-            lambda width, height: plan.factor(width, height, imgsz),
+            [sample for sample in samples if sample.name in chosen],
+            _cutter(chosen, plan, window, imgsz, store),
         )
-        images = _sampled([views for _, views in cut])
+        images = [image for _, of_picture in cut for image in of_picture]
         counts[split] = len(images)
         _link(images, into / split)
+    store.trim()
     data = {"path": str(into), **{split: f"{split}/images" for split in splits}, "names": dict(enumerate(categories))}
     path = into / "data.yaml"
     path.write_text(json.dumps(data), encoding="utf-8")
     return path, counts, left_out
 
 
-def _views(
-    sample: Sample, picture: np.ndarray, plan: SlicingPlan, window: RadiometricWindow | None, imgsz: int, kept: Path
-) -> list[Image]:
-    """The views of one picture as files. One that is there from an earlier training is not written again."""
-    views = plan.slices(sample.width, sample.height, imgsz)
-    digest = hashlib.sha256(sample.path.read_bytes()).hexdigest()[:32]
-    if window and may_matter(sample):
-        digest += f"_{window}"
-    images = []
-    for view, boxes in zip(views, boxes_on_views(sample.boxes, views), strict=True):
-        # Ultralytics leaves out what is thinner than MIN_SIDE.
-        scale = min(max(view.scale, MIN_SIDE / min(view.width, view.height)), 1.0)
-        width, height = round(view.width * scale), round(view.height * scale)
-        file = kept / _name(digest, view, imgsz, sample.path.suffix)
-        if not file.exists():
-            _write(file, picture[view.top : view.bottom, view.left : view.right], (width, height))
-        images.append(Image(file, view, boxes))
-    return images
+def choose_views(samples: Sequence[Sample], plan: SlicingPlan, imgsz: int) -> dict[str, list[Part]]:
+    """What of each picture is trained on, by its name: known before any is opened.
+
+    All views with boxes, all pictures that are one view, and of the other empty ones a share, by a hash of their names:
+    evenly from all pictures, the same in each training.
+    """
+
+    @lru_cache(1000)
+    def views_of(width: int, height: int) -> list[View]:
+        return plan.slices(width, height, imgsz)
+
+    chosen: dict[str, list[Part]] = {}
+    for sample in samples:
+        views = views_of(sample.width, sample.height)
+        placed = boxes_on_views(sample.boxes, views)
+        if parts := [part for part in zip(views, placed, strict=True) if part[1] or len(views) == 1]:
+            chosen[sample.name] = parts
+
+    def empty() -> Iterator[tuple[bytes, str, View]]:
+        for sample in samples:
+            taken = {view for view, _ in chosen.get(sample.name, [])}
+            for view in views_of(sample.width, sample.height):
+                if view not in taken:
+                    where = f"{sample.name} {view.left} {view.top} {view.right} {view.bottom}"
+                    yield hashlib.blake2b(where.encode(), digest_size=8).digest(), sample.name, view
+
+    share = round(EMPTY_SHARE * sum(map(len, chosen.values())))
+    for _, name, view in heapq.nsmallest(share, empty(), key=itemgetter(0)):
+        chosen.setdefault(name, []).append((view, ()))
+    return chosen
 
 
-def _name(digest: str, view: View, imgsz: int, suffix: str) -> str:
-    """Of a view's file: by the picture's content, so that another picture under the same name is another file."""
-    kind = "jpg" if suffix.lower() in {".jpg", ".jpeg"} else "png"
-    return f"{digest[:2]}/{digest}_{view.left}_{view.top}_{view.right}_{view.bottom}_{imgsz}.{kind}"
+def _cutter(
+    chosen: dict[str, list[Part]],
+    plan: SlicingPlan,
+    window: RadiometricWindow | None,
+    imgsz: int,
+    store: KeptSlices,
+) -> Callable[[Sample, bytes], list[Image] | Dropped]:
+    """What makes files of the chosen views of a picture. It is decoded only if one is not there already."""
+
+    def cut(sample: Sample, data: bytes) -> list[Image] | Dropped:
+        # By content, so that another picture under the same name is another file; and by size, for then it was read.
+        content = f"{hashlib.sha256(data).hexdigest()[:32]}_{sample.width}x{sample.height}"
+        if window and may_have_counts(data[:HEAD]):
+            content += f"_{window}"
+        suffix = ".jpg" if sample.path.suffix.lower() in {".jpg", ".jpeg"} else ".png"
+        picture: np.ndarray | None = None
+        images = []
+        for view, boxes in chosen[sample.name]:
+            # Ultralytics leaves out what is thinner than MIN_SIDE.
+            scale = min(max(view.scale, MIN_SIDE / min(view.width, view.height)), 1.0)
+            across, down = round(view.width * scale), round(view.height * scale)
+            name = f"{content}_{view.left}_{view.top}_{view.right}_{view.bottom}_{across}x{down}"
+            file = store.find(name)
+            if file is None:
+                if picture is None:
+                    found = decoded(sample, data, window, lambda width, height: plan.factor(width, height, imgsz))
+                    if isinstance(found, Dropped):
+                        return found
+                    picture = found
+                part = picture[view.top : view.bottom, view.left : view.right]
+                file = store.add(name, _encoded(scaled(part, across, down), suffix), suffix)
+            images.append(Image(file, view, boxes))
+        return images
+
+    return cut
 
 
-def _write(file: Path, part: np.ndarray, size: tuple[int, int]) -> None:
-    picture = cv2.cvtColor(scaled(part, *size), cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(file.suffix, picture, _JPEG if file.suffix == ".jpg" else [])[1]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # In one step, and under a name of its own: the same picture may be there twice, and be cut at the same time.
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part_file:
-        part_file.write(encoded.tobytes())
-    Path(part_file.name).replace(file)
-
-
-def _sampled(pictures: list[list[Image]]) -> list[Image]:
-    """All views with boxes, all pictures that are one view, and of the other empty ones a share."""
-    full = [image for views in pictures for image in views if image.boxes or len(views) == 1]
-    empty = [image for views in pictures for image in views if not image.boxes and len(views) > 1]
-    empty.sort(key=lambda image: hashlib.sha256(image.path.name.encode()).digest())
-    return full + empty[: round(EMPTY_SHARE * len(full))]
+def _encoded(picture: np.ndarray, suffix: str) -> bytes:
+    pixels = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(suffix, pixels, _JPEG if suffix == ".jpg" else [])[1].tobytes()
 
 
 def _link(images: list[Image], into: Path) -> None:

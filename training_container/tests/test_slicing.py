@@ -1,16 +1,12 @@
 """The slicing plan: views cover the picture, objects keep their pixels, and seams leave every object once."""
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skyloop_container import training_set
-from skyloop_container.dataset import Sample
 from skyloop_container.inference import Detector
 from skyloop_container.seams import Found, merge
 from skyloop_container.slicing import (
@@ -25,7 +21,7 @@ from skyloop_container.slicing import (
     plan_for,
     plan_of,
 )
-from skyloop_container.training_set import EMPTY_SHARE, TINY, boxes_on_views, lay_out
+from skyloop_container.training_set import TINY, boxes_on_views
 
 sides = st.integers(10, 3000)
 plans = st.builds(
@@ -202,7 +198,7 @@ def test_pictures_of_one_size_get_the_plan_of_the_rule(width: int, height: int, 
 @settings(deadline=None, derandomize=True, max_examples=500)
 @given(mix=st.lists(kinds, min_size=1, max_size=5), most=slices_allowed)
 def test_all_but_a_tenth_of_the_boxes_are_large_enough_in_any_mix(mix: Any, most: int) -> None:
-    """Unless their own picture would need more slices than it may have, or more than scaling up once would be needed."""
+    """Unless their own picture would need more slices than it may have, or scaling up once would not do."""
     pictures: Pictures = []
     for width, height, found, count in mix:
         pictures += [((width, height), np.array([[side, side] for side in found], dtype=float).reshape(-1, 2))] * count
@@ -261,70 +257,6 @@ def test_a_box_is_on_each_slice_that_shows_half_of_it() -> None:
     assert first == (wide, cut, tiny)
     assert second == ((0, 0, 10.0, 20.0, 10.0),)
     assert whole == (wide, cut)
-
-
-def write(folder: Path, name: str, width: int, height: int, *on_it: Any) -> Sample:
-    picture = np.random.default_rng(len(name)).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    folder.mkdir(exist_ok=True)
-    cv2.imwrite(str(folder / name), picture)
-    return Sample(name, folder / name, width, height, "north", on_it)
-
-
-def test_pictures_are_laid_out_as_ultralytics_reads_them(tmp_path: Path) -> None:
-    large = write(tmp_path / "in", "large.png", 400, 300, (1, 10.0, 20.0, 30.0, 40.0))
-    small = write(tmp_path / "in", "small.jpg", 90, 60)
-    kept = tmp_path / "kept"
-    data, counts, left_out = lay_out(
-        {"train": [large, small], "val": [small]},
-        ["a", "b"],
-        SlicingPlan(100, 0.2),
-        64,
-        tmp_path / "out",
-        kept,
-        window=None,
-    )
-    assert left_out == {"train": [], "val": []}
-    images = sorted((tmp_path / "out" / "train" / "images").iterdir())
-    assert counts == {"train": len(images), "val": 1}
-    # The slice with the box, the whole picture with it, the small picture; of the others a share.
-    assert len(images) == 3 + round(3 * EMPTY_SHARE)
-    assert data.parent == tmp_path / "out"
-    shapes, labels = [], []
-    for image in images:
-        shapes.append(cv2.imread(str(image)).shape[:2])
-        labels.append((tmp_path / "out" / "train" / "labels" / f"{image.stem}.txt").read_text())
-    assert max(max(shape) for shape in shapes) == 64
-    assert (48, 64) in shapes  # the whole of the large one
-    assert "1 0.25000000 0.40000000 0.30000000 0.40000000\n" in labels  # of a slice of 100 pixels
-    assert "1 0.06250000 0.13333333 0.07500000 0.13333333\n" in labels  # of the whole
-
-
-def test_slices_are_kept_for_the_next_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    large = write(tmp_path / "in", "large.png", 400, 300, (0, 10.0, 20.0, 30.0, 40.0))
-    kept = tmp_path / "kept"
-    lay_out({"train": [large]}, ["a"], SlicingPlan(100), 64, tmp_path / "1", kept, window=None)
-    assert not [path for path in kept.rglob("*") if path.is_file() and path.suffix != ".png"]
-    monkeypatch.setattr(training_set, "_write", None)
-    again = lay_out({"train": [large]}, ["a"], SlicingPlan(100), 64, tmp_path / "2", kept, window=None)
-    assert again[1]["train"] > 1
-
-
-def test_thin_pictures_and_twins_are_trained_on(tmp_path: Path) -> None:
-    thin = write(tmp_path / "in", "thin.png", 640, 12)
-    twin = Sample("twin.png", thin.path, 640, 12, "north", ())
-    lay_out({"train": [thin, twin] * 4}, ["a"], SlicingPlan(), 64, tmp_path / "out", tmp_path / "kept", window=None)
-    shapes = [cv2.imread(str(one)).shape[:2] for one in (tmp_path / "out" / "train" / "images").iterdir()]
-    assert shapes == [(10, 533)] * 8
-
-
-def test_what_cannot_be_read_is_left_out_of_training(tmp_path: Path) -> None:
-    good = [write(tmp_path / "in", f"{n}.png", 90, 60) for n in range(3)]
-    good[1].path.write_bytes(b"no picture")
-    _, counts, left_out = lay_out(
-        {"train": good}, ["a"], SlicingPlan(), 64, tmp_path / "out", tmp_path / "kept", window=None
-    )
-    assert counts == {"train": 2}
-    assert [item.name for item in left_out["train"]] == ["1.png"]
 
 
 # Seams

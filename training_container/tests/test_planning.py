@@ -1,0 +1,97 @@
+"""What confirms a plan: which pictures are looked at, and that no more is than was reserved for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skyloop_container import planning
+from skyloop_container.dataset import Sample
+from skyloop_container.inference import Detector
+from skyloop_container.planning import LEAST_IMAGES, PLAN_COST, choose_plan, confirmation, export_looks
+from skyloop_container.slicing import SlicingPlan, View, cost, plan_of
+
+from training_container.tests.test_coarse import BRIGHT, IMGSZ, PLAN, SIDE, Bright, channel, detector
+
+LARGE, SMALL = (5472, 3648), (640, 512)
+
+
+def pictures(*sizes: tuple[int, int]) -> list[Sample]:
+    return [Sample(f"{n:05d}.png", Path(), *size, f"flight {n // 50}", ()) for n, size in enumerate(sizes)]
+
+
+def plan(side: int, most: int) -> SlicingPlan:
+    return plan_of(np.full((5, 2), 16.0), side, most)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    counts=st.lists(
+        st.tuples(st.sampled_from([SMALL, (1920, 1080), LARGE]), st.integers(1, 400)), min_size=1, max_size=4
+    ),
+    side=st.sampled_from([640, 1000, 1533, None]),
+    most=st.sampled_from([1, 12, 100, 1000]),
+    fixed=st.booleans(),
+)
+def test_what_confirms_a_plan_is_bounded(counts: Any, side: int | None, most: int, fixed: bool) -> None:
+    one = plan(side, most) if side else SlicingPlan()
+    validation = pictures(*[size for size, count in counts for _ in range(count)])
+    trial = confirmation(one, 640, validation, fixed)
+    assert trial.looks <= PLAN_COST or len(trial.samples) == min(LEAST_IMAGES, len(validation))
+    assert len(trial.samples) == len({sample.name for sample in trial.samples}) <= planning.CONFIDENCE_IMAGES
+    assert export_looks(one, 640, validation[:1], validation, fixed) > trial.looks
+    cut = [sample for sample in validation if one.count(sample.width, sample.height) > 1]
+    tried = [sample for sample in trial.samples if one.count(sample.width, sample.height) > 1]
+    assert len(tried) >= min(len(cut), len(trial.samples) // 2)
+
+
+def test_a_plan_is_tried_on_the_few_pictures_that_it_is_for() -> None:
+    trial = confirmation(plan(1533, 12), 640, pictures(*[SMALL] * 980, *[LARGE] * 20), False)
+    assert sum((sample.width, sample.height) == LARGE for sample in trial.samples) == 20
+    assert sum((sample.width, sample.height) == SMALL for sample in trial.samples) >= 20
+
+
+class Counting(Detector):
+    """Adds up what the network is asked."""
+
+    looked = 0.0
+
+    def run(self, image: np.ndarray, views: list[View], factor: int = 1) -> Iterator[Any]:
+        self.looked += cost(views, self.size)
+        return super().run(image, views, factor)
+
+
+def counting(plan: SlicingPlan) -> Counting:
+    return Counting(detector(plan).card, Bright())
+
+
+@pytest.mark.parametrize(("objects", "fixed"), [(30, True), (30, False), (200, False)])
+def test_an_export_looks_at_no_more_than_was_reserved(tmp_path: Path, objects: int, fixed: bool) -> None:
+    """With a coarse look, too, on sparse pictures and on full ones."""
+    samples = channel(tmp_path, 6, objects)
+    model = counting(PLAN)
+    choose_plan(model, samples, fixed)
+    trial = confirmation(PLAN, IMGSZ, samples, fixed)
+    assert 0.3 * trial.looks < model.looked <= trial.looks
+
+
+def test_a_plan_is_judged_by_the_pictures_that_it_cuts(tmp_path: Path) -> None:
+    """Small pictures look the same with each plan: however many there are, they do not make the large ones blind."""
+    large = channel(tmp_path, 2, 30)
+    picture = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+    picture[20 : 20 + BRIGHT, 20 : 20 + BRIGHT] = 230
+    cv2.imwrite(str(tmp_path / "small.png"), picture)
+    on_it = ((0, 20.0, 20.0, float(BRIGHT), float(BRIGHT)),)
+    small = [Sample(f"small {n}", tmp_path / "small.png", SIDE, SIDE, "", on_it) for n in range(60)]
+    model = detector(PLAN, Bright(farsighted=0.0001))
+    chosen, scored, measured = choose_plan(model, [*large, *small], side_is_fixed=False)
+    assert chosen.side == SIDE
+    assert len(scored) == len(large) + len(small)
+    none = next(item for item in measured if item["side"] is None)
+    assert (none["map50"], none["cost"]) == (0, 1)
+    assert measured[0]["map50"] > 0.9
+    assert measured[0]["cost"] > 10
