@@ -41,6 +41,7 @@ SETTINGS = {
     "EvaluationInstanceType": "ml.c7i.xlarge",
     "TrainingVolumeGb": "50",
     "TrainingMaxRuntimeSeconds": "3600",
+    "TrainingKeepAliveSeconds": "0",
     "UseSpot": "false",
     "BaseWeights": "yolo11n.pt",
     "Epochs": "100",

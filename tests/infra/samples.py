@@ -189,6 +189,7 @@ VARIABLES: dict[str, wiring.JSON] = {
             "channels": [{"ChannelName": "train", "DataSource": {}}],
             "hyperparameters": {"epochs": "100"},
             "environment": {"SKYLOOP_CORRELATION_ID": "flight-7"},
+            "resources": {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50},
             "spot": {"EnableManagedSpotTraining": False, "StoppingCondition": {"MaxRuntimeInSeconds": 3600}},
         },
         "model_uri": f"{ARTIFACTS}/output/model.tar.gz",

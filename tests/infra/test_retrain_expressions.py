@@ -73,6 +73,15 @@ def test_several_machines_train_together() -> None:
     assert train({}, TrainingInstanceCount="3")["ResourceConfig"]["InstanceCount"] == 3
 
 
+def test_instances_are_kept_with_their_slices_if_asked_for_and_spot_ones_cannot_be() -> None:
+    assert "KeepAlivePeriodInSeconds" not in train({})["ResourceConfig"]
+    assert train({}, TrainingKeepAliveSeconds="900")["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 900
+    for spot, kept, said in (("true", "900", "needs UseSpot=false"), ("true", "0", ""), ("false", "900", "")):
+        read = state("retrain", "ReadRequest", UseSpot=spot, TrainingKeepAliveSeconds=kept)["Assign"]
+        unfit = run(read["unfit"], VARIABLES["retrain"])
+        assert (said in unfit) if said else (unfit == "")
+
+
 def test_first_training_takes_weights_from_s3_as_a_channel() -> None:
     arguments = train({}, BaseWeights="s3://elsewhere/base/yolo11n_coco.pt")
     assert channels(arguments) == {**SPLITS, "weights": ("S3Prefix", "s3://elsewhere/base/yolo11n_coco.pt")}
@@ -317,10 +326,10 @@ def test_labels_that_were_put_aside_are_told_with_what_became_of_the_others(
 
 
 @pytest.mark.parametrize("champion", [CHAMPION, {}])
-def test_a_training_from_scratch_gets_no_weights(champion: wiring.JSON) -> None:
+def test_a_training_from_scratch_asks_for_it(champion: wiring.JSON) -> None:
     variables = {**VARIABLES["retrain"], "champion": champion, "asked": {"start_from": "scratch"}}
     training = run(state("retrain", "PlanTraining")["Assign"]["training"], variables)
-    assert "weights" not in training["hyperparameters"]
+    assert training["hyperparameters"]["weights"] == "scratch"
     assert [channel["ChannelName"] for channel in training["channels"]] == ["train", "validation"]
     assert training["base_model"] == "scratch"
 

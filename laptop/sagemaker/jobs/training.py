@@ -20,7 +20,7 @@ from laptop.sagemaker.core.context import Context
 from laptop.sagemaker.core.resources import TERMINAL, JobKind
 from laptop.sagemaker.core.room import InProgress, Operations, Room
 from laptop.sagemaker.core.store import Record
-from laptop.sagemaker.jobs import runner
+from laptop.sagemaker.jobs import runner, warm_pools
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Training(Room):
             context, "training", "TrainingJobSummaries", lambda *_: errors.validation("Requested resource not found.")
         )
         self._jobs = jobs
+        self.pools = warm_pools.WarmPools(context, self.kind)
 
     def create(self, request: Record) -> Record:
         """Queue a job. Raises ResourceInUse for a used name, ValidationException, ResourceLimitExceeded."""
@@ -78,10 +79,12 @@ class Training(Room):
 
     def describe(self, request: Record) -> Record:
         """The whole record."""
+        self.pools.expire()
         return self.kind.describe(request)
 
     def list_jobs(self, request: Record) -> Record:
         """One page of summaries, filtered and sorted."""
+        self.pools.expire()
         return self.kind.list(request)
 
     def stop_job(self, request: Record) -> Record:
@@ -210,12 +213,14 @@ class TrainingJob(runner.Job):
             fields["FinalMetricDataList"] = metrics
         if reason:
             fields["FailureReason"] = reason
+        fields |= self._room.pools.leave(record, self.local(warm_pools.CACHE))
         self._room.advance(self.name, "MaxRuntimeExceeded" if timed_out else status, **fields)
 
     def _prepare(self) -> None:
         config = self.folder / "input" / "config"
         for folder in (config, self.folder / "model", self.folder / "output" / "data"):
             folder.mkdir(parents=True)
+        self._room.pools.take(self.name, self.local(warm_pools.CACHE))
         channels = {}
         for channel in self._request.get("InputDataConfig", []):
             source = channel["DataSource"]["S3DataSource"]
@@ -331,6 +336,7 @@ def _check(context: Context, request: Record) -> None:
         )
     if not spot and wait is not None:
         raise errors.validation("MaxWaitTimeInSeconds above 0 is not allowed for non-Spot training jobs.")
+    warm_pools.check(request)
     local = request.get("CheckpointConfig", {}).get("LocalPath", _CHECKPOINTS)
     if not re.fullmatch(r"/opt/ml/(?!input|model|output)[^.].*", local) or ".." in local:
         raise errors.validation(f"Invalid CheckpointConfig LocalPath {local}: it must lie under /opt/ml/checkpoints.")

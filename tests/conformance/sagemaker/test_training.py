@@ -137,6 +137,35 @@ def test_checkpoints_go_both_ways(sagemaker: Any, training_request: Request) -> 
     assert second["checkpoints"]["earlier.txt"] == "from an interrupted job"
 
 
+def test_a_machine_that_is_kept_gives_its_cache_to_the_next_job_that_matches(
+    sagemaker: Any, training_request: Request
+) -> None:
+    def kept(seconds: int | None, **resources: Any) -> tuple[str, dict[str, Any], str]:
+        request = training_request()
+        request["ResourceConfig"] |= resources | ({"KeepAlivePeriodInSeconds": seconds} if seconds else {})
+        job = run(sagemaker, request)
+        return job["TrainingJobName"], report(sagemaker, job)["cache"], job.get("WarmPoolStatus", {}).get("Status")
+
+    def status(name: str) -> dict[str, Any]:
+        return sagemaker.api.describe_training_job(TrainingJobName=name)["WarmPoolStatus"]
+
+    assert kept(None)[1:] == ({}, None)
+    first, cache, then = kept(600, VolumeSizeInGB=11)
+    assert (cache, then) == ({}, "Available")
+    assert kept(None, VolumeSizeInGB=12)[1] == {}, "another machine"
+    second, cache, then = kept(1, VolumeSizeInGB=11)
+    assert (cache, then) == ({first: "kept"}, "Available")
+    retained = status(first).pop("ResourceRetainedBillableTimeInSeconds")
+    assert 0 <= retained < 600
+    assert status(first) == {
+        "Status": "Reused",
+        "ReusedByJob": second,
+        "ResourceRetainedBillableTimeInSeconds": retained,
+    }
+    wait_until(lambda: status(second)["Status"] == "Terminated", what="the end of a warm pool")
+    assert kept(None, VolumeSizeInGB=11)[1:] == ({}, None)
+
+
 @pytest.mark.parametrize(
     ("hyperparameters", "reason"),
     [

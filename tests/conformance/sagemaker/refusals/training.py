@@ -186,6 +186,20 @@ TRAINING = of(
         "Invalid MaxWaitTimeInSeconds",
     ),
     invalid(
+        "spot that is kept",
+        both(
+            put("EnableManagedSpotTraining", True),
+            put("StoppingCondition.MaxWaitTimeInSeconds", 600),
+            put("ResourceConfig.KeepAlivePeriodInSeconds", 60),
+        ),
+        "KeepAlivePeriodInSeconds is not supported for Spot training jobs",
+    ),
+    invalid(
+        "a machine that is kept for too long",
+        put("ResourceConfig.KeepAlivePeriodInSeconds", 3601),
+        "KeepAlivePeriodInSeconds must be at most 3600",
+    ),
+    invalid(
         "a wait without spot",
         put("StoppingCondition.MaxWaitTimeInSeconds", 600),
         "not allowed for non-Spot training jobs",

@@ -30,6 +30,7 @@ def report(target: Path) -> None:
         "input": given(BASE / "input" / "data"),
         "processing": given(BASE / "processing" / "input") if (BASE / "processing").exists() else {},
         "checkpoints": given(BASE / "checkpoints"),
+        "cache": given(BASE / "sagemaker" / "warmpoolcache"),
         "environment": dict(os.environ),
     }
     (target / "report.json").write_text(json.dumps(document))
@@ -78,6 +79,8 @@ def main() -> None:
         (BASE / "checkpoints" / "last.txt").write_text(f"epoch {epoch}")
     if sys.argv[1:] == ["train"]:
         report(BASE / "model")
+        if (cache := BASE / "sagemaker" / "warmpoolcache").is_dir():
+            (cache / os.environ["TRAINING_JOB_NAME"]).write_text("kept")
         (BASE / "output" / "data" / "plot.txt").write_text("a plot")
     else:
         report(BASE / "processing" / "output")
