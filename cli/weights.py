@@ -12,8 +12,8 @@ from skyloop.aws.storage import ObjectMissing
 from cli.cloud import Cloud
 from cli.errors import CliError
 
-_BY_NAME = re.compile(r"scratch|(yolo|rtdetr)[A-Za-z0-9._-]*\.pt")
-"""Random weights, or a file that Ultralytics downloads (`GITHUB_ASSETS_NAMES`): detectors' names begin like this."""
+_BY_NAME = re.compile(r"scratch|yolo11[nsmlx]\.pt")
+"""Random weights, or a file of Ultralytics' that the training container knows the checksum of, and downloads."""
 
 
 def local_weights(value: str | None, *, image_of_yours: bool = False) -> Path | None:
@@ -32,9 +32,10 @@ def local_weights(value: str | None, *, image_of_yours: bool = False) -> Path | 
             )
         return path
     if path.name != value or not (image_of_yours or _BY_NAME.fullmatch(value)):
-        name = "" if path.name != value else ", and Ultralytics has no detector of that name"
+        name = "" if path.name != value else ", and no weights to download go by that name"
         raise CliError(
-            f"There is no {path}{name}.", "Give a .pt file that exists, a name such as yolo11n.pt, or an s3:// URI."
+            f"There is no {path}{name}.",
+            "Give a .pt file that exists, yolo11n.pt (or s, m, l, x for n), or an s3:// URI.",
         )
     return None
 

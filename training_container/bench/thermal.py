@@ -98,9 +98,11 @@ def train(base: Path, weights: Path | None, seed: int, epochs: int) -> Detector:
         channel.mkdir(exist_ok=True)
         shutil.copy(weights, channel)
     values = {"categories": [CATEGORY], "imgsz": WIDTH, "batch": 8, "epochs": epochs, "seed": seed}
+    if not weights:
+        values["weights"] = "scratch"
     config = base / "input" / "config"
     config.mkdir(exist_ok=True)
-    text = json.dumps({name: json.dumps(value) for name, value in values.items()})
+    text = json.dumps({name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()})
     (config / "hyperparameters.json").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "skyloop_container", "train"],

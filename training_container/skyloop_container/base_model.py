@@ -1,5 +1,6 @@
 """Choose what a training starts from: the champion, given weights, weights by name, or nothing if that is asked for."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -10,6 +11,17 @@ from .hyperparameters import Hyperparameters
 
 ARCHITECTURE = "yolo11n.yaml"  # what "from scratch" builds
 SCRATCH = "scratch"  # instead of the name of weights
+
+DOWNLOADS = {
+    "yolo11n.pt": "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1",
+    "yolo11s.pt": "85a76fe86dd8afe384648546b56a7a78580c7cb7b404fc595f97969322d502d5",
+    "yolo11m.pt": "d5ffc1a674953a08e11a8d21e022781b1b23a19b730afc309290bd9fb5305b95",
+    "yolo11l.pt": "9ebd0e09d59811db4b1d61e2bc6730649608b1ac47f8dd01e2da6bca7c20023f",
+    "yolo11x.pt": "7bc158aa95c0ebfdd87f70f01653c1131b93e92522dbe15c228bcd742e773a24",
+}
+"""Of Ultralytics' downloads (github.com/ultralytics/assets) the detectors, by SHA-256, and no others."""
+
+_CHOICES = f"Give a .pt file in S3, the name of weights that are in the training image, or '{SCRATCH}' for random ones."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +40,15 @@ class Base:
 def choose(environment: Environment, hyperparameters: Hyperparameters) -> Base:
     """Choose the base model: channel `model`, else channel `weights`, else hyperparameter `weights`.
 
-    Random weights are a choice, SCRATCH or none: who meant others would train for hours to learn much less.
+    Random weights are a choice, SCRATCH, that nobody makes by leaving something out: who meant others would train for
+    hours to learn much less.
 
     A champion with other categories is a valid base: Ultralytics keeps the head's rows of categories whose names match
     and initializes the others.
 
     Raises:
-        JobError: a channel is there but holds no usable model, or weights cannot be had by their name.
+        JobError: a channel is there but holds no usable model, or weights cannot be had by their name, or nothing says
+            what to start from.
     """
     if champion := environment.channel("model"):
         folder = unpack_model(champion, environment.scratch / "champion")
@@ -47,9 +61,14 @@ def choose(environment: Environment, hyperparameters: Hyperparameters) -> Base:
         if len(files) != 1:
             raise JobError(f"The channel 'weights' must hold one .pt file, and holds {len(files)}.")
         return Base("weights", str(files[0]), files[0].name)
-    if hyperparameters.weights not in ("", SCRATCH):
-        return _by_name(Path(hyperparameters.weights).name, environment.scratch)
-    return Base("scratch", ARCHITECTURE, f"{ARCHITECTURE}, random weights, as asked")
+    if hyperparameters.weights == SCRATCH:
+        return Base("scratch", ARCHITECTURE, f"{ARCHITECTURE}, random weights, as asked")
+    name = Path(hyperparameters.weights).name
+    if not name:
+        raise JobError(f"Nothing says what to start from. {_CHOICES}")
+    if Path(name).is_file():
+        return Base("name", str(Path(name).resolve()), f"{name}, found in the image")
+    return Base("name", str(_downloaded(name, environment.scratch)), f"{name}, downloaded from Ultralytics")
 
 
 def check_loadable(base: Base) -> None:
@@ -71,29 +90,23 @@ def check_loadable(base: Base) -> None:
         raise JobError(f"The base weights {base.detail} are for the task {getattr(model, 'task', '?')}, not detect.")
 
 
-def _by_name(name: str, scratch: Path) -> Base:
-    """A file of that name in the working folder, where an image has it, else Ultralytics' own download."""
-    if Path(name).is_file():
-        return Base("name", str(Path(name).resolve()), f"{name}, found in the image")
+def _downloaded(name: str, scratch: Path) -> Path:
+    """One of DOWNLOADS, exactly."""
+    if name not in DOWNLOADS:
+        raise JobError(f"The training image has no base weights {name}. {_CHOICES}")
     from ultralytics.utils.downloads import attempt_download_asset
 
     os.environ["YOLO_OFFLINE"] = "false"  # the one moment at which this process may use the network
     try:
         path = Path(attempt_download_asset(str(scratch / name)))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except Exception as error:  # no network, no such file: urllib, requests and Ultralytics each raise their own
-        raise _not_had(name, f"could not be downloaded ({error})") from error
+        raise JobError(f"The base weights {name} could not be downloaded ({error}). {_CHOICES}") from error
     finally:
         os.environ["YOLO_OFFLINE"] = "true"
-    if not path.is_file():
-        raise _not_had(name, "are not among Ultralytics' downloads")
-    return Base("name", str(path), f"{name}, downloaded from Ultralytics")
-
-
-def _not_had(name: str, why: str) -> JobError:
-    return JobError(
-        f"The base weights {name} {why}. Give a .pt file in S3, or weights that are in the training image, or "
-        f"'{SCRATCH}' for random ones."
-    )
+    if digest != DOWNLOADS[name]:
+        raise JobError(f"What was downloaded as {name} is something else (SHA-256 {digest[:16]}…). {_CHOICES}")
+    return path
 
 
 def _describe(folder: Path) -> str:

@@ -60,7 +60,8 @@ class Environment:
     def kept_slices(self) -> Path:
         """Where slices are kept for the next training: SageMaker keeps this folder with the instances of a warm pool.
 
-        Elsewhere they are gone with the job. docs.aws.amazon.com/sagemaker/latest/dg/train-warm-pools.html
+        It is there if the job asks for KeepAlivePeriodInSeconds; elsewhere slices are gone with the job.
+        docs.aws.amazon.com/sagemaker/latest/dg/train-warm-pools.html
         """
         cache = self.base / "sagemaker" / "warmpoolcache"
         return (cache if cache.is_dir() else self.scratch) / "slices"

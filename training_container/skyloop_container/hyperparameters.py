@@ -39,7 +39,8 @@ class Hyperparameters(BaseModel):
     seed: int = Field(0, ge=0, le=2**31 - 1, description="of weights, order and augmentation")
     patience: int = Field(50, ge=1, description="stop after this many epochs without a better validation mAP")
     weights: str = Field(
-        "", description="base weights by file name when there is no weights channel; empty or scratch: random ones"
+        "",
+        description="without channels model and weights required: base weights by file name, or scratch: random ones",
     )
     val_period: int = Field(
         0, ge=0, description="validate every n-th epoch, and the last one; 0: about twenty times per run"

@@ -35,6 +35,8 @@ from .training_set import lay_out
 from .ultralytics_setup import prepare
 
 WHOLE_RATE_EPOCHS = 16  # a run from a champion that is at least as long may learn as fast as one from scratch
+SCALE = 0.5
+"""Training shows each view at 1 - SCALE to 1 + SCALE of its scale: larger slices and a coarse look are in it."""
 CACHE_BYTES = 512 * 2**20  # decoded images kept in memory, at most
 
 
@@ -149,7 +151,7 @@ def _fit(environment: Environment, job: Job, data: Data, checkpoints: Checkpoint
     if checkpoints.last and checkpoints.finished_epochs >= hyperparameters.epochs:
         return interrupted(checkpoints.folder, None)  # only the export was missing
     data_yaml, views = _cut(environment, hyperparameters, data)
-    overrides = _ultralytics_arguments(
+    overrides = ultralytics_arguments(
         hyperparameters, str(checkpoints.last or base.model), data_yaml, views, environment.scratch / "run"
     )
     overrides["workers"] = min(8, max(available_cores() // job.machines.processes, 1))
@@ -191,9 +193,18 @@ def _cut(environment: Environment, hyperparameters: Hyperparameters, data: Data)
     return data_yaml, sum(counts.values())
 
 
-def _ultralytics_arguments(
+def ultralytics_arguments(
     hyperparameters: Hyperparameters, model: str, data: Path, images: int, save_dir: Path
 ) -> dict[str, Any]:
+    """What Ultralytics is told.
+
+    Args:
+        hyperparameters: of the job.
+        model: a file of weights or of an architecture.
+        data: data.yaml.
+        images: how many there are to train and validate on.
+        save_dir: for what Ultralytics writes.
+    """
     return {
         "model": model,
         "data": str(data),
@@ -211,6 +222,7 @@ def _ultralytics_arguments(
         "lr0": hyperparameters.lr0,
         "weight_decay": hyperparameters.weight_decay,
         "warmup_epochs": hyperparameters.effective_warmup_epochs,
+        "scale": SCALE,
         "mosaic": hyperparameters.mosaic,
         "close_mosaic": hyperparameters.effective_close_mosaic,
         "cache": "ram" if images * hyperparameters.imgsz**2 * 3 <= CACHE_BYTES else False,

@@ -60,7 +60,15 @@ def serving_image(folder: Path) -> dict[str, str]:
 def lay_out(base: Path, train: range = range(12), **hyperparameters: object) -> Path:
     write_channel(base / "input" / "data" / "train", train)
     write_channel(base / "input" / "data" / "validation", range(100, 104))
-    values = {"categories": ["square"], "epochs": 2, "imgsz": 64, "batch": 4, "dataset_id": "ds-1"} | hyperparameters
+    values = {
+        "categories": ["square"],
+        "epochs": 2,
+        "imgsz": 64,
+        "batch": 4,
+        "weights": "scratch",
+        "dataset_id": "ds-1",
+    }
+    values |= hyperparameters
     path = base / "input" / "config" / "hyperparameters.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}))

@@ -1,6 +1,7 @@
 """The edges of the container: paths, hyperparameters, channels, base models, the image, and clear failures."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -237,7 +238,7 @@ def test_a_damaged_or_hostile_archive_is_refused(tmp_path: Path) -> None:
 
 def test_base_from_scratch_and_the_order_of_channels(tmp_path: Path) -> None:
     environment = Environment(tmp_path)
-    assert base_model.choose(environment, job()).as_dict() == {
+    assert base_model.choose(environment, job(weights="scratch")).as_dict() == {
         "kind": "scratch",
         "detail": "yolo11n.yaml, random weights, as asked",
     }
@@ -283,13 +284,25 @@ def test_weights_that_cannot_be_had_end_the_job(tmp_path: Path, monkeypatch: pyt
     def offline(*_: object, **__: object) -> str:
         raise ConnectionError("no network")
 
-    monkeypatch.setattr(downloads, "attempt_download_asset", offline)
+    def other(path: str, **_: object) -> str:
+        Path(path).write_bytes(b"what a proxy says")
+        return path
+
     monkeypatch.chdir(tmp_path)
     environment = Environment(tmp_path)
-    with pytest.raises(JobError, match=r"yolo11n.pt could not be downloaded \(no network\).*'scratch'"):
-        base_model.choose(environment, job(weights="yolo11n.pt"))
-    environment.remove_scratch()
+    for download, said in ((offline, r"could not be downloaded \(no network\)"), (other, "is something else")):
+        monkeypatch.setattr(downloads, "attempt_download_asset", download)
+        with pytest.raises(JobError, match=rf"yolo11n.pt {said}.*'scratch'"):
+            base_model.choose(environment, job(weights="yolo11n.pt"))
+    with pytest.raises(JobError, match=r"image has no base weights mine.pt\..*'scratch'"):
+        base_model.choose(environment, job(weights="mine.pt"))
+    with pytest.raises(JobError, match=r"Nothing says what to start from\..*'scratch'"):
+        base_model.choose(environment, job())
     assert base_model.choose(environment, job(weights="scratch")).kind == "scratch"
+    monkeypatch.setitem(base_model.DOWNLOADS, "yolo11n.pt", hashlib.sha256(b"what a proxy says").hexdigest())
+    chosen = base_model.choose(environment, job(weights="yolo11n.pt"))
+    assert (chosen.kind, chosen.detail) == ("name", "yolo11n.pt, downloaded from Ultralytics")
+    environment.remove_scratch()
 
 
 def test_weights_that_are_no_model_are_refused(tmp_path: Path) -> None:

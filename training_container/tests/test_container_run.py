@@ -160,7 +160,14 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
     write_channel(base / "input" / "data" / "validation", range(100, 102), tiles=5)
     config = base / "input" / "config" / "hyperparameters.json"
     config.parent.mkdir(parents=True)
-    values = {"categories": '["square"]', "epochs": "1", "imgsz": "64", "batch": "8", "max_slices": "60"}
+    values = {
+        "categories": '["square"]',
+        "epochs": "1",
+        "imgsz": "64",
+        "batch": "8",
+        "max_slices": "60",
+        "weights": "scratch",
+    }
     config.write_text(json.dumps(values))
     code, output = run("train", base, TRAINING_JOB_NAME="job-3")
     assert code == 0, output

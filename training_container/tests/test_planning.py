@@ -1,5 +1,6 @@
 """What confirms a plan: which pictures are looked at, and that no more is than was reserved for it."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skyloop_container import planning
+from skyloop_container import coarse, planning
 from skyloop_container.dataset import Sample
+from skyloop_container.hyperparameters import Hyperparameters
 from skyloop_container.inference import Detector
 from skyloop_container.planning import LEAST_IMAGES, PLAN_COST, choose_plan, confirmation, export_looks
 from skyloop_container.slicing import SlicingPlan, View, cost, plan_of
+from skyloop_container.train import ultralytics_arguments
+from skyloop_container.training_set import lay_out
+from skyloop_container.ultralytics_setup import prepare
 
 from training_container.tests.test_coarse import BRIGHT, IMGSZ, PLAN, SIDE, Bright, channel, detector
 
@@ -53,6 +58,29 @@ def test_a_plan_is_tried_on_the_few_pictures_that_it_is_for() -> None:
     trial = confirmation(plan(1533, 12), 640, pictures(*[SMALL] * 980, *[LARGE] * 20), False)
     assert sum((sample.width, sample.height) == LARGE for sample in trial.samples) == 20
     assert sum((sample.width, sample.height) == SMALL for sample in trial.samples) >= 20
+
+
+def test_training_shows_objects_at_the_scales_of_every_plan(tmp_path: Path) -> None:
+    """As Ultralytics augments: a good part of the objects is as small as a coarse look shows them."""
+    pictures = []
+    for number in range(4):
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), np.full((160, 160, 3), 40 * number, dtype=np.uint8))
+        pictures.append(Sample(path.name, path, 160, 160, "", ((0, 70.0, 70.0, 20.0, 20.0),)))
+    prepare(tmp_path / "settings")
+    from ultralytics.cfg import get_cfg
+    from ultralytics.data.dataset import YOLODataset
+
+    lay_out({"train": pictures}, ["a"], SlicingPlan(), 160, tmp_path / "out", tmp_path / "kept", window=None)
+    asked = ultralytics_arguments(Hyperparameters(categories=["a"], imgsz=160), "", Path(), 4, Path())
+    random.seed(0)
+    for mosaic in (0.0, 1.0):
+        settings = get_cfg(overrides={"scale": asked["scale"], "mosaic": mosaic})
+        folder, data = str(tmp_path / "out" / "train" / "images"), {"names": {0: "a"}, "channels": 3}
+        views = YOLODataset(img_path=folder, imgsz=160, data=data, hyp=settings, augment=True, batch_size=1)
+        seen = np.concatenate([views[number % 4]["bboxes"].numpy()[:, 2:].max(axis=1) for number in range(300)]) * 8
+        assert (seen <= coarse.SCALE).mean() > 0.05
+        assert (seen <= 1 / planning.COARSER).mean() > 0.1
 
 
 class Counting(Detector):

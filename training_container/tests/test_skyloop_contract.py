@@ -1,8 +1,19 @@
 """What the domain expects of this image: the border is crossed here, in a test, and nowhere else."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from skyloop.formats import profile as domain
 from skyloop_container import profile as container
+from skyloop_container.base_model import DOWNLOADS, SCRATCH
+
+from cli.weights import local_weights
+
+
+def test_the_command_line_knows_what_can_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [local_weights(name) for name in (*DOWNLOADS, SCRATCH)] == [None] * 6
 
 
 def test_the_domain_has_words_for_every_statistic_and_none_that_nobody_computes() -> None:

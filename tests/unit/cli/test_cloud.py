@@ -333,11 +333,11 @@ def test_base_weights(tmp_path: Path) -> None:
     weights = tmp_path / "yolo11n_coco.pt"
     weights.write_bytes(b"x")
     assert local_weights(str(weights)) == weights
-    for name in ("yolo11n.pt", "yolov8s-oiv7.pt", "rtdetr-l.pt", "scratch"):
+    for name in ("yolo11n.pt", "yolo11x.pt", "scratch"):
         assert local_weights(name) is None
-    for name in ("nosuch.pt", "yolo11n", "forest"):
+    for name in ("nosuch.pt", "yolo11n", "yolov8s-oiv7.pt", "yolo11n-seg.pt", "forest"):
         assert local_weights(name, image_of_yours=True) is None
-        with pytest.raises(CliError, match=f"There is no {name}, and Ultralytics has no detector of that name"):
+        with pytest.raises(CliError, match=f"There is no {name}, and no weights to download go by that name"):
             local_weights(name)
     assert local_weights("s3://b/w.pt") is None
     assert local_weights(None) is None
