@@ -7,10 +7,12 @@ import random
 from dataclasses import dataclass, replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skyloop.dataset.checks import blocking_findings, check_dataset
 from skyloop.dataset.dataset import NewestLabels, Tally, dataset_line
 from skyloop.dataset.labels import Box, LabeledImage
-from skyloop.dataset.splits import SplitPlan, plan_splits
+from skyloop.dataset.splits import SplitPlan, block_names, flight_names, plan_splits
 from skyloop.documents import Finding
 
 from tests.support.labeled_images import flights, labeled
@@ -51,6 +53,61 @@ def test_the_newest_labels_of_an_image_win():
     other = labeled("f", 2)
     for images in ([new, old, other], [old, other, new]):
         assert list(NewestLabels(images).of(images)) == [image for image in images if image is not old]
+
+
+records = st.lists(
+    st.tuples(st.integers(0, 11), st.sampled_from("abcd"), st.integers(0, 6), st.integers(0, 9)), min_size=1, max_size=40
+)  # picture, flight, day of the labels, number in the file's name
+
+
+@settings(max_examples=300, deadline=None)
+@given(records, st.integers(1, 5))
+def test_no_picture_goes_from_one_split_to_another(rows: list[tuple[int, str, int, int]], steps: int):
+    """Whatever is labeled again, in whichever flight and order: what was trained on is never tested on, nor the reverse."""
+    images = [
+        replace(
+            labeled(flight, number, job=f"job-{at}", labeled_at=f"2026-01-{day + 1:02d}"), image_id=f"{picture:064x}"
+        )
+        for at, (picture, flight, day, number) in enumerate(rows)
+    ]
+    frozen: dict = {}
+    had: dict[str, str] = {}
+    for step in range(1, steps + 1):
+        frames = NewestLabels(images[: -(-len(images) * step // steps)]).frames
+        flights = {name: frozen[name] for name in flight_names(frames) if name in frozen}
+        known = flights | {name: frozen[name] for name in block_names(frames, flights) if name in frozen}
+        plan = plan_splits(frames, known)
+        assert not plan.moved & (plan.splits.keys() | plan.guards)
+        assert plan.splits.keys() | plan.moved | plan.guards == {frame.image_id for frame in frames}
+        frozen |= plan.new
+        for image_id, split in plan.splits.items():
+            assert had.setdefault(image_id, split) == split
+
+
+def test_a_picture_that_is_named_in_two_splits_is_in_none_and_counted():
+    north, south = [labeled("north", n) for n in range(9)], [labeled("south", n) for n in range(6)]
+    west = [labeled("west", n) for n in range(5)]
+    frozen = plan_splits(NewestLabels([*north, *south, *west]).frames, {}).new
+    assert frozen["north"] != frozen["south"]
+    again = replace(north[3], flight="south", labeled_at="2026-11-30", job_name="later")
+    for order in ([*north, *south, *west, again], [again, *west, *south, *north]):
+        newest = NewestLabels(order)
+        plan = plan_splits(newest.frames, frozen)
+        assert plan.moved == {north[3].image_id}
+        assert north[3].image_id not in plan.splits
+        [finding] = [one for one in check_dataset(Tally(CATEGORIES), plan, 1) if one.name == "moved-pictures"]
+        assert finding.message.startswith("1 pictures are left out")
+
+
+def test_a_picture_of_a_flight_with_another_name_stays():
+    """Where no other picture of that flight has a split, nothing says that it is in another."""
+    north = [labeled("north", n) for n in range(9)]
+    others = [labeled(flight, n) for flight in ("south", "west") for n in range(5)]
+    frozen = plan_splits(NewestLabels(north + others).frames, {}).new
+    renamed = [replace(one, flight="renamed", labeled_at="2026-11-30", job_name="later") for one in north]
+    plan = plan_splits(NewestLabels(north + others + renamed).frames, frozen)
+    assert not plan.moved
+    assert {plan.splits[one.image_id] for one in north} == {frozen["north"]["split"]}
 
 
 def test_labels_of_the_same_moment_are_ordered_by_their_job():

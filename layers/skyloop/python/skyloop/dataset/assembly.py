@@ -67,6 +67,7 @@ class Assembly:
             class_boxes={split: dict(boxes) for split, boxes in tally.class_boxes.items()},
             groups=split_plan.groups,
             guard_images=len(split_plan.guards),
+            moved_images=len(split_plan.moved),
             test_set_id=test_set_id,
             checks=checks,
         )

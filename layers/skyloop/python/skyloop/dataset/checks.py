@@ -164,6 +164,9 @@ def _splits(plan: SplitPlan) -> list[Finding]:
     if plan.guards:
         message = f"{len(plan.guards)} frames are left out, because they border on frames of another split"
         findings.append(Finding(name="guard-frames", severity="ok", message=message))
+    if plan.moved:
+        message = f"{len(plan.moved)} pictures are left out: labels name each in flights of different splits"
+        findings.append(_warning("moved-pictures", message))
     for flight in plan.unordered:
         findings.append(
             _warning(

@@ -11,7 +11,7 @@ import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skyloop.dataset.labels import LabeledImage
 from skyloop.dataset.splits import Frame, SplitPlan, frame_position
@@ -26,29 +26,42 @@ _DIGEST_RANGE = 1 << 256
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """What is remembered of a picture: by which labels it is known, and what they say."""
+    """What is remembered of a picture: where its first labels place it, its newest labels, and what these say."""
 
     frame: Frame
+    first_at: str
+    first_job: str
     labeled_at: str
     job_name: str
     digest: bytes
 
 
 class NewestLabels:
-    """Of every picture the newest labels, by their time; of labels of the same time, those of the last job by name."""
+    """Of every picture the newest labels, by their time; of labels of the same time, those of the last job by name.
+
+    Splits go by the first ones: a picture that is labeled again in another flight does not go with that.
+    """
 
     def __init__(self, images: Iterable[LabeledImage]) -> None:
         self._newest: dict[str, _Newest] = {}
         names: dict[str, str] = {}  # one string for each flight and job, not one for each picture
         for image in images:
-            known = self._newest.get(image.image_id)
-            if known and (known.labeled_at, known.job_name) >= (image.labeled_at, image.job_name):
-                continue
             flight = names.setdefault(image.flight, image.flight)
-            position = frame_position(image.image_id, image.source_key, image.captured_at)
-            frame = Frame(image.image_id, flight, position)
             job_name = names.setdefault(image.job_name, image.job_name)
-            self._newest[image.image_id] = _Newest(frame, image.labeled_at, job_name, _digest(image))
+            frame = Frame(
+                image.image_id, flight, frame_position(image.image_id, image.source_key, image.captured_at)
+            )
+            when, known = (image.labeled_at, job_name), self._newest.get(image.image_id)
+            if known is None:
+                self._newest[image.image_id] = _Newest(frame, *when, *when, _digest(image))
+                continue
+            if when < (known.first_at, known.first_job):
+                known = replace(known, frame=_also(frame, known.frame), first_at=when[0], first_job=when[1])
+            elif frame.place != known.frame.place:
+                known = replace(known, frame=_also(known.frame, frame))
+            if when > (known.labeled_at, known.job_name):
+                known = replace(known, labeled_at=when[0], job_name=when[1], digest=_digest(image))
+            self._newest[image.image_id] = known
 
     @property
     def frames(self) -> list[Frame]:
@@ -150,6 +163,12 @@ def dataset_line(image: LabeledImage, categories: Sequence[str]) -> bytes:
             "boxes": [[categories.index(box.category), *box.place()] for box in image.boxes],
         }
     )
+
+
+def _also(frame: Frame, other: Frame) -> Frame:
+    """The frame, with the places of the other among its others."""
+    places = {*frame.others, other.place, *other.others} - {frame.place}
+    return replace(frame, others=tuple(sorted(places)))
 
 
 def _digest(image: LabeledImage) -> bytes:

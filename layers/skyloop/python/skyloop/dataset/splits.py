@@ -34,16 +34,29 @@ BY_BLOCK = "blocks"
 """Written in place of a split for a flight that is cut into blocks."""
 
 _HASH_RANGE = 1 << 32
+
+Place = tuple[str, tuple[str, int]]
+"""A flight, and a position there: see `frame_position`."""
+
 _LAST_NUMBER = re.compile(r"(\d{1,18})(?=\D*$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image to be placed. `position` within its flight: see `frame_position`."""
+    """One image to be placed. `position` within its flight: see `frame_position`.
+
+    others: flight and position of each other place that labels name for the same picture.
+    """
 
     image_id: str
     flight: str
     position: tuple[str, int]
+    others: tuple[Place, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Its flight, and its position there."""
+        return self.flight, self.position
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,8 @@ class SplitPlan:
 
     `splits`: image id -> split; guard frames have none. `groups`: every group -> its split. `new`: StateTable items
     (by group name, without the `split#` prefix) to freeze before the plan is used. `guards`: image ids that are left
-    out. `unordered`: flights cut into blocks though nothing says which of their frames are neighbors.
+    out. `unordered`: flights cut into blocks though nothing says which of their frames are neighbors. `moved`: image ids
+    that are left out, because labels name them in groups of different splits.
     """
 
     splits: dict[str, Split]
@@ -60,6 +74,7 @@ class SplitPlan:
     new: dict[str, JsonObject]
     guards: frozenset[str]
     unordered: tuple[str, ...] = ()
+    moved: frozenset[str] = frozenset()
 
 
 def frame_position(image_id: str, key: str, captured_at: str | None) -> tuple[str, int]:
@@ -83,25 +98,28 @@ def frame_position(image_id: str, key: str, captured_at: str | None) -> tuple[st
 
 def flight_names(frames: Iterable[Frame]) -> list[str]:
     """The names of the groups to look up first: the flights themselves."""
-    return sorted({frame.flight for frame in frames})
+    return sorted({flight for frame in frames for flight, _ in (frame.place, *frame.others)})
 
 
 def block_names(frames: Iterable[Frame], flights: Mapping[str, JsonObject]) -> list[str]:
     """The names of the groups to look up next, from the items found for the flights: blocks of those that are cut."""
     cut = {flight: item["widths"] for flight, item in flights.items() if item["split"] == BY_BLOCK}
-    names = {_block(frame.flight, *frame.position, cut[frame.flight]) for frame in frames if frame.flight in cut}
-    return sorted(names)
+    places = ((flight, position) for frame in frames for flight, position in (frame.place, *frame.others))
+    return sorted({_block(flight, *position, cut[flight]) for flight, position in places if flight in cut})
 
 
 def plan_splits(frames: Iterable[Frame], frozen: Mapping[str, JsonObject]) -> SplitPlan:
     """Place every frame. Deterministic: the same frames and frozen items give the same plan, in any order.
 
-    `frozen` holds the items of StateTable, by group name. Frozen groups stay. New ones go to the split that lacks most
+    A picture that labels name in groups of different splits is left out: whichever is right, a model has been trained on
+    it, or will be tested on its neighbors. `frozen` holds the items of StateTable, by group name. Frozen groups stay. New
+    ones go to the split that lacks most
     frames of its share (70 % train, 15 % validation, 15 % test); with few groups left, to the empty splits first.
     """
     flights = _by_flight(frames)
     total = sum(len(members) for members in flights.values())
-    cut = _flights_to_cut(flights, frozen, total)
+    # Not the groups that only other places of pictures are in.
+    cut = _flights_to_cut(flights, {n: item for n, item in frozen.items() if n.partition("/")[0] in flights}, total)
     # Widths come before the blocks that need them: a writer that freezes in this order can stop after any item.
     new: dict[str, JsonObject] = {
         flight: {"split": BY_BLOCK, "widths": _widths(flights[flight])}
@@ -110,9 +128,7 @@ def plan_splits(frames: Iterable[Frame], frozen: Mapping[str, JsonObject]) -> Sp
     }
     widths = {flight: (new.get(flight) or frozen[flight])["widths"] for flight in cut}
     group_of = {
-        frame.image_id: _block(flight, *frame.position, widths[flight]) if flight in cut else flight
-        for flight, members in flights.items()
-        for frame in members
+        frame.image_id: _group(*frame.place, widths) for members in flights.values() for frame in members
     }
     sizes = Counter(group_of.values())
     groups = {name: frozen[name]["split"] for name in sizes if name in frozen}
@@ -120,14 +136,24 @@ def plan_splits(frames: Iterable[Frame], frozen: Mapping[str, JsonObject]) -> Sp
         groups[name] = split
         new[name] = {"split": split}
     splits = {image_id: groups[group] for image_id, group in group_of.items()}
+    cut_before = {name: item["widths"] for name, item in frozen.items() if item["split"] == BY_BLOCK}
+    placed = {name: item["split"] for name, item in frozen.items()} | groups
     guards = {image_id for flight in sorted(cut) for image_id in _guards(flights[flight], splits, widths[flight])}
+    moved = {
+        frame.image_id
+        for members in flights.values()
+        for frame in members
+        for flight, position in frame.others
+        if placed.get(_group(flight, position, cut_before | widths), splits[frame.image_id]) != splits[frame.image_id]
+    }
     unordered = [flight for flight in sorted(cut) if any(frame.position[0] == "x" for frame in flights[flight])]
     return SplitPlan(
-        splits={image_id: split for image_id, split in splits.items() if image_id not in guards},
+        splits={image_id: split for image_id, split in splits.items() if image_id not in guards | moved},
         groups=dict(sorted(groups.items())),
         new=new,
         guards=frozenset(guards),
         unordered=tuple(unordered),
+        moved=frozenset(moved - guards),
     )
 
 
@@ -171,6 +197,11 @@ def _widths(members: list[Frame]) -> dict[str, int]:
             width //= 2
         widths[lane] = width
     return widths
+
+
+def _group(flight: str, position: tuple[str, int], widths: Mapping[str, Mapping[str, int]]) -> str:
+    """The name of the group at a place: the flight, or its block where it is among those that are cut."""
+    return _block(flight, *position, widths[flight]) if flight in widths else flight
 
 
 def _block(flight: str, lane: str, place: int, widths: Mapping[str, int]) -> str:

@@ -99,5 +99,6 @@ class DatasetDocument(Document):
     class_boxes: dict[Split, dict[str, int]]
     groups: dict[str, Split] = Field(description="which flight or block of frames lies in which split")
     guard_images: int = Field(ge=0, description="frames left out because they border on another split")
+    moved_images: int = Field(0, ge=0, description="pictures left out because labels name them in different splits")
     test_set_id: str
     checks: tuple[Finding, ...]
