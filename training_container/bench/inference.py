@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from skyloop_container.dataset import Sample, decode, read_frame
+from skyloop_container.dataset import Sample, decode, opened, read_frame
 from skyloop_container.engine_choice import choose
 from skyloop_container.engines import ENGINES, REFERENCE
 from skyloop_container.engines.base import Engine
@@ -129,11 +129,11 @@ def split(model_dir: Path, engine: str, image: bytes, rounds: int) -> dict[str, 
         watch.seconds.clear()
         with watch.stage("all"):
             with watch.stage("decode"):
-                frame = read_frame(image, detector.window, detector.factor)
+                frame = read_frame(opened(image), detector.window, detector.factor)
             with watch.stage("predict"):
                 detector.predict(frame.pixels, factor=frame.factor)
             with watch.stage("profile"):
-                image_statistics(frame.pixels)
+                image_statistics(frame.pixels, detector.plan, detector.size, frame.factor)
         taken = dict(watch.seconds)
         seen.append(taken | {"slice": taken["predict"] - taken["network"] - taken["merge"]})
     return {stage: 1000 * float(np.median([one[stage] for one in seen[1:]])) for stage in STAGES}
@@ -155,10 +155,10 @@ def throughput(
 ) -> float:
     """Images per second with so many workers, each with its threads."""
     detector = Detector.load(model_dir, threads, workers, engine)
-    predict_image(detector, image, None)
+    predict_image(detector, opened(image), None)
     with ThreadPoolExecutor(workers) as pool:
         started = time.perf_counter()
-        list(pool.map(lambda _: predict_image(detector, image, None), range(answers)))
+        list(pool.map(lambda _: predict_image(detector, opened(image), None), range(answers)))
         return answers / (time.perf_counter() - started)
 
 
@@ -184,7 +184,7 @@ def main() -> None:
         for stage in STAGES:
             table.add_row(stage, *(f"{one[stage]:.1f}" for one in times), end_section=stage == STAGES[-1])
         together = Detector.load(model_dir, 1, cores, engine)
-        waits = [milliseconds(lambda i=image: predict_image(together, i, None), options.rounds) for image in images]
+        waits = [milliseconds(lambda i=image: predict_image(together, opened(i), None), options.rounds) for image in images]
         table.add_row(f"a client alone, {cores} cores", *(f"{wait:.1f}" for wait in waits))
         if options.model:
             from ultralytics import YOLO

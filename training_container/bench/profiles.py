@@ -6,7 +6,7 @@ IMAGES holds frames of HIT-UAV (Suo et al., Scientific Data 2023) in folders `ni
 each with its frames in `images`. WEIGHTS is a YOLO11n checkpoint; it is exported as a training job exports it.
 PROFILES is the .npz file to write: for each folder, and for `darker`, a copy of `night-60m` at 85 % of the light,
 `<name>/statistics` float64 (n, statistics) and `<name>/pooled` float64 (n, 2 * channels), in the order of the file
-names; and `names`, those of the statistics' columns.
+names; and `names`, those of the statistics' columns. Of frames of many sizes: `frame_sizes.py`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ COCO_CATEGORIES = 80  # of the checkpoint; their names do not matter here
 
 def profile(detector: Detector, pictures: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Statistics and pooled features of every picture."""
-    statistics = [list(image_statistics(picture).values()) for picture in pictures]
-    whole = SlicingPlan()
-    pooled = [detector.look(p, detector.views(*p.shape[1::-1], whole))[1] for p in pictures]
+    statistics = [list(image_statistics(picture, detector.plan, detector.size).values()) for picture in pictures]
+    pooled = [detector.pooled(picture, detector.plan) for picture in pictures]
     return {"statistics": np.array(statistics), "pooled": np.array(pooled, dtype=np.float64)}
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from skyloop.formats.pictures import READABLE, ImageRefused, RadiometricWindow, open_picture
+from skyloop.formats.pictures import READABLE, ImageRefused, Picture, RadiometricWindow, open_picture
 
 from .environment import JobError, available_cores
 
@@ -165,7 +165,7 @@ def with_files(
 def decoded(sample: Sample, data: bytes, window: RadiometricWindow | None, factor: Factor) -> np.ndarray | Dropped:
     """The pixels in a file as `with_pictures` gives them; or why they cannot be those of the sample."""
     try:
-        frame = read_frame(data, window, factor)
+        frame = read_frame(opened(data), window, factor)
     except ImageRefused as error:
         return Dropped(sample.name, str(error))
     if (frame.width, frame.height) != (sample.width, sample.height):
@@ -197,12 +197,16 @@ def decode(data: bytes, window: RadiometricWindow | None) -> np.ndarray:
 
     window: the model's, for gray of sixteen bits; without one the depth of each picture decides. Others do not change.
     """
-    return read_frame(data, window, lambda *_: 1).pixels
+    return read_frame(opened(data), window, lambda *_: 1).pixels
 
 
-def read_frame(data: bytes, window: RadiometricWindow | None, factor: Factor) -> Frame:
+def opened(data: bytes) -> Picture:
+    """An image file that training, evaluation and serving can read, not decoded yet. Raises ImageRefused."""
+    return open_picture(data, READABLE)
+
+
+def read_frame(picture: Picture, window: RadiometricWindow | None, factor: Factor) -> Frame:
     """As `decode`, but with no more pixels than are needed: `factor` says by what the sides are divided."""
-    picture = open_picture(data, READABLE)
     divided = factor(picture.width, picture.height)
     return Frame(np.asarray(picture.decode(window, divided)), divided)
 

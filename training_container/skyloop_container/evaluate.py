@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import Sample, read_channel, read_frame, report_dropped, spread, with_pictures
+from .dataset import Sample, opened, read_channel, read_frame, report_dropped, spread, with_pictures
 from .engine_choice import ALIKE_CONFIDENCE, Choice, EngineDiffers, choose, verify
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
@@ -162,7 +162,7 @@ def _as_seen(detector: Detector, other: Detector, sample: Sample, image: np.ndar
     as_large = detector.factor(sample.width, sample.height) == other.factor(sample.width, sample.height)
     if as_large and (detector.window == other.window or not may_matter(sample)):
         return image
-    return read_frame(sample.path.read_bytes(), detector.window, detector.factor).pixels
+    return read_frame(opened(sample.path.read_bytes()), detector.window, detector.factor).pixels
 
 
 def _model(environment: Environment, name: str) -> Path:
@@ -254,7 +254,7 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
         reference,
         detector.window,
         lambda sample, image: (
-            image_statistics(image),
+            image_statistics(image, detector.plan, detector.size, sample.width // image.shape[1]),
             detector.predict(image, factor=sample.width // image.shape[1]),
         ),
         detector.factor,
@@ -301,7 +301,7 @@ def _golden_predictions(
         ranked.append((float(np.mean(confident)) if confident else 0.0, sample, image.looks))
     ranked.sort(key=lambda one: (-one[0], one[1].name))
     chosen = _varied(ranked)
-    found = [predict_image(detector, sample.path.read_bytes(), None)["detections"] for _, sample, _ in chosen]
+    found = [predict_image(detector, opened(sample.path.read_bytes()), None)["detections"] for _, sample, _ in chosen]
     least = detector.confidence + ALIKE_CONFIDENCE
     sure = [[one for one in detections if one["confidence"] >= least] for detections in found]
     return {

@@ -16,11 +16,10 @@ import numpy as np
 from . import coarse, engines
 from .engines.base import Engine
 from .environment import JobError
-from .profile import LONG_SIDE
 from .radiometry import from_card
 from .scaling import scaled
 from .seams import Found, merge, suppress
-from .slicing import SlicingPlan, View, cost
+from .slicing import SLACK, SlicingPlan, View, cost
 
 PAD = 114  # gray of the letterbox border, as in Ultralytics' training
 NMS_IOU = 0.7
@@ -210,7 +209,9 @@ class Detector:
 
     def factor(self, width: int, height: int) -> int:
         """By what the sides of a picture may be divided as it is read, for nothing looks at it more closely."""
-        return self.plan.factor(width, height, max(self.size, LONG_SIDE))
+        # The profile sees what is little larger than a slice at the scale of slices.
+        side = self.size if self.plan.side is None else round(self.size * SLACK)
+        return self.plan.factor(width, height, side)
 
     def run(
         self, image: np.ndarray, views: list[View], factor: int = 1
@@ -265,21 +266,28 @@ class Detector:
         if plan.coarse is None or len(views) == 1:
             found, pooled = self.look(image, views, confidence, factor)
             looks = cost(views, self.size)
+            if plan.side is not None:
+                known = self._known(width, height, plan)
+                pooled, looks = self.look(image, [known], factor=factor)[1], looks + cost([known], self.size)
         else:
             found, pooled, looks = self._look_twice(image, views, plan, plan.coarse, confidence)
         features = self._components @ (pooled - self._mean) if self._components.size else np.zeros(0)
         return Prediction(self.merged(found, width, height), features.tolist(), looks)
 
     def pooled(self, image: np.ndarray, plan: SlicingPlan) -> np.ndarray:
-        """The features of a picture before they are projected, (2 * channels,): the mean over its views.
-
-        With a coarse look the mean over a sample, which does not depend on what else is looked at.
-        """
+        """The features of a picture before they are projected, (2 * channels,): see `_known`."""
         height, width = image.shape[:2]
-        views = self.views(width, height, plan)
-        if plan.coarse is not None and len(views) > 1:
-            views = list(map(coarse.coarse, plan.sample(width, height, self.size)))
-        return self.look(image, views)[1]
+        return self.look(image, [self._known(width, height, plan)])[1]
+
+    def _known(self, width: int, height: int, plan: SlicingPlan) -> View:
+        """By which view a picture's features are known: with slices by a coarse look at the one in the middle.
+
+        It shows as much ground at the same scale whatever the picture's size, and does not depend on what else is looked
+        at. The mean over all views would spread less the larger the frames are, and the whole of a large frame looks like
+        another altitude: both are drift to the alarm.
+        """
+        middle = plan.sample(width, height, self.size)[0]
+        return middle if plan.side is None else coarse.coarse(middle)
 
     def look(
         self, image: np.ndarray, views: list[View], confidence: float | None = None, factor: int = 1
@@ -324,7 +332,7 @@ class Detector:
             closely += [view] if places is None else places
         found = [self._found(view, fit, output, confidence) for view, fit, output, _ in self.run(image, closely)]
         looks = cost([*map(coarse.coarse, coarsely), *closely], self.size)
-        return found, np.mean([pooled for *_, pooled in seen], axis=0), looks
+        return found, seen[0][-1], looks  # of `_known`: a sample begins in the middle
 
     def evidence(self, image: np.ndarray, window: View) -> np.ndarray:
         """What a coarse look at a window shows: see `coarse.evidence`."""

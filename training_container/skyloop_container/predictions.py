@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
+from skyloop.formats.pictures import Picture
 
 from .dataset import Sample, read_frame
 from .inference import EVALUATION_CONFIDENCE, Detector
@@ -28,7 +29,7 @@ def _unwatched(_: float) -> Iterator[Callable[[float], None]]:
 
 def predict_image(
     detector: Detector,
-    data: bytes,
+    picture: Picture,
     confidence: float | None,
     watch: Watch = _unwatched,
 ) -> dict[str, Any]:
@@ -36,25 +37,26 @@ def predict_image(
 
     Args:
         detector: the model.
-        data: the content of an image file.
+        picture: an image file, opened and not decoded yet; it is decoded here, once.
         confidence: in 0..1; default the one chosen at training.
         watch: what to have around the model's work: see `Watch`.
 
     Raises:
-        ImageRefused: the bytes are not a usable image.
+        ImageRefused: its pixels cannot be decoded.
     """
     with detector.picture():
-        frame = read_frame(data, detector.window, detector.factor)
+        frame = read_frame(picture, detector.window, detector.factor)
         width, height = frame.width, frame.height
         with watch(COARSE_TOO * cost(detector.views(width, height), detector.size)) as looked:
             prediction = detector.predict(frame.pixels, confidence, factor=frame.factor)
             looked(prediction.looks)
-        statistics = {name: round(value, 6) for name, value in image_statistics(frame.pixels).items()}
+        statistics = image_statistics(frame.pixels, detector.plan, detector.size, frame.factor)
+    rounded = {name: round(value, 6) for name, value in statistics.items()}
     features = [round(value, 5) for value in prediction.features]
     return {
         "image": {"width": width, "height": height},
         "detections": [detection.as_dict() for detection in prediction.detections],
-        "profile": {"version": PROFILE_VERSION, **statistics, "features": features},
+        "profile": {"version": PROFILE_VERSION, **rounded, "features": features},
         "model": {"training_job": detector.card["training_job"], "dataset_id": detector.card["dataset_id"]},
     }
 

@@ -1,43 +1,55 @@
 """A small profile of an image, from which drift is judged without decoding the image again.
 
-A few statistics of the picture, cheap enough to travel with every answer. All are taken from the image scaled down to
-at most 640 pixels on its long side, so that they cost the same for every camera.
+A few statistics of the picture, cheap enough to travel with every answer. All are taken from as much ground as one slice
+shows, in the middle of the picture, at the scale at which the network looks at slices. So the same ground at the same
+resolution gives the same numbers, however large the frame is: sharpness depends on the scale, and contrast, entropy and
+the spread of all of them on how much ground is seen. A model without slices looks at pictures whole, and so is judged.
 
 Drift detection knows the statistics by their names. A name stands for one computation: one that is computed in another
 way gets another name, because models in service keep the container that they were packaged with. `PROFILE_VERSION` is
-that of the layout of an answer's profile and of baseline.json; a new statistic does not change it.
+that of the layout of an answer's profile and of baseline.json; a new statistic does not change it. (Without `slice_`
+they were of the whole picture at 640 pixels.)
 """
 
 import cv2
 import numpy as np
 
-from .scaling import averaged
+from .scaling import FACTORS, factor_for, scaled
+from .slicing import SlicingPlan
 
 PROFILE_VERSION = 1
-LONG_SIDE = 640  # pixels
-STATISTICS = ("brightness", "contrast", "sharpness", "saturation", "entropy", "p05", "p95")
+LONG_SIDE = 640  # pixels of the network's input that are looked at, at most
+STATISTICS = (
+    "slice_brightness",
+    "slice_contrast",
+    "slice_sharpness",
+    "slice_saturation",
+    "slice_entropy",
+    "slice_p05",
+    "slice_p95",
+)
 
 
-def image_statistics(image: np.ndarray) -> dict[str, float]:
+def image_statistics(image: np.ndarray, plan: SlicingPlan, imgsz: int, factor: int = 1) -> dict[str, float]:
     """Describe a picture in numbers, in the order of `STATISTICS`.
 
     Args:
         image: (height, width, 3) uint8 RGB.
+        plan: how the model looks at it.
+        imgsz: side of the network's input, in pixels.
+        factor: by what its sides were divided as it was read; at most `Detector.factor`.
 
     Returns:
-        brightness: mean gray / 255, in [0, 1]
-        contrast: standard deviation of gray / 255, in [0, 0.5]
-        sharpness: natural logarithm of the variance of the Laplacian of gray (+1e-6, so a flat image is finite)
-        saturation: mean S of HSV / 255, in [0, 1]
-        entropy: of the 256-bin gray histogram, in bits, in [0, 8]
-        p05, p95: 5th and 95th percentile of gray / 255, in [0, 1]
+        Of the middle of the picture: see `middle`.
+
+        slice_brightness: mean gray / 255, in [0, 1]
+        slice_contrast: standard deviation of gray / 255, in [0, 0.5]
+        slice_sharpness: natural logarithm of the variance of the Laplacian of gray (+1e-6, so a flat image is finite)
+        slice_saturation: mean S of HSV / 255, in [0, 1]
+        slice_entropy: of the 256-bin gray histogram, in bits, in [0, 8]
+        slice_p05, slice_p95: 5th and 95th percentile of gray / 255, in [0, 1]
     """
-    scale = LONG_SIDE / max(image.shape[:2])
-    if scale < 1:
-        image = averaged(image, scale)
-        scale = LONG_SIDE / max(image.shape[:2])
-        height, width = (max(round(side * scale), 1) for side in image.shape[:2])
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    image = middle(image, plan, imgsz, factor)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     histogram = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     frequency = histogram / gray.size
@@ -46,14 +58,39 @@ def image_statistics(image: np.ndarray) -> dict[str, float]:
     occupied = frequency[frequency > 0]
     _, edges = cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))
     return {
-        "brightness": float(mean / 255),
-        "contrast": float(np.sqrt(frequency @ (levels - mean) ** 2) / 255),
-        "sharpness": float(np.log(edges[0, 0] ** 2 + 1e-6)),
-        "saturation": cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))[1] / 255,
-        "entropy": float(-(occupied * np.log2(occupied)).sum() + 0.0),  # + 0.0: no negative zero for a flat image
-        "p05": _percentile(histogram, 0.05) / 255,
-        "p95": _percentile(histogram, 0.95) / 255,
+        "slice_brightness": float(mean / 255),
+        "slice_contrast": float(np.sqrt(frequency @ (levels - mean) ** 2) / 255),
+        "slice_sharpness": float(np.log(edges[0, 0] ** 2 + 1e-6)),
+        "slice_saturation": cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))[1] / 255,
+        "slice_entropy": float(-(occupied * np.log2(occupied)).sum() + 0.0),  # + 0.0: no negative zero for a flat image
+        "slice_p05": _percentile(histogram, 0.05) / 255,
+        "slice_p95": _percentile(histogram, 0.95) / 255,
     }
+
+
+def middle(image: np.ndarray, plan: SlicingPlan, imgsz: int, factor: int) -> np.ndarray:
+    """What the statistics are of: a slice's side of ground in the middle, at the scale of slices, (h, w, 3) uint8 RGB.
+
+    Of a model without slices, the whole picture as the network sees it. At most LONG_SIDE of its pixels; never enlarged.
+    Arguments as for `image_statistics`.
+    """
+    height, width = (side * factor for side in image.shape[:2])
+    side = plan.side or max(width, height)
+    scale = min(imgsz / side, 1.0)
+    most = min(side, round(LONG_SIDE / scale))
+    # Whole multiples of what is averaged, so that pixels are averaged the same way in any picture.
+    unit = max(factor_for(scale, FACTORS[0], FACTORS[0]), factor)
+    rows, columns = _middle(height, most, unit), _middle(width, most, unit)
+    part = image[rows.start // factor : rows.stop // factor, columns.start // factor : columns.stop // factor]
+    high, wide = (max(round(len(places) * scale), 1) for places in (rows, columns))
+    return scaled(part, wide, high)
+
+
+def _middle(length: int, most: int, unit: int) -> range:
+    """Places along one side, in whole units where there are any."""
+    side = max(min(length, most) // unit * unit, min(length, unit))
+    start = (length - side) // 2 // unit * unit
+    return range(start, start + side)
 
 
 def _percentile(histogram: np.ndarray, share: float) -> float:

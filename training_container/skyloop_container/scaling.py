@@ -24,15 +24,16 @@ def factor_for(scale: float, width: int, height: int) -> int:
 
 
 def averaged(image: np.ndarray, scale: float) -> np.ndarray:
-    """A picture that is wanted at a scale, with as many of its pixels averaged as `factor_for` says.
+    """A picture that is wanted at a scale, with as many of its pixels averaged as `factor_for` says, and again.
 
     Args:
         image: (height, width, 3) uint8.
         scale: from its pixels to those that are wanted.
     """
-    factor = factor_for(scale, image.shape[1], image.shape[0])
-    for _ in range(factor.bit_length() - 1):  # by halves: OpenCV has a fast way for these
+    # By halves: OpenCV has a fast way for these. As often as can be, so that it ends alike wherever it has begun.
+    while factor_for(scale, image.shape[1], image.shape[0]) > 1:
         image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        scale *= 2
     return image
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import uvicorn
-from skyloop.formats.pictures import READABLE, ImageRefused, open_picture
+from skyloop.formats.pictures import ImageRefused
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from .admission import Bodies, Overloaded, Pace, TooLarge, TooSlow, Workers, memory_limit
 from .connections import BoundedProtocol
+from .dataset import opened
 from .engine_choice import EngineDiffers, verify
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores
@@ -96,12 +97,14 @@ def create_app(
 
     async def answer(request: Request, confidence: float | None) -> Response:
         body = await bodies.receive(request.stream(), MAX_BODY)
+        held = len(body)
         try:
-            needed = await headers.run(0, functools.partial(_memory, body))
-            work = functools.partial(predict_image, detector, body, confidence, pace.picture)
-            prediction = await pictures.run(needed, work)
+            picture = await headers.run(0, functools.partial(opened, body))
+            body = b""  # the picture holds what of it is needed
+            work = functools.partial(predict_image, detector, picture, confidence, pace.picture)
+            prediction = await pictures.run(picture.memory, work)
         finally:
-            bodies.release(len(body))
+            bodies.release(held)
         return JSONResponse(prediction)
 
     async def invocations(request: Request) -> Response:
@@ -127,10 +130,6 @@ def create_app(
 def _sentence(error: Exception) -> str:
     """What a caller is told; a refused picture has a code for programs too."""
     return f"The body cannot be used ({error.code}): {error}" if isinstance(error, ImageRefused) else str(error)
-
-
-def _memory(body: bytes) -> int:
-    return open_picture(body, READABLE).memory
 
 
 def parse_confidence(attributes: str) -> float | None:

@@ -81,7 +81,7 @@ def detector() -> Detector:
     card = {"training_job": "job", "dataset_id": "ds"}
     parts = {"views": views, "factor": factor, "predict": predict, "picture": nullcontext}
     window = RadiometricWindow(9_000, 9_400)
-    return cast(Detector, SimpleNamespace(card=card, size=64, window=window, **parts))
+    return cast(Detector, SimpleNamespace(card=card, plan=plan, size=64, window=window, **parts))
 
 
 @cache

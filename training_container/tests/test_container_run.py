@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from skyloop_container.dataset import decode
+from skyloop_container.dataset import decode, opened
 from skyloop_container.inference import Detector
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import PROFILE_VERSION, STATISTICS
@@ -198,7 +198,7 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
     detector = Detector.load(base / "model", threads=1)
     for known in json.loads((documents / "golden-predictions.json").read_text())["answers"]:
         body = (inputs / "test" / known["uri"].removeprefix("s3://bucket/")).read_bytes()
-        answer = predict_image(detector, body, None)
+        answer = predict_image(detector, opened(body), None)
         assert answer["detections"] == known["detections"]
         assert answer["image"] == {"width": 320, "height": 320}
     image = decode(body, None)
@@ -318,7 +318,7 @@ def test_the_endpoint_detects_what_the_model_detects(trained: tuple[Path, str], 
     body = cv2.imencode(".png", draw(3)[0])[1].tobytes()
     attributes = {"Content_Type": "image/png", "X_Amzn_SageMaker_Custom_Attributes": "confidence=0.001"}
     served = request(endpoint, "POST", "/invocations", body, **attributes)[1]["detections"]
-    expected = predict_image(Detector.load(trained[0] / "model", threads=1), body, 0.001)["detections"]
+    expected = predict_image(Detector.load(trained[0] / "model", threads=1), opened(body), 0.001)["detections"]
     assert served
     for numbers in ("confidence", "left", "top", "width", "height"):
         listed = [sorted(detection[numbers] for detection in found) for found in (served, expected)]

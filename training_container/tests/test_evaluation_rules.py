@@ -182,7 +182,7 @@ def test_baseline_and_golden_predictions(base: Path, monkeypatch: pytest.MonkeyP
     output = base / "processing" / "output"
     baseline = json.loads((output / "baseline.json").read_text())
     first = next((base / "processing" / "input" / "reference").rglob("*64.png"))  # seed 100
-    statistics = image_statistics(decode(first.read_bytes(), None))
+    statistics = image_statistics(decode(first.read_bytes(), None), SlicingPlan(), 64)
     assert baseline["profiles"][0] == pytest.approx([statistics[name] for name in STATISTICS], abs=1e-6)
     assert (baseline["version"], baseline["count"]) == (PROFILE_VERSION, 3)
     assert baseline["detections"]["per_category"]["square"] == sum(len(draw(seed)[1]) for seed in range(100, 103))
@@ -225,9 +225,9 @@ def test_each_model_sees_counts_through_its_own_window(base: Path, monkeypatch: 
     assert candidate.seen == {picture.tobytes() for name in SPLITS for picture in seen[name]}
     assert champion.seen == {decode(body, None).tobytes() for body in bodies["test"]}
     baseline = json.loads((base / "processing" / "output" / "baseline.json").read_text())
-    statistics = image_statistics(seen["reference"][0])
+    statistics = image_statistics(seen["reference"][0], SlicingPlan(), 64)
     assert baseline["profiles"][0] == pytest.approx([statistics[name] for name in STATISTICS], abs=1e-6)
-    assert statistics["contrast"] > 0.1  # two grays of the high byte would have 0.002
+    assert statistics["slice_contrast"] > 0.1  # two grays of the high byte would have 0.002
 
 
 @pytest.mark.parametrize("windows", [(None, None), (None, (5, 900)), ((5, 900), (5, 900)), ((20_000, 20_510), None)])

@@ -4,6 +4,8 @@ import asyncio
 import threading
 
 import pytest
+from skyloop.formats import pictures
+from skyloop.formats.pictures import Picture, open_picture
 from skyloop_container import serve
 
 from tests.fuzz.campaign import run
@@ -28,6 +30,14 @@ def test_a_scan_of_stuffed_bytes_is_answered() -> None:
     assert request(b"\n" + body[:-2] + b"\xff\x00\xff\xd0" * 5_000_000 + body[-2:]) == "200"
 
 
+def test_a_file_is_walked_once_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 70 ms of a core for a PNG of 24 MB."""
+    walked, body, strip = [], encoded(picture()), pictures.strip
+    monkeypatch.setattr(pictures, "strip", lambda kind, data: walked.append(data) or strip(kind, data))
+    assert asyncio.run(ask(serve.create_app(detector(), 1, 2**32, 2.0), body)) == 200
+    assert walked == [body]
+
+
 @pytest.mark.parametrize(("seconds", "soon", "refused"), [(60.0, 0.0, 1), (0.2, 60.0, serve.QUEUE_PER_WORKER + 1)])
 def test_headers_have_a_queue_with_an_end(
     seconds: float, soon: float, refused: int, monkeypatch: pytest.MonkeyPatch
@@ -35,11 +45,11 @@ def test_headers_have_a_queue_with_an_end(
     """While a header cannot be read: one request too many is refused at once, each when it has waited long enough."""
     go = threading.Event()
 
-    def hangs(body: bytes) -> int:
+    def hangs(body: bytes) -> Picture:
         assert go.wait(60)
-        return len(body)
+        return open_picture(body)
 
-    monkeypatch.setattr(serve, "_memory", hangs)
+    monkeypatch.setattr(serve, "opened", hangs)
     monkeypatch.setattr(serve, "HEADER_SECONDS", seconds, raising=False)
     monkeypatch.setattr(serve, "SOON_SECONDS", soon)
 

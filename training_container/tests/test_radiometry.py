@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skyloop.formats.pictures import RadiometricWindow
 from skyloop_container import radiometry
-from skyloop_container.dataset import Box, Sample, decode, with_pictures
+from skyloop_container.dataset import Box, Sample, decode, opened, with_pictures
 from skyloop_container.environment import JobError
 from skyloop_container.hyperparameters import parse_hyperparameters
 from skyloop_container.inference import Detector, Prediction
@@ -138,7 +138,7 @@ class Served:
     """What `predict_image` needs of a detector, and remembers what it was shown."""
 
     def __init__(self, window: RadiometricWindow | None) -> None:
-        self.window, self.size, self.confidence = window, 80, 0.5
+        self.window, self.plan, self.size, self.confidence = window, SlicingPlan(), 80, 0.5
         self.card = {"training_job": "", "dataset_id": ""}
         self.shown = np.zeros(0)
 
@@ -172,9 +172,9 @@ def test_a_file_is_the_same_pixels_in_training_evaluation_and_serving(tmp_path: 
     assert np.array_equal(judged, expected)
 
     detector: Any = Served(WINDOW)
-    answer = predict_image(detector, body, None)
+    answer = predict_image(detector, opened(body), None)
     assert np.array_equal(detector.shown, expected)
-    for name, value in image_statistics(expected).items():  # drift is judged by the same pixels
+    for name, value in image_statistics(expected, SlicingPlan(), 80).items():  # drift is judged by the same pixels
         assert answer["profile"][name] == pytest.approx(value, abs=1e-6)
 
 

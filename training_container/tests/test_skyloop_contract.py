@@ -7,6 +7,7 @@ import pytest
 from skyloop.formats import profile as domain
 from skyloop_container import profile as container
 from skyloop_container.base_model import DOWNLOADS, SCRATCH
+from skyloop_container.slicing import SlicingPlan
 
 from cli.weights import local_weights
 
@@ -18,7 +19,8 @@ def test_the_command_line_knows_what_can_be_downloaded(tmp_path: Path, monkeypat
 
 def test_the_domain_has_words_for_every_statistic_and_none_that_nobody_computes() -> None:
     """The contract is the names; their order is not part of it."""
-    assert set(container.STATISTICS) == set(domain.STATISTICS)
+    before = {name.removeprefix("slice_") for name in container.STATISTICS}  # of models packaged before slices
+    assert set(container.STATISTICS) | before == set(domain.STATISTICS)
 
 
 def test_the_layout_that_is_written_is_the_newest_that_is_read() -> None:
@@ -28,8 +30,8 @@ def test_the_layout_that_is_written_is_the_newest_that_is_read() -> None:
 
 def test_the_domain_reads_what_the_container_says_of_a_picture() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    statistics = container.image_statistics(picture)
+    statistics = container.image_statistics(picture, SlicingPlan(), 32)
     profile = domain.profile_of({"profile": {"version": container.PROFILE_VERSION, **statistics, "features": [0.5]}})
     assert dict(zip(profile.names, profile.values, strict=True)) == statistics
     assert (profile.features, profile.unknown) == ((0.5,), ())
-    assert 0.4 < statistics["brightness"] < 0.6
+    assert 0.4 < statistics["slice_brightness"] < 0.6

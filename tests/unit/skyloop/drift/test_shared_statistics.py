@@ -130,3 +130,16 @@ def test_alpha_is_shared_by_the_lines_of_evidence_that_there_are():
         )
         assert smallest < 1 / lines
         assert judgment.p_value == pytest.approx(lines * smallest)
+
+
+def test_statistics_of_a_slice_are_others_than_those_of_the_whole_frame():
+    """A baseline from before says nothing about them, and is compared with answers from before as ever."""
+    random = np.random.default_rng(4)
+    of_a_slice = tuple(f"slice_{name}" for name in NAMES)
+    reference, window = draw(random, 60), draw(random, 30, shift=DARK)
+    with pytest.raises(CannotCompare, match="slice_brightness: the baseline does not have it"):
+        detect(baseline_of(reference), profiles_of(window, names=of_a_slice), alpha=ALPHA)
+    for names in (NAMES, of_a_slice):
+        judged = detect(baseline_of(reference, names=names), profiles_of(window, names=names), alpha=ALPHA)
+        assert judged.reasons[0].startswith(f"images are darker: median {names[0]}")
+        assert [evidence.name for evidence in judged.statistics] == list(names)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,13 @@ _TABLE = (
     Statistic("p05", "5th percentile of gray", "brighter in the shadows", "darker in the shadows", 0.005),
     Statistic("p95", "95th percentile of gray", "brighter in the highlights", "darker in the highlights", 0.005),
 )
-STATISTICS: Mapping[str, Statistic] = {statistic.name: statistic for statistic in _TABLE}
+_OF_A_SLICE = tuple(
+    replace(one, name=f"slice_{one.name}", meaning=f"{one.meaning}, of the middle slice") for one in _TABLE
+)
+"""Of as much ground as one slice shows, at the scale of slices: the same whatever the frame's size. Models that were
+packaged before slices have those of the whole frame at 640 pixels, _TABLE's."""
+
+STATISTICS: Mapping[str, Statistic] = {one.name: one for one in (*_TABLE, *_OF_A_SLICE)}
 
 
 class ProfileUnusable(ValueError):
@@ -83,7 +89,7 @@ class Profile:
 
 
 def profile_of(answer: object) -> Profile:
-    """The profile in an endpoint's answer `{"profile": {"version": 1, "brightness": …, …, "features": […]}, …}`.
+    """The profile in an endpoint's answer `{"profile": {"version": 1, "slice_brightness": …, …, "features": […]}, …}`.
 
     Raises NoProfile for an error answer, ProfileUnusable for a later layout, a value that is no finite number, and a
     profile without any statistic that is known here.
