@@ -184,7 +184,9 @@ def main() -> None:
         for stage in STAGES:
             table.add_row(stage, *(f"{one[stage]:.1f}" for one in times), end_section=stage == STAGES[-1])
         together = Detector.load(model_dir, 1, cores, engine)
-        waits = [milliseconds(lambda i=image: predict_image(together, opened(i), None), options.rounds) for image in images]
+        waits = [
+            milliseconds(lambda i=image: predict_image(together, opened(i), None), options.rounds) for image in images
+        ]
         table.add_row(f"a client alone, {cores} cores", *(f"{wait:.1f}" for wait in waits))
         if options.model:
             from ultralytics import YOLO

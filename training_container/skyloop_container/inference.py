@@ -282,9 +282,9 @@ class Detector:
     def _known(self, width: int, height: int, plan: SlicingPlan) -> View:
         """By which view a picture's features are known: with slices by a coarse look at the one in the middle.
 
-        It shows as much ground at the same scale whatever the picture's size, and does not depend on what else is looked
-        at. The mean over all views would spread less the larger the frames are, and the whole of a large frame looks like
-        another altitude: both are drift to the alarm.
+        It shows as much ground at the same scale whatever the picture's size, and does not depend on what else is
+        looked at. The mean over all views would spread less the larger the frames are, and the whole of a large frame
+        looks like another altitude: both are drift to the alarm.
         """
         middle = plan.sample(width, height, self.size)[0]
         return middle if plan.side is None else coarse.coarse(middle)

@@ -1,9 +1,10 @@
 """A small profile of an image, from which drift is judged without decoding the image again.
 
-A few statistics of the picture, cheap enough to travel with every answer. All are taken from as much ground as one slice
-shows, in the middle of the picture, at the scale at which the network looks at slices. So the same ground at the same
-resolution gives the same numbers, however large the frame is: sharpness depends on the scale, and contrast, entropy and
-the spread of all of them on how much ground is seen. A model without slices looks at pictures whole, and so is judged.
+A few statistics of the picture, cheap enough to travel with every answer. All are taken from as much ground as one
+slice shows, in the middle of the picture, at the scale at which the network looks at slices. So the same ground at the
+same resolution gives the same numbers, however large the frame is: sharpness depends on the scale, and contrast,
+entropy and the spread of all of them on how much ground is seen. A model without slices looks at pictures whole, and so
+is judged.
 
 Drift detection knows the statistics by their names. A name stands for one computation: one that is computed in another
 way gets another name, because models in service keep the container that they were packaged with. `PROFILE_VERSION` is
@@ -71,8 +72,8 @@ def image_statistics(image: np.ndarray, plan: SlicingPlan, imgsz: int, factor: i
 def middle(image: np.ndarray, plan: SlicingPlan, imgsz: int, factor: int) -> np.ndarray:
     """What the statistics are of: a slice's side of ground in the middle, at the scale of slices, (h, w, 3) uint8 RGB.
 
-    Of a model without slices, the whole picture as the network sees it. At most LONG_SIDE of its pixels; never enlarged.
-    Arguments as for `image_statistics`.
+    Of a model without slices, the whole picture as the network sees it. At most LONG_SIDE of its pixels; never
+    enlarged. Arguments as for `image_statistics`.
     """
     height, width = (side * factor for side in image.shape[:2])
     side = plan.side or max(width, height)

@@ -10,7 +10,6 @@ from skyloop_container.profile import LONG_SIDE, STATISTICS, middle
 from skyloop_container.scaling import averaged
 from skyloop_container.slicing import SlicingPlan
 
-
 PLAN = SlicingPlan(side=400)
 
 

@@ -1,7 +1,7 @@
 """The drift alarm over frames of one flight in many sizes: silent, and in the same run not for a real shift.
 
-All of the way: files as a client sends them, the endpoint's answers, the judgment that the layer makes of them. The network
-is one whose features are the means and the spreads of what it is shown.
+All of the way: files as a client sends them, the endpoint's answers, the judgment that the layer makes of them. The
+network is one whose features are the means and the spreads of what it is shown.
 """
 
 from collections.abc import Callable

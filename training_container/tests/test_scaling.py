@@ -97,7 +97,8 @@ def test_the_network_sees_the_same(kind: str, width: int, height: int) -> None:
     ours = image_statistics(frame.pixels, detector.plan, 320, frame.factor)
     theirs = image_statistics(whole_pixels, detector.plan, 320)
     for name, value in ours.items():  # within what the drift's tables call measurement and not image
-        assert value == pytest.approx(theirs[name], abs=0.02 if name.endswith(("sharpness", "entropy")) else 0.005), name
+        coarse = name.endswith(("sharpness", "entropy"))
+        assert value == pytest.approx(theirs[name], abs=0.02 if coarse else 0.005), name
 
 
 def test_answers_are_in_pixels_of_the_picture(tmp_path: Path) -> None:

@@ -48,9 +48,7 @@ class NewestLabels:
         for image in images:
             flight = names.setdefault(image.flight, image.flight)
             job_name = names.setdefault(image.job_name, image.job_name)
-            frame = Frame(
-                image.image_id, flight, frame_position(image.image_id, image.source_key, image.captured_at)
-            )
+            frame = Frame(image.image_id, flight, frame_position(image.image_id, image.source_key, image.captured_at))
             when, known = (image.labeled_at, job_name), self._newest.get(image.image_id)
             if known is None:
                 self._newest[image.image_id] = _Newest(frame, *when, *when, _digest(image))

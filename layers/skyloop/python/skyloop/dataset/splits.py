@@ -63,9 +63,9 @@ class Frame:
 class SplitPlan:
     """Which frame lies in which split.
 
-    `splits`: image id -> split; guard frames have none. `groups`: every group -> its split. `new`: StateTable items
-    (by group name, without the `split#` prefix) to freeze before the plan is used. `guards`: image ids that are left
-    out. `unordered`: flights cut into blocks though nothing says which of their frames are neighbors. `moved`: image ids
+    `splits`: image id -> split; guard frames have none. `groups`: every group -> its split. `new`: StateTable items (by
+    group name, without the `split#` prefix) to freeze before the plan is used. `guards`: image ids that are left out.
+    `unordered`: flights cut into blocks though nothing says which of their frames are neighbors. `moved`: image ids
     that are left out, because labels name them in groups of different splits.
     """
 
@@ -111,10 +111,10 @@ def block_names(frames: Iterable[Frame], flights: Mapping[str, JsonObject]) -> l
 def plan_splits(frames: Iterable[Frame], frozen: Mapping[str, JsonObject]) -> SplitPlan:
     """Place every frame. Deterministic: the same frames and frozen items give the same plan, in any order.
 
-    A picture that labels name in groups of different splits is left out: whichever is right, a model has been trained on
-    it, or will be tested on its neighbors. `frozen` holds the items of StateTable, by group name. Frozen groups stay. New
-    ones go to the split that lacks most
-    frames of its share (70 % train, 15 % validation, 15 % test); with few groups left, to the empty splits first.
+    A picture that labels name in groups of different splits is left out: whichever is right, a model has been trained
+    on it, or will be tested on its neighbors. `frozen` holds the items of StateTable, by group name. Frozen groups
+    stay. New ones go to the split that lacks most frames of its share (70 % train, 15 % validation, 15 % test); with
+    few groups left, to the empty splits first.
     """
     flights = _by_flight(frames)
     total = sum(len(members) for members in flights.values())
@@ -127,9 +127,7 @@ def plan_splits(frames: Iterable[Frame], frozen: Mapping[str, JsonObject]) -> Sp
         if flight not in frozen
     }
     widths = {flight: (new.get(flight) or frozen[flight])["widths"] for flight in cut}
-    group_of = {
-        frame.image_id: _group(*frame.place, widths) for members in flights.values() for frame in members
-    }
+    group_of = {frame.image_id: _group(*frame.place, widths) for members in flights.values() for frame in members}
     sizes = Counter(group_of.values())
     groups = {name: frozen[name]["split"] for name in sizes if name in frozen}
     for name, split in _place_new(sizes, groups):
