@@ -17,7 +17,8 @@ from tests.support.files import repository_files
 
 CONTAINER = "training_container"
 ONLY_IN_CONTAINER = {
-    CONTAINER, "skyloop_container", "ultralytics", "torch", "torchvision", "onnx", "onnxruntime", "faster_coco_eval",
+    CONTAINER, "skyloop_container", "ultralytics", "torch", "torchvision", "onnx", "onnxruntime", "openvino", "nncf",
+    "faster_coco_eval",
 }  # fmt: skip
 # What runs in production, and what it must never import: the tools of a person at a desk.
 PRODUCTION = ("functions", "layers", f"{CONTAINER}/skyloop_container")

@@ -48,14 +48,20 @@ def jpeg(width: int, height: int) -> bytes:
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
-def untrained(folder: Path, imgsz: int, image: bytes, size: tuple[int, int]) -> Path:
-    """Export a network with random weights, as the container would a trained one."""
+def untrained(folder: Path, imgsz: int, image: bytes, size: tuple[int, int], batches: int = 0) -> Path:
+    """Export a network with random weights, as the container would a trained one.
+
+    batches: of noise, to fit its normalization to; with none signals fade from layer to layer.
+    """
     import torch
     from skyloop_container.export import export
     from ultralytics.nn.tasks import DetectionModel
 
     torch.manual_seed(0)
     model = DetectionModel("yolo11n.yaml", nc=1, verbose=False)
+    with torch.no_grad():
+        for _ in range(batches):
+            model.train()(torch.rand(4, 3, imgsz, imgsz))
     model.args = {}
     model.task = "detect"
     weights = folder / "untrained.pt"

@@ -15,6 +15,7 @@ from .engine_choice import ALIKE_CONFIDENCE, Choice, EngineDiffers, choose, veri
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
 from .inference import Detector
+from .labels_check import compare_by_labels
 from .metrics import EVALUATOR, ScoredImage, compare, score
 from .predictions import MAX_BODY, predict_image, score_image
 from .profile import PROFILE_VERSION, STATISTICS, image_statistics
@@ -78,7 +79,7 @@ def run(environment: Environment) -> str:
     folder = _model(environment, "candidate")
     reference, without = read_channel(inputs / "reference", len(settings.categories))
     report_dropped("reference", without)
-    engine = _choose(folder, reference, settings.engine)
+    engine = _choose(folder, reference, settings)
     try:
         candidate = _load(folder, engine.name)
     except (EngineMissing, EngineDiffers) as error:
@@ -172,16 +173,21 @@ def _model(environment: Environment, name: str) -> Path:
     return unpack_model(folder, environment.scratch / name)
 
 
-def _choose(model_dir: Path, reference: list[Sample], engine: str) -> Choice:
+def _choose(model_dir: Path, reference: list[Sample], settings: Settings) -> Choice:
     """The engine that is asked for, or what is fastest on a few pictures of the validation flights."""
-    if engine not in ("", "measured"):
-        return Choice(engine, {})
+    if settings.engine not in ("", "measured"):
+        return Choice(settings.engine, {})
     window = of_model(model_dir)
     try:
         looked, _ = with_pictures("reference", spread(reference, ENGINE_IMAGES), window, lambda _, image: image)
     except JobError:
         looked = []  # most of these few cannot be read; the whole channel is another question
-    choice = choose(model_dir, [image for _, image in looked], {(one.width, one.height) for one in reference})
+    choice = choose(
+        model_dir,
+        [image for _, image in looked],
+        {(one.width, one.height) for one in reference},
+        lambda known, other: compare_by_labels(known, other, reference, settings.categories),
+    )
     print(f"engine: {choice.name}; {json.dumps(choice.measured)}", flush=True)
     return choice
 
@@ -189,7 +195,7 @@ def _choose(model_dir: Path, reference: list[Sample], engine: str) -> Choice:
 def _load(model_dir: Path, engine: str) -> Detector:
     """Raises EngineMissing, EngineDiffers: an endpoint would not serve with it either."""
     detector = Detector.load(model_dir, threads=1, pictures=available_cores(), engine=engine)  # as it is served
-    verify(detector)
+    verify(detector, engine)
     return detector
 
 

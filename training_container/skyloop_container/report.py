@@ -114,16 +114,22 @@ def _scores_table(evaluation: dict[str, Any]) -> str:
 def _engine(engine: dict[str, Any]) -> str:
     if not engine["measured"]:
         return f"<p>The network is run by {escape(engine['name'])}, as was asked.</p>"
-    others = "; ".join(
-        f"{escape(name)} "
-        + (
-            escape(one["refused"])
-            if "refused" in one
-            else f"{one['milliseconds']:.1f} ms a look, {one['alike']:.0%} alike"
-        )
-        for name, one in engine["measured"].items()
-    )
+    others = "; ".join(f"{escape(name)} {_measured(one)}" for name, one in engine["measured"].items())
     return f"<p>The network is run by {escape(engine['name'])}, here and where it serves: {others}.</p>"
+
+
+def _measured(engine: dict[str, Any]) -> str:
+    parts = []
+    if "milliseconds" in engine:
+        parts.append(f"{engine['milliseconds']:.1f} ms a look, {engine['alike']:.0%} alike")
+    if "refused" in engine:
+        parts.append(escape(engine["refused"]))
+    elif "map50" in engine:
+        parts.append(
+            f"mAP50 {_number(engine['map50'])} on {engine['images']} validation pictures, where float32 has "
+            f"{_number(engine['map50_reference'])}"
+        )
+    return ", ".join(parts)
 
 
 def _slicing(evaluation: dict[str, Any]) -> str:

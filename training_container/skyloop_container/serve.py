@@ -198,7 +198,7 @@ def _load(model_dir: Path, threads: int, workers: int) -> tuple[Detector, str]:
     for engine in dict.fromkeys((os.environ.get("SKYLOOP_ENGINE") or REFERENCE, REFERENCE)):
         try:
             detector = Detector.load(model_dir, threads, workers, engine)
-            verify(detector)
+            verify(detector, engine)
         except (EngineMissing, EngineDiffers) as error:
             refused[engine] = str(error)
         else:

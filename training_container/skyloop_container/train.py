@@ -1,6 +1,7 @@
 """`train`, a SageMaker training job: from channels and hyperparameters to model.pt, model.onnx and model.json."""
 
 import json
+import math
 import shutil
 import signal
 import time
@@ -28,6 +29,7 @@ from .fit import EpochReport, Task, fit, fit_together, print_epoch
 from .hyperparameters import Hyperparameters, parse_hyperparameters
 from .machines import Machines, find_machines
 from .planning import export_looks
+from .quantize import add_int8
 from .slicing import SlicingPlan, plan_for, plan_of
 from .time_limit import TimeLimit, time_limit
 from .tracking import Tracker
@@ -100,9 +102,21 @@ def run(environment: Environment) -> None:
     try:
         outcome = _fit(environment, job, data, checkpoints, tracker.epoch)
         # SageMaker gives 120 s after SIGTERM: the export needs them more than anything else could.
-        signal.signal(signal.SIGTERM, lambda *_: print("terminated: the export goes on", flush=True))
+        terminated: list[int] = []
+
+        def go_on(number: int, _: object) -> None:
+            terminated.append(number)
+            print("terminated: the export goes on", flush=True)
+
+        signal.signal(signal.SIGTERM, go_on)
         print(f"trained: epochs={outcome.epochs} of {hyperparameters.epochs}, stopped={outcome.stopped}", flush=True)
         card = _export(environment, job, data, outcome)
+
+        def left() -> float:
+            return 0.0 if terminated else job.limit.left() if job.limit else math.inf
+
+        said = add_int8(environment.model_dir, card, data.train, data.validation, environment.scratch, left)
+        print(said, flush=True)
     except BaseException as error:
         tracker.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise

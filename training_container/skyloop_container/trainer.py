@@ -25,8 +25,8 @@ from .time_limit import OutOfTime, Pace, TimeLimit
 
 EpochReport = Callable[[int, dict[str, float]], None]
 
-EXPORT_SECONDS = 60.0
-"""For the export itself, packing and what a measurement does not foresee, beside the looks at pictures."""
+EXPORT_SECONDS = 90.0
+"""For the export itself, what NNCF does beside looking, packing and what a measurement does not foresee."""
 
 OTHERS_SECONDS = 1800
 """That a process waits for the others: they may still cut pictures, or validate."""

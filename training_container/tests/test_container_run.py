@@ -65,6 +65,10 @@ def test_training_leaves_a_model(trained: tuple[Path, str]) -> None:
     assert not (base / "output" / "failure").exists()
 
 
+def test_a_training_with_few_labels_makes_no_int8(trained: tuple[Path, str]) -> None:
+    assert re.search(r"^int8: none, for \d labeled boxes of validation pictures are too few", trained[1], re.MULTILINE)
+
+
 def test_training_prints_its_metrics(trained: tuple[Path, str]) -> None:
     _, output = trained
     lines = re.findall(r"^epoch=(\d+) .*$", output, re.MULTILINE)

@@ -95,7 +95,7 @@ def run(base: Path, monkeypatch: pytest.MonkeyPatch, **models: Stub) -> dict[str
     monkeypatch.setattr(
         evaluate,
         "choose",
-        lambda name, images, sizes: Choice("fastest", {"fastest": {"milliseconds": 1.0, "alike": len(images)}}),
+        lambda name, images, sizes, labels: Choice("fastest", {"fastest": {"milliseconds": 1.0, "alike": len(images)}}),
     )
     monkeypatch.setattr(evaluate, "_load", lambda name, engine: loaded(models[name], engine))
     monkeypatch.setattr(evaluate, "of_model", lambda name: models[name].window)

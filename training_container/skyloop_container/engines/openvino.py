@@ -1,4 +1,8 @@
-"""OpenVINO on the CPU, in float32 or bfloat16. It reads model.onnx, so that a model has one file for all engines."""
+"""OpenVINO on the CPU. It reads model.onnx, so that a model has one file for all engines but INT8.
+
+What an INT8 network leaves in float32 is computed so: in bfloat16 it took longer, and what comes of it would depend on
+the processor.
+"""
 
 import sys
 import threading
@@ -33,7 +37,7 @@ class OpenVinoEngine:
         """Load a model.
 
         Args:
-            file: model.onnx.
+            file: model.onnx, or an INT8 network in OpenVINO's format.
             threads: for one of several pictures.
             together: for one that is alone.
             pictures: that are run at once.
