@@ -11,7 +11,6 @@ from .dataset import Sample, spread, with_pictures
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import ScoredImage, best_confidence, match_image, score
 from .predictions import score_image, truth_of
-from .quantize import INPUTS
 from .seams import Found
 from .slicing import SlicingPlan, View, cost
 
@@ -139,13 +138,12 @@ def export_looks(
 ) -> float:
     """How much an export looks at, at most, in squares of the network's input, with the plan that is trained for.
 
-    The plan is confirmed, the features of some training pictures are taken, and NNCF looks at its inputs, for which it
-    takes half again as long. Arguments as for `confirmation`.
+    The plan is confirmed, and the features of some training pictures are taken. Arguments as for `confirmation`.
     """
     fitted_on = [(one.width, one.height) for one in spread(train, FIT_IMAGES)]
     trial = confirmation(plan, imgsz, validation, side_is_fixed)
     features = sum(max(cost(one.views(*size, imgsz), imgsz) for one in trial.plans) for size in fitted_on)
-    return trial.looks + features + 1.5 * INPUTS
+    return trial.looks + features
 
 
 def _looks(plans: list[SlicingPlan], width: int, height: int, imgsz: int) -> float:

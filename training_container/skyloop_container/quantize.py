@@ -34,6 +34,7 @@ from .labels_check import LEAST_BOXES, labeled_boxes
 
 INPUTS = 64
 """Of the network, to take ranges of numbers from. With 24 and with 136 the scores were the same, but for chance."""
+LOOKS = 1.5 * INPUTS  # that NNCF takes, at most, in squares of the network's input
 LONGEST = 600.0  # seconds
 OUTPUT = "detections"  # what puts the head's boxes and scores together, as `export` names it
 PACKING = 30.0  # seconds of a job that are left for what comes after

@@ -29,7 +29,7 @@ from .fit import EpochReport, Task, fit, fit_together, print_epoch
 from .hyperparameters import Hyperparameters, parse_hyperparameters
 from .machines import Machines, find_machines
 from .planning import export_looks
-from .quantize import add_int8
+from .quantize import LOOKS, add_int8
 from .slicing import SlicingPlan, plan_for, plan_of
 from .time_limit import TimeLimit, time_limit
 from .tracking import Tracker
@@ -176,7 +176,7 @@ def _fit(environment: Environment, job: Job, data: Data, checkpoints: Checkpoint
         overrides["resume"] = str(checkpoints.last)
     fixed = bool(hyperparameters.slice_size)
     looks = export_looks(data.plan, hyperparameters.imgsz, data.train, data.validation, fixed)
-    task = Task(overrides, checkpoints.folder, hyperparameters.effective_val_period, job.limit, looks)
+    task = Task(overrides, checkpoints.folder, hyperparameters.effective_val_period, job.limit, looks + LOOKS)
     if job.machines.world_size > 1:
         return fit_together(task, job.machines, job.tracking, environment.scratch)
     task.overrides["device"] = job.machines.device(0)
