@@ -115,10 +115,10 @@ class WatchedDetector(Detector):
         self.watch = Stopwatch()
         super().__init__(card, _Watched(engine, self.watch))
 
-    def merged(self, found: list[Found], width: int, height: int) -> list[Detection]:
+    def merged(self, found: list[Found], width: int, height: int, confidence: float | None) -> list[Detection]:
         """See `Detector`."""
         with self.watch.stage("merge"):
-            return super().merged(found, width, height)
+            return super().merged(found, width, height, confidence)
 
 
 def split(model_dir: Path, engine: str, image: bytes, rounds: int) -> dict[str, float]:

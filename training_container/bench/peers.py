@@ -106,7 +106,7 @@ if importlib.util.find_spec("litserve"):
             blob = np.multiply(padded.transpose(2, 0, 1)[None], np.float32(1 / 255), dtype=np.float32)
             output, _ = self.session.run(None, {"images": blob})
             boxes, scores, categories = select_boxes(output[0], CONFIDENCE)
-            boxes = (boxes - (fit.left, fit.top, 0, 0)) / fit.scale
+            boxes = (boxes - (fit.left, fit.top, 0, 0)) / ((fit.across, fit.down) * 2)
             return np.concatenate([boxes, scores[:, None], categories[:, None]], axis=1).tolist()
 
         def encode_response(self, output: list[list[float]]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def sahi_with(detector: Detector) -> Predict:
             ((_, fit, output, _),) = detector.run(image, detector.views(*image.shape[1::-1], SlicingPlan()))
             boxes, scores, categories = select_boxes(output, self.confidence_threshold)
             boxes[:, 2:] += boxes[:, :2]
-            boxes = (boxes - (fit.left, fit.top) * 2) / fit.scale
+            boxes = fit.original(boxes.reshape(-1, 2, 2)).reshape(-1, 4)
             self._original_predictions = (boxes.clip(0, (image.shape[1], image.shape[0]) * 2), scores, categories)
 
         def _create_object_prediction_list_from_original_predictions(

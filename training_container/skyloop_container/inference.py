@@ -18,11 +18,10 @@ from .engines.base import Engine
 from .environment import JobError
 from .radiometry import from_card
 from .scaling import scaled
-from .seams import Found, merge, suppress
+from .seams import SAME_IOU, UNSURE, Found, merge, suppress
 from .slicing import SLACK, SlicingPlan, View, cost
 
 PAD = 114  # gray of the letterbox border, as in Ultralytics' training
-NMS_IOU = 0.7
 MAX_DETECTIONS = 300  # on one slice
 STRIDE = 32  # pixels: both sides of the network's input are multiples of it
 BATCH_PIXELS = 640 * 640
@@ -71,11 +70,19 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How a picture was fitted into the network's input: input = original * scale + (left, top)."""
+    """How a picture was fitted into the network's input: input = original * (across, down) + (left, top).
 
-    scale: float
+    The two scales differ where the sides were rounded to whole pixels.
+    """
+
+    across: float
+    down: float
     left: int
     top: int
+
+    def original(self, points: np.ndarray) -> np.ndarray:
+        """Where (..., 2) points of the input, x and y, lie in the picture."""
+        return (points - (self.left, self.top)) / (self.across, self.down)
 
 
 def letterbox(image: np.ndarray, scale: float, square: bool = False) -> tuple[np.ndarray, Letterbox]:
@@ -98,11 +105,11 @@ def letterbox(image: np.ndarray, scale: float, square: bool = False) -> tuple[np
     left, top = round((to_width - new_width) / 2 - 0.1), round((to_height - new_height) / 2 - 0.1)
     padded = np.full((to_height, to_width, 3), PAD, dtype=np.uint8)
     padded[top : top + new_height, left : left + new_width] = scaled(image, new_width, new_height)
-    return padded, Letterbox(scale, left, top)
+    return padded, Letterbox(new_width / width, new_height / height, left, top)
 
 
 def select_boxes(
-    output: np.ndarray, confidence: float, iou: float = NMS_IOU, limit: int = MAX_DETECTIONS
+    output: np.ndarray, confidence: float, iou: float = SAME_IOU, limit: int = MAX_DETECTIONS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Take the boxes worth keeping out of a YOLO11 head's output: one category each, suppressed per category.
 
@@ -127,7 +134,7 @@ def select_boxes(
 
 
 def select_in_parts(
-    output: np.ndarray, confidence: float, parts: tuple[int, ...]
+    output: np.ndarray, confidence: float, parts: tuple[int, ...], iou: float = SAME_IOU
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `select_boxes`, but of so many parts across and down, each of which may have so many boxes and candidates.
 
@@ -136,12 +143,12 @@ def select_in_parts(
     """
     across, down = parts
     if across * down == 1 or not output.shape[1]:
-        return select_boxes(output, confidence)
+        return select_boxes(output, confidence, iou)
     ends = output[:2].max(axis=1) + 1
-    column, row = (output[:2].T * parts / ends).astype(int).T
-    selected = [select_boxes(output[:, column + across * row == part], confidence) for part in range(across * down)]
+    column, row = (output[:2].T * parts / ends).astype(int).T.clip(0)  # a center may lie outside, left or above
+    selected = [select_boxes(output[:, column + across * row == part], confidence, iou) for part in range(across * down)]
     boxes, scores, categories = (np.concatenate([one[i] for one in selected]) for i in range(3))
-    kept = suppress(boxes, scores, categories, NMS_IOU)
+    kept = suppress(boxes, scores, categories, iou)
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return boxes[kept], scores[kept], categories[kept]
 
@@ -242,7 +249,7 @@ class Detector:
             if full or (batch and batch[0][1].shape != pixels.shape):
                 yield batch
                 batch = []
-            batch.append((view, pixels, replace(fit, scale=view.scale)))
+            batch.append((view, pixels, replace(fit, across=fit.across / factor, down=fit.down / factor)))
         if batch:
             yield batch
 
@@ -272,7 +279,7 @@ class Detector:
         else:
             found, pooled, looks = self._look_twice(image, views, plan, plan.coarse, confidence)
         features = self._components @ (pooled - self._mean) if self._components.size else np.zeros(0)
-        return Prediction(self.merged(found, width, height), features.tolist(), looks)
+        return Prediction(self.merged(found, width, height, confidence), features.tolist(), looks)
 
     def pooled(self, image: np.ndarray, plan: SlicingPlan) -> np.ndarray:
         """The features of a picture before they are projected, (2 * channels,): see `_known`."""
@@ -295,19 +302,25 @@ class Detector:
         """What the network finds on each view, in pixels of the whole picture; the mean features, (2 * channels,)."""
         found, pooled = [], []
         for view, fit, output, features in self.run(image, views, factor):
-            found.append(self._found(view, fit, output, confidence))
+            found.append(self.found(view, fit, output, confidence))
             pooled.append(features)
         return found, np.mean(pooled, axis=0)
 
-    def _found(self, view: View, fit: Letterbox, output: np.ndarray, confidence: float | None) -> Found:
+    def found(
+        self, view: View, fit: Letterbox, output: np.ndarray, confidence: float | None = None, iou: float = SAME_IOU
+    ) -> Found:
+        """What the network found on a view, in pixels of the picture: all that an answer at `confidence` depends on.
+
+        view, fit, output: as `run` yields them; confidence, iou: as `merge` takes them.
+        """
         if view.larger_than:  # before the others could take their places
-            output = output[:, output[2:4].max(axis=0) > view.larger_than * fit.scale]
-        sides = tuple(max(round(side * view.scale / self.size), 1) for side in (view.width, view.height))
-        boxes, scores, categories = select_in_parts(
-            output, self.confidence if confidence is None else confidence, sides
-        )
-        boxes[:, 2:] += boxes[:, :2]
-        boxes = (boxes - (fit.left, fit.top) * 2) / fit.scale + (view.left, view.top) * 2
+            sides = output[2:4] / np.array([[fit.across], [fit.down]])
+            output = output[:, sides.max(axis=0) > view.larger_than]
+        parts = tuple(max(round(side * view.scale / self.size), 1) for side in (view.width, view.height))
+        least = UNSURE * (self.confidence if confidence is None else confidence)
+        boxes, scores, categories = select_in_parts(output, least, parts, iou)
+        corners = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        boxes = (fit.original(corners) + (view.left, view.top)).reshape(-1, 4)
         return view, boxes, scores, categories
 
     def _look_twice(
@@ -328,9 +341,10 @@ class Detector:
             places = None
             if sparse and not view.larger_than:
                 coarsely.append(view)
-                places = coarse.places(view, self.evidence(image, view) >= enough, plan.common())
+                common = round(plan.overlap * self.size / view.scale)  # of slices that may be larger than the plan's
+                places = coarse.places(view, self.evidence(image, view) >= enough, common)
             closely += [view] if places is None else places
-        found = [self._found(view, fit, output, confidence) for view, fit, output, _ in self.run(image, closely)]
+        found = [self.found(view, fit, output, confidence) for view, fit, output, _ in self.run(image, closely)]
         looks = cost([*map(coarse.coarse, coarsely), *closely], self.size)
         return found, seen[0][-1], looks  # of `_known`: a sample begins in the middle
 
@@ -339,8 +353,12 @@ class Detector:
         ((view, fit, output, _),) = self.run(image, [coarse.coarse(window)])
         return _evidence(window, view, fit, output)
 
-    def merged(self, found: list[Found], width: int, height: int) -> list[Detection]:
-        """What was found on the views of one picture, every object once, most confident first."""
+    def merged(self, found: list[Found], width: int, height: int, confidence: float | None) -> list[Detection]:
+        """What was found on the views of one picture, every object once, most confident first.
+
+        confidence: that `found` was asked for, see there.
+        """
+        least = self.confidence if confidence is None else confidence
         return [
             Detection(
                 self.categories[category],
@@ -351,12 +369,12 @@ class Detector:
                 float(right - left),
                 float(bottom - top),
             )
-            for (left, top, right, bottom), score, category in zip(*merge(found, width, height), strict=True)
+            for (left, top, right, bottom), score, category in zip(*merge(found, width, height, least), strict=True)
         ]
 
 
 def _evidence(window: View, view: View, fit: Letterbox, output: np.ndarray) -> np.ndarray:
     """What a view's raw output shows near each cell of a window."""
-    centers = (output[:2].T - (fit.left, fit.top)) / fit.scale + (view.left, view.top)
+    centers = fit.original(output[:2].T) + (view.left, view.top)
     inside = ((centers >= (window.left, window.top)) & (centers < (window.right, window.bottom))).all(axis=1)
     return coarse.evidence(window, centers[inside], output[4:, inside].max(axis=0))

@@ -107,12 +107,15 @@ def choose_plan(
             if new:
                 seen |= zip(new, detector.look(image, new, EVALUATION_CONFIDENCE)[0], strict=True)
         width, height = sample.width, sample.height
-        found = [detector.merged([seen[view] for view in views(plan, sample)], width, height) for plan in plans]
+        found = [
+            detector.merged([seen[view] for view in views(plan, sample)], width, height, EVALUATION_CONFIDENCE)
+            for plan in plans
+        ]
         return [
             ScoredImage(
-                sample.name, width, height, truth, detections, sample.flight, cost(views(plan, sample), detector.size)
+                sample.name, width, height, truth, one, sample.flight, cost(views(plan, sample), detector.size)
             )
-            for plan, detections in zip(plans, found, strict=True)
+            for plan, one in zip(plans, found, strict=True)
         ]
 
     looked = with_pictures("validation", trial.samples, detector.window, look)[0]

@@ -8,7 +8,7 @@ import numpy as np
 from .slicing import View
 
 SAME_IOU = 0.5
-"""Of two boxes of one category from different views that overlap more than this, one is kept."""
+"""Of two boxes of one category that overlap more than this one is kept, whether one view showed both or two."""
 
 FRAGMENT = 0.7
 """A box that a seam has cut, and of which another box holds this share, is a part of that object."""
@@ -26,7 +26,9 @@ Found = tuple[View, np.ndarray, np.ndarray, np.ndarray]
 """A view; boxes (n, 4) left, top, right, bottom in pixels of the picture; scores (n,); category ids (n,)."""
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, categories: np.ndarray, iou: float, most: int = 0) -> np.ndarray:
+def suppress(
+    boxes: np.ndarray, scores: np.ndarray, categories: np.ndarray, iou: float = SAME_IOU, most: int = 0
+) -> np.ndarray:
     """Which boxes to keep: of those of one category that overlap much, the one with the best score.
 
     Args:
@@ -46,11 +48,23 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, categories: np.ndarray, iou:
     return np.array(found, dtype=int).reshape(-1)
 
 
-def merge(found: Sequence[Found], width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def merge(
+    found: Sequence[Found], width: int, height: int, confidence: float = 0.0, iou: float = SAME_IOU
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merge what the views of a picture of `width` x `height` pixels found.
 
     A part may be more certain than its whole: boxes that a seam has cut come after whole ones of a third of their
-    score. Of boxes that are much the same the first is kept, and a cut box that lies in another is dropped.
+    score. In this order, of boxes that are much the same the first is kept, and a cut box is dropped that lies in a
+    whole one, or in a larger cut one, before it. So what becomes of a box depends on none of less than a third of its
+    score: where `found` has all down to `confidence` x UNSURE, the answer is that of any lower confidence, less the boxes
+    below.
+
+    Args:
+        found: by each view.
+        width: of the picture, in pixels.
+        height: likewise.
+        confidence: boxes with less are not in the answer.
+        iou: two boxes that overlap more are much the same.
 
     Returns:
         boxes (n, 4) left, top, right, bottom, clipped to the picture; scores (n,); category ids (n,); most confident
@@ -63,12 +77,12 @@ def merge(found: Sequence[Found], width: int, height: int) -> tuple[np.ndarray, 
     categories = np.concatenate([categories for _, _, _, categories in found])
     cut = np.concatenate([_cut(boxes, view, width, height) for view, boxes, _, _ in found])
     kept = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    if len(found) > 1 and len(kept):
-        kept = kept[np.argsort(-scores[kept], kind="stable")][:CANDIDATES]
-        sizes = np.concatenate([boxes[kept, :2], boxes[kept, 2:] - boxes[kept, :2]], axis=1)
-        order = scores[kept] * np.where(cut[kept], UNSURE, 1.0)
-        kept = kept[suppress(sizes, order, categories[kept], SAME_IOU)]
-        kept = kept[~_fragments(boxes[kept], scores[kept], categories[kept], cut[kept])]
+    kept = kept[np.argsort(-scores[kept], kind="stable")][:CANDIDATES]
+    order = scores * np.where(cut, UNSURE, 1.0)
+    sizes = np.concatenate([boxes[kept, :2], boxes[kept, 2:] - boxes[kept, :2]], axis=1)
+    kept = kept[suppress(sizes, order[kept], categories[kept], iou)]
+    fragments = _fragments(boxes[kept], order[kept], categories[kept], cut[kept])
+    kept = kept[~fragments & (scores[kept] >= confidence)]
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return boxes[kept], scores[kept], categories[kept]
 
@@ -84,14 +98,14 @@ def _cut(boxes: np.ndarray, view: View, width: int, height: int) -> np.ndarray:
     )
 
 
-def _fragments(boxes: np.ndarray, scores: np.ndarray, categories: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    """Which boxes are cut and lie in a whole box of their category, or in a larger cut one, (n,) bool."""
+def _fragments(boxes: np.ndarray, order: np.ndarray, categories: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Which boxes are cut and lie in a whole box of their category, or in a larger cut one, before them, (n,) bool."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     fragments = np.zeros(len(boxes), dtype=bool)
     for number in np.flatnonzero(cut):
         box = boxes[number]
         shared = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
         inside = shared.clip(0).prod(axis=1) >= FRAGMENT * areas[number]
-        alike = (categories == categories[number]) & (scores >= UNSURE * scores[number])
-        fragments[number] = (inside & alike & (~cut | (areas > areas[number]))).any()
+        before = (categories == categories[number]) & (order >= order[number])
+        fragments[number] = (inside & before & (~cut | (areas > areas[number]))).any()
     return fragments

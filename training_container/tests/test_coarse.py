@@ -85,6 +85,16 @@ def test_an_object_as_large_as_what_neighbors_have_in_common_is_not_cut() -> Non
     assert (box.left, box.top, box.width, box.height) == pytest.approx((1000, 1000, 240, 240), abs=4)
 
 
+def test_nor_where_slices_have_grown_because_there_would_be_too_many() -> None:
+    """The margin around what is seen is what these have in common, not what the plan's would."""
+    image = np.zeros((2600, 2600, 3), dtype=np.uint8)
+    image[1010:1250, 1010:1250] = 230
+    model = detector(SlicingPlan(100, 0.4, whole=False, most=49, coarse=0.3), imgsz=960)
+    assert 960 / model.views(2600, 2600)[0].scale == pytest.approx(615)  # six times the plan's
+    (box,) = model.predict(image).detections
+    assert (box.left, box.top, box.width, box.height) == pytest.approx((1010, 1010, 240, 240), abs=4)
+
+
 @pytest.mark.parametrize("plan", [PLAN, TWICE])
 def test_a_window_may_hold_as_many_objects_as_its_slices(plan: SlicingPlan) -> None:
     """The limit of 300 is for a slice."""

@@ -16,6 +16,8 @@ from skyloop_container.scaling import averaged
         (33, 64, 1.0, 0, 15, (64, 64)),
         (30, 64, 1.0, 0, 1, (32, 64)),
         (16, 16, 4.0, 0, 0, (64, 64)),
+        (226, 341, 64 / 341, 0, 11, (64, 64)),
+        (3648, 5472, 64 / 5472, 0, 10, (64, 64)),
     ],
 )
 def test_letterbox_geometry(
@@ -24,7 +26,9 @@ def test_letterbox_geometry(
     image = np.full((height, width, 3), 7, dtype=np.uint8)
     fitted, fit = letterbox(image, scale)
     assert fitted.shape == (*padded, 3)
-    assert (fit.scale, fit.left, fit.top) == (scale, left, top)
+    assert (fit.left, fit.top) == (left, top)
+    corners = np.array([[left, top], [left + round(width * scale), top + round(height * scale)]])
+    assert fit.original(corners).tolist() == [[0, 0], [width, height]]
     inside = fitted[top : top + round(height * scale), left : left + round(width * scale)]
     assert (inside == 7).all()
     assert (fitted == PAD).sum() == fitted.size - inside.size
