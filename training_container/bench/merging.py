@@ -26,6 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from skyloop_container.dataset import Sample, read_channel, read_image
+from skyloop_container.detections import Detections
 from skyloop_container.inference import EVALUATION_CONFIDENCE, Detection, Detector, Letterbox
 from skyloop_container.metrics import ScoredImage, best_confidence, score
 from skyloop_container.predictions import truth_of
@@ -181,14 +182,16 @@ def measure(detector: Recorder, samples: list[Sample], plan: SlicingPlan) -> lis
     return answers
 
 
-def detections(merged: Boxes | None, names: list[str]) -> list[Detection]:
+def detections(merged: Boxes | None, names: list[str]) -> Detections:
     """As they are scored."""
     if merged is None:
-        return []
-    return [
-        Detection(names[category], int(category), float(value), left, top, right - left, bottom - top)
-        for (left, top, right, bottom), value, category in zip(merged[0].tolist(), *merged[1:], strict=True)
-    ]
+        return Detections([])
+    return Detections(
+        [
+            Detection(names[category], int(category), float(value), left, top, right - left, bottom - top)
+            for (left, top, right, bottom), value, category in zip(merged[0].tolist(), *merged[1:], strict=True)
+        ]
+    )
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from skyloop_container.dataset import Sample, read_channel, read_image
+from skyloop_container.detections import Detections
 from skyloop_container.inference import EVALUATION_CONFIDENCE, Detection, Detector, select_boxes
 from skyloop_container.metrics import ScoredImage, score
 from skyloop_container.predictions import truth_of
@@ -98,7 +99,7 @@ def measure(predict: Predict, samples: list[Sample], images: list[np.ndarray], n
     """The scores of a way to predict, its looks a frame, and its median milliseconds at the confidence of service."""
     seen = [predict(image, EVALUATION_CONFIDENCE) for image in images]
     scored = [
-        ScoredImage(s.name, s.width, s.height, truth_of(s, names), found)
+        ScoredImage(s.name, s.width, s.height, truth_of(s, names), Detections(found))
         for s, (found, _) in zip(samples, seen, strict=True)
     ]
     looks = float(np.mean([one for _, one in seen]))

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from .average_precision import EVALUATOR
 from .dataset import Sample, opened, read_channel, read_frame, report_dropped, spread, with_pictures
 from .engine_choice import ALIKE_CONFIDENCE, Choice, EngineDiffers, choose, verify
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
 from .inference import Detector
 from .labels_check import compare_by_labels
-from .metrics import EVALUATOR, ScoredImage, compare, score
+from .metrics import ScoredImage, compare, score
 from .predictions import MAX_BODY, predict_image, score_image
 from .profile import PROFILE_VERSION, STATISTICS, image_statistics
 from .radiometry import may_matter, of_model
@@ -303,8 +304,8 @@ def _golden_predictions(
     for sample, image in zip(test, images, strict=True):
         if sample.path.stat().st_size > MAX_BODY:
             continue
-        confident = [d.confidence for d in image.detections if d.confidence >= detector.confidence]
-        ranked.append((float(np.mean(confident)) if confident else 0.0, sample, image.looks))
+        confident = image.detections.confidences[image.detections.confidences >= detector.confidence]
+        ranked.append((float(np.mean(confident)) if len(confident) else 0.0, sample, image.looks))
     ranked.sort(key=lambda one: (-one[0], one[1].name))
     chosen = _varied(ranked)
     found = [predict_image(detector, opened(sample.path.read_bytes()), None)["detections"] for _, sample, _ in chosen]

@@ -146,7 +146,9 @@ def select_in_parts(
         return select_boxes(output, confidence, iou)
     ends = output[:2].max(axis=1) + 1
     column, row = (output[:2].T * parts / ends).astype(int).T.clip(0)  # a center may lie outside, left or above
-    selected = [select_boxes(output[:, column + across * row == part], confidence, iou) for part in range(across * down)]
+    selected = [
+        select_boxes(output[:, column + across * row == part], confidence, iou) for part in range(across * down)
+    ]
     boxes, scores, categories = (np.concatenate([one[i] for one in selected]) for i in range(3))
     kept = suppress(boxes, scores, categories, iou)
     kept = kept[np.argsort(-scores[kept], kind="stable")]

@@ -4,27 +4,23 @@ The scores are faster-coco-eval's (which agrees with pycocotools to the last dig
 image was right, and resampling images needs that: so boxes are matched here, by the same rules, at IoU 0.5.
 """
 
-import contextlib
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any, SupportsFloat
 
 import numpy as np
 
-from .inference import MAX_DETECTIONS, Detection
+from .average_precision import SIZES, average_precisions
+from .detections import Detections
 
 IOU = 0.5
-SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}  # COCO's, square pixels
 LEAST_FLIGHTS = 8  # to resample: the interval of a few would say how many there are, not how sure the difference is
 MOST_GROUPS = 256  # that are drawn: more images are drawn in blocks, for memory is for groups times right detections
 VALUES_AT_ONCE = 2_000_000  # of resamples times right detections that are looked at
 EVERY_ONE = 500  # right detections, of the most confident ones, that each are a point of a curve
 STEP = 1.002  # from one point of a curve to the next, of all detections and of right ones: nothing changes more
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall thresholds
-EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +32,11 @@ class Truth:
     top: float
     width: float
     height: float
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, width and height."""
+        return self.left, self.top, self.width, self.height
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class ScoredImage:
     width: int
     height: int
     truth: Sequence[Truth]
-    detections: Sequence[Detection]
+    detections: Detections
     flight: str = ""
     looks: float = 1.0
     matched: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -91,13 +92,28 @@ class Matches:
         at = np.searchsorted(recall, RECALLS, side="left")
         return float(np.append(envelope, 0.0)[at].mean())
 
+    def average_precisions(self, groups: np.ndarray, count: int) -> list[float]:
+        """That of each group of images alone, NaN where it has no such box; every detection is looked at once.
 
-def iou(boxes: Sequence[Detection | Truth], others: Sequence[Detection | Truth]) -> np.ndarray:
-    """Intersection over union of each box with each of the others, (n, m)."""
-    first, second = (
-        np.array([(o.left, o.top, o.left + o.width, o.top + o.height) for o in group], dtype=float).reshape(-1, 4)
-        for group in (boxes, others)
-    )
+        Args:
+            groups: (images,) the group of each image, from 0.
+            count: of the groups.
+        """
+        of = groups[self.image]
+        order = np.argsort(of, kind="stable")  # within a group most confident first, as they were
+        ends = np.searchsorted(of[order], np.arange(1, count))
+        boxes = np.bincount(groups, self.truth_counts, count)
+        return [
+            Matches(
+                self.scores[part], self.right[part], np.zeros(len(part), dtype=int), boxes[[number]]
+            ).average_precision()
+            for number, part in enumerate(np.split(order, ends))
+        ]
+
+
+def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of each box with each of the others, (n, m); both (…, 4) left, top, width, height."""
+    first, second = (np.concatenate([group[:, :2], group[:, :2] + group[:, 2:]], axis=1) for group in (boxes, others))
     shared = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
     overlap = shared.clip(0).prod(axis=2)
     areas = [(box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (first, second)]
@@ -118,12 +134,13 @@ def match_image(image: ScoredImage, category: str) -> tuple[np.ndarray, int]:
 
 def _match_image(image: ScoredImage, category: str) -> tuple[np.ndarray, int]:
     indices = [i for i, truth in enumerate(image.truth) if truth.category == category]
-    detections = [detection for detection in image.detections if detection.category == category]
-    found = np.full(len(detections), -1)
-    if not indices or not detections:
+    boxes, _ = image.detections.of(category)
+    found = np.full(len(boxes), -1, dtype=np.int32)
+    if not indices or not len(boxes):
         return found, len(indices)
-    overlaps = iou(detections, [image.truth[i] for i in indices])
-    for number, overlap in enumerate(overlaps):
+    overlaps = iou(boxes, np.array([image.truth[i].box for i in indices]))
+    for number in np.flatnonzero(overlaps.max(axis=1) >= IOU - 1e-10):
+        overlap = overlaps[number]
         # On a tie COCO takes the later box.
         best = len(overlap) - 1 - int(np.argmax(overlap[::-1]))
         if overlap[best] >= IOU - 1e-10:
@@ -134,20 +151,12 @@ def _match_image(image: ScoredImage, category: str) -> tuple[np.ndarray, int]:
 
 def match(images: Sequence[ScoredImage], category: str) -> Matches:
     """Match every image's detections of one category with its boxes."""
-    scores, right, owners, counts = [], [], [], []
-    for index, image in enumerate(images):
-        found, boxes = match_image(image, category)
-        scores += [d.confidence for d in image.detections if d.category == category]
-        right += list(found >= 0)
-        owners += [index] * len(found)
-        counts.append(boxes)
-    order = np.argsort(-np.array(scores, dtype=float), kind="stable")
-    return Matches(
-        np.array(scores, dtype=float)[order],
-        np.array(right, dtype=bool)[order],
-        np.array(owners, dtype=int)[order],
-        np.array(counts, dtype=float),
-    )
+    matched = [match_image(image, category) for image in images]
+    scores = np.concatenate([np.zeros(0), *(image.detections.of(category)[1] for image in images)])
+    right = np.concatenate([np.zeros(0, dtype=bool), *(found >= 0 for found, _ in matched)])
+    owners = np.repeat(np.arange(len(images), dtype=np.int32), [len(found) for found, _ in matched])
+    order = np.argsort(-scores, kind="stable")
+    return Matches(scores[order], right[order], owners[order], np.array([boxes for _, boxes in matched], dtype=float))
 
 
 def score(images: Sequence[ScoredImage], categories: Sequence[str], confidence: float) -> dict[str, Any]:
@@ -164,7 +173,7 @@ def score(images: Sequence[ScoredImage], categories: Sequence[str], confidence: 
         A category without boxes has null AP and no part in the means. Precision and recall pool all categories. Sizes
         are COCO's, of the labeled boxes in pixels of the picture.
     """
-    ap50, ap, by_size = _coco(images, categories)
+    ap50, ap, by_size = average_precisions(images, categories)
     every_match = []
     per_class = {}
     right = detected = boxes = 0
@@ -189,22 +198,33 @@ def score(images: Sequence[ScoredImage], categories: Sequence[str], confidence: 
         "recall": _rounded(right / boxes) if boxes else None,
         "confidence": confidence,
         "per_class": per_class,
-        "by_size": by_size,
+        "by_size": _by_size(images, categories, by_size),
         "by_flight": _by_flight(images, every_match),
     }
 
 
 def _by_flight(images: Sequence[ScoredImage], every_match: Sequence[Matches]) -> dict[str, dict[str, Any]]:
+    names = sorted({image.flight for image in images})
+    number_of = {flight: number for number, flight in enumerate(names)}
+    flights = np.array([number_of[image.flight] for image in images])
+    precisions = [matches.average_precisions(flights, len(names)) for matches in every_match]
+    boxes = sum(np.bincount(flights, matches.truth_counts, len(names)) for matches in every_match)
     answer = {}
-    for flight in sorted({image.flight for image in images}):
-        weights = np.array([image.flight == flight for image in images], dtype=float)
-        precisions = [matches.average_precision(weights) for matches in every_match]
-        measured = [value for value in precisions if not np.isnan(value)]
+    for number, flight in enumerate(names):
+        measured = [of_category[number] for of_category in precisions if not np.isnan(of_category[number])]
         answer[flight] = {
             "map50": _rounded(np.mean(measured)) if measured else None,
-            "boxes": int(sum(weights @ matches.truth_counts for matches in every_match)),
+            "boxes": int(np.asarray(boxes)[number]),
         }
     return answer
+
+
+def _by_size(
+    images: Sequence[ScoredImage], categories: Sequence[str], map50: dict[str, float]
+) -> dict[str, dict[str, Any]]:
+    areas = np.array([box.width * box.height for image in images for box in image.truth if box.category in categories])
+    counts = {size: int(((areas >= low) & (areas < high)).sum()) for size, (low, high) in SIZES.items()}
+    return {size: {"map50": _rounded(map50[size]) if count else None, "boxes": count} for size, count in counts.items()}
 
 
 def best_confidence(images: Sequence[ScoredImage], categories: Sequence[str], default: float = 0.25) -> float:
@@ -229,12 +249,13 @@ def compare(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How much better the candidate's mAP50 is, with a paired bootstrap interval over flights, or over images.
+    """How much better the candidate's mAP50 is, with a paired bootstrap interval over flights, images or blocks of these.
 
     Each resample draws as many flights as there are, with replacement, the same for both models, so what makes a flight
     hard cancels out. Frames of one flight look alike, so drawing images would make the interval too narrow; of fewer
-    than LEAST_FLIGHTS flights images are drawn all the same, in MOST_GROUPS blocks at most. Detections are matched
-    once; a resample only weighs them.
+    than LEAST_FLIGHTS flights images are drawn all the same, and of more than MOST_GROUPS images so many blocks of
+    neighbors. Detections are matched once; a resample only weighs them. One image says nothing of others: any
+    difference is possible.
 
     Percentile interval: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; paired resampling of a
     test set: Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
@@ -257,6 +278,10 @@ def compare(
     matches = [[match(images, name) for name in categories] for images in (candidate, champion)]
     models = [[Resampled(one, groups) for one in of_model] for of_model in matches]
     count = int(groups.max()) + 1
+    if by_flight:
+        drawn_of = "flights"
+    else:
+        drawn_of = "images" if count == len(candidate) else f"{count} blocks of images"
     random = np.random.default_rng(seed)
 
     def differences(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -272,13 +297,13 @@ def compare(
         drawn.append(differences(*(np.stack([one.average_precision(weights) for one in model]) for model in models)))
     whole = (np.array([[one.average_precision()] for one in of_model]) for of_model in matches)
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(np.concatenate(drawn), (tail, 1 - tail))
+    low, high = np.nanquantile(np.concatenate(drawn), (tail, 1 - tail)) if count > 1 else (-1.0, 1.0)
     return {
         "map50_difference": _rounded(differences(*whole)[0]),
         "interval": [_rounded(low), _rounded(high)],
         "confidence": confidence,
         "resamples": resamples,
-        "method": f"paired bootstrap over {'flights' if by_flight else 'images'}",
+        "method": f"paired bootstrap over {drawn_of}",
         "categories": list(categories),
     }
 
@@ -341,59 +366,6 @@ def _points(right: np.ndarray) -> np.ndarray:
     further = EVERY_ONE * STEP ** np.arange(1, math.ceil(math.log(count / EVERY_ONE, STEP)))
     before_wrong = np.flatnonzero(right[1:] > STEP * (right[:-1] + 1))
     return np.unique(np.concatenate([np.arange(EVERY_ONE), further.astype(int), before_wrong, [count - 1]]))
-
-
-def _coco(
-    images: Sequence[ScoredImage], categories: Sequence[str]
-) -> tuple[list[float], list[float], dict[str, dict[str, Any]]]:
-    """AP50 and AP50-95 per category, -1 where there is no such box, and mAP50 by size of box, by faster-coco-eval."""
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    ids = {name: number for number, name in enumerate(categories, 1)}
-    truth: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for image_id, image in enumerate(images, 1):
-        for box in image.truth:
-            if box.category in ids:
-                truth.append(_annotation(len(truth) + 1, image_id, ids[box.category], box) | {"iscrowd": 0})
-        for detection in image.detections:
-            if detection.category in ids:
-                annotation = _annotation(len(found) + 1, image_id, ids[detection.category], detection)
-                found.append(annotation | {"score": detection.confidence})
-    if not truth or not found:
-        boxes = {annotation["category_id"] for annotation in truth}
-        none = [0.0 if ids[name] in boxes else -1.0 for name in categories]
-        return none, none, _by_size(truth, {size: 0.0 for size in SIZES})
-    dataset = {
-        "images": [{"id": number, "width": i.width, "height": i.height} for number, i in enumerate(images, 1)],
-        "categories": [{"id": number, "name": name} for name, number in ids.items()],
-        "annotations": truth,
-    }
-    with contextlib.redirect_stdout(io.StringIO()):
-        reference = COCO(dataset)
-        evaluation = COCOeval_faster(reference, reference.loadRes(found), iouType="bbox")
-        most = max(len(image.detections) for image in images)  # a picture may have more slices than one
-        evaluation.params.maxDets = [1, 100, max(most, MAX_DETECTIONS)]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"][..., -1]  # IoU, recall, category, area; most detections
-    measured = [precision[:, :, k, 0] for k in range(len(categories))]
-    by_size = {}
-    for number, size in enumerate(SIZES, 1):  # 0 is all of them
-        ap50 = precision[0, :, :, number].mean(axis=0)
-        by_size[size] = float(ap50[ap50 >= 0].mean()) if (ap50 >= 0).any() else 0.0
-    return [float(p[0].mean()) for p in measured], [float(p.mean()) for p in measured], _by_size(truth, by_size)
-
-
-def _by_size(truth: list[dict[str, Any]], map50: dict[str, float]) -> dict[str, dict[str, Any]]:
-    counts = {size: sum(low <= box["area"] < high for box in truth) for size, (low, high) in SIZES.items()}
-    return {size: {"map50": _rounded(map50[size]) if count else None, "boxes": count} for size, count in counts.items()}
-
-
-def _annotation(identifier: int, image_id: int, category_id: int, box: Detection | Truth) -> dict[str, Any]:
-    corners = [box.left, box.top, box.width, box.height]
-    area = box.width * box.height
-    return {"id": identifier, "image_id": image_id, "category_id": category_id, "bbox": corners, "area": area}
 
 
 def _rounded(value: SupportsFloat) -> float:

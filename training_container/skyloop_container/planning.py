@@ -8,6 +8,7 @@ import numpy as np
 
 from . import coarse
 from .dataset import Sample, spread, with_pictures
+from .detections import Detections
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import ScoredImage, best_confidence, match_image, score
 from .predictions import score_image, truth_of
@@ -113,7 +114,13 @@ def choose_plan(
         ]
         return [
             ScoredImage(
-                sample.name, width, height, truth, one, sample.flight, cost(views(plan, sample), detector.size)
+                sample.name,
+                width,
+                height,
+                truth,
+                Detections(one),
+                sample.flight,
+                cost(views(plan, sample), detector.size),
             )
             for plan, one in zip(plans, found, strict=True)
         ]
@@ -219,8 +226,6 @@ def _found(image: ScoredImage, categories: list[str], confidence: float) -> np.n
     """The boxes of objects that were found with some confidence, (n, 4) left, top, width, height in pixels."""
     boxes = []
     for category in categories:
-        ours = [detection for detection in image.detections if detection.category == category]
-        for box, truth in zip(ours, match_image(image, category)[0], strict=True):
-            if truth >= 0 and box.confidence >= confidence:
-                boxes.append((box.left, box.top, box.width, box.height))
-    return np.array(boxes).reshape(-1, 4)
+        of_category, confidences = image.detections.of(category)
+        boxes.append(of_category[(match_image(image, category)[0] >= 0) & (confidences >= confidence)])
+    return np.concatenate([np.zeros((0, 4)), *boxes])

@@ -8,6 +8,7 @@ import numpy as np
 from skyloop.formats.pictures import Picture
 
 from .dataset import Sample, read_frame
+from .detections import Detections
 from .inference import EVALUATION_CONFIDENCE, Detector
 from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
@@ -75,7 +76,8 @@ def score_image(
     """
     seen = detector.predict(image, EVALUATION_CONFIDENCE, plan, sample.width // image.shape[1])
     truth = truth_of(sample, categories)
-    return ScoredImage(sample.name, sample.width, sample.height, truth, seen.detections, sample.flight, seen.looks)
+    found = Detections(seen.detections)
+    return ScoredImage(sample.name, sample.width, sample.height, truth, found, sample.flight, seen.looks)
 
 
 def truth_of(sample: Sample, categories: list[str]) -> list[Truth]:

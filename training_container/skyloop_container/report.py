@@ -12,6 +12,7 @@ import numpy as np
 from skyloop.formats.pictures import RadiometricWindow
 
 from .dataset import Sample, read_image
+from .detections import Detections
 from .inference import Detection
 from .metrics import ScoredImage, Truth, match, match_image
 
@@ -232,7 +233,7 @@ def confusion(images: Sequence[ScoredImage], names: Sequence[str], confidence: f
             image.width,
             image.height,
             [replace(t, category="") for t in image.truth],
-            [replace(d, category="") for d in confident],
+            Detections([replace(d, category="") for d in confident]),
         )
         found, _ = match_image(blind, "")
         for detection, match_index in zip(confident, found, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 
 from .slicing import View
 
-SAME_IOU = 0.5
+SAME_IOU = 0.55
 """Of two boxes of one category that overlap more than this one is kept, whether one view showed both or two."""
 
 FRAGMENT = 0.7

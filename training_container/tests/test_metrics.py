@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from skyloop_container import metrics
+from skyloop_container.detections import Detections
 from skyloop_container.inference import Detection
 from skyloop_container.metrics import (
     Matches,
@@ -30,7 +32,7 @@ def found(left: float, confidence: float, top: float = 0, category: str = "a") -
 
 
 def image(boxes: list[Truth], detections: list[Detection], name: str = "i") -> ScoredImage:
-    return ScoredImage(name, 100, 100, boxes, sorted(detections, key=lambda d: -d.confidence))
+    return ScoredImage(name, 100, 100, boxes, Detections(sorted(detections, key=lambda d: -d.confidence)))
 
 
 def random_images(seed: int, count: int, skill: float, categories: str = "ab") -> list[ScoredImage]:
@@ -56,7 +58,7 @@ def random_images(seed: int, count: int, skill: float, categories: str = "ab") -
 
 
 def test_iou() -> None:
-    overlaps = iou([truth(0)], [truth(0), truth(5), truth(10), truth(50)])[0]
+    overlaps = iou(*(np.array([truth(left).box for left in lefts]) for lefts in ([0], [0, 5, 10, 50])))[0]
     assert overlaps.tolist() == pytest.approx([1, 1 / 3, 0, 0])
 
 
@@ -88,7 +90,7 @@ def test_a_box_is_found_once() -> None:
 
 
 def test_overlap_of_exactly_one_half_counts() -> None:
-    scored = ScoredImage("i", 100, 100, [Truth("a", 0, 0, 10, 10)], [Detection("a", 0, 0.9, 0, 0, 10, 5)])
+    scored = ScoredImage("i", 100, 100, [Truth("a", 0, 0, 10, 10)], Detections([Detection("a", 0, 0.9, 0, 0, 10, 5)]))
     assert match_image(scored, "a")[0].tolist() == [0]
 
 
@@ -164,7 +166,7 @@ def test_a_category_absent_from_a_draw_is_left_out_of_it() -> None:
     """One box of b in thirty images: a third of the draws lack it, and must not count it as 0."""
     images = [image([truth(0)], [found(0, 0.9)]) for _ in range(29)]
     images.append(image([truth(0, category="b")], [found(0, 0.9, category="b")]))
-    worse = [ScoredImage(j.name, 100, 100, j.truth, [d for d in j.detections if d.category == "a"]) for j in images]
+    worse = [image(list(j.truth), [d for d in j.detections if d.category == "a"], j.name) for j in images]
     result = compare(images, worse, ["a", "b"], resamples=200)
     assert result["map50_difference"] == 0.5
     assert result["interval"] == [0.0, 0.5]
@@ -172,8 +174,8 @@ def test_a_category_absent_from_a_draw_is_left_out_of_it() -> None:
 
 def test_scores_by_size_and_flight() -> None:
     small, large = truth(0), Truth("a", 0, 20, 100, 100)
-    north = ScoredImage("1", 200, 200, [small, large], [found(0, 0.9)], "north")
-    south = ScoredImage("2", 200, 200, [small], [found(0, 0.8)], "south")
+    north = ScoredImage("1", 200, 200, [small, large], Detections([found(0, 0.9)]), "north")
+    south = ScoredImage("2", 200, 200, [small], Detections([found(0, 0.8)]), "south")
     result = score([north, south], ["a"], 0.5)
     assert result["by_size"] == {
         "small": {"map50": 1, "boxes": 2},
@@ -219,6 +221,22 @@ def test_flights_are_resampled_where_there_are_enough() -> None:
     assert result["interval"] == pytest.approx(np.quantile(differences, (0.025, 0.975)).tolist(), abs=1e-5)
     few = [[replace(i, flight=str(n // 10)) for n, i in enumerate(images)] for images in (ours, theirs)]
     assert compare(*few, ["a", "b"], resamples=30)["method"] == "paired bootstrap over images"
+
+
+def test_an_interval_says_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = random_images(1, 12, 0.9), random_images(2, 12, 0.5)
+    monkeypatch.setattr(metrics, "MOST_GROUPS", 5)
+    assert compare(ours, theirs, ["a", "b"], resamples=30)["method"] == "paired bootstrap over 5 blocks of images"
+    assert compare(ours[:5], theirs[:5], ["a", "b"], resamples=30)["method"] == "paired bootstrap over images"
+
+
+def test_one_image_is_no_certainty() -> None:
+    """Whatever is drawn of one is that one: the interval would have no width."""
+    good = image([truth(0), truth(50)], [found(0, 0.9), found(50, 0.8)])
+    bad = image([truth(0), truth(50)], [found(0, 0.9)])
+    result = compare([bad], [good], ["a"], resamples=30)
+    assert result["map50_difference"] == pytest.approx(51 / 101 - 1, abs=1e-6)
+    assert result["interval"] == [-1, 1]
 
 
 def test_best_confidence() -> None:
