@@ -6,8 +6,8 @@ MODEL is a folder with model.json and model.onnx, a CHANNEL a folder of whole fr
 README). The network looks once at each frame, by the model's plan and once at the whole of it; every way to merge gets
 the same outputs, and category by category. `NMS` is greedy suppression by score; `NMM` is SAHI's default, GREEDYNMM:
 boxes that share more than half of the smaller one become one that holds both; `WBF` is weighted boxes fusion (Solovyev
-et al., arXiv 1910.13302) with the best score of each cluster, for most objects are on one view only. Milliseconds are the
-processor's, of one thread, for suppression on each view and merging, down to the confidence of the evaluation.
+et al., arXiv 1910.13302) with the best score of each cluster, for most objects are on one view only. Milliseconds are
+the processor's, of one thread, for suppression on each view and merging, down to the confidence of the evaluation.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from skyloop_container.dataset import Sample, read_channel, read_image
 from skyloop_container.detections import Detections
+from skyloop_container.engines.base import Engine
 from skyloop_container.inference import EVALUATION_CONFIDENCE, Detection, Detector, Letterbox
 from skyloop_container.metrics import ScoredImage, best_confidence, score
 from skyloop_container.predictions import truth_of
@@ -54,9 +55,9 @@ class Way:
 class Recorder(Detector):
     """A detector that keeps what the network said of each view."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, card: dict[str, Any], engine: Engine) -> None:
         """See `Detector`."""
-        super().__init__(*arguments)
+        super().__init__(card, engine)
         self.raw: list[Raw] = []
 
     def found(

@@ -29,7 +29,7 @@ CATEGORY = 1
 def average_precisions(
     images: Sequence["ScoredImage"], categories: Sequence[str]
 ) -> tuple[list[float], list[float], dict[str, float]]:
-    """AP50 and AP50-95 of each category, -1 where there is no such box, and mAP50 by size of box, 0 where there is none."""
+    """AP50 and AP50-95 of each category, -1 where there is no such box; mAP50 by size of box, 0 where there is none."""
     ap50, ap, by_size = [], [], []
     for name in categories:
         everything = _precision(images, name, [(0.0, ALL)], IOUS)

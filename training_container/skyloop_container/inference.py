@@ -322,7 +322,7 @@ class Detector:
         least = UNSURE * (self.confidence if confidence is None else confidence)
         boxes, scores, categories = select_in_parts(output, least, parts, iou)
         corners = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        boxes = (fit.original(corners) + (view.left, view.top)).reshape(-1, 4)
+        boxes = (fit.original(corners) + np.array([view.left, view.top])).reshape(-1, 4)
         return view, boxes, scores, categories
 
     def _look_twice(
@@ -377,6 +377,6 @@ class Detector:
 
 def _evidence(window: View, view: View, fit: Letterbox, output: np.ndarray) -> np.ndarray:
     """What a view's raw output shows near each cell of a window."""
-    centers = fit.original(output[:2].T) + (view.left, view.top)
+    centers = fit.original(output[:2].T) + np.array([view.left, view.top])
     inside = ((centers >= (window.left, window.top)) & (centers < (window.right, window.bottom))).all(axis=1)
     return coarse.evidence(window, centers[inside], output[4:, inside].max(axis=0))

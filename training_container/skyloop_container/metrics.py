@@ -13,6 +13,7 @@ import numpy as np
 
 from .average_precision import SIZES, average_precisions
 from .detections import Detections
+from .inference import Detection
 
 IOU = 0.5
 LEAST_FLIGHTS = 8  # to resample: the interval of a few would say how many there are, not how sure the difference is
@@ -111,13 +112,18 @@ class Matches:
         ]
 
 
-def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of each box with each of the others, (n, m); both (…, 4) left, top, width, height."""
-    first, second = (np.concatenate([group[:, :2], group[:, :2] + group[:, 2:]], axis=1) for group in (boxes, others))
-    shared = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
+def iou(boxes: Sequence[Detection | Truth], others: Sequence[Detection | Truth]) -> np.ndarray:
+    """Intersection over union of each box with each of the others, (n, m)."""
+    return overlaps(*(np.array([(o.left, o.top, o.width, o.height) for o in group]) for group in (boxes, others)))
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """As `iou`, of (n, 4) and (m, 4) left, top, width, height."""
+    boxes, others = boxes.reshape(-1, 4), others.reshape(-1, 4)
+    ends, other_ends = boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:]
+    shared = np.minimum(ends[:, None], other_ends[None]) - np.maximum(boxes[:, None, :2], others[None, :, :2])
     overlap = shared.clip(0).prod(axis=2)
-    areas = [(box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - overlap
+    union = boxes[:, 2:].prod(axis=1)[:, None] + others[:, 2:].prod(axis=1)[None] - overlap
     return np.asarray(overlap / np.maximum(union, np.spacing(1)))
 
 
@@ -138,13 +144,13 @@ def _match_image(image: ScoredImage, category: str) -> tuple[np.ndarray, int]:
     found = np.full(len(boxes), -1, dtype=np.int32)
     if not indices or not len(boxes):
         return found, len(indices)
-    overlaps = iou(boxes, np.array([image.truth[i].box for i in indices]))
-    for number in np.flatnonzero(overlaps.max(axis=1) >= IOU - 1e-10):
-        overlap = overlaps[number]
+    shared = overlaps(boxes, np.array([image.truth[i].box for i in indices]))
+    for number in np.flatnonzero(shared.max(axis=1) >= IOU - 1e-10):
+        overlap = shared[number]
         # On a tie COCO takes the later box.
         best = len(overlap) - 1 - int(np.argmax(overlap[::-1]))
         if overlap[best] >= IOU - 1e-10:
-            overlaps[:, best] = -1.0  # it is taken
+            shared[:, best] = -1.0  # it is taken
             found[number] = indices[best]
     return found, len(indices)
 
@@ -249,7 +255,7 @@ def compare(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How much better the candidate's mAP50 is, with a paired bootstrap interval over flights, images or blocks of these.
+    """How much better the candidate's mAP50 is, with a paired bootstrap interval over flights, or over images.
 
     Each resample draws as many flights as there are, with replacement, the same for both models, so what makes a flight
     hard cancels out. Frames of one flight look alike, so drawing images would make the interval too narrow; of fewer
@@ -278,10 +284,7 @@ def compare(
     matches = [[match(images, name) for name in categories] for images in (candidate, champion)]
     models = [[Resampled(one, groups) for one in of_model] for of_model in matches]
     count = int(groups.max()) + 1
-    if by_flight:
-        drawn_of = "flights"
-    else:
-        drawn_of = "images" if count == len(candidate) else f"{count} blocks of images"
+    few = "images" if count == len(candidate) else f"{count} blocks of images"
     random = np.random.default_rng(seed)
 
     def differences(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -303,7 +306,7 @@ def compare(
         "interval": [_rounded(low), _rounded(high)],
         "confidence": confidence,
         "resamples": resamples,
-        "method": f"paired bootstrap over {drawn_of}",
+        "method": f"paired bootstrap over {'flights' if by_flight else few}",
         "categories": list(categories),
     }
 

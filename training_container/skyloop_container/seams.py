@@ -56,8 +56,8 @@ def merge(
     A part may be more certain than its whole: boxes that a seam has cut come after whole ones of a third of their
     score. In this order, of boxes that are much the same the first is kept, and a cut box is dropped that lies in a
     whole one, or in a larger cut one, before it. So what becomes of a box depends on none of less than a third of its
-    score: where `found` has all down to `confidence` x UNSURE, the answer is that of any lower confidence, less the boxes
-    below.
+    score: where `found` has all down to `confidence` x UNSURE, the answer is that of any lower confidence, less the
+    boxes below.
 
     Args:
         found: by each view.

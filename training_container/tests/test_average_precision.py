@@ -1,7 +1,5 @@
 """Average precision of a few images at a time is that of all at once, and memory does not grow with the test set."""
 
-import contextlib
-import io
 import tracemalloc
 from dataclasses import replace
 
@@ -12,6 +10,8 @@ from skyloop_container.average_precision import SIZES
 from skyloop_container.detections import Detections
 from skyloop_container.inference import Detection
 from skyloop_container.metrics import ScoredImage, Truth, score
+
+from training_container.tests.coco import all_at_once
 
 NAMES = ("a", "b", "never there")
 
@@ -45,40 +45,11 @@ def images(count: int, boxes: int = 12, seed: int = 0) -> list[ScoredImage]:
     return made
 
 
-def all_at_once(scored: list[ScoredImage]) -> np.ndarray:
-    """faster-coco-eval, as its documentation has it: (ious, recalls, categories, areas)."""
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    truth, found = [], []
-    for number, image in enumerate(scored, 1):
-        for box in image.truth:
-            truth.append(
-                {"id": len(truth) + 1, "image_id": number, "category_id": NAMES.index(box.category) + 1, "iscrowd": 0}
-                | {"bbox": list(box.box), "area": box.width * box.height}
-            )
-        for one in image.detections:
-            found.append(
-                {"image_id": number, "category_id": NAMES.index(one.category) + 1, "score": one.confidence}
-                | {"bbox": [one.left, one.top, one.width, one.height]}
-            )
-    dataset = {
-        "images": [{"id": number, "width": 1000, "height": 1000} for number in range(1, len(scored) + 1)],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(NAMES, 1)],
-        "annotations": truth,
-    }
-    with contextlib.redirect_stdout(io.StringIO()):
-        reference = COCO(dataset)
-        evaluation = COCOeval_faster(reference, reference.loadRes(found), iouType="bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return np.asarray(evaluation.eval["precision"])[..., -1]
-
-
 @pytest.mark.parametrize("count", [1, 31, 33, 70])
 def test_a_few_images_at_a_time_give_what_all_at_once_do(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(average_precision, "AT_ONCE", 16)
     scored = images(count + 1)[1:]  # the first has neither boxes nor detections
-    expected, got = all_at_once(scored), score(scored, NAMES, 0.5)
+    expected, got = all_at_once(scored, NAMES), score(scored, NAMES, 0.5)
     for number, name in enumerate(NAMES[:2]):
         assert got["per_class"][name]["ap50"] == pytest.approx(expected[0, :, number, 0].mean(), abs=1e-6)
         assert got["per_class"][name]["ap50_95"] == pytest.approx(expected[:, :, number, 0].mean(), abs=1e-6)

@@ -163,18 +163,6 @@ def test_a_worse_candidate_is_seen(base: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result["comparison"]["interval"] == [-1, -1]
 
 
-def test_a_model_that_is_good_on_tiles_and_blind_on_frames_is_judged_by_frames(
-    base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The gate has only this number: what a client will get of the frames that are sent."""
-    tiles = Stub(["square", "disc"], "square")  # it knows its tiles, and no frame made of them
-    assert run(base, monkeypatch, candidate=tiles, champion=tiles)["candidate"]["map50"] == 1
-    inputs = base / "processing" / "input"
-    shutil.rmtree(inputs / "test")
-    write_channel(inputs / "test", range(200, 203), tiles=4)
-    assert run(base, monkeypatch, candidate=tiles, champion=tiles)["candidate"]["map50"] == 0
-
-
 def test_baseline_and_golden_predictions(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (base / "processing" / "input" / "champion" / "model.tar.gz").unlink()
     result = run(base, monkeypatch, candidate=Stub(["square", "disc"], "square"))

@@ -58,7 +58,7 @@ def random_images(seed: int, count: int, skill: float, categories: str = "ab") -
 
 
 def test_iou() -> None:
-    overlaps = iou(*(np.array([truth(left).box for left in lefts]) for lefts in ([0], [0, 5, 10, 50])))[0]
+    overlaps = iou([truth(0)], [truth(0), truth(5), truth(10), truth(50)])[0]
     assert overlaps.tolist() == pytest.approx([1, 1 / 3, 0, 0])
 
 

@@ -187,8 +187,8 @@ def _not_worse(evaluation: Evaluation, champion: ModelScores, thresholds: Thresh
     """Refuse a loss that is both too large and real.
 
     With d = mAP50(candidate) - mAP50(champion) and [low, high] its paired-bootstrap interval (Efron and Tibshirani, *An
-    Introduction to the Bootstrap*, 1993, ch. 13; flights are resampled, or images where there are few flights, and both models are
-    scored on the same draw):
+    Introduction to the Bootstrap*, 1993, ch. 13; flights are resampled, or images where there are few flights, and both
+    models are scored on the same draw):
 
         refused  <=>  high < -MaxMap50Drop                        the whole interval lies below the tolerated drop
                       or (d < -MaxMap50Drop and high < 0)         the drop is larger than tolerated, and "no loss" is
