@@ -207,7 +207,7 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
         assert answer["detections"] == known["detections"] != []
         assert answer["image"] == {"width": 320, "height": 320}
     image = decode(body, None)
-    found, _ = detector.look(image, detector.views(320, 320), 0.001)
+    found, _ = detector.look(image, detector.views(320, 320), 0.003)
     assert len(found) == 5
     for view, boxes, _, _ in found:  # in pixels of the frame
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
