@@ -71,7 +71,8 @@ def _evaluation(images: Sequence["ScoredImage"], first: int, category: str) -> A
     """The evaluator of some images; the first has this number."""
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth, found = [], []
+    truth: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for number, image in enumerate(images, first):
         for box in image.truth:
             if box.category == category:

@@ -192,7 +192,11 @@ def test_large_frames_are_looked_at_in_slices_by_training_evaluation_and_endpoin
     pack(base / "model", inputs / "candidate" / "model.tar.gz")
     write_channel(inputs / "test", range(200, 203), tiles=5)
     write_channel(inputs / "reference", range(100, 102), tiles=5)
-    settings = {"SKYLOOP_CATEGORIES": '["square"]', "SKYLOOP_TEST_PREFIX": "s3://bucket/"}
+    settings = {
+        "SKYLOOP_CATEGORIES": '["square"]',
+        "SKYLOOP_TEST_PREFIX": "s3://bucket/",
+        "SKYLOOP_ENGINE": "onnxruntime",
+    }
     code, output = run("evaluate", tmp_path / "judged", **settings)
     assert code == 0, output
     documents = tmp_path / "judged" / "processing" / "output"
