@@ -102,10 +102,13 @@ def run(environment: Environment) -> str:
     def look(sample: Sample, image: np.ndarray) -> tuple[ScoredImage, ScoredImage, ScoredImage | None]:
         names = settings.categories
         ours = score_image(candidate, sample, image, names)
-        sliced = len(candidate.views(sample.width, sample.height)) > 1
+        # One window may hold all slices, at another scale.
+        whole = SlicingPlan().views(sample.width, sample.height, candidate.size)
         return (
             ours,
-            score_image(candidate, sample, image, names, SlicingPlan()) if sliced else ours,
+            score_image(candidate, sample, image, names, SlicingPlan())
+            if candidate.views(sample.width, sample.height) != whole
+            else ours,
             score_image(champion, sample, _as_seen(champion, candidate, sample, image), names) if champion else None,
         )
 

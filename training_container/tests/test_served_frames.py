@@ -185,6 +185,15 @@ def test_a_client_gets_what_was_evaluated(
     assert sum(len(image.detections) for image in images) < 1.6 * boxes  # what two slices show is answered once
 
 
+def test_slices_that_one_window_holds_are_slices_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame of two sides is looked at once, at twice the scale: that is what slicing gains."""
+    monkeypatch.setattr(slicing, "WINDOW", 3)
+    ((sample, *_), model) = channels(tmp_path, 2, 12), detector(PLAN)
+    assert len([view for view in model.views(sample.width, sample.height) if not view.larger_than]) == 1
+    evaluation = judged(tmp_path, monkeypatch, candidate=detector(SlicingPlan(SIDE, 0.25, whole=False)))
+    assert evaluation["slicing"]["map50_without"] < evaluation["candidate"]["map50"] - 0.01
+
+
 @pytest.mark.parametrize(("sides", "count", "decision"), [(1, 24, "approve"), (4, 6, "refuse")])
 def test_the_gate_refuses_what_is_good_on_slices_and_blind_on_frames(
     sides: int, count: int, decision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
