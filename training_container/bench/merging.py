@@ -26,10 +26,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from skyloop_container.dataset import Sample, read_channel, read_image
-from skyloop_container.detections import Detections
+from skyloop_container.detections import Detections, ScoredImage
 from skyloop_container.engines.base import Engine
 from skyloop_container.inference import EVALUATION_CONFIDENCE, Detection, Detector, Letterbox
-from skyloop_container.metrics import ScoredImage, best_confidence, score
+from skyloop_container.metrics import best_confidence, score
 from skyloop_container.predictions import truth_of
 from skyloop_container.seams import SAME_IOU, UNSURE, Found, merge, suppress
 from skyloop_container.slicing import SlicingPlan, View

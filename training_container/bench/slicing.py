@@ -22,9 +22,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from skyloop_container.dataset import Sample, read_channel, read_image
-from skyloop_container.detections import Detections
+from skyloop_container.detections import Detections, ScoredImage
 from skyloop_container.inference import EVALUATION_CONFIDENCE, Detection, Detector, select_boxes
-from skyloop_container.metrics import ScoredImage, score
+from skyloop_container.metrics import score
 from skyloop_container.predictions import truth_of
 from skyloop_container.slicing import SlicingPlan
 

@@ -9,14 +9,12 @@ import io
 import math
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from .detections import ScoredImage
 from .inference import MAX_DETECTIONS
-
-if TYPE_CHECKING:
-    from .metrics import ScoredImage
 
 EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, math.inf)}  # COCO's, square pixels
@@ -27,7 +25,7 @@ CATEGORY = 1
 
 
 def average_precisions(
-    images: Sequence["ScoredImage"], categories: Sequence[str]
+    images: Sequence[ScoredImage], categories: Sequence[str]
 ) -> tuple[list[float], list[float], dict[str, float]]:
     """AP50 and AP50-95 of each category, -1 where there is no such box; mAP50 by size of box, 0 where there is none."""
     ap50, ap, by_size = [], [], []
@@ -42,7 +40,7 @@ def average_precisions(
 
 
 def _precision(
-    images: Sequence["ScoredImage"], category: str, areas: list[tuple[float, float]], ious: np.ndarray
+    images: Sequence[ScoredImage], category: str, areas: list[tuple[float, float]], ious: np.ndarray
 ) -> np.ndarray:
     """Precision at COCO's 101 recalls, (ious, 101, areas); -1 where there is no box."""
     from faster_coco_eval import faster_eval_api_cpp
@@ -67,7 +65,7 @@ def _precision(
     return np.asarray(curves["precision"])[:, :, 0, :, -1]  # one category, most detections
 
 
-def _evaluation(images: Sequence["ScoredImage"], first: int, category: str) -> Any:  # noqa: ANN401
+def _evaluation(images: Sequence[ScoredImage], first: int, category: str) -> Any:  # noqa: ANN401
     """The evaluator of some images; the first has this number."""
     from faster_coco_eval import COCO, COCOeval_faster
 

@@ -1,6 +1,7 @@
-"""What a model found on one picture, as an evaluation keeps it for thousands of pictures: arrays, not objects."""
+"""What people labeled on a picture, and what a model found there, as an evaluation keeps it for thousands of them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import overload
 
 import numpy as np
@@ -13,7 +14,7 @@ SIDES = ("left", "top", "width", "height")
 class Detections(Sequence[Detection]):
     """The detections of one picture, in their order; each is made when it is asked for.
 
-    A fifth of the memory: 42 bytes for each, where one object and its numbers have more than 200.
+    Arrays take a fifth of the memory: 42 bytes for each, where one object and its numbers have more than 200.
 
     Attributes:
         confidences: (n,).
@@ -52,3 +53,37 @@ class Detections(Sequence[Detection]):
         category_id, name = self._names[self._category[index]]
         left, top, width, height = self._boxes[index].tolist()
         return Detection(name, category_id, float(self.confidences[index]), left, top, width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """One labeled box, in pixels of the displayed image."""
+
+    category: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, width and height."""
+        return self.left, self.top, self.width, self.height
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredImage:
+    """One image: the boxes that people labeled on it, and those a model detected, most confident first.
+
+    looks: what the network had to do for that, as `slicing.cost` gives it.
+    matched: what `match_image` has found, by category: scores, intervals and the report ask for the same.
+    """
+
+    name: str
+    width: int
+    height: int
+    truth: Sequence[Truth]
+    detections: Detections
+    flight: str = ""
+    looks: float = 1.0
+    matched: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict, init=False, repr=False, compare=False)

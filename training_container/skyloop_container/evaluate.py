@@ -12,12 +12,13 @@ import numpy as np
 
 from .average_precision import EVALUATOR
 from .dataset import Sample, opened, read_channel, read_frame, report_dropped, spread, with_pictures
+from .detections import ScoredImage
 from .engine_choice import ALIKE_CONFIDENCE, Choice, EngineDiffers, choose, verify
 from .engines import REFERENCE, EngineMissing
 from .environment import Environment, JobError, available_cores, model_archive, unpack_model
 from .inference import Detector
 from .labels_check import compare_by_labels
-from .metrics import ScoredImage, compare, score
+from .metrics import compare, score
 from .predictions import MAX_BODY, predict_image, score_image
 from .profile import PROFILE_VERSION, STATISTICS, image_statistics
 from .radiometry import may_matter, of_model

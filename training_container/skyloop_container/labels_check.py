@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from .dataset import Sample, spread, with_pictures
+from .detections import ScoredImage
 from .environment import JobError
 from .inference import Detector
-from .metrics import ScoredImage, score
+from .metrics import score
 from .predictions import score_image
 
 IMAGES = 300  # that both look at

@@ -6,13 +6,13 @@ image was right, and resampling images needs that: so boxes are matched here, by
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 import numpy as np
 
 from .average_precision import SIZES, average_precisions
-from .detections import Detections
+from .detections import ScoredImage, Truth
 from .inference import Detection
 
 IOU = 0.5
@@ -22,40 +22,6 @@ VALUES_AT_ONCE = 2_000_000  # of resamples times right detections that are looke
 EVERY_ONE = 500  # right detections, of the most confident ones, that each are a point of a curve
 STEP = 1.002  # from one point of a curve to the next, of all detections and of right ones: nothing changes more
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's recall thresholds
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """One labeled box, in pixels of the displayed image."""
-
-    category: str
-    left: float
-    top: float
-    width: float
-    height: float
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, top, width and height."""
-        return self.left, self.top, self.width, self.height
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredImage:
-    """One image: the boxes that people labeled on it, and those a model detected, most confident first.
-
-    looks: what the network had to do for that, as `slicing.cost` gives it.
-    matched: what `match_image` has found, by category: scores, intervals and the report ask for the same.
-    """
-
-    name: str
-    width: int
-    height: int
-    truth: Sequence[Truth]
-    detections: Detections
-    flight: str = ""
-    looks: float = 1.0
-    matched: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

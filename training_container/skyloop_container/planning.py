@@ -8,9 +8,9 @@ import numpy as np
 
 from . import coarse
 from .dataset import Sample, spread, with_pictures
-from .detections import Detections
+from .detections import Detections, ScoredImage
 from .inference import EVALUATION_CONFIDENCE, Detector
-from .metrics import ScoredImage, best_confidence, match_image, score
+from .metrics import best_confidence, match_image, score
 from .predictions import score_image, truth_of
 from .seams import Found
 from .slicing import SlicingPlan, View, cost

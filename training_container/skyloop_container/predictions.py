@@ -8,9 +8,8 @@ import numpy as np
 from skyloop.formats.pictures import Picture
 
 from .dataset import Sample, read_frame
-from .detections import Detections
+from .detections import Detections, ScoredImage, Truth
 from .inference import EVALUATION_CONFIDENCE, Detector
-from .metrics import ScoredImage, Truth
 from .profile import PROFILE_VERSION, image_statistics
 from .slicing import SlicingPlan, cost
 

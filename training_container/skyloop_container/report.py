@@ -12,9 +12,9 @@ import numpy as np
 from skyloop.formats.pictures import RadiometricWindow
 
 from .dataset import Sample, read_image
-from .detections import Detections
+from .detections import Detections, ScoredImage, Truth
 from .inference import Detection
-from .metrics import ScoredImage, Truth, match, match_image
+from .metrics import match, match_image
 
 PICTURES = 6
 PICTURE_SIDE = 560  # pixels

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
-from skyloop_container.metrics import ScoredImage
+from skyloop_container.detections import ScoredImage
 
 
 def all_at_once(scored: list[ScoredImage], names: Sequence[str]) -> np.ndarray:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from skyloop_container import average_precision
 from skyloop_container.average_precision import SIZES
-from skyloop_container.detections import Detections
+from skyloop_container.detections import Detections, ScoredImage, Truth
 from skyloop_container.inference import Detection
-from skyloop_container.metrics import ScoredImage, Truth, score
+from skyloop_container.metrics import score
 
 from training_container.tests.coco import all_at_once
 

@@ -6,20 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from skyloop_container import metrics
-from skyloop_container.detections import Detections
+from skyloop_container.detections import Detections, ScoredImage, Truth
 from skyloop_container.inference import Detection
-from skyloop_container.metrics import (
-    Matches,
-    Resampled,
-    ScoredImage,
-    Truth,
-    best_confidence,
-    compare,
-    iou,
-    match,
-    match_image,
-    score,
-)
+from skyloop_container.metrics import Matches, Resampled, best_confidence, compare, iou, match, match_image, score
 from skyloop_container.report import confusion
 
 

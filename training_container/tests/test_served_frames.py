@@ -23,11 +23,10 @@ from skyloop.gate.rules import apply_rules
 from skyloop_container import evaluate, slicing
 from skyloop_container.connections import BoundedProtocol
 from skyloop_container.dataset import Sample, read_channel
-from skyloop_container.detections import Detections
+from skyloop_container.detections import Detections, ScoredImage
 from skyloop_container.engine_choice import Choice
 from skyloop_container.environment import Environment
 from skyloop_container.inference import Detection, Detector
-from skyloop_container.metrics import ScoredImage
 from skyloop_container.predictions import truth_of
 from skyloop_container.serve import create_app
 from skyloop_container.slicing import SlicingPlan

@@ -1,5 +1,6 @@
 """The slicing plan: views cover the picture, objects keep their pixels, and seams leave every object once."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from skyloop_container.seams import Found, merge
 from skyloop_container.slicing import (
     COARSEST,
     OBJECT_PIXELS,
+    OVERLAPS,
     SLACK,
     SMALL,
     WINDOW,
@@ -195,10 +197,10 @@ def test_pictures_of_one_size_get_the_plan_of_the_rule(width: int, height: int, 
     assert plan_for(pictures, 640, most) == expected
 
 
-@settings(deadline=None, derandomize=True, max_examples=500)
+@settings(deadline=None, derandomize=True, max_examples=200)
 @given(mix=st.lists(kinds, min_size=1, max_size=5), most=slices_allowed)
 def test_all_but_a_tenth_of_the_boxes_are_large_enough_in_any_mix(mix: Any, most: int) -> None:
-    """Unless their own picture would need more slices than it may have, or scaling up once would not do."""
+    """Unless their own picture may need more slices than it may have, or scaling up once would not do."""
     pictures: Pictures = []
     for width, height, found, count in mix:
         pictures += [((width, height), np.array([[side, side] for side in found], dtype=float).reshape(-1, 2))] * count
@@ -211,7 +213,8 @@ def test_all_but_a_tenth_of_the_boxes_are_large_enough_in_any_mix(mix: Any, most
         scale = plan.slices(*size, 640)[0].scale
         for side in found[:, 0]:
             enough = min(OBJECT_PIXELS, 2 * side) / (SLACK if scale == 640 / max(size) else 1)
-            asked = plan_of(found, round(min(max(side / OBJECT_PIXELS, 0.5), COARSEST) * 640), most)
+            slices = round(min(max(side / OBJECT_PIXELS, 0.5), COARSEST) * 640)
+            asked = replace(plan_of(found, slices, most), overlap=OVERLAPS[1])  # for boxes of other pictures, at most
             short += side * scale < enough * 0.999 and asked.count(*size) <= most
     assert short <= SMALL * total + 1
 

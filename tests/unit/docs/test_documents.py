@@ -105,7 +105,7 @@ def _operations() -> str:
 def test_template_parameters_that_are_named_exist() -> None:
     template = (ROOT / "template.yaml").read_text()
     for page in PAGES:
-        for name in re.findall(r"(?:-p|--parameter) ([A-Z][a-z]\w*)=|`([A-Z][A-Za-z0-9]+)=", page.read_text()):
+        for name in re.findall(r"(?:-p|--parameter) ([A-Z][a-z]\w*)=|`([A-Z]+[a-z][A-Za-z0-9]*)=", page.read_text()):
             assert re.search(rf"^  {name[0] or name[1]}:$", template, re.MULTILINE), f"{page.name}: {name}"
 
 
