@@ -156,6 +156,11 @@ def milliseconds(action: Callable[[], object], rounds: int) -> float:
     return float(np.median(times))
 
 
+def unlabeled(_: Detector, __: Detector) -> dict[str, Any]:
+    """What labels say of INT8 where there are none, for `choose`."""
+    return {"refused": "nothing is labeled here"}
+
+
 def throughput(
     model_dir: Path, image: bytes, threads: int, workers: int, answers: int, engine: str = REFERENCE
 ) -> float:
@@ -182,7 +187,7 @@ def main() -> None:
         prepare(Path(scratch) / "settings")
         cv2.setNumThreads(1)  # as serve does
         model_dir = options.model or untrained(Path(scratch), options.size, images[0], sizes[0])
-        engine = options.engine or choose(model_dir, [decode(images[0], None)], sizes[:1]).name
+        engine = options.engine or choose(model_dir, [decode(images[0], None)], sizes[:1], unlabeled).name
         table = Table(title=f"One prediction with {engine}: milliseconds")
         for name in ("stage", *options.image):
             table.add_column(name, justify="left" if name == "stage" else "right")

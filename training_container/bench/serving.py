@@ -2,9 +2,9 @@
 
     PYTHONPATH=training_container python -m training_container.bench.serving [--model DIR] [--image 1920x1080]
 
-The same weights, pictures, client and cores for all; see `bench.peers` for what they are. `pip install fastapi
-litserve` brings the peers; without them only this container is measured, with each engine that this machine has.
-Without --model an untrained YOLO11n is exported first.
+The same weights, pictures, client and cores for all; see `bench.peers` for what they are. `pip install fastapi litserve
+python-multipart` brings the peers; without them only this container is measured, with each engine that this machine
+has. Without --model an untrained YOLO11n is exported first.
 
 One table: requests a second and milliseconds (median, 95th percentile) for 1, 4 and 16 clients, the first answer after
 the start of the process, and the memory of all processes under load; and the processor's milliseconds an answer at 4
@@ -37,7 +37,7 @@ from skyloop_container.environment import available_cores
 from skyloop_container.ultralytics_setup import prepare
 
 from training_container.bench.endpoint import HOST, environment, free_port
-from training_container.bench.inference import jpeg, throughput, untrained
+from training_container.bench.inference import jpeg, throughput, unlabeled, untrained
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = (1, 4, 16)
@@ -158,14 +158,14 @@ def main() -> None:
     image, cores = jpeg(width, height), available_cores()
     peers = [name for name in ("fastapi", "litserve") if importlib.util.find_spec(name)]
     if len(peers) < 2:
-        print("without some peers: pip install fastapi litserve")
+        print("without some peers: pip install fastapi litserve python-multipart")
     with tempfile.TemporaryDirectory() as scratch:
         prepare(Path(scratch) / "settings")
         cv2.setNumThreads(1)
         model_dir = options.model or untrained(Path(scratch), options.size, image, (width, height))
         picture = decode(image, None)
-        engines = [*choose(model_dir, [picture], [picture.shape[1::-1]]).measured.items()]
-        usable = [name for name, measured in engines if "refused" not in measured]
+        engines = [*choose(model_dir, [picture], [picture.shape[1::-1]], unlabeled).measured.items()]
+        usable = [name for name, measured in engines if "milliseconds" in measured]
         table = Table(title=f"{options.image} JPEG, {cores} cores of {processor()}")
         clients = [f"{clients} clients" for clients in CLIENTS]
         for column in ("server", *clients, "processor", "bare", "first answer", "memory"):

@@ -71,7 +71,7 @@ def train(base: Path, flights: tuple[int, ...], champion: Path | None, whole: bo
         with tarfile.open(channel / "model.tar.gz", "w:gz") as tar:
             for path in champion.iterdir():
                 tar.add(path, path.name)
-    hyperparameters = {"categories": list(CATEGORIES), "imgsz": SIZE, "batch": BATCH, **values}
+    hyperparameters = {"weights": "scratch", "categories": list(CATEGORIES), "imgsz": SIZE, "batch": BATCH, **values}
     (base / "input" / "config").mkdir()
     text = json.dumps({name: json.dumps(value) for name, value in hyperparameters.items()})
     (base / "input" / "config" / "hyperparameters.json").write_text(text)
