@@ -73,7 +73,9 @@ def train(base: Path, flights: tuple[int, ...], champion: Path | None, whole: bo
                 tar.add(path, path.name)
     hyperparameters = {"weights": "scratch", "categories": list(CATEGORIES), "imgsz": SIZE, "batch": BATCH, **values}
     (base / "input" / "config").mkdir()
-    text = json.dumps({name: json.dumps(value) for name, value in hyperparameters.items()})
+    text = json.dumps(
+        {name: value if isinstance(value, str) else json.dumps(value) for name, value in hyperparameters.items()}
+    )
     (base / "input" / "config" / "hyperparameters.json").write_text(text)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *(["whole"] if whole else [])],
