@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skyloop.dataset.checks import blocking_findings, check_dataset
+from skyloop.dataset.checks import blocking_findings, check_dataset, notes_of
 from skyloop.dataset.dataset import NewestLabels, Tally, dataset_line
 from skyloop.dataset.labels import Box, LabeledImage
 from skyloop.dataset.splits import SplitPlan, block_names, flight_names, plan_splits
@@ -221,3 +221,25 @@ def test_a_category_that_is_gone_forbids_training_and_another_order_does_not():
     assert findings(dataset_of(flights(3, 10), ("person",)))["category-removed"] == "error"
     assert "category-removed" not in findings(dataset_of(flights(3, 10), ("car", "person")))
     assert "category-removed" not in findings(dataset_of(flights(3, 10), ("person", "car", "boat")))
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test", "told"),
+    [
+        ([640] * 9 + [3200], [640], [640], []),
+        ([640] * 8 + [3200] * 2, [640], [640], ["validation", "test"]),
+        ([640] * 8 + [3200] * 2, [640, 3200], [640], ["test"]),
+        ([3200] * 10, [3200], [2560], []),
+        ([640] * 10, [3200], [3200], []),
+    ],
+)
+def test_pictures_that_nothing_judges_are_told(
+    train: list[int], validation: list[int], test: list[int], told: list[str]
+):
+    tally = Tally(CATEGORIES)
+    for split, sides in (("train", train), ("validation", validation), ("test", test)):
+        for number, side in enumerate(sides):
+            tally.add(split, replace(labeled(split, number, "car"), width=side, height=side * 3 // 4))
+    notes = notes_of(check_dataset(tally, plan_splits([], {}), 1))
+    assert [note.partition("with a box in ")[2].partition(",")[0] for note in notes] == told
+    assert not told or notes[0].startswith("2 of 10 boxes to train on are on pictures larger than any")

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from skyloop.dataset.dataset import SIZE_EDGES, Tally
 from skyloop.dataset.splits import SplitPlan
-from skyloop.documents import SPLITS, Finding, LabelCounts
+from skyloop.documents import SPLITS, Finding, LabelCounts, Split
 from skyloop.layout import LABEL_CATEGORIES, superseded_labels_key, unusable_labels
 
 FEW_BOXES = 20
@@ -21,7 +21,15 @@ TINY_SIDE = 8
 
 TINY_SHARE = 0.2
 EMPTY_SHARE = 0.8
+
+LARGER = 1.5
+"""Times the longer side of a picture: on one that is so much larger, a detector does not do as on this one."""
+
+LARGER_SHARE = 0.1
+"""Of the boxes to train on: more of them on pictures of a size that nothing is judged on are worth a word."""
+
 _UNUSABLE = "labels-unusable"
+_NOT_JUDGED = "picture-size-not-judged"
 _LONGEST = 300
 """Characters of a reason; the line that is put aside has all of it."""
 
@@ -46,6 +54,7 @@ def check_dataset(
         *_unusable(labeling_job, unusable),
         *_classes(tally),
         *_boxes(tally),
+        *_picture_sizes(tally),
         *_splits(plan),
     ]
     order = {"error": 0, "warning": 1, "ok": 2}
@@ -54,7 +63,7 @@ def check_dataset(
 
 def notes_of(checks: tuple[Finding, ...]) -> tuple[str, ...]:
     """What people are told with whatever becomes of the dataset, since nothing else tells it."""
-    return tuple(finding.message for finding in checks if finding.name == _UNUSABLE)
+    return tuple(finding.message for finding in checks if finding.name in (_UNUSABLE, _NOT_JUDGED))
 
 
 def blocking_findings(checks: tuple[Finding, ...]) -> list[Finding]:
@@ -156,6 +165,22 @@ def _boxes(tally: Tally) -> list[Finding]:
     pictures = sum(counts.images for counts in tally.counts.values())
     if tally.empty > EMPTY_SHARE * pictures:
         findings.append(_warning("mostly-empty", f"{tally.empty} of {pictures} pictures show nothing"))
+    return findings
+
+
+def _picture_sizes(tally: Tally) -> list[Finding]:
+    findings = []
+    train = tally.on_sides["train"]
+    judges: dict[Split, str] = {"validation": "how to look at pictures is not decided", "test": "nothing is judged"}
+    for split, missing in judges.items():
+        longest = max(tally.on_sides[split], default=0)
+        larger = sum(boxes for side, boxes in train.items() if side > LARGER * longest)
+        if longest and larger > LARGER_SHARE * train.total():
+            message = (
+                f"{larger} of {train.total()} boxes to train on are on pictures larger than any with a box in {split},"
+                f" of {longest} pixels: {missing} on such; `skyloop drop` more flights of them"
+            )
+            findings.append(_warning(_NOT_JUDGED, message))
     return findings
 
 

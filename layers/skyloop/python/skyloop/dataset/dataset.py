@@ -99,8 +99,9 @@ class Tally:
     """What a dataset holds, counted while it is written.
 
     class_boxes: boxes of every category in each split, zeros included. unknown: boxes by name of what is no category
-    (any more). sizes: boxes by the last of SIZE_EDGES that their side reaches. flights: pictures of each flight by
-    split. jobs: whose labels are in it. empty: pictures without a box.
+    (any more). sizes: boxes by the last of SIZE_EDGES that their side reaches. on_sides: boxes of each split by the
+    longer side of their picture, in pixels. flights: pictures of each flight by split. jobs: whose labels are in it.
+    empty: pictures without a box.
     """
 
     def __init__(self, categories: Sequence[str]) -> None:
@@ -108,6 +109,7 @@ class Tally:
         self.class_boxes = {split: Counter(dict.fromkeys(categories, 0)) for split in SPLITS}
         self.unknown: Counter[str] = Counter()
         self.sizes = [0] * len(SIZE_EDGES)
+        self.on_sides: dict[Split, Counter[int]] = {split: Counter() for split in SPLITS}
         self.flights: dict[str, Counter[Split]] = defaultdict(Counter)
         self.jobs: set[str] = set()
         self.empty = 0
@@ -122,6 +124,8 @@ class Tally:
         self.flights[image.flight][split] += 1
         self.jobs.add(image.job_name)
         self.empty += not image.boxes
+        if image.boxes:
+            self.on_sides[split][max(image.width, image.height)] += len(image.boxes)
         for box in image.boxes:
             known = box.category in self.class_boxes[split]
             (self.class_boxes[split] if known else self.unknown)[box.category] += 1
