@@ -94,14 +94,15 @@ def lay_out(
         plan: how to cut.
         imgsz: side of the network's input; views are scaled down to it, as Ultralytics would each time it reads them.
         into: a scratch folder.
-        kept: where views are kept for later trainings on this machine, by picture, window and plan.
+        kept: where views are kept for later trainings on this machine, by picture, window and plan; or in `into`, where
+            another process uses that folder, or there is no room.
         window: through which pictures are seen.
 
     Returns:
         The path of data.yaml (written as JSON, which is YAML); how many images there are in each split; and what was
         left out of each because it cannot be read.
     """
-    store = KeptSlices(kept)
+    store = KeptSlices(kept, into / "slices")
     counts, left_out = {}, {}
     for split, samples in splits.items():
         chosen = choose_views(samples, plan, imgsz)

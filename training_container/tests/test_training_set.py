@@ -1,6 +1,5 @@
 """What is trained on: views with their boxes, cut once, kept for the next training."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from skyloop_container import kept as kept_slices
 from skyloop_container import training_set
 from skyloop_container.dataset import Sample
 from skyloop_container.environment import Environment, JobError
-from skyloop_container.kept import KeptSlices
 from skyloop_container.slicing import SlicingPlan
 from skyloop_container.training_set import EMPTY_SHARE, choose_views, lay_out
 
@@ -130,25 +127,6 @@ def test_a_damaged_slice_is_made_again(tmp_path: Path, damage: Callable[[bytes],
     path.write_bytes(bytes(damage(content)))
     laid_out(tmp_path, samples)
     assert [(path, path.read_bytes()) for path in kept(tmp_path)] == before
-
-
-def test_what_was_not_used_for_longest_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "kept"
-    for number in range(6):
-        path = KeptSlices(folder).add(f"slice {number}", bytes(1000), ".png")
-        os.utime(path, (number, number))
-    (folder / "sl" / "tmp_unfinished").touch()
-    monkeypatch.setattr(kept_slices, "MOST_BYTES", 3500)
-    store = KeptSlices(folder)
-    assert store.find("slice 0")
-    assert store.find("slice 9") is None
-    store.trim()
-    assert [path.name.split(".")[0] for path in kept(tmp_path)] == ["slice 0", "slice 4", "slice 5"]
-    store = KeptSlices(folder)
-    monkeypatch.setattr(kept_slices, "DISK_SHARE", 0)
-    store.add("slice 7", bytes(1000), ".png")
-    store.trim()
-    assert [path.name.split(".")[0] for path in kept(tmp_path)] == ["slice 7"]
 
 
 def test_thin_pictures_and_twins_are_trained_on(tmp_path: Path) -> None:
