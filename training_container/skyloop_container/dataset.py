@@ -1,6 +1,8 @@
 """Read a channel: whole pictures and the boxes on them. What cannot be used is left out, each with its reason."""
 
 import gzip
+import math
+import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,7 +11,15 @@ from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from skyloop.formats.pictures import READABLE, ImageRefused, Picture, RadiometricWindow, open_picture
+from skyloop.formats.pictures import (
+    MAX_ASPECT,
+    MAX_PIXELS,
+    READABLE,
+    ImageRefused,
+    Picture,
+    RadiometricWindow,
+    open_picture,
+)
 
 from .environment import JobError, available_cores
 
@@ -17,6 +27,10 @@ MOST_DROPPED = 0.5
 """Of a channel's pictures: where more cannot be used, the channel itself is wrong, and a result would mean little."""
 
 LABELS = ("*.jsonl", "*.jsonl.gz")
+
+MAX_SIDE = math.isqrt(MAX_PIXELS * MAX_ASPECT)
+"""Pixels: no picture that is read is longer."""
+
 T = TypeVar("T")
 Factor = Callable[[int, int], int]
 """By what a picture's sides, in pixels, may be divided as it is read: 1, 2, 4 or 8. See `SlicingPlan.factor`."""
@@ -33,8 +47,8 @@ class Line(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     image: str
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    width: int = Field(ge=1, le=MAX_SIDE)
+    height: int = Field(ge=1, le=MAX_SIDE)
     flight: str = ""
     boxes: tuple[tuple[int, float, float, float, float], ...] = ()
 
@@ -90,27 +104,36 @@ def read_channel(folder: Path, categories: int) -> tuple[list[Sample], list[Drop
 
     Returns:
         Samples sorted by name, and what was left out because its labels cannot be used: one bad item must not end the
-        job, nor every later one with the same test set. A picture without boxes is a true negative. No picture is
-        opened yet: see `with_pictures`.
+        job, nor every later one with the same test set. A picture with lines that say the same is there once, and one
+        with lines that differ is left out, for nothing tells which is true. A picture without boxes is a true negative.
+        No picture is opened yet: see `with_pictures`.
 
     Raises:
         JobError: there are no labels, they cannot be read, or more than half cannot be used; the text says which.
     """
     samples: dict[str, Sample] = {}
+    places: dict[str, str] = {}
+    differ: dict[str, Dropped] = {}
     dropped: list[Dropped] = []
     try:
         for where, line in _lines(folder):
             try:
                 sample = _sample(folder, line, categories)
-                samples[sample.name] = sample
             except ValueError as error:
                 dropped.append(Dropped(where, _sentence(error)))
+                continue
+            name = sample.name
+            if samples.setdefault(name, sample) != sample:
+                differ[name] = Dropped(name, f"{places[name]} and {where} say different things of it")
+            places.setdefault(name, where)
     except (OSError, EOFError) as error:
         raise JobError(f"The labels of the channel '{folder.name}' cannot be read: {error}.") from error
     if not samples and not dropped:
         raise JobError(f"The channel '{folder.name}' holds no labels (looked for {' and '.join(LABELS)}).")
-    _refuse_most_dropped(folder.name, dropped, len(samples) + len(dropped))
-    return [samples[name] for name in sorted(samples)], dropped
+    total = len(samples) + len(dropped)
+    dropped += differ.values()
+    _refuse_most_dropped(folder.name, dropped, total)
+    return [samples[name] for name in sorted(samples.keys() - differ)], dropped
 
 
 def with_pictures(
@@ -222,16 +245,26 @@ def _lines(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _sample(folder: Path, text: bytes, categories: int) -> Sample:
     """Raises ValueError where a line cannot be used."""
     line = Line.model_validate_json(text)
-    path = folder / line.image
+    name = posixpath.normpath(line.image)
+    path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{line.image} leads out of the channel")
+    if line.width * line.height > MAX_PIXELS:
+        most = f"no more than {MAX_PIXELS / 1e6:.0f} megapixels are read"
+        raise ValueError(f"a picture of {line.width} x {line.height}: {most}")
+    boxes = []
     for category, left, top, width, height in line.boxes:
         if not 0 <= category < categories:
             raise ValueError(f"Category mismatch: it names category {category}, but there are {categories}, from 0")
-        if not (0 <= left < left + width <= line.width + 1 and 0 <= top < top + height <= line.height + 1):
+        # Whoever rounds may reach a pixel beyond the edge, but no box begins there.
+        across = 0 <= left < min(left + width, line.width) and left + width <= line.width + 1
+        if not (across and 0 <= top < min(top + height, line.height) and top + height <= line.height + 1):
             box = (left, top, width, height)
             raise ValueError(f"the box {box} does not lie on the picture of {line.width} x {line.height}")
-    return Sample(line.image, path, line.width, line.height, line.flight, line.boxes)
+        width = line.width - left if left + width > line.width else width
+        height = line.height - top if top + height > line.height else height
+        boxes.append((category, left, top, width, height))
+    return Sample(name, path, line.width, line.height, line.flight, tuple(boxes))
 
 
 def _sentence(error: ValueError) -> str:

@@ -150,7 +150,7 @@ def parse_confidence(attributes: str) -> float | None:
     if len(given) > 1 or (not after[1] and after[0].strip().isdigit()):
         raise RequestError(f"The attribute confidence must be given once, with a point: {attributes!r}.")
     try:
-        confidence = float(value)
+        confidence = float(value.replace("_", "?"))  # Python would take 0_1 for 1
     except ValueError as error:
         raise RequestError(f"The attribute confidence is not a number: {value!r}.") from error
     if not 0 <= confidence <= 1:

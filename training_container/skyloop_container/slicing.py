@@ -147,7 +147,7 @@ class SlicingPlan:
         """How many slices of the plan's side cover a picture of this size; 1 where it is looked at whole."""
         if self.side is None or max(width, height) <= self.side * SLACK:
             return 1
-        return math.prod(len(_starts(length, min(self.side, length), self.common())) for length in (width, height))
+        return math.prod(_gaps(length, min(self.side, length), self.common()) + 1 for length in (width, height))
 
     def factor(self, width: int, height: int, side: int) -> int:
         """How many pixels of a picture may be averaged on either side as it is read, for it is looked at whole.
@@ -185,9 +185,14 @@ def _fitting(length: int, most: int, common: int) -> int:
     return min(-(-(length + (count - 1) * common) // count), length)
 
 
+def _gaps(length: int, side: int, common: int) -> int:
+    """How many slices there are beside the first along one side of a picture."""
+    return max(-(-(length - side) // max(side - common, 1)), 0)
+
+
 def _starts(length: int, side: int, common: int) -> list[int]:
     """Where slices begin along one side of a picture."""
-    gaps = max(-(-(length - side) // max(side - common, 1)), 0)
+    gaps = _gaps(length, side, common)
     return [round(number * (length - side) / gaps) for number in range(gaps + 1)] if gaps else [0]
 
 

@@ -159,6 +159,10 @@ def test_a_channel_is_read(tmp_path: Path) -> None:
         (line("a", [0, -1, 1, 5, 5]), "does not lie on"),
         ('{"image": "a.jpg", "width": 20, "height": 20, "boxes": [[0, NaN, 1, 5, 5]]}', "line 1"),
         (line("a", [0, 1, 1, 0, 5]), "does not lie on"),
+        (line("a", [0, 20, 1, 1, 5]), "does not lie on"),
+        (line("a", [0, 1, 20, 5, 1]), "does not lie on"),
+        (line("a", width=10**12), "width: Input should be less than or equal to 80000"),
+        (line("a", width=20_000, height=5_001), "a picture of 20000 x 5001: no more than 100 megapixels are read"),
         (line("../a"), "leads out of the channel"),
         (line("a", width=0), "width"),
     ],
@@ -167,6 +171,26 @@ def test_a_bad_label_is_refused(tmp_path: Path, bad: str | dict[str, Any], reaso
     with pytest.raises(JobError, match="1 of the 1 pictures") as caught:
         read_channel(channel(tmp_path / "c", bad), 2)
     assert reason in str(caught.value)
+
+
+def test_what_a_box_has_beyond_the_edge_is_cut_off(tmp_path: Path) -> None:
+    """So that it is trained on as it is judged."""
+    [sample], _ = read_channel(channel(tmp_path / "c", line("a", [0, 19.5, 0.7, 1.5, 20.3], [0, 0.1, 0.7, 19.9, 1])), 1)
+    assert sample.boxes == ((0, 19.5, 0.7, 0.5, 19.3), (0, 0.1, 0.7, 19.9, 1))
+
+
+def test_a_picture_is_there_once_whatever_its_path(tmp_path: Path) -> None:
+    """Lines that say the same do no harm; of others nothing tells which is true, or whether they make a whole."""
+    same = [line("a", [0, 1, 1, 5, 5], image=path) for path in ("a.jpg", "./a.jpg", "x/../a.jpg")]
+    samples, dropped = read_channel(channel(tmp_path / "same", *same), 1)
+    assert ([sample.name for sample in samples], dropped) == (["a.jpg"], [])
+    lines = [line("a", [0, 1, 1, 5, 5]), line("b"), line("c"), line("./a", [0, 9, 9, 5, 5]), line("a")]
+    samples, dropped = read_channel(channel(tmp_path / "differ", *lines), 1)
+    assert [sample.name for sample in samples] == ["b.jpg", "c.jpg"]
+    where = "line 1 of labels.jsonl and line 5 of labels.jsonl"
+    assert [one.as_dict() for one in dropped] == [{"name": "a.jpg", "reason": f"{where} say different things of it"}]
+    with pytest.raises(JobError, match=r"1 of the 1 pictures .* the first is a\.jpg: line 1 .* different things"):
+        read_channel(channel(tmp_path / "each box a line", lines[0], lines[3]), 1)
 
 
 def test_one_bad_item_is_left_out_with_its_reason(tmp_path: Path) -> None:

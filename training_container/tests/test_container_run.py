@@ -341,6 +341,7 @@ def test_the_endpoint_says_what_is_wrong(endpoint: int) -> None:
         (b"hello", {}, "not-an-image"),
         (good[: len(good) // 2], {}, "truncated"),
         (good, {"X_Amzn_SageMaker_Custom_Attributes": "confidence=high"}, "not a number"),
+        (good, {"X_Amzn_SageMaker_Custom_Attributes": "confidence=0_1"}, "not a number"),
         (good, {"X_Amzn_SageMaker_Custom_Attributes": "confidence=7"}, "0..1"),
         (good, {"X_Amzn_SageMaker_Custom_Attributes": "confidence=nan"}, "0..1"),
         (b"\0" * (25 * 1024 * 1024 + 1), {}, "larger than 25 MB"),
