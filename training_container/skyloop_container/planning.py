@@ -10,6 +10,7 @@ from . import coarse
 from .dataset import Sample, spread, with_pictures
 from .detections import Detections, ScoredImage
 from .inference import EVALUATION_CONFIDENCE, Detector
+from .labels_check import LEAST_BOXES
 from .metrics import best_confidence, match_image, score
 from .predictions import score_image, truth_of
 from .seams import Found
@@ -21,6 +22,8 @@ PLAN_COST = 4000.0  # squares of the network's input to choose a plan, at most: 
 LEAST_IMAGES = 20  # validation pictures for that, however large they are and whatever they cost
 COARSER = 1.5  # times the side of the slices that the model was trained for: half as many slices
 AS_GOOD = 0.005  # mAP50: no difference that is worth twice the time
+WEAK = 10 * AS_GOOD
+"""mAP50: what a model that finds less loses with a plan says little of what the plan costs a better one."""
 LEAST_OBJECTS = 100
 """Objects that the plan finds, and cells without any, or too little is known of what a coarse look shows."""
 SURE = 0.75
@@ -85,6 +88,9 @@ def choose_plan(
 ) -> tuple[SlicingPlan, list[ScoredImage], list[dict[str, Any]]]:
     """Confirm the plan that the model was trained for on validation pictures, or take a cheaper one that is as good.
 
+    The plan stays, and a line of the log says why, where pictures that it cuts have fewer than LEAST_BOXES boxes (even
+    a plan that loses none of a hundred may lose one in thirty), or no plan finds as much on them as WEAK.
+
     Args:
         detector: with the plan that the model was trained for.
         validation: all pictures; as many are looked at as `confirmation` says.
@@ -92,7 +98,8 @@ def choose_plan(
 
     Returns:
         The plan; the pictures with what it found; and for each plan its card with "cost", for one picture on average
-        (see `slicing.cost`), and "map50", both of the pictures that are cut, if any are.
+        (see `slicing.cost`), "map50" (null without boxes) and the number of "boxes", of the pictures that are cut, if
+        any are.
     """
     trial = confirmation(detector.plan, detector.size, validation, side_is_fixed)
     plans = trial.plans
@@ -126,12 +133,16 @@ def choose_plan(
         ]
 
     looked = with_pictures("validation", trial.samples, detector.window, look)[0]
-    judged = {sample.name for sample, _ in looked if plans[0].count(sample.width, sample.height) > 1} or {
-        sample.name for sample, _ in looked
-    }
+    cut = {sample.name for sample, _ in looked if plans[0].count(sample.width, sample.height) > 1}
+    judged = cut or {sample.name for sample, _ in looked}
     scored = [[images[number] for _, images in looked] for number in range(len(plans))]
     measured = [_measured(plan, images, judged, detector) for plan, images in zip(plans, scored, strict=True)]
-    best = max(item["map50"] for item in measured)
+    if len(plans) == 1:
+        return plans[0], scored[0], measured
+    best = max(item["map50"] or 0.0 for item in measured)
+    if reason := _nothing_tells(measured[0]["boxes"] if cut else 0, best):
+        print(f"slicing: as trained, for {reason}", flush=True)
+        return plans[0], scored[0], measured
     as_good = [number for number, item in enumerate(measured) if item["map50"] >= best - AS_GOOD]
     chosen = min(as_good, key=lambda number: measured[number]["cost"])
     twice = _with_coarse_look(detector, plans[chosen], [sample for sample, _ in looked], scored[chosen])
@@ -172,10 +183,22 @@ def _looks(plans: list[SlicingPlan], width: int, height: int, imgsz: int) -> flo
     return cost(list(views), imgsz) + max(twice)
 
 
+def _nothing_tells(boxes: int, best: float) -> str | None:
+    """Why plans cannot be compared: by the boxes on pictures that are cut, and the best mAP50 of any plan there."""
+    if boxes < LEAST_BOXES:
+        return f"{boxes} labeled boxes of validation pictures that are cut are too few to compare plans by"
+    if best < WEAK:
+        return f"no plan finds enough to compare plans by: the best mAP50 is {best:.3f}"
+    return None
+
+
 def _measured(plan: SlicingPlan, scored: list[ScoredImage], judged: set[str], detector: Detector) -> dict[str, Any]:
     images = [image for image in scored if image.name in judged]
-    map50 = score(images, detector.categories, detector.confidence)["map50"] or 0.0
-    return plan.as_card() | {"cost": round(float(np.mean([image.looks for image in images])), 2), "map50": map50}
+    return plan.as_card() | {
+        "cost": round(float(np.mean([image.looks for image in images])), 2),
+        "map50": score(images, detector.categories, detector.confidence)["map50"],
+        "boxes": sum(len(image.truth) for image in images),
+    }
 
 
 def _with_coarse_look(

@@ -76,6 +76,8 @@ def run(environment: Environment) -> None:
     train, validation = _read(environment, "train", hyperparameters), _read(environment, "validation", hyperparameters)
     if not any(sample.boxes for sample in train):
         raise JobError(f"None of the {len(train)} training images has a box: there is nothing to learn from.")
+    if not any(sample.boxes for sample in validation):
+        print("validation: no image has a box, so nothing says which epoch is best: the last one is taken", flush=True)
     data = Data(train, validation, _plan(hyperparameters, train), _window(hyperparameters, train))
     prepare(environment.scratch)
     base = base_model.choose(environment, hyperparameters)
@@ -202,6 +204,9 @@ def _cut(environment: Environment, hyperparameters: Hyperparameters, data: Data)
     )
     for split, dropped in left_out.items():
         report_dropped(split, dropped, lambda line: print(line, flush=True))
+    unread = {item.name for item in left_out["train"]}
+    if not any(sample.boxes for sample in data.train if sample.name not in unread):
+        raise JobError(f"No training image that has a box can be read: {left_out['train'][0].reason}.")
     views = " ".join(f"{split}={count}" for split, count in counts.items())
     print(f"views: {views}; cut in {time.monotonic() - started:.1f} s", flush=True)
     return data_yaml, sum(counts.values())

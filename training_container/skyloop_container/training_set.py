@@ -27,6 +27,9 @@ TINY = 3.0
 EMPTY_SHARE = 0.25
 """Slices without a box, of those with one: more would only make epochs longer. Pictures without any box count too."""
 
+LEAST_EMPTY = 4
+"""Slices without a box where no view has one: validation pictures may be so, and Ultralytics wants a file."""
+
 # Color at full resolution: small objects are a few pixels wide.
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
@@ -124,8 +127,8 @@ def lay_out(
 def choose_views(samples: Sequence[Sample], plan: SlicingPlan, imgsz: int) -> dict[str, list[Part]]:
     """What of each picture is trained on, by its name: known before any is opened.
 
-    All views with boxes, all pictures that are one view, and of the other empty ones a share, by a hash of their names:
-    evenly from all pictures, the same in each training.
+    All views with boxes, all pictures that are one view, and of the other empty ones a share, or a few if there is
+    nothing else, by a hash of their names: evenly from all pictures, the same in each training.
     """
 
     @lru_cache(1000)
@@ -147,7 +150,7 @@ def choose_views(samples: Sequence[Sample], plan: SlicingPlan, imgsz: int) -> di
                     where = f"{sample.name} {view.left} {view.top} {view.right} {view.bottom}"
                     yield hashlib.blake2b(where.encode(), digest_size=8).digest(), sample.name, view
 
-    share = round(EMPTY_SHARE * sum(map(len, chosen.values())))
+    share = round(EMPTY_SHARE * sum(map(len, chosen.values()))) if chosen else LEAST_EMPTY
     for _, name, view in heapq.nsmallest(share, empty(), key=itemgetter(0)):
         chosen.setdefault(name, []).append((view, ()))
     return chosen

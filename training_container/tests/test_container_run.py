@@ -243,6 +243,17 @@ def test_training_without_a_single_box_is_refused(tmp_path: Path) -> None:
     assert "None of the 12 training images has a box" in (base / "output" / "failure").read_text()
 
 
+def test_training_on_boxes_that_nobody_can_see_is_refused(tmp_path: Path) -> None:
+    base = lay_out(tmp_path / "ml")
+    train = base / "input" / "data" / "train"
+    first, *_ = (train / "labels.jsonl").read_text().splitlines()
+    without_boxes(train / "labels.jsonl")
+    (train / "labels.jsonl").write_text("\n".join([first, *(train / "labels.jsonl").read_text().splitlines()[1:]]))
+    (train / json.loads(first)["image"]).write_bytes(b"no picture")
+    assert run("train", base)[0] == 1
+    assert "No training image that has a box can be read: " in (base / "output" / "failure").read_text()
+
+
 @contextmanager
 def served(base: Path, **values: str) -> Iterator[tuple[int, list[str]]]:
     """An endpoint: its port on the loopback interface, and what it said, once it ended by SIGTERM: it must end well."""

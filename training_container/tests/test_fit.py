@@ -94,6 +94,17 @@ def test_an_epoch_that_takes_too_long_is_given_up_for_the_one_before(task: Calla
         fit(replace(task(questions=2), checkpoints=tmp_path / "others"), lambda *_: None)
 
 
+def test_without_a_box_to_validate_by_the_last_epoch_is_taken(task: Callable[..., Task], tmp_path: Path) -> None:
+    asked = replace(task(), val_period=1)
+    for labels in (tmp_path / "data" / "val" / "labels").iterdir():
+        labels.write_text("")
+    outcome = fit(replace(asked, overrides=asked.overrides | {"epochs": 4, "patience": 2}), lambda *_: None)
+    assert (outcome.epochs, outcome.stopped) == (4, None)
+    best, last = (torch.load(tmp_path / "checkpoints" / name, weights_only=False) for name in ("best.pt", "last.pt"))
+    states = [checkpoint["ema"].state_dict() for checkpoint in (best, last)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_sigterm_in_a_validation_keeps_the_epoch(
     task: Callable[..., Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,7 +88,7 @@ def test_old_slices_give_way_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.
     assert names(scratch) == sorted(f"new {number}" for number in range(7, 20))
     store.trim()
     Disk(monkeypatch, tmp_path, 0)
-    with pytest.raises(JobError, match="cannot be written: .*No space left"):
+    with pytest.raises(JobError, match=r"cannot be written: .*No space left"):
         store.add("more", bytes(1000), ".png")
 
 

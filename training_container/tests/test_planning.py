@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,47 @@ def test_a_plan_is_judged_by_the_pictures_that_it_cuts(tmp_path: Path) -> None:
     assert (none["map50"], none["cost"]) == (0, 1)
     assert measured[0]["map50"] > 0.9
     assert measured[0]["cost"] > 10
+
+
+@pytest.mark.parametrize(
+    ("pictures", "boxes", "moved", "reason"),
+    [
+        (6, 30, 0, None),
+        (6, 0, 0, "for 0 labeled boxes of validation pictures that are cut are too few to compare plans by"),
+        (6, 1, 0, "for 6 labeled boxes"),
+        (6, 30, 40, "for no plan finds enough to compare plans by: the best mAP50 is 0.0"),
+    ],
+)
+def test_a_plan_stays_where_nothing_tells_of_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    pictures: int,
+    boxes: int,
+    moved: float,
+    reason: str | None,
+) -> None:
+    """Of no box all plans find the same, and the cheapest, without slices, would be as good."""
+    samples = [
+        replace(one, boxes=tuple((c, x + moved, y + moved, w, h) for c, x, y, w, h in one.boxes[:boxes]))
+        for one in channel(tmp_path, pictures, 30)
+    ]
+    chosen, scored, measured = choose_plan(detector(PLAN), samples, side_is_fixed=False)
+    assert (chosen == PLAN) is (reason is not None)
+    assert {item["boxes"] for item in measured} == {sum(len(one.boxes) for one in samples)}
+    assert (measured[0]["map50"] is None) is (boxes == 0)
+    assert len(scored) == pictures
+    assert (f"slicing: as trained, {reason}" in capsys.readouterr().out) is (reason is not None)
+
+
+def test_what_many_boxes_on_small_pictures_say_is_not_of_the_plan(tmp_path: Path) -> None:
+    [small] = channel(tmp_path, 1, 200)
+    small = replace(small, width=SIDE, height=SIDE, boxes=tuple(b for b in small.boxes if max(b[1:3]) < 280))
+    cv2.imwrite(str(small.path), cv2.imread(str(small.path))[:SIDE, :SIDE])
+    many = [replace(small, name=f"{n}") for n in range(40)]
+    assert sum(len(one.boxes) for one in many) > 100
+    (tmp_path / "large").mkdir()
+    [large] = channel(tmp_path / "large", 1, 1)
+    assert choose_plan(detector(PLAN), [replace(large, name="large", boxes=()), *many], False)[0] == PLAN
+    assert choose_plan(detector(PLAN), many, False)[0] == PLAN
+    chosen, _, measured = choose_plan(detector(SlicingPlan()), [replace(small, boxes=())], False)
+    assert (chosen, [item["map50"] for item in measured]) == (SlicingPlan(), [None])

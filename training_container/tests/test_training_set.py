@@ -1,6 +1,7 @@
 """What is trained on: views with their boxes, cut once, kept for the next training."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from skyloop_container import training_set
 from skyloop_container.dataset import Sample
 from skyloop_container.environment import Environment, JobError
 from skyloop_container.slicing import SlicingPlan
-from skyloop_container.training_set import EMPTY_SHARE, choose_views, lay_out
+from skyloop_container.training_set import EMPTY_SHARE, LEAST_EMPTY, choose_views, lay_out
 
 
 def write(folder: Path, name: str, width: int, height: int, *on_it: Any) -> Sample:
@@ -85,6 +86,16 @@ def test_empty_views_come_from_all_pictures_the_same_each_time() -> None:
     of_pictures_without = sum(count for name, count in empty.items() if int(name.removesuffix(".jpg")) >= 100)
     assert 0.35 < of_pictures_without / sum(empty.values()) < 0.7
     assert max(empty.values()) <= 5
+
+
+def test_of_large_pictures_without_any_box_a_few_views_are_cut(tmp_path: Path) -> None:
+    """Ultralytics ends where there is no file to validate on."""
+    empty = [replace(one, boxes=()) for one in sparse(tmp_path, 2)]
+    assert laid_out(tmp_path, empty) == LEAST_EMPTY
+    # Labels may be on small pictures alone.
+    small = write(tmp_path / "in", "small.png", 90, 60, (0, 10.0, 20.0, 30.0, 30.0))
+    assert laid_out(tmp_path, [*empty, small]) == 1
+    assert laid_out(tmp_path, [*empty, *[replace(small, name=f"{n}.png") for n in range(8)]]) == 10
 
 
 def test_a_picture_whose_slices_are_kept_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
