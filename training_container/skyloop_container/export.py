@@ -109,7 +109,8 @@ def export(
     detector = Detector.load(model_dir, threads=1, pictures=available_cores())  # on each core one, as it is served
     _verify(detector, example.numpy(), expected)
     card["probe"] = probe(detector)
-    plan, scored, measured = choose_plan(detector, validation, side_is_fixed)
+    plan, scored, measured = choose_plan(detector, train, validation, side_is_fixed)
+    print(f"slicing={json.dumps(plan.as_card())}, confirmed", flush=True)
     card["slicing"], card["slicing_measured"] = plan.as_card(), measured
     card["confidence_default"] = best_confidence(scored, card["categories"])
     fitted_on = spread(train, FIT_IMAGES)

@@ -14,7 +14,7 @@ from .labels_check import LEAST_BOXES
 from .metrics import best_confidence, match_image, score
 from .predictions import score_image, truth_of
 from .seams import Found
-from .slicing import SlicingPlan, View, cost
+from .slicing import SLACK, SMALL, SlicingPlan, View, cost
 
 FIT_IMAGES = 500  # training pictures that the PCA of the features is fitted on, evenly spaced
 CONFIDENCE_IMAGES = 500  # validation pictures that the plan and the confidence are chosen on
@@ -84,15 +84,18 @@ def confirmation(plan: SlicingPlan, imgsz: int, validation: list[Sample], side_i
 
 
 def choose_plan(
-    detector: Detector, validation: list[Sample], side_is_fixed: bool
+    detector: Detector, train: list[Sample], validation: list[Sample], side_is_fixed: bool
 ) -> tuple[SlicingPlan, list[ScoredImage], list[dict[str, Any]]]:
     """Confirm the plan that the model was trained for on validation pictures, or take a cheaper one that is as good.
 
     The plan stays, and a line of the log says why, where pictures that it cuts have fewer than LEAST_BOXES boxes (even
-    a plan that loses none of a hundred may lose one in thirty), or no plan finds as much on them as WEAK.
+    a plan that loses none of a hundred may lose one in thirty), or no plan finds as much on them as WEAK, or more than
+    SMALL of the boxes that were trained on are on larger pictures than these: a plan may be as good on the small ones,
+    and blind on the large.
 
     Args:
         detector: with the plan that the model was trained for.
+        train: all pictures that were trained on.
         validation: all pictures; as many are looked at as `confirmation` says.
         side_is_fixed: only plans with the side of the detector's may be taken.
 
@@ -140,7 +143,9 @@ def choose_plan(
     if len(plans) == 1:
         return plans[0], scored[0], measured
     best = max(item["map50"] or 0.0 for item in measured)
-    if reason := _nothing_tells(measured[0]["boxes"] if cut else 0, best):
+    boxes = measured[0]["boxes"] if cut else 0
+    longest = max((_longer(sample) for sample, _ in looked if sample.name in cut and sample.boxes), default=0)
+    if reason := _nothing_tells(boxes, best) or _too_small(longest, train):
         print(f"slicing: as trained, for {reason}", flush=True)
         return plans[0], scored[0], measured
     as_good = [number for number, item in enumerate(measured) if item["map50"] >= best - AS_GOOD]
@@ -190,6 +195,22 @@ def _nothing_tells(boxes: int, best: float) -> str | None:
     if best < WEAK:
         return f"no plan finds enough to compare plans by: the best mAP50 is {best:.3f}"
     return None
+
+
+def _too_small(longest: int, train: list[Sample]) -> str | None:
+    """Why plans cannot be compared by pictures of so many pixels on their longer side: boxes are on larger ones."""
+    boxes = sum(len(sample.boxes) for sample in train)
+    larger = sum(len(sample.boxes) for sample in train if _longer(sample) > SLACK * longest)
+    if larger <= SMALL * boxes:
+        return None
+    return (
+        f"{larger} of {boxes} boxes that were trained on are on larger pictures than plans can be compared by: those of "
+        f"validation have at most {longest} pixels"
+    )
+
+
+def _longer(sample: Sample) -> int:
+    return max(sample.width, sample.height)
 
 
 def _measured(plan: SlicingPlan, scored: list[ScoredImage], judged: set[str], detector: Detector) -> dict[str, Any]:

@@ -185,7 +185,8 @@ def test_a_plan_gets_a_coarse_look_where_that_tells_something(
     tmp_path: Path, objects: int, engine: Bright, sure: bool
 ) -> None:
     model = detector(PLAN, engine)
-    plan, scored, measured = planning.choose_plan(model, channel(tmp_path, 6, objects), side_is_fixed=True)
+    samples = channel(tmp_path, 6, objects)
+    plan, scored, measured = planning.choose_plan(model, samples, samples, side_is_fixed=True)
     assert len(measured) == (3 if sure else 2)
     assert (plan.coarse is not None) is sure
     if plan.coarse is not None:

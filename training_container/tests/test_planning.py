@@ -103,7 +103,7 @@ def test_an_export_looks_at_no_more_than_was_reserved(tmp_path: Path, objects: i
     """With a coarse look, too, on sparse pictures and on full ones."""
     samples = channel(tmp_path, 6, objects)
     model = counting(PLAN)
-    choose_plan(model, samples, fixed)
+    choose_plan(model, samples, samples, fixed)
     trial = confirmation(PLAN, IMGSZ, samples, fixed)
     assert 0.3 * trial.looks < model.looked <= trial.looks
 
@@ -117,7 +117,7 @@ def test_a_plan_is_judged_by_the_pictures_that_it_cuts(tmp_path: Path) -> None:
     on_it = ((0, 20.0, 20.0, float(BRIGHT), float(BRIGHT)),)
     small = [Sample(f"small {n}", tmp_path / "small.png", SIDE, SIDE, "", on_it) for n in range(60)]
     model = detector(PLAN, Bright(farsighted=0.0001))
-    chosen, scored, measured = choose_plan(model, [*large, *small], side_is_fixed=False)
+    chosen, scored, measured = choose_plan(model, large, [*large, *small], side_is_fixed=False)
     assert chosen.side == SIDE
     assert len(scored) == len(large) + len(small)
     none = next(item for item in measured if item["side"] is None)
@@ -148,7 +148,7 @@ def test_a_plan_stays_where_nothing_tells_of_it(
         replace(one, boxes=tuple((c, x + moved, y + moved, w, h) for c, x, y, w, h in one.boxes[:boxes]))
         for one in channel(tmp_path, pictures, 30)
     ]
-    chosen, scored, measured = choose_plan(detector(PLAN), samples, side_is_fixed=False)
+    chosen, scored, measured = choose_plan(detector(PLAN), samples, samples, side_is_fixed=False)
     assert (chosen == PLAN) is (reason is not None)
     assert {item["boxes"] for item in measured} == {sum(len(one.boxes) for one in samples)}
     assert (measured[0]["map50"] is None) is (boxes == 0)
@@ -164,7 +164,20 @@ def test_what_many_boxes_on_small_pictures_say_is_not_of_the_plan(tmp_path: Path
     assert sum(len(one.boxes) for one in many) > 100
     (tmp_path / "large").mkdir()
     [large] = channel(tmp_path / "large", 1, 1)
-    assert choose_plan(detector(PLAN), [replace(large, name="large", boxes=()), *many], False)[0] == PLAN
-    assert choose_plan(detector(PLAN), many, False)[0] == PLAN
-    chosen, _, measured = choose_plan(detector(SlicingPlan()), [replace(small, boxes=())], False)
+    assert choose_plan(detector(PLAN), many, [replace(large, name="large", boxes=()), *many], False)[0] == PLAN
+    assert choose_plan(detector(PLAN), many, many, False)[0] == PLAN
+    chosen, _, measured = choose_plan(detector(SlicingPlan()), many, [replace(small, boxes=())], False)
     assert (chosen, [item["map50"] for item in measured]) == (SlicingPlan(), [None])
+
+
+def test_a_plan_stays_where_most_was_trained_on_larger_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here every plan finds all on the pictures of the validation."""
+    samples = channel(tmp_path, 6, 30)
+    assert choose_plan(detector(PLAN), samples, samples, side_is_fixed=False)[0] != PLAN
+    larger = [replace(one, width=2 * one.width, height=2 * one.height) for one in samples]
+    assert choose_plan(detector(PLAN), [*samples * 20, larger[0]], samples, side_is_fixed=False)[0] != PLAN
+    capsys.readouterr()
+    assert choose_plan(detector(PLAN), [*samples, larger[0]], samples, side_is_fixed=False)[0] == PLAN
+    assert "slicing: as trained, for 29 of 202 boxes that were trained on are on larger" in capsys.readouterr().out
