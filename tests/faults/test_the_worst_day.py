@@ -134,7 +134,7 @@ def test_the_disk_is_full_at_a_moment_of_the_loop(loop: Loop, moment: str) -> No
         loop.wait("the end of the trouble", lambda: time.monotonic() > until)
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] in (500, 503)  # a client tries again
     end_well(loop, moment)
     assert server(loop) == pid
 
