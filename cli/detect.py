@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from skyloop.documents import Detection, EndpointResponse, JsonObject
 from skyloop.formats.pictures import READABLE, ImageRefused, media_type, open_picture
 
 from cli.cloud import Cloud
+from cli.drawing import draw_detections
 from cli.errors import CliError, error_code
 from cli.flights import IMAGE_SUFFIXES, by_products_sentence, search_images
 
 MAX_BODY_BYTES = 25 * 1024 * 1024  # SageMaker real-time inference
-PALETTE = ("#ffd60a", "#ff375f", "#32d7ff", "#30d158", "#bf5af2", "#ff9f0a", "#66d4cf", "#ac8e68")
 
 
 @dataclass(frozen=True)
@@ -131,38 +130,18 @@ def _refusal(cloud: Cloud, path: Path, error: ClientError) -> CliError:
     return CliError(f"{cloud.endpoint_name} cannot answer ({code}): {message}", "`skyloop status` shows its state.")
 
 
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def upright(body: bytes) -> Image.Image:
     """The image as a person sees most of it, in the pixels that detections are given in. Raises ImageRefused."""
     return open_picture(body, READABLE).show()
 
 
-def draw_detections(image: Image.Image, detections: Iterable[Detection]) -> Image.Image:
-    """A copy with boxes; line and text sizes follow the image's, so a 20 MP picture is as readable as a small one."""
-    picture = image.copy()
-    pen = ImageDraw.Draw(picture)
-    line = max(1, round(max(picture.size) / 400))
-    font = _font(max(10, round(max(picture.size) / 60)))
-    for item in sorted(detections, key=lambda item: item.confidence):
-        color = PALETTE[(item.category_id or 0) % len(PALETTE)]
-        pen.rectangle((item.left, item.top, item.left + item.width, item.top + item.height), outline=color, width=line)
-        text = f"{item.category} {item.confidence:.2f}"
-        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-        y = item.top - (bottom - top) - 2 * line
-        y = y if y >= 0 else item.top + line
-        pen.rectangle((item.left, y, item.left + right - left + 2 * line, y + bottom - top + 2 * line), fill=color)
-        pen.text((item.left + line - left, y + line - top), text, fill="black", font=font)
-    return picture
+def save_picture(found: ImageDetections, target: Path, captions: bool | None = None) -> None:
+    """Draw detections on their image and save it; the suffix says the format. Raises CliError when that fails.
 
-
-def save_picture(found: ImageDetections, target: Path) -> None:
-    """Draw detections on their image and save it; the suffix says the format. Raises CliError when that fails."""
+    `captions`: as in cli.drawing.
+    """
     try:
-        picture = draw_detections(upright(found.path.read_bytes()), found.detections)
+        picture = draw_detections(upright(found.path.read_bytes()), found.detections, captions)
         target.parent.mkdir(parents=True, exist_ok=True)
         picture.save(target, quality=92, subsampling=0)  # thin lines keep their color
     except (ImageRefused, OSError, ValueError) as error:

@@ -211,6 +211,14 @@ def detect_objects(
         float | None, typer.Option("--confidence", min=0, max=1, help="Only detections with at least this confidence.")
     ] = None,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw and save pictures.")] = True,
+    captions: Annotated[
+        bool | None,
+        typer.Option(
+            "--captions/--no-captions",
+            help="Category and confidence at every box, or at none and a legend; by default where there is room.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Ask the endpoint what it detects on images, and draw it."""
     paths, by_products = detect.find_images(images)
@@ -225,7 +233,7 @@ def detect_objects(
             detected = detect.detect_image(cloud, path, confidence)
             found.append(detected)
             if pictures:
-                detect.save_picture(detected, target)
+                detect.save_picture(detected, target, captions)
                 saved[path] = target
         except CliError as error:
             if len(paths) == 1:

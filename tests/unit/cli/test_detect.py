@@ -12,7 +12,7 @@ from botocore.stub import ANY, Stubber
 from PIL import Image
 from skyloop.documents import Detection
 
-from cli import detect
+from cli import detect, drawing
 from cli.cloud import Cloud
 
 Picture = Callable[..., Path]
@@ -184,10 +184,74 @@ def test_drawing_stays_inside_and_leaves_the_image_alone(size: tuple[int, int]) 
         category=name, category_id=11, confidence=0.5, left=-5, top=-5, width=size[0] + 10, height=size[1] + 10
     )
     small = Detection(category="x", category_id=0, confidence=0.1, left=size[0] - 2, top=size[1] - 2, width=1, height=1)
-    drawn = detect.draw_detections(image, [large, small])
+    drawn = drawing.draw_detections(image, [large, small])
     assert drawn.size == size
     assert image.getextrema() == ((0, 0),) * 3
     assert drawn.getextrema() != image.getextrema()
+
+
+def boxes_of(side: int, apart: int, count: int = 9) -> list[Detection]:
+    """Boxes of one row, far from the corners of a frame of 1600 × 1200 pixels."""
+    return [
+        Detection(
+            category="Bicycle",
+            category_id=2,
+            confidence=0.77,
+            left=200 + number * apart,
+            top=600,
+            width=side,
+            height=side,
+        )
+        for number in range(count)
+    ]
+
+
+def hidden(drawn: Image.Image, boxes: list[Detection]) -> int:
+    """Pixels in boxes that are not the black of the image."""
+    return sum(
+        drawn.crop((round(b.left), round(b.top), round(b.left + b.width), round(b.top + b.height)))
+        .convert("L")
+        .point(lambda value: 255 * (value > 0))
+        .histogram()[255]
+        for b in boxes
+    )
+
+
+def painted(drawn: Image.Image, where: tuple[int, int, int, int]) -> bool:
+    return drawn.crop(where).getbbox() is not None
+
+
+ABOVE, CORNER = (150, 560, 1400, 590), (0, 0, 150, 30)
+
+
+@pytest.mark.parametrize(("side", "apart"), [(12, 40), (12, 14), (90, 130), (90, 92)])
+def test_no_outline_and_no_caption_hides_what_was_detected(side: int, apart: int) -> None:
+    boxes = boxes_of(side, apart)
+    drawn = drawing.draw_detections(Image.new("RGB", (1600, 1200)), boxes)
+    # Beside each other, outlines lie a line wide in their neighbors.
+    assert hidden(drawn, boxes) <= (0 if apart > side + 10 else len(boxes) * 2 * 4 * side)
+
+
+def test_captions_are_where_there_is_room_else_a_legend_is() -> None:
+    def drawn(side: int, captions: bool | None) -> tuple[bool, bool]:
+        picture = drawing.draw_detections(Image.new("RGB", (1600, 1200)), boxes_of(side, 2 * side, 4), captions)
+        return painted(picture, ABOVE), painted(picture, CORNER)
+
+    assert drawn(12, None) == (False, True)
+    assert drawn(120, None) == (True, False)
+    assert drawn(120, False) == (False, True)
+    assert drawn(12, True) == (True, False)
+
+
+def test_the_legend_takes_the_emptiest_corner_and_no_more_than_there_is() -> None:
+    boxes = [
+        Detection(category=f"kind {n}", category_id=n, confidence=0.5, left=15 * n, top=3, width=6, height=6)
+        for n in range(60)
+    ]
+    assert drawing.draw_detections(Image.new("RGB", (1200, 300)), boxes).size == (1200, 300)
+    drawn = drawing.draw_detections(Image.new("RGB", (1200, 900)), boxes[:3])
+    assert painted(drawn, (1100, 0, 1200, 30))
+    assert not painted(drawn, (100, 0, 1100, 30))
 
 
 def test_the_request_that_is_sent_is_one_that_sagemaker_takes(cloud: Cloud, tmp_path: Path, picture: Picture) -> None:
