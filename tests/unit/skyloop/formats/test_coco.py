@@ -125,3 +125,16 @@ def test_merging_keeps_the_boxes_of_each_content_and_drops_those_of_none() -> No
     stored = merge_coco(stored, one("beef", 4))
     assert told(stored) == {"beef": 4, "cafe": 3}
     assert told(merge_coco(stored, one(None, 5))) == told(stored)
+
+
+@pytest.mark.parametrize("size", [0, 0.0, None])
+def test_a_size_of_nothing_is_not_known(size: float | None) -> None:
+    image = {"id": 0, "file_name": "a.jpg", "width": size, "height": size}
+    read = coco("a.jpg", images=[image]).images[0]
+    assert (read.width, read.height) == (None, None)
+
+
+@pytest.mark.parametrize("size", [-1, False, 0.5])
+def test_what_is_no_size_is_refused(size: float) -> None:
+    with pytest.raises(CocoRefused, match=r"images\.0\.height"):
+        coco("a.jpg", images=[{"id": 0, "file_name": "a.jpg", "width": 5, "height": size}])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from skyloop.documents import parse_json
 from skyloop.formats.groundtruth import MAX_CATEGORIES
@@ -31,6 +31,8 @@ Identifier = Annotated[int | str, _NOT_BOOL]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
 Coordinate = Annotated[float, _NOT_BOOL, Field(allow_inf_nan=False)]
 Length = Annotated[float, _NOT_BOOL, Field(ge=0, allow_inf_nan=False)]
+# Tools that never opened the pictures write 0, which says as little as no size does.
+Size = Annotated[Annotated[int, _NOT_BOOL, Field(ge=0)] | None, AfterValidator(lambda size: size or None)]
 
 
 class CocoRefused(ValueError):
@@ -52,12 +54,12 @@ class _Entry(BaseModel):
 
 
 class CocoImage(_Entry):
-    """One entry of `images`: sizes in pixels and the SHA-256 of the file's content (hex), each where it is known."""
+    """One entry of `images`: sizes in pixels and the SHA-256 of the file's content (hex), each where it is known (0 is not)."""
 
     id: Identifier
     file_name: Annotated[str, StringConstraints(min_length=1)]
-    width: int | None = Field(default=None, ge=1)
-    height: int | None = Field(default=None, ge=1)
+    width: Size = None
+    height: Size = None
     sha256: str | None = None
 
 
