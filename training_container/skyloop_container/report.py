@@ -15,6 +15,7 @@ from .dataset import Sample, read_image
 from .detections import Detections, ScoredImage, Truth
 from .inference import Detection
 from .metrics import match, match_image
+from .slicing import SlicingPlan
 
 PICTURES = 6
 PICTURE_SIDE = 560  # pixels
@@ -55,7 +56,7 @@ def write_report(
     sections = [
         _head(evaluation),
         _scores_table(evaluation),
-        _slicing(evaluation),
+        _slicing(evaluation, candidate),
         _engine(evaluation["engine"]),
         _parts_table(evaluation, "size", "Size of the boxes"),
         _parts_table(evaluation, "flight", "Flight"),
@@ -133,10 +134,16 @@ def _measured(engine: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _slicing(evaluation: dict[str, Any]) -> str:
+def _slicing(evaluation: dict[str, Any], images: Sequence[ScoredImage]) -> str:
     slicing, map50 = evaluation["slicing"], evaluation["candidate"]["map50"]
     if slicing["side"] is None:
         return "<p>Every picture is looked at once, as a whole.</p>"
+    plan = SlicingPlan(side=slicing["side"])
+    if all(plan.count(image.width, image.height) == 1 for image in images):
+        return (
+            f"<p>Every test picture is looked at once, as a whole: none is large enough for slices of {plan.side} "
+            "pixels.</p>"
+        )
     beside = " and once as a whole" if slicing["whole"] else ""
     first = " where a coarse look shows something" if slicing["coarse"] is not None else ""
     return (

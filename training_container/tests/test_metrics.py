@@ -9,7 +9,7 @@ from skyloop_container import metrics
 from skyloop_container.detections import Detections, ScoredImage, Truth
 from skyloop_container.inference import Detection
 from skyloop_container.metrics import Matches, Resampled, best_confidence, compare, iou, match, match_image, score
-from skyloop_container.report import confusion
+from skyloop_container.report import _slicing, confusion
 
 
 def truth(left: float, top: float = 0, category: str = "a") -> Truth:
@@ -247,3 +247,12 @@ def test_confusion() -> None:
         )
     ]
     assert confusion(images, ["a", "b"], 0.5).tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(("side", "cut"), [(None, False), (800, False), (799, True), (16384, False)])
+def test_a_report_speaks_of_slices_where_a_picture_was_cut(side: int | None, cut: bool) -> None:
+    slicing = {"side": side, "whole": True, "coarse": None, "cost": 2.0, "map50_without": 0.4}
+    images = [ScoredImage("a", 640, 512, [], Detections([])), ScoredImage("b", 1000, 800, [], Detections([]))]
+    said = _slicing({"slicing": slicing, "candidate": {"map50": 0.5}}, images)
+    assert ("Without slices" in said) == cut
+    assert ("once, as a whole" in said) != cut

@@ -54,7 +54,7 @@ class _Entry(BaseModel):
 
 
 class CocoImage(_Entry):
-    """One entry of `images`: sizes in pixels and the SHA-256 of the file's content (hex), each where it is known (0 is not)."""
+    """One entry of `images`: sizes in pixels and the SHA-256 of the file's content (hex), each if known."""
 
     id: Identifier
     file_name: Annotated[str, StringConstraints(min_length=1)]
