@@ -12,16 +12,31 @@ from laptop.running import RecordBroken, Running
 
 
 def parse_parameters(pairs: list[str]) -> dict[str, str]:
-    """`Key=Value` pairs as template parameters. Raises CliError when one has no key, or a window is none."""
+    """`Key=Value` pairs as template parameters. Raises CliError when one has no key, or no training takes its value."""
     parameters = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise CliError(f"{pair!r} is not Key=Value.", "For example --parameter Epochs=20 --parameter MinMap50=0.4.")
         parameters[key] = value
+    _check_sides(parameters)
     if window := parameters.get("RadiometricWindow"):
         _check_window(window)
     return parameters
+
+
+def _check_sides(parameters: dict[str, str]) -> None:
+    """Raise CliError for sides that a training would refuse: CloudFormation knows no multiples and no gaps."""
+    for name, taken, what, example in (
+        ("ImageSize", lambda side: side % 32 == 0, "must be a multiple of 32", "640"),
+        ("SliceSize", lambda side: side <= 0 or side >= 64, "must be 0, or a side of 64 to 16384 pixels", "512"),
+    ):
+        try:
+            side = float(parameters.get(name, "0"))
+        except ValueError:
+            continue  # CloudFormation says so
+        if not taken(side):
+            raise CliError(f"{name}={parameters[name]} {what}.", f"For example --parameter {name}={example}.")
 
 
 def _check_window(text: str) -> None:

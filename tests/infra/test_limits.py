@@ -60,6 +60,19 @@ def test_the_container_takes_the_window_that_the_template_takes() -> None:
     assert f'pattern="{PARAMETERS["RadiometricWindow"]["AllowedPattern"]}"' in path.read_text(encoding="utf-8")
 
 
+def test_the_machine_refuses_the_sides_that_the_container_refuses() -> None:
+    """Multiples and gaps, which no parameter of CloudFormation can have."""
+    path = wiring.ROOT / "training_container/skyloop_container/hyperparameters.py"
+    unfit = wiring.machine("retrain")["States"]["ReadRequest"]["Assign"]["unfit"]
+    text = path.read_text(encoding="utf-8")
+    [multiple] = re.findall(r"multiple_of=(\d+)", text)
+    [least] = re.findall(r"LEAST_SLICE = (\d+)", text)
+    assert f"/ {multiple} != $floor(" in unfit
+    assert f"< {least}" in unfit
+    assert f"multiple of {multiple}" in PARAMETERS["ImageSize"]["ConstraintDescription"]
+    assert f"0, or a side of {least} to" in PARAMETERS["SliceSize"]["ConstraintDescription"]
+
+
 def test_who_asks_for_a_training_may_ask_for_what_the_template_takes() -> None:
     taken = model_bounds(TrainingOptions.model_fields["epochs"])
     assert (taken["ge"], taken["le"]) == bounds("Epochs") == (1, MAX_EPOCHS)

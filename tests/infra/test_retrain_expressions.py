@@ -299,6 +299,16 @@ def test_a_window_that_no_container_takes_is_refused_at_once(window: str, taken:
     assert (run(state("retrain", "ReadRequest", RadiometricWindow=window)["Assign"]["unfit"]) == "") == taken
 
 
+@pytest.mark.parametrize(
+    ("parameter", "side", "taken"),
+    [("ImageSize", side, side in {"32", "640", "4096"}) for side in ("32", "640", "4096", "333", "50", "640.5")]
+    + [("SliceSize", side, side not in {"1", "30", "63"}) for side in ("0", "1", "30", "63", "64", "16384")],
+)
+def test_a_side_that_no_container_takes_is_refused_at_once(parameter: str, side: str, taken: bool) -> None:
+    unfit = run(state("retrain", "ReadRequest", **{parameter: side})["Assign"]["unfit"], VARIABLES["retrain"])
+    assert (unfit == "") if taken else (f"{parameter} is {side}; it must be" in unfit)
+
+
 def test_what_the_stack_gives_amiss_is_put_right_there() -> None:
     assert which("retrain", "CheckRequest", {"refusal": "", "unfit": "no", "again": False}) == "DescribeFailure"
     error = {"Error": "ParameterRefused", "Cause": "no"}

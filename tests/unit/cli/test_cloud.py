@@ -283,6 +283,19 @@ def test_a_window_that_no_training_takes_is_refused_before_anything_is_started(t
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("pair", ["ImageSize=333", "ImageSize=nan", "SliceSize=1", "SliceSize=30", "SliceSize=63"])
+def test_a_side_that_no_training_takes_is_refused_before_anything_is_started(tmp_path: Path, pair: str) -> None:
+    code, _, err = run("up", "--home", tmp_path / "home", "--parameter", pair)
+    assert code == 1
+    assert f"{pair} must be" in err
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("pair", ["ImageSize=640", "ImageSize=x", "SliceSize=0", "SliceSize=64", "SliceSize=16384"])
+def test_other_sides_are_handed_on(pair: str) -> None:
+    assert parse_parameters([pair]) == dict([pair.split("=")])
+
+
 @pytest.mark.parametrize("window", ["", "0-65535", "20000-24000"])
 def test_a_window_is_handed_on(window: str) -> None:
     assert parse_parameters([f"RadiometricWindow={window}"]) == {"RadiometricWindow": window}
