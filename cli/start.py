@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.cloud import laptop_cloud
 from cli.errors import CliError
-from cli.weights import local_weights, upload_weights
+from cli.weights import local_weights, require_weights, upload_weights
 from laptop.running import RecordBroken, Running
 
 
@@ -62,8 +62,9 @@ def start_laptop(
     port: int | None = None,
     auth: bool = True,
 ) -> Running:
-    """Start the laptop cloud, deploy template.yaml to it, and say what runs. Raises CliError when either fails.
+    """Start the laptop cloud, deploy template.yaml to it, and say what runs.
 
+    Raises CliError when either fails, and when the object that the parameter BaseWeights names is not there.
     `workforce` are settings of the simulated workforce; `auth` enforces the template's role policies.
     The bucket exists only once the stack does. So a first start with weights of this machine deploys, uploads them,
     and deploys again with their URI; the second time only parameters change.
@@ -99,5 +100,7 @@ def start_laptop(
 
     running = deploy_with(parameters)
     if weights is not None:
-        running = deploy_with({**parameters, "BaseWeights": upload_weights(laptop_cloud(home), weights)})
+        return deploy_with({**parameters, "BaseWeights": upload_weights(laptop_cloud(home), weights)})
+    # Only now can be asked, for the object is in the cloud that was started; it stays up, so that one can put it there.
+    require_weights(laptop_cloud(home), running.outputs["BaseWeights"])
     return running

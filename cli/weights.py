@@ -6,11 +6,11 @@ import hashlib
 import re
 from pathlib import Path
 
+from botocore.exceptions import ClientError
 from skyloop import layout
-from skyloop.aws.storage import ObjectMissing
 
 from cli.cloud import Cloud
-from cli.errors import CliError
+from cli.errors import CliError, error_code
 
 _BY_NAME = re.compile(r"scratch|yolo11[nsmlx]\.pt")
 """Random weights, or a file of Ultralytics' that the training container knows the checksum of, and downloads."""
@@ -50,8 +50,8 @@ def upload_weights(cloud: Cloud, weights: Path) -> str:
 def weights_to_train_from(cloud: Cloud, value: str) -> str:
     """What a training is given for --base-weights; a file of this machine is uploaded.
 
-    Raises CliError for a file that is not there or no .pt file, for a URI that training may not read, and for a name
-    that nobody knows on the laptop, whose image has no weights.
+    Raises CliError for a file that is not there or no .pt file, for a URI that training may not read or that names no
+    object, and for a name that nobody knows on the laptop, whose image has no weights.
     """
     its_own = cloud.home is None or value == cloud.outputs["BaseWeights"]
     if (weights := local_weights(value, image_of_yours=its_own)) is not None:
@@ -63,11 +63,25 @@ def weights_to_train_from(cloud: Cloud, value: str) -> str:
             f"{cloud.storage.uri(layout.BASE_WEIGHTS)} yourself: `aws s3 cp {value} "
             f"{cloud.storage.uri(layout.BASE_WEIGHTS)}`.",
         )
-    if value.startswith(cloud.storage.uri("")):
-        try:
-            cloud.storage.summary(cloud.storage.key_of(value))
-        except (ObjectMissing, ValueError) as error:
-            raise CliError(
-                f"There is no {value}.", "Give a .pt file of this machine, which is uploaded, or a name."
-            ) from error
+    require_weights(cloud, value)
     return value
+
+
+def require_weights(cloud: Cloud, value: str) -> None:
+    """Look whether the object that an s3:// URI names is there; any other name passes, and so does what is hidden.
+
+    Who asks may have no right to see what training has one to read. Raises CliError.
+    """
+    if not value.startswith("s3://"):
+        return
+    bucket, _, key = value.removeprefix("s3://").partition("/")
+    try:
+        cloud.client("s3").head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error_code(error) not in {"404", "NoSuchBucket", "NoSuchKey"}:
+            return
+        parameter = " (the parameter BaseWeights)" if value == cloud.outputs["BaseWeights"] else ""
+        raise CliError(
+            f"There is no {value}{parameter}.",
+            "Put it there, or give --base-weights a .pt file of this machine, which is uploaded, or a name.",
+        ) from error

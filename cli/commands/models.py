@@ -18,7 +18,7 @@ from cli.command import command
 from cli.errors import CliError
 from cli.flights import by_products_sentence
 from cli.output import Output
-from cli.weights import weights_to_train_from
+from cli.weights import require_weights, weights_to_train_from
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
@@ -131,6 +131,8 @@ def retrain(
             )
         start_from = StartFrom.weights
         base_weights = weights_to_train_from(cloud, base_weights)
+    elif start_from is StartFrom.weights or (start_from is not StartFrom.scratch and not snapshot.packages(cloud, 1)):
+        require_weights(cloud, cloud.outputs["BaseWeights"])
     try:
         options = TrainingOptions(epochs=epochs, start_from=start_from and start_from.value, base_weights=base_weights)
     except ValidationError as error:

@@ -17,7 +17,8 @@ from botocore import exceptions as aws
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
-from cli.cloud import Cloud, laptop_cloud
+from cli import start
+from cli.cloud import Cloud, Outputs, laptop_cloud
 from cli.command import Target
 from cli.errors import CliError, translated
 from cli.main import app
@@ -25,6 +26,7 @@ from cli.start import parse_parameters
 from cli.weights import local_weights
 from laptop import deploy, lifecycle, preflight, running
 from laptop.account import make_keys, read_keys
+from laptop.running import Running
 
 
 @pytest.fixture(autouse=True)
@@ -326,6 +328,20 @@ def test_an_up_that_fails_says_what_to_do(
     code, _, err = run("up", "--home", tmp_path, "--json")
     assert code == 1
     assert says in json.loads(err)["next_step"]
+
+
+@pytest.mark.parametrize("weights", ["s3://elsewhere/base/yolo11n.pt", "yolo11n.pt"])
+def test_an_up_looks_for_the_weights_that_training_is_to_start_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cloud: Cloud, weights: str
+) -> None:
+    outputs = {"BaseWeights": weights}
+    monkeypatch.setattr(Cloud, "outputs", Outputs(outputs))
+    up = Running("http://127.0.0.1:1", None, "skyloop-dev", outputs)
+    monkeypatch.setattr(lifecycle, "up", lambda *_, **__: up)
+    monkeypatch.setattr(start, "laptop_cloud", lambda home: cloud)
+    code, _, err = run("up", "--home", tmp_path, "--base-weights", weights, "--json")
+    assert code == (1 if weights.startswith("s3://") else 0)
+    assert (f"There is no {weights} (the parameter BaseWeights)." in err) == bool(code)
 
 
 @pytest.mark.parametrize("there", [True, False])

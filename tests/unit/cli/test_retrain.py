@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from botocore.stub import Stubber
 
 from cli import actions, snapshot
 from cli.cloud import Cloud
@@ -19,11 +20,19 @@ from tests.unit.cli.filled import (
 )
 
 
+def stacks_weights(cloud: Cloud) -> None:
+    """What the parameter BaseWeights names."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="elsewhere", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.put_object(Bucket="elsewhere", Key="base/yolo11n.pt", Body=b"weights")
+
+
 def test_retrain_takes_the_newest_finished_labels(invoke, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [
         snapshot.LabelingJob(name, status, 4, 4, NOW)
         for name, status in (("j3", "InProgress"), ("j2", "Completed"), ("j1", "Completed"))
     ]
+    stacks_weights(cloud)
     assert "label --now" in invoke("retrain").stderr
     monkeypatch.setattr(snapshot, "labeling_jobs", lambda cloud, limit: jobs)
     assert invoke("retrain").exit_code == 0
@@ -59,6 +68,7 @@ def test_weights_of_this_machine_are_uploaded_where_training_may_read_them(
 
 @pytest.mark.usefixtures("_one_job")
 def test_the_stacks_own_weights_and_names_are_passed_on(invoke, cloud: Cloud) -> None:
+    stacks_weights(cloud)
     for weights in ("s3://elsewhere/base/yolo11n.pt", "yolo11s.pt"):
         assert invoke("retrain", "--base-weights", weights, "--epochs", "10000").exit_code == 0
     asked = {(item["training"]["base_weights"], item["training"]["epochs"]) for item in started(cloud, "Retrain")}
@@ -84,6 +94,32 @@ def test_weights_that_training_could_not_use_start_nothing(invoke, cloud: Cloud,
     assert result.exit_code == 1
     assert says in json.loads(result.stderr)["error"]
     assert started(cloud, "Retrain") == []
+
+
+@pytest.mark.parametrize("how", [(), ("--from", "weights"), ("--base-weights", "s3://elsewhere/base/yolo11n.pt")])
+@pytest.mark.parametrize("bucket", [True, False])
+@pytest.mark.usefixtures("_one_job")
+def test_where_the_stacks_own_weights_are_gone_nothing_is_started(
+    invoke, cloud: Cloud, how: tuple[str, ...], bucket: bool
+) -> None:
+    if bucket:
+        stacks_weights(cloud)
+        cloud.client("s3").delete_object(Bucket="elsewhere", Key="base/yolo11n.pt")
+    result = invoke("retrain", *how, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stderr)["error"] == (
+        "There is no s3://elsewhere/base/yolo11n.pt (the parameter BaseWeights)."
+    )
+    assert started(cloud, "Retrain") == []
+    assert invoke("retrain", "--from", "scratch").exit_code == 0
+
+
+def test_weights_that_only_training_may_see_are_left_to_it(cloud: Cloud) -> None:
+    client = cloud.client("s3")
+    with Stubber(client) as stubber:
+        stubber.add_client_error("head_object", "403", http_status_code=403)
+        weights_to_train_from(cloud, "s3://elsewhere/base/yolo11n.pt")
+        stubber.assert_no_pending_responses()
 
 
 def test_on_the_laptop_a_name_that_nobody_knows_is_refused_at_once(cloud: Cloud, tmp_path: Path) -> None:
