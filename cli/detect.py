@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from PIL import Image
-from skyloop.documents import Detection, EndpointResponse, JsonObject
+from skyloop.documents import Detection, EndpointResponse, JsonObject, parse_json
 from skyloop.formats.pictures import READABLE, ImageRefused, media_type, open_picture
 
 from cli.cloud import Cloud
@@ -19,6 +20,18 @@ from cli.errors import CliError, error_code
 from cli.flights import IMAGE_SUFFIXES, by_products_sentence, search_images
 
 MAX_BODY_BYTES = 25 * 1024 * 1024  # SageMaker real-time inference
+
+
+_WHAT_IS_READ = "Is it an image? The model reads JPEG, PNG, WebP, BMP and TIFF."
+# By the code that the container gives with its reason (skyloop.formats.pictures).
+_NEXT_STEPS = {
+    **dict.fromkeys(("empty", "truncated"), "Copy or export the file again: a part of it is missing."),
+    "broken": "Copy the file again; if that does not help, save it again as JPEG or PNG.",
+    **dict.fromkeys(("too-complex", "unsupported-format"), "Save it again as an ordinary JPEG or PNG."),
+    "too-many-pixels": "Do as is said above, then detect on what it gives.",
+    "too-thin": "Leave it out, or cut the place that matters from a larger picture.",
+    "": "Correct what is named above; `skyloop detect --help` shows the options.",
+}
 
 
 @dataclass(frozen=True)
@@ -108,20 +121,34 @@ def detect_image(cloud: Cloud, path: Path, confidence: float | None = None) -> I
     )
 
 
+def _sentence(body: str) -> tuple[str, str]:
+    """The container's reason and its code for a refused picture, "" where it refused something else.
+
+    What does not speak as Skyloop's container does is told as it is, and taken for the picture's refusal.
+    """
+    try:
+        said = parse_json(body)
+    except ValueError:
+        return body, "unknown"
+    if not isinstance(said, dict) or not isinstance(said.get("error"), str):
+        return body, "unknown"
+    refused = re.fullmatch(r"The body cannot be used \(([a-z-]+)\): (.*)", said["error"], re.DOTALL)
+    return (refused[2], refused[1]) if refused else (said["error"], "")
+
+
 def _refusal(cloud: Cloud, path: Path, error: ClientError) -> CliError:
     code, message = error_code(error), error.response.get("Error", {}).get("Message", "")
     if code == "ModelError":
         answered: Mapping[str, Any] = error.response  # ModelError alone has OriginalStatusCode and OriginalMessage
-        reason, status = answered.get("OriginalMessage", message), answered.get("OriginalStatusCode", 400)
+        reason, picture = _sentence(str(answered.get("OriginalMessage", message)))
+        status = answered.get("OriginalStatusCode", 400)
         if status in {408, 429}:
             return CliError(
                 f"{cloud.endpoint_name} has no time for {path}: {reason}", "Run the same again in a minute."
             )
         if not 400 <= status < 500:
             return CliError(f"The model failed on {path}: {reason}", "`skyloop logs Endpoints` says why.")
-        return CliError(
-            f"The model refuses {path}: {reason}", "Is it an image? The model reads JPEG, PNG, WebP, BMP and TIFF."
-        )
+        return CliError(f"The model refuses {path}: {reason}", _NEXT_STEPS.get(picture, _WHAT_IS_READ))
     if code in {"ValidationError", "ValidationException"} and "not found" in message.lower():
         return CliError(
             f"There is no endpoint {cloud.endpoint_name} yet.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -37,18 +38,28 @@ class Line:
 JOB_GROUPS = frozenset({"/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs"})
 
 
+# What terminals are told (ECMA-48, control sequences and operating system commands), for colors and progress bars.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+
+
+def plain(text: str) -> str:
+    """What a terminal would show in the end: no escapes, and of what was written over on one line the last."""
+    shown = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in _ESCAPES.sub("", text).split("\n"))
+    return "\n".join(shown).rstrip()
+
+
 def parse_event(at: datetime, group: str, text: str) -> Line:
-    """A log event as a Line: structured when it is JSON with a `message`, else the text as it is."""
+    """A log event as a Line: structured when it is JSON with a `message`, else the text as a terminal shows it."""
     try:
         fields = parse_json(text)
     except ValueError:
         fields = None
     if not isinstance(fields, dict) or "message" not in fields:
-        return Line(at, group, "", text.rstrip(), fields if isinstance(fields, dict) else {})
+        return Line(at, group, "", plain(text), fields if isinstance(fields, dict) else {})
     message = fields["message"]
     if not isinstance(message, str):
         message = json.dumps(message, ensure_ascii=False)
-    return Line(at, group, str(fields.get("level", "")), message, fields)
+    return Line(at, group, str(fields.get("level", "")), plain(message), fields)
 
 
 def groups(cloud: Cloud, part: str | None) -> list[str]:
@@ -85,9 +96,10 @@ def _group_lines(cloud: Cloud, group: str, find: str | None, since: float) -> li
     if find:
         request["filterPattern"] = f'"{find}"'
     # Filtered once more here: not every emulator applies the filters of the request.
-    return [
+    found = [
         parse_event(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, event["message"])
         for page in cloud.client("logs").get_paginator("filter_log_events").paginate(**request)
         for event in page["events"]
         if event["logStreamName"].startswith(prefix) and (find is None or find in event["message"])
     ]
+    return [line for line in found if line.message]  # a progress bar also writes escapes alone

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 from PIL import Image
 from skyloop.documents import Detection
+from skyloop.formats import pictures
 
 from cli import detect, drawing
 from cli.cloud import Cloud
@@ -134,6 +136,37 @@ def test_refusals(
     assert says in " ".join(result.stderr.split())
     assert "next" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "then"),
+    [
+        ("The body cannot be used (truncated): the JPEG ends", "the JPEG ends", "export the file again"),
+        ("The body cannot be used (too-many-pixels): 9 × 9: cut it", "9 × 9: cut it", "Do as is said above"),
+        ("The body cannot be used (not-an-image): it is text", "it is text", "Is it an image?"),
+        ("The attribute confidence must be in 0..1", "The attribute confidence must be in 0..1", "Correct what"),
+        (None, "no", "Is it an image?"),
+        (["list"], '{"error": ["list"]}', "Is it an image?"),
+    ],
+)
+def test_a_refusal_is_told_as_a_sentence_with_what_helps(
+    invoke, endpoint: Stubber, tmp_path: Path, picture: Picture, body: Any, reason: str, then: str
+) -> None:
+    said = "no" if body is None else json.dumps({"error": body})
+    modeled = {"OriginalStatusCode": 400, "OriginalMessage": said}
+    endpoint.add_client_error("invoke_endpoint", "ModelError", "Received 400", modeled_fields=modeled)
+    result = invoke("detect", picture(tmp_path / "1.jpg"), "--json")
+    told = json.loads(result.stderr)
+    assert told["error"].endswith(f"1.jpg: {reason}")
+    assert then in told["next_step"]
+
+
+def test_every_refusal_of_a_picture_has_a_next_step() -> None:
+    folder = Path(pictures.__file__).parent
+    text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("pi*.py"))
+    codes = set(re.findall(r'ImageRefused\(\s*"([a-z-]+)"', text)) | set(re.findall(r'code = "([a-z-]+)"', text))
+    assert {"truncated", "too-many-pixels", "unsupported-format"} <= codes
+    assert codes <= {*detect._NEXT_STEPS, "not-an-image", "too-large"}
 
 
 def test_larger_than_an_endpoint_takes(invoke, endpoint: Stubber, tmp_path: Path) -> None:

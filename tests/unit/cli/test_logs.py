@@ -4,6 +4,8 @@ import json
 import time
 from datetime import UTC, datetime
 
+import pytest
+
 from cli import logs
 from cli.cloud import Cloud
 
@@ -50,3 +52,24 @@ def test_lines_that_are_no_powertools_json() -> None:
     for text, message in (("plain\n", "plain"), ("[1, 2]", "[1, 2]"), ('{"a": 1}', '{"a": 1}')):
         assert logs.parse_event(at, "g", text).message == message
     assert logs.parse_event(at, "g", '{"message": {"deep": 1}}').message == '{"deep": 1}'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\x1b[34m\x1b[1mtrain: \x1b[0mscanned\n", "train: scanned"),
+        ("\x1b[K1/2 50%\r\x1b[K2/2 100%\r\n", "2/2 100%"),
+        ("\x1b]8;;https://a.example\x07link\x1b]8;;\x07", "link"),
+        ('{"message": "\\u001b[31mred\\u001b[0m", "level": "INFO"}', "red"),
+        ("two\r\nlines\n", "two\nlines"),
+        ("[1m] stays", "[1m] stays"),
+    ],
+)
+def test_what_terminals_are_told_is_left_out(text: str, message: str) -> None:
+    assert logs.parse_event(datetime(2026, 1, 1, tzinfo=UTC), "g", text).message == message
+
+
+def test_lines_of_nothing_but_escapes_are_none(invoke, cloud: Cloud) -> None:
+    stream = "skyloop-dev-1f0a/algo-1"
+    put(cloud, "/aws/sagemaker/TrainingJobs", "\x1b[?25l", "epoch=1", "\x1b[2K", stream=stream)
+    assert [line["message"] for line in json.loads(invoke("logs", "--json").stdout)] == ["epoch=1"]

@@ -257,7 +257,7 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageRefused(
             "too-many-pixels",
-            f"{width} × {height} pixels by its header; Ground Truth takes at most {MAX_PIXELS / 1e6:.0f} megapixels:"
+            f"{width} × {height} pixels by its header; at most {MAX_PIXELS / 1e6:.0f} megapixels can be used:"
             " cut it into smaller pictures and use those",
         )
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_ASPECT * min(width, height):
