@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cli.detect import ImageDetections
     from cli.drop import DropReport
     from cli.logs import Line
-    from cli.snapshot import Endpoint, Execution, LabelingJob, Package, Snapshot
+    from cli.snapshot import Endpoint, Execution, LabelingJob, Package, ServedEvaluation, Snapshot
     from cli.timeline import TimelineEvent
     from laptop.running import Running
 
@@ -102,6 +102,21 @@ def endpoint_line(endpoint: Endpoint, drift: DriftState | None) -> Text:
     return line
 
 
+def evaluation_line(judged: ServedEvaluation) -> Text:
+    """How the version in service looks at pictures, what slicing gains, and where its report is."""
+    parts = [f"by {judged.engine}"] if judged.engine else []
+    if judged.slice_side is not None and judged.cost is not None:
+        parts.append(
+            f"large pictures in slices of {judged.slice_side} pixels, {judged.cost:.1f} times the work of one look"
+        )
+    elif judged.cost is not None:
+        parts.append("every picture as a whole")
+    if judged.map50 is not None:
+        without = judged.map50_without_slices if judged.slice_side is not None else None
+        parts.append(f"mAP50 {judged.map50:.3f}" + (f", without slices {without:.3f}" if without is not None else ""))
+    return Text("looks     ", style="bold") + Text(f"{' · '.join(parts)}\n          report {judged.report}", style="")
+
+
 def jobs_table(jobs: list[LabelingJob]) -> Table:
     """Labeling jobs and how far they are."""
     rows = table("labeling job", "status", ">labeled", ">of", "created")
@@ -161,6 +176,8 @@ def status(snapshot: Snapshot) -> RenderableType:
         images_line(snapshot.images, snapshot.queued_uploads, snapshot.copies),
         endpoint_line(snapshot.endpoint, snapshot.drift),
     ]
+    if snapshot.evaluation:
+        parts.append(evaluation_line(snapshot.evaluation))
     if snapshot.shortage:
         parts.insert(0, Text(snapshot.shortage, style="bold red"))
     if snapshot.waiting:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from skyloop import layout
 from skyloop.aws.catalogue import COPY
 from skyloop.documents import DriftState, EndpointState, ImageStatus, PackageMetadata
+from skyloop.formats.evaluation import Evaluation
 
 from cli import alerts
 from cli.alerts import ArchivedAlert
@@ -90,11 +91,26 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class ServedEvaluation:
+    """How the version in service was judged, and looks at pictures. `slice_side` in pixels, None: no slices.
+
+    `cost` is the network's work for a test picture, in squares of its input; "" and None where nothing says so.
+    """
+
+    report: str
+    engine: str
+    slice_side: int | None
+    cost: float | None
+    map50: float | None
+    map50_without_slices: float | None
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything `skyloop status` shows, at one moment. In `images` and `copies`, MOST_COUNTED is that many or more.
 
     `copies` are files with the bytes of an image that is counted already; `waiting` are jobs that have no machine yet;
-    `shortage` says that the laptop's disk is full, or nearly.
+    `shortage` says that the laptop's disk is full, or nearly; `evaluation` is there where it was asked for.
     """
 
     stack: str
@@ -111,6 +127,7 @@ class Snapshot:
     copies: int = 0
     waiting: list[str] = field(default_factory=list)
     shortage: str | None = None
+    evaluation: ServedEvaluation | None = None
 
     def as_document(self) -> dict[str, object]:
         """The members, ready for JSON; of the drift what the state table has, {} before the first judgment."""
@@ -274,6 +291,31 @@ def drift(cloud: Cloud) -> DriftState | None:
     """What the state table says of the endpoint's drift, None before the first judgment."""
     item = cloud.state_table.get(layout.drift_item(cloud.endpoint_name))
     return None if item is None else DriftState.model_validate(item)
+
+
+def with_evaluation(cloud: Cloud, now: Snapshot) -> Snapshot:
+    """The snapshot with the evaluation of the version in service, where it is one of its packages: one call more."""
+    jobs = [item.training_job for item in now.packages if item.arn == now.endpoint.package_arn and item.training_job]
+    if not jobs:
+        return now
+    artifacts = layout.ModelArtifacts(jobs[0])
+    try:
+        document = cloud.storage.read_json_if_there(artifacts.evaluation)
+        judged = Evaluation.model_validate(document) if document is not None else None
+    except ValueError:  # of an image of your own, which writes what it likes
+        judged = None
+    if judged is None:
+        return now
+    slicing = judged.slicing
+    served = ServedEvaluation(
+        report=cloud.storage.uri(artifacts.report),
+        engine=judged.engine.name if judged.engine else "",
+        slice_side=slicing.side if slicing else None,
+        cost=slicing.cost if slicing else None,
+        map50=judged.candidate.map50,
+        map50_without_slices=slicing.map50_without if slicing else None,
+    )
+    return replace(now, evaluation=served)
 
 
 def take(cloud: Cloud, limit: int = 10) -> Snapshot:

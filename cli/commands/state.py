@@ -24,7 +24,7 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="Rows 
 @command
 def status(cloud: Cloud, out: Output, limit: Limit = 10) -> None:
     """Show the state of everything, on one screen."""
-    now = snapshot.take(cloud, limit)
+    now = snapshot.with_evaluation(cloud, snapshot.take(cloud, limit))
     out.result(now.as_document(), lambda: render.status(now))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,6 +21,7 @@ from tests.unit.cli.filled import (
     put_image,
     put_package,
     put_state,
+    snap,
     started,
 )
 
@@ -166,3 +168,46 @@ def test_no_alerts(invoke) -> None:
 def test_label_starts_the_label_machine(invoke, cloud: Cloud, arguments: tuple[str, ...], force: bool) -> None:
     assert invoke("label", *arguments).exit_code == 0
     assert started(cloud, "Label") == [{"force": force}]
+
+
+EVALUATION = {
+    "dataset_id": "d",
+    "test_set_id": "t",
+    "training_job": "j7",
+    "images": 4,
+    "boxes": 9,
+    "candidate": {"map50": 0.71},
+    "engine": {"name": "openvino"},
+    "slicing": {"side": 556, "overlap": 0.2, "whole": True, "cost": 6.4, "map50_without": 0.42},
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "says", "not_said"),
+    [
+        (EVALUATION, ["by openvino", "slices of 556 pixels, 6.4 times", "mAP50 0.710, without slices 0.420"], []),
+        (
+            EVALUATION | {"slicing": EVALUATION["slicing"] | {"side": None, "cost": 1.0}},
+            ["every picture as a whole", "mAP50 0.710"],
+            ["slices"],
+        ),
+        (EVALUATION | {"slicing": None, "engine": None}, ["mAP50 0.710"], ["slices", "as a whole", " by "]),
+        ({"of": "your own"}, [], ["looks"]),
+        (None, [], ["looks"]),
+    ],
+)
+def test_status_says_how_the_version_in_service_looks_at_pictures(
+    cloud: Cloud, document: dict[str, Any] | None, says: list[str], not_said: list[str]
+) -> None:
+    if document is not None:
+        cloud.storage.write("model-artifacts/j7/evaluation/evaluation.json", json.dumps(document).encode())
+    package = snapshot.Package(1, "arn:x/skyloop-dev/1", "Approved", 0.71, NOW, training_job="j7")
+    serving = snapshot.Endpoint("skyloop-dev", "InService", "c1", package.arn)
+    now = snapshot.with_evaluation(cloud, snap(packages=[package], endpoint=serving))
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(render.status(now))
+    assert [part for part in says if part not in shown.get()] == []
+    assert [part for part in not_said if part in shown.get()] == []
+    report = "s3://skyloop-data/model-artifacts/j7/evaluation/report.html"
+    assert (report in shown.get()) == (report in json.dumps(now.as_document(), default=str)) == bool(says)
