@@ -27,15 +27,15 @@ def parse_parameters(pairs: list[str]) -> dict[str, str]:
 
 def _check_sides(parameters: dict[str, str]) -> None:
     """Raise CliError for sides that a training would refuse: CloudFormation knows no multiples and no gaps."""
-    for name, taken, what, example in (
-        ("ImageSize", lambda side: side % 32 == 0, "must be a multiple of 32", "640"),
-        ("SliceSize", lambda side: side <= 0 or side >= 64, "must be 0, or a side of 64 to 16384 pixels", "512"),
+    for name, what, example in (
+        ("ImageSize", "must be a multiple of 32", "640"),
+        ("SliceSize", "must be 0, or a side of 64 to 16384 pixels", "512"),
     ):
         try:
             side = float(parameters.get(name, "0"))
         except ValueError:
             continue  # CloudFormation says so
-        if not taken(side):
+        if side % 32 != 0 if name == "ImageSize" else 0 < side < 64:
             raise CliError(f"{name}={parameters[name]} {what}.", f"For example --parameter {name}={example}.")
 
 
