@@ -271,25 +271,62 @@ def _pictures(
 
 
 def _picture(sample: Sample, image: ScoredImage, confidence: float, window: RadiometricWindow | None) -> str:
+    """The whole picture; of a large one also the part with most mistakes, in its own pixels."""
     pixels = read_image(sample, window)
-    scale = min(PICTURE_SIDE / max(pixels.shape[:2]), 1.0)
-    height, width = (max(round(side * scale), 1) for side in pixels.shape[:2])
-    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA) if scale < 1 else pixels
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
-    boxes = [_rectangle(truth, TRUTH, "6 3") for truth in image.truth]
     right = {name: match_image(image, name)[0] for name in {d.category for d in image.detections}}
     seen = dict.fromkeys(right, 0)
+    shown: list[tuple[Detection, int]] = []
     for detection in image.detections:
-        found = right[detection.category][seen[detection.category]]
+        found = int(right[detection.category][seen[detection.category]])
         seen[detection.category] += 1
         if detection.confidence >= confidence:
-            boxes.append(_rectangle(detection, RIGHT if found >= 0 else WRONG, ""))
-    width, height = image.width, image.height
+            shown.append((detection, found))
+    boxes = "".join(
+        [_rectangle(truth, TRUTH, "6 3") for truth in image.truth]
+        + [_rectangle(detection, RIGHT if found >= 0 else WRONG, "") for detection, found in shown]
+    )
+    name, whole = escape(sample.name), _figure(pixels, (0, 0, image.width, image.height), boxes)
+    if max(image.width, image.height) <= 2 * PICTURE_SIDE or not (image.truth or shown):
+        return f"<figure>{whole}<figcaption>{name}</figcaption></figure>"
+    hit = {found for _, found in shown}
+    mistakes = [truth for number, truth in enumerate(image.truth) if number not in hit]
+    mistakes += [detection for detection, found in shown if found < 0]
+    part = densest_part(mistakes or image.truth, image.width, image.height)
+    about = f"{name}, {part[2]} × {part[3]} pixels from {part[0]}, {part[1]} on"
+    return (
+        f"<figure>{whole}<figcaption>{name}</figcaption></figure>"
+        f"<figure>{_figure(pixels, part, boxes)}<figcaption>{about}</figcaption></figure>"
+    )
+
+
+def densest_part(boxes: Sequence[Detection | Truth], width: int, height: int) -> tuple[int, int, int, int]:
+    """Of a picture's parts around its boxes, at most PICTURE_SIDE on a side, the one with most of their centers.
+
+    Returns:
+        Left, top, width and height in pixels.
+    """
+    centers = np.array([(box.left + box.width / 2, box.top + box.height / 2) for box in boxes])
+    size = np.minimum((width, height), PICTURE_SIDE)
+    corners = np.clip(np.round(centers - size / 2), 0, np.array((width, height)) - size).astype(int)
+    held = [int(np.all((centers >= corner) & (centers <= corner + size), axis=1).sum()) for corner in corners]
+    left, top = corners[int(np.argmax(held))].tolist()
+    return left, top, *size.tolist()
+
+
+def _figure(pixels: np.ndarray, part: tuple[int, int, int, int], boxes: str) -> str:
+    """A part of a picture (left, top, width and height), no larger than PICTURE_SIDE, with what lies on it."""
+    left, top, width, height = part
+    cut = pixels[top : top + height, left : left + width]
+    scale = min(PICTURE_SIDE / max(width, height), 1.0)
+    if scale < 1:
+        cut = cv2.resize(
+            cut, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
+        )
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(cut, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
     picture = base64.b64encode(data.tobytes()).decode("ascii")
     return (
-        f"<figure><svg viewBox='0 0 {width} {height}'>"
-        f"<image href='data:image/jpeg;base64,{picture}' width='{width}' height='{height}'/>{''.join(boxes)}</svg>"
-        f"<figcaption>{escape(sample.name)}</figcaption></figure>"
+        f"<svg viewBox='{left} {top} {width} {height}'><image href='data:image/jpeg;base64,{picture}' x='{left}' "
+        f"y='{top}' width='{width}' height='{height}'/>{boxes}</svg>"
     )
 
 

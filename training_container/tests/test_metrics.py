@@ -9,7 +9,7 @@ from skyloop_container import metrics
 from skyloop_container.detections import Detections, ScoredImage, Truth
 from skyloop_container.inference import Detection
 from skyloop_container.metrics import Matches, Resampled, best_confidence, compare, iou, match, match_image, score
-from skyloop_container.report import _slicing, confusion
+from skyloop_container.report import _slicing, confusion, densest_part
 
 
 def truth(left: float, top: float = 0, category: str = "a") -> Truth:
@@ -256,3 +256,9 @@ def test_a_report_speaks_of_slices_where_a_picture_was_cut(side: int | None, cut
     said = _slicing({"slicing": slicing, "candidate": {"map50": 0.5}}, images)
     assert ("Without slices" in said) == cut
     assert ("once, as a whole" in said) != cut
+
+
+def test_the_part_that_is_shown_of_a_large_picture_holds_the_most_mistakes_and_ends_with_it() -> None:
+    far = [Truth("a", left, 2500, 16, 16) for left in (3100, 3150, 3180)]
+    assert densest_part([Truth("a", 10, 10, 16, 16), *far], 3200, 2560) == (2640, 2000, 560, 560)
+    assert densest_part([Truth("a", 1000, 5, 16, 16)], 3200, 300) == (728, 0, 560, 300)
