@@ -289,7 +289,7 @@ def _picture(sample: Sample, image: ScoredImage, confidence: float, window: Radi
     if max(image.width, image.height) <= 2 * PICTURE_SIDE or not (image.truth or shown):
         return f"<figure>{whole}<figcaption>{name}</figcaption></figure>"
     hit = {found for _, found in shown}
-    mistakes = [truth for number, truth in enumerate(image.truth) if number not in hit]
+    mistakes: list[Detection | Truth] = [truth for number, truth in enumerate(image.truth) if number not in hit]
     mistakes += [detection for detection, found in shown if found < 0]
     part = densest_part(mistakes or image.truth, image.width, image.height)
     about = f"{name}, {part[2]} × {part[3]} pixels from {part[0]}, {part[1]} on"
