@@ -3,16 +3,18 @@
     PYTHONPATH=training_container python -m training_container.bench.frame_sizes MODEL PROFILES GROUND...
 
 MODEL is a folder with model.onnx and model.json, whose plan has slices; GROUND are folders of large pictures of the
-same flights. FRAMES frames of each size are cut out of them, 5:4, 1 to 8 slices' sides wide as far as the pictures go;
-the middles of all lie at random places that the largest leave them, or large frames would show less ground than others.
-PROFILES is the .npz file to write: for each size, and for shifts of frames of two sides, `<name>/statistics` float64
-(n, statistics) and `<name>/features` float64 (n, k); and `names`, those of the statistics' columns.
+same flights. FRAMES frames of each size are cut out of them, 5:4, 0.5 to 8 slices' sides wide as far as the pictures
+go; the middles of all lie at random places that the largest leave them, or large frames would show less ground than
+others. PROFILES is the .npz file to write: for each size, for the largest with slices that are larger than planned, and
+for shifts of frames of two sides, `<name>/statistics` float64 (n, statistics) and `<name>/features` float64 (n, k); and
+`names`, those of the statistics' columns.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,8 +23,9 @@ from skyloop_container.dataset import decode
 from skyloop_container.inference import Detector
 from skyloop_container.profile import STATISTICS, image_statistics
 
-SIDES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+SIDES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 FRAMES = 90
+MOST = 4  # slices, where the largest frames shall have larger ones than planned
 HIGHER = 0.5  # of the scale: twice the altitude
 SHIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "haze": lambda frame: (frame * 0.55 + 100).astype(np.uint8),
@@ -73,6 +76,8 @@ def main() -> None:
     frames = Frames(Detector.load(options.model, 1), [decode(path.read_bytes(), None) for path in paths])
     pools = {f"{sides:g}": frames.profiles(sides) for sides in frames.sizes}
     pools |= {name: frames.profiles(2.0, change) for name, change in SHIFTS.items()}
+    frames.detector.plan = replace(frames.detector.plan, most=MOST)
+    pools[f"{frames.sizes[-1]:g}, larger slices"] = frames.profiles(frames.sizes[-1])
     arrays = {f"{name}/{part}": rows for name, pool in pools.items() for part, rows in pool.items()}
     np.savez(options.profiles, names=np.array(STATISTICS), **arrays)
 

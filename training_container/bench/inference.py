@@ -137,9 +137,9 @@ def split(model_dir: Path, engine: str, image: bytes, rounds: int) -> dict[str, 
             with watch.stage("decode"):
                 frame = read_frame(opened(image), detector.window, detector.factor)
             with watch.stage("predict"):
-                detector.predict(frame.pixels, factor=frame.factor)
+                detector.predict(frame.pixels, size=frame.size)
             with watch.stage("profile"):
-                image_statistics(frame.pixels, detector.plan, detector.size, frame.factor)
+                image_statistics(frame.pixels, detector.plan, detector.size, frame.size)
         taken = dict(watch.seconds)
         seen.append(taken | {"slice": taken["predict"] - taken["network"] - taken["merge"]})
     return {stage: 1000 * float(np.median([one[stage] for one in seen[1:]])) for stage in STAGES}

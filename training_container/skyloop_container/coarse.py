@@ -12,6 +12,7 @@ from itertools import combinations
 import cv2
 import numpy as np
 
+from .scaling import FACTORS
 from .slicing import View
 
 SCALE = 0.6
@@ -33,6 +34,28 @@ MOST_PLACES = 64
 def coarse(window: View) -> View:
     """A window as it is looked at first."""
     return replace(window, scale=window.scale * SCALE)
+
+
+def middle(width: int, height: int, side: int, imgsz: int, stride: int) -> View:
+    """A slice's side of ground in the middle of a picture, at slices' scale whatever the picture's size.
+
+    Of smaller pictures, what they have. At the coarse look its sides are whole strides, for a border would be seen.
+
+    Args:
+        width: of the picture, in pixels.
+        height: likewise.
+        side: of slices, in pixels.
+        imgsz: side of the network's input at the close look.
+        stride: of the network, in pixels of its input.
+    """
+    scale = imgsz / side
+    unit = stride / (scale * SCALE)
+    across, down = (
+        min(round(int(min(length, side) / unit + 0.01) * unit) or length, length) for length in (width, height)
+    )
+    # Where a picture may have been read by.
+    left, top = ((length - part) // 2 // FACTORS[0] * FACTORS[0] for length, part in ((width, across), (height, down)))
+    return View(left, top, left + across, top + down, scale)
 
 
 def evidence(window: View, positions: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -67,20 +67,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The pixels of a picture, (h, w, 3) uint8 RGB, upright, of which each stands for `factor` on either side."""
+    """The pixels of a picture that were read, (h, w, 3) uint8 RGB, upright, and its own width and height."""
 
     pixels: np.ndarray
-    factor: int
-
-    @property
-    def width(self) -> int:
-        """Of the picture, in its own pixels."""
-        return int(self.pixels.shape[1]) * self.factor
-
-    @property
-    def height(self) -> int:
-        """Of the picture, in its own pixels."""
-        return int(self.pixels.shape[0]) * self.factor
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +181,9 @@ def decoded(sample: Sample, data: bytes, window: RadiometricWindow | None, facto
         frame = read_frame(opened(data), window, factor)
     except ImageRefused as error:
         return Dropped(sample.name, str(error))
-    if (frame.width, frame.height) != (sample.width, sample.height):
-        sizes = f"{frame.width} x {frame.height}, its labels are for {sample.width} x {sample.height}"
+    width, height = frame.size
+    if (width, height) != (sample.width, sample.height):
+        sizes = f"{width} x {height}, its labels are for {sample.width} x {sample.height}"
         return Dropped(sample.name, f"it is {sizes}")
     return frame.pixels
 
@@ -230,8 +221,8 @@ def opened(data: bytes) -> Picture:
 
 def read_frame(picture: Picture, window: RadiometricWindow | None, factor: Factor) -> Frame:
     """As `decode`, but with no more pixels than are needed: `factor` says by what the sides are divided."""
-    divided = factor(picture.width, picture.height)
-    return Frame(np.asarray(picture.decode(window, divided)), divided)
+    pixels = np.asarray(picture.decode(window, factor(picture.width, picture.height)))
+    return Frame(pixels, picture.displayed)
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -265,8 +265,8 @@ def _baseline(detector: Detector, reference: list[Sample], settings: Settings) -
         reference,
         detector.window,
         lambda sample, image: (
-            image_statistics(image, detector.plan, detector.size, sample.width // image.shape[1]),
-            detector.predict(image, factor=sample.width // image.shape[1]),
+            image_statistics(image, detector.plan, detector.size, (sample.width, sample.height)),
+            detector.predict(image, size=(sample.width, sample.height)),
         ),
         detector.factor,
     )

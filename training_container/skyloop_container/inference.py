@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from . import coarse, engines
 from .engines.base import Engine
 from .environment import JobError
 from .radiometry import from_card
-from .scaling import scaled
+from .scaling import read_by, scaled
 from .seams import SAME_IOU, UNSURE, Found, merge, suppress
 from .slicing import SLACK, SlicingPlan, View, cost
 
@@ -85,26 +85,30 @@ class Letterbox:
         return (points - (self.left, self.top)) / (self.across, self.down)
 
 
-def letterbox(image: np.ndarray, scale: float, square: bool = False) -> tuple[np.ndarray, Letterbox]:
+def letterbox(
+    image: np.ndarray, scale: float, square: bool = False, size: tuple[int, int] | None = None
+) -> tuple[np.ndarray, Letterbox]:
     """Scale a picture, and pad it centrally to whole strides, or to a square, as Ultralytics' LetterBox does.
 
     Args:
-        image: (height, width, 3) uint8.
-        scale: from its pixels to those of the network's input.
+        image: (rows, columns, 3) uint8.
+        scale: from the picture's pixels to those of the network's input.
         square: pad to a square of the long side.
+        size: width and height of the picture in its own pixels, where it was read with fewer.
 
     Returns:
         The (h, w, 3) uint8 picture, sides multiples of STRIDE, and how it was fitted.
     """
-    height, width = image.shape[:2]
-    new_width, new_height = max(round(width * scale), 1), max(round(height * scale), 1)
+    width, height = size or (image.shape[1], image.shape[0])
+    fitted = scaled(image, scale, (width, height))
+    new_height, new_width = fitted.shape[:2]
     to_width, to_height = (-(-side // STRIDE) * STRIDE for side in (new_width, new_height))
     if square:
         to_width = to_height = max(to_width, to_height)
     # The 0.1 decides which side gets the odd pixel, in the same way as in training.
     left, top = round((to_width - new_width) / 2 - 0.1), round((to_height - new_height) / 2 - 0.1)
     padded = np.full((to_height, to_width, 3), PAD, dtype=np.uint8)
-    padded[top : top + new_height, left : left + new_width] = scaled(image, new_width, new_height)
+    padded[top : top + new_height, left : left + new_width] = fitted
     return padded, Letterbox(new_width / width, new_height / height, left, top)
 
 
@@ -223,16 +227,17 @@ class Detector:
         return self.plan.factor(width, height, side)
 
     def run(
-        self, image: np.ndarray, views: list[View], factor: int = 1
+        self, image: np.ndarray, views: list[View], size: tuple[int, int] | None = None
     ) -> Iterator[tuple[View, Letterbox, np.ndarray, np.ndarray]]:
         """The network's raw outputs for views of one RGB picture, a few at once.
 
-        factor: by what the sides of the picture were divided; more than 1 where the only view is the whole of it.
+        size: width and height of the picture in its own pixels, where it was read with fewer: by up to `factor` on
+            either side, which then divides the left and the top of each view.
 
         Yields:
             The view, how it was fitted, (4 + categories, anchors), and pooled features (2 * channels,).
         """
-        for batch in self._batches(image, views, factor):
+        for batch in self._batches(image, views, size):
             blob = np.stack([padded for _, padded, _ in batch]).transpose(0, 3, 1, 2)
             pixels = np.multiply(blob, np.float32(1 / 255), dtype=np.float32)
             outputs, pooled = self.engine.run(pixels, alone=self._pictures == 1)
@@ -240,44 +245,49 @@ class Detector:
                 yield view, fit, output, features
 
     def _batches(
-        self, image: np.ndarray, views: list[View], factor: int
+        self, image: np.ndarray, views: list[View], size: tuple[int, int] | None
     ) -> Iterator[list[tuple[View, np.ndarray, Letterbox]]]:
         """Views with the network's inputs, in batches of one shape."""
+        factor = read_by(image, *size) if size else 1
         batch: list[tuple[View, np.ndarray, Letterbox]] = []
         for view in views:
-            part = image[view.top : view.bottom, view.left : view.right]
-            pixels, fit = letterbox(part, view.scale * factor, self._square)
+            part = image[view.top // factor : -(-view.bottom // factor), view.left // factor : -(-view.right // factor)]
+            pixels, fit = letterbox(part, view.scale, self._square, (view.width, view.height))
             full = batch and (len(batch) + 1) * pixels[..., 0].size > BATCH_PIXELS
             if full or (batch and batch[0][1].shape != pixels.shape):
                 yield batch
                 batch = []
-            batch.append((view, pixels, replace(fit, across=fit.across / factor, down=fit.down / factor)))
+            batch.append((view, pixels, fit))
         if batch:
             yield batch
 
     def predict(
-        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None, factor: int = 1
+        self,
+        image: np.ndarray,
+        confidence: float | None = None,
+        plan: SlicingPlan | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Prediction:
         """Detect objects in one picture, however large: its views one by one, and what they have in common once.
 
         Args:
-            image: (height, width, 3) uint8 RGB, displayed orientation.
+            image: (rows, columns, 3) uint8 RGB, displayed orientation.
             confidence: in [0, 1]; default the one chosen on the validation images at training.
             plan: how to cut the picture; default the model's own.
-            factor: by what its sides were divided as it was read; at most `self.factor`.
+            size: its width and height in its own pixels, where it was read with fewer, by `self.factor` or less.
 
         Returns:
             Detections in pixels of the picture, as it is and not as it was read.
         """
-        height, width = (side * factor for side in image.shape[:2])
+        width, height = size or (image.shape[1], image.shape[0])
         plan = plan or self.plan
         views = self.views(width, height, plan)
         if plan.coarse is None or len(views) == 1:
-            found, pooled = self.look(image, views, confidence, factor)
+            found, pooled = self.look(image, views, confidence, size)
             looks = cost(views, self.size)
             if plan.side is not None:
                 known = self._known(width, height, plan)
-                pooled, looks = self.look(image, [known], factor=factor)[1], looks + cost([known], self.size)
+                pooled, looks = self.look(image, [known], size=size)[1], looks + cost([known], self.size)
         else:
             found, pooled, looks = self._look_twice(image, views, plan, plan.coarse, confidence)
         features = self._components @ (pooled - self._mean) if self._components.size else np.zeros(0)
@@ -291,19 +301,25 @@ class Detector:
     def _known(self, width: int, height: int, plan: SlicingPlan) -> View:
         """By which view a picture's features are known: with slices by a coarse look at the one in the middle.
 
-        It shows as much ground at the same scale whatever the picture's size, and does not depend on what else is
-        looked at. The mean over all views would spread less the larger the frames are, and the whole of a large frame
-        looks like another altitude: both are drift to the alarm.
+        It shows as much ground at the same scale whatever the picture's size, unless that is smaller than a slice, and
+        does not depend on what else is looked at, nor on how much larger slices are where there would be too many. The
+        mean over all views would spread less the larger the frames are, and the whole of a large frame looks like
+        another altitude: both are drift to the alarm.
         """
-        middle = plan.sample(width, height, self.size)[0]
-        return middle if plan.side is None else coarse.coarse(middle)
+        if plan.side is None:
+            return plan.sample(width, height, self.size)[0]
+        return coarse.coarse(coarse.middle(width, height, plan.side, self.size, STRIDE))
 
     def look(
-        self, image: np.ndarray, views: list[View], confidence: float | None = None, factor: int = 1
+        self,
+        image: np.ndarray,
+        views: list[View],
+        confidence: float | None = None,
+        size: tuple[int, int] | None = None,
     ) -> tuple[list[Found], np.ndarray]:
         """What the network finds on each view, in pixels of the whole picture; the mean features, (2 * channels,)."""
         found, pooled = [], []
-        for view, fit, output, features in self.run(image, views, factor):
+        for view, fit, output, features in self.run(image, views, size):
             found.append(self.found(view, fit, output, confidence))
             pooled.append(features)
         return found, np.mean(pooled, axis=0)
@@ -332,7 +348,9 @@ class Detector:
 
         At a sample first: where that is full of objects, so is the rest, and more coarse looks would be in vain.
         """
-        coarsely = plan.sample(image.shape[1], image.shape[0], self.size)
+        height, width = image.shape[:2]
+        middle = coarse.middle(width, height, plan.side or max(width, height), self.size, STRIDE)
+        coarsely = [middle, *plan.sample(width, height, self.size)[1:]]
         seen = list(self.run(image, [coarse.coarse(view) for view in coarsely]))
         shares = [
             (_evidence(part, view, fit, output) >= enough).mean()
@@ -348,7 +366,7 @@ class Detector:
             closely += [view] if places is None else places
         found = [self.found(view, fit, output, confidence) for view, fit, output, _ in self.run(image, closely)]
         looks = cost([*map(coarse.coarse, coarsely), *closely], self.size)
-        return found, seen[0][-1], looks  # of `_known`: a sample begins in the middle
+        return found, seen[0][-1], looks  # of `_known`
 
     def evidence(self, image: np.ndarray, window: View) -> np.ndarray:
         """What a coarse look at a window shows: see `coarse.evidence`."""

@@ -46,11 +46,11 @@ def predict_image(
     """
     with detector.picture():
         frame = read_frame(picture, detector.window, detector.factor)
-        width, height = frame.width, frame.height
+        width, height = frame.size
         with watch(COARSE_TOO * cost(detector.views(width, height), detector.size)) as looked:
-            prediction = detector.predict(frame.pixels, confidence, factor=frame.factor)
+            prediction = detector.predict(frame.pixels, confidence, size=frame.size)
             looked(prediction.looks)
-        statistics = image_statistics(frame.pixels, detector.plan, detector.size, frame.factor)
+        statistics = image_statistics(frame.pixels, detector.plan, detector.size, frame.size)
     rounded = {name: round(value, 6) for name, value in statistics.items()}
     features = [round(value, 5) for value in prediction.features]
     return {
@@ -73,7 +73,7 @@ def score_image(
         categories: the names of the sample's category ids (the model may have another list).
         plan: how to cut the picture; default the model's own.
     """
-    seen = detector.predict(image, EVALUATION_CONFIDENCE, plan, sample.width // image.shape[1])
+    seen = detector.predict(image, EVALUATION_CONFIDENCE, plan, (sample.width, sample.height))
     truth = truth_of(sample, categories)
     found = Detections(seen.detections)
     return ScoredImage(sample.name, sample.width, sample.height, truth, found, sample.flight, seen.looks)

@@ -15,7 +15,7 @@ they were of the whole picture at 640 pixels.)
 import cv2
 import numpy as np
 
-from .scaling import FACTORS, factor_for, scaled
+from .scaling import factor_for, read_by, scaled
 from .slicing import SlicingPlan
 
 PROFILE_VERSION = 1
@@ -31,14 +31,16 @@ STATISTICS = (
 )
 
 
-def image_statistics(image: np.ndarray, plan: SlicingPlan, imgsz: int, factor: int = 1) -> dict[str, float]:
+def image_statistics(
+    image: np.ndarray, plan: SlicingPlan, imgsz: int, size: tuple[int, int] | None = None
+) -> dict[str, float]:
     """Describe a picture in numbers, in the order of `STATISTICS`.
 
     Args:
-        image: (height, width, 3) uint8 RGB.
+        image: (rows, columns, 3) uint8 RGB.
         plan: how the model looks at it.
         imgsz: side of the network's input, in pixels.
-        factor: by what its sides were divided as it was read; at most `Detector.factor`.
+        size: its width and height in its own pixels, where it was read with fewer, by `Detector.factor` or less.
 
     Returns:
         Of the middle of the picture: see `middle`.
@@ -50,7 +52,7 @@ def image_statistics(image: np.ndarray, plan: SlicingPlan, imgsz: int, factor: i
         slice_entropy: of the 256-bin gray histogram, in bits, in [0, 8]
         slice_p05, slice_p95: 5th and 95th percentile of gray / 255, in [0, 1]
     """
-    image = middle(image, plan, imgsz, factor)
+    image = middle(image, plan, imgsz, size)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     histogram = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     frequency = histogram / gray.size
@@ -69,22 +71,22 @@ def image_statistics(image: np.ndarray, plan: SlicingPlan, imgsz: int, factor: i
     }
 
 
-def middle(image: np.ndarray, plan: SlicingPlan, imgsz: int, factor: int) -> np.ndarray:
+def middle(image: np.ndarray, plan: SlicingPlan, imgsz: int, size: tuple[int, int] | None = None) -> np.ndarray:
     """What the statistics are of: a slice's side of ground in the middle, at the scale of slices, (h, w, 3) uint8 RGB.
 
     Of a model without slices, the whole picture as the network sees it. At most LONG_SIDE of its pixels; never
     enlarged. Arguments as for `image_statistics`.
     """
-    height, width = (side * factor for side in image.shape[:2])
+    width, height = size or (image.shape[1], image.shape[0])
+    factor = read_by(image, width, height)
     side = plan.side or max(width, height)
     scale = min(imgsz / side, 1.0)
     most = min(side, round(LONG_SIDE / scale))
     # Whole multiples of what is averaged, so that pixels are averaged the same way in any picture.
-    unit = max(factor_for(scale, FACTORS[0], FACTORS[0]), factor)
+    unit = max(factor_for(scale), factor)
     rows, columns = _middle(height, most, unit), _middle(width, most, unit)
     part = image[rows.start // factor : rows.stop // factor, columns.start // factor : columns.stop // factor]
-    high, wide = (max(round(len(places) * scale), 1) for places in (rows, columns))
-    return scaled(part, wide, high)
+    return scaled(part, scale, (len(columns), len(rows)))
 
 
 def _middle(length: int, most: int, unit: int) -> range:

@@ -111,7 +111,7 @@ def inputs_of(card: dict[str, Any], train: list[Sample]) -> list[np.ndarray]:
             views = [*views, *map(coarse, views)]
         picked = np.random.default_rng(chosen.index(sample)).permutation(len(views))[:of_each]
         recorder = _Recorder()
-        for _ in Detector(card, recorder).run(image, [views[one] for one in picked], sample.width // image.shape[1]):
+        for _ in Detector(card, recorder).run(image, [views[one] for one in picked], (sample.width, sample.height)):
             pass
         return recorder.seen
 

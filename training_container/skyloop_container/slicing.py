@@ -154,7 +154,7 @@ class SlicingPlan:
 
         side: the longest in which anything wants it, in pixels. 1 where a slice needs them all.
         """
-        return factor_for(side / max(width, height), width, height) if self.count(width, height) == 1 else 1
+        return factor_for(side / max(width, height)) if self.count(width, height) == 1 else 1
 
     def _cut(self, width: int, height: int, imgsz: int, length_of: Callable[[int, int, int], int]) -> list[View]:
         """Views of a picture; length_of: a slice's, from the picture's, the plan's side and what neighbors share."""
@@ -220,7 +220,7 @@ def plan_for(pictures: Sequence[tuple[tuple[int, int], np.ndarray]], imgsz: int,
     on = np.repeat(np.arange(len(pictures)), [len(found) for _, found in pictures])
     needs = np.sqrt(boxes[:, 0] * boxes[:, 1]) / OBJECT_PIXELS * imgsz
     longest = sizes.max(axis=1)[on]
-    small = np.minimum(needs, COARSEST * imgsz) < longest
+    small = needs < longest
     # Boxes that are large enough on their whole picture ask for no slices, however large others' pictures are.
     asked = np.where(small, needs, np.maximum(needs, longest.max()))
     # Scaling up adds nothing that the camera has not seen, but cells: no more than once again.

@@ -186,7 +186,7 @@ def _cutter(
                         return found
                     picture = found
                 part = picture[view.top : view.bottom, view.left : view.right]
-                file = store.add(name, _encoded(scaled(part, across, down), suffix), suffix)
+                file = store.add(name, _encoded(scaled(part, scale, (view.width, view.height)), suffix), suffix)
             images.append(Image(file, view, boxes))
         return images
 

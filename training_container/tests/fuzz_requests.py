@@ -67,9 +67,9 @@ def detector() -> Detector:
 
     plan = SlicingPlan(1000)
 
-    def predict(image: np.ndarray, confidence: float | None, *, factor: int) -> Prediction:
-        for view in views(image.shape[1] * factor, image.shape[0] * factor):
-            letterbox(image[view.top : view.bottom, view.left : view.right], view.scale * factor)
+    def predict(image: np.ndarray, confidence: float | None, *, size: tuple[int, int]) -> Prediction:
+        for view in views(*size):
+            letterbox(image[view.top : view.bottom, view.left : view.right], view.scale, size=(view.width, view.height))
         return Prediction([], [])
 
     def views(width: int, height: int) -> list[View]:

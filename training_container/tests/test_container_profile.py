@@ -108,18 +108,18 @@ def test_what_was_read_with_fewer_pixels_gives_the_same_numbers(
     divided = plan.factor(2400, 2000, imgsz) if factor == 8 else factor
     small = averaged(ground, 2 / 3 / divided)
     assert small.shape[1] == 2400 // divided
-    small_ones = profile.image_statistics(small, plan, imgsz, divided)
+    small_ones = profile.image_statistics(small, plan, imgsz, (2400, 2000))
     assert small_ones == pytest.approx(profile.image_statistics(ground, plan, imgsz), abs=1e-9)
 
 
 def test_a_model_without_slices_is_judged_by_what_its_network_sees(ground: np.ndarray) -> None:
-    assert middle(ground, SlicingPlan(), 320, 1).shape == (267, 320, 3)
-    assert middle(ground[:1350], SlicingPlan(), 320, 1).shape == (180, 320, 3)  # 1348 of the rows
+    assert middle(ground, SlicingPlan(), 320).shape == (267, 320, 3)
+    assert middle(ground[:1350], SlicingPlan(), 320).shape == (180, 320, 3)  # 1348 of the rows
 
 
 @pytest.mark.parametrize(("side", "imgsz"), [(None, 1280), (2400, 1280), (320, 640), (10, 640), (1280, 1280)])
 def test_no_picture_costs_more_than_so_many_pixels(ground: np.ndarray, side: int | None, imgsz: int) -> None:
-    seen = middle(ground, SlicingPlan(side=side), imgsz, 1)
+    seen = middle(ground, SlicingPlan(side=side), imgsz)
     assert max(seen.shape) <= min(LONG_SIDE, side or LONG_SIDE)
 
 

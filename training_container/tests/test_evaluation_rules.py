@@ -52,7 +52,11 @@ class Stub:
         return self.plan.factor(width, height, self.size)
 
     def predict(
-        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None, factor: int = 1
+        self,
+        image: np.ndarray,
+        confidence: float | None = None,
+        plan: SlicingPlan | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Prediction:
         bright = image[..., 0] > 200
         detections = []
@@ -71,7 +75,11 @@ class Watching(Stub):
         self.window, self.seen = window, set[bytes]()
 
     def predict(
-        self, image: np.ndarray, confidence: float | None = None, plan: SlicingPlan | None = None, factor: int = 1
+        self,
+        image: np.ndarray,
+        confidence: float | None = None,
+        plan: SlicingPlan | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Prediction:
         self.seen.add(image.tobytes())
         return Prediction([], [0.0])

@@ -26,6 +26,7 @@ DRAWS = 2
 PLANS = {
     "slices and the whole": {"side": SIDE, "overlap": 0.2, "whole": True},
     "a coarse look": {"side": SIDE, "overlap": 0.2, "whole": False, "coarse": 0.2},
+    "larger slices where there are many": {"side": SIDE, "overlap": 0.2, "whole": False, "most": 4},
 }
 SHIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "haze": lambda frame: (frame * 0.55 + 100).astype(np.uint8),
@@ -85,6 +86,27 @@ def baseline(reference: list[Profile]) -> Baseline:
         dataset_id="d",
         count=len(reference),
     )
+
+
+@pytest.mark.parametrize("most", [4, 100])
+@pytest.mark.parametrize("sides", [0.4, 0.5, 0.75, *SIZES])
+def test_features_are_of_one_scale_without_a_border(sides: float, most: int) -> None:
+    """Also of frames that are smaller than a slice, and of those whose slices are larger than the plan's."""
+    seen = []
+
+    class Keeping(Averaging):
+        def run(self, images: np.ndarray, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
+            seen.append(images.shape)
+            return super().run(images)
+
+    card = detector({"side": 556, "most": most, "whole": False}).card | {"imgsz": 320}
+    model = Detector(card, Keeping())
+    across, down = round(556 * sides), round(445 * sides)
+    frame = np.full((down, across, 3), 200, dtype=np.uint8)
+    assert model.predict(frame).features == pytest.approx([200 / 255] * 3 + [0.0] * 3, abs=1e-3)
+    assert [round(side / 556 / 32 * 320 * 0.6 - 0.49) for side in (min(down, 556), min(across, 556))] == [
+        side // 32 for side in seen[-1][2:]
+    ]
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skyloop_container import inference
 from skyloop_container.inference import PAD, Detector, letterbox, select_boxes
-from skyloop_container.scaling import averaged
+from skyloop_container.scaling import scaled
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,10 @@ def test_letterbox_geometry(
 
 @pytest.mark.parametrize("square", [True, False])
 def test_letterbox_is_ultralytics_letterbox(tmp_path, square: bool) -> None:
-    """Training letterboxes with Ultralytics' class; the served model must see the same pixels."""
+    """Training letterboxes with Ultralytics' class; the served model must see the same pixels.
+
+    They are scaled down as they are cut: see `training_set`.
+    """
     from skyloop_container.ultralytics_setup import prepare
 
     prepare(tmp_path)
@@ -47,7 +50,7 @@ def test_letterbox_is_ultralytics_letterbox(tmp_path, square: bool) -> None:
     for height, width in [(97, 211), (300, 200), (64, 64), (51, 50), (640, 513)]:
         image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
         scale = 96 / max(height, width)
-        theirs = LetterBox((96, 96), auto=not square, scaleup=True, stride=32)(image=averaged(image, scale))
+        theirs = LetterBox((96, 96), auto=not square, scaleup=True, stride=32)(image=scaled(image, min(scale, 1.0)))
         assert np.array_equal(letterbox(image, scale, square)[0], theirs)
 
 

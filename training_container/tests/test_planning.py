@@ -89,9 +89,9 @@ class Counting(Detector):
 
     looked = 0.0
 
-    def run(self, image: np.ndarray, views: list[View], factor: int = 1) -> Iterator[Any]:
+    def run(self, image: np.ndarray, views: list[View], size: tuple[int, int] | None = None) -> Iterator[Any]:
         self.looked += cost(views, self.size)
-        return super().run(image, views, factor)
+        return super().run(image, views, size)
 
 
 def counting(plan: SlicingPlan) -> Counting:

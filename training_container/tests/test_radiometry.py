@@ -151,7 +151,7 @@ class Served:
     def factor(self, width: int, height: int) -> int:
         return SlicingPlan().factor(width, height, self.size)
 
-    def predict(self, image: np.ndarray, _: float | None, *, factor: int) -> Prediction:
+    def predict(self, image: np.ndarray, _: float | None, *, size: tuple[int, int]) -> Prediction:
         self.shown = image
         return Prediction([], [])
 

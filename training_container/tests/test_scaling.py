@@ -12,10 +12,10 @@ from skyloop_container.dataset import Sample, decode, opened, read_frame, with_p
 from skyloop_container.inference import Detector
 from skyloop_container.predictions import predict_image, score_image
 from skyloop_container.profile import image_statistics
-from skyloop_container.scaling import MARGIN, averaged, factor_for, scaled
+from skyloop_container.scaling import MARGIN, averaged, factor_for, read_by, scaled
 from skyloop_container.slicing import SlicingPlan
 
-SIZES = [(1920, 1080), (1080, 1920), (4000, 3000), (640, 512), (999, 1500), (5472, 3648), (100, 6400)]
+SIZES = [(1920, 1080), (1080, 1920), (4000, 3000), (640, 512), (999, 1500), (5472, 3648), (100, 6400), (3839, 3071)]
 CARD = {
     "categories": ["car"], "imgsz": 320, "confidence_default": 0.5, "features": {"mean": [0.0], "components": []},
     "slicing": {}, "training_job": "t", "dataset_id": "d",
@@ -53,11 +53,10 @@ def encoded(image: np.ndarray, kind: str, **options: int | bytes) -> bytes:
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_enough_pixels_are_left_and_each_has_its_place(width: int, height: int, side: int) -> None:
     factor = SlicingPlan().factor(width, height, side)
-    assert width % factor == height % factor == 0
     assert factor == SlicingPlan().factor(height, width, side)  # it is asked before a picture is turned
     assert factor == 1 or max(width, height) / factor >= MARGIN * side
     twice = 2 * factor
-    assert twice > 8 or width % twice or height % twice or max(width, height) / twice < MARGIN * side
+    assert twice > 8 or max(width, height) / twice < MARGIN * side
 
 
 def test_slices_need_every_pixel() -> None:
@@ -74,31 +73,76 @@ def test_averaging_is_averaging() -> None:
     assert fewer.shape == (16, 24, 3)
     assert np.abs(fewer - expected).max() <= 1.5  # each half is rounded
     assert averaged(image, 1.0) is image
-    assert scaled(image, 96, 64) is image
-    assert factor_for(0.01, 97, 64) == 1
+    assert scaled(image, 1.0) is image
+
+
+@pytest.mark.parametrize("side", [320, 640])
+@pytest.mark.parametrize("longest", [1920, 3840, 4000, 5472, 8192])
+def test_a_pixel_less_is_averaged_alike(longest: int, side: int) -> None:
+    """Also at what cameras have: 1920 pixels are three times 640, half again of what is left by two."""
+    assert len({factor_for(side / length) for length in range(longest - 8, longest + 1)}) == 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(101, 67), (96, 65), (103, 64), (1, 64), (97, 1)])
+def test_odd_sides_are_averaged_with_what_there_is(width: int, height: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    fewer = averaged(image, 1 / (MARGIN * 4))
+    repeated = np.pad(image.astype(float), ((0, -height % 4), (0, -width % 4), (0, 0)), mode="edge")
+    expected = repeated.reshape(-(-height // 4), 4, -(-width // 4), 4, 3).mean(axis=(1, 3))
+    assert np.abs(fewer - expected).max() <= 1.5
+    assert read_by(fewer, width, height) == (4 if max(width, height) > 4 else 1)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+@pytest.mark.parametrize("less", range(9))
+def test_every_pixel_keeps_its_place_at_odd_sides(less: int, factor: int) -> None:
+    """A slope of gray across, and one down: each pixel's value says where it has come from."""
+    width, height = 250 - less, 200 - less
+    across, down = np.meshgrid(np.arange(width), np.arange(height))
+    image = np.stack([across, down, down], axis=2).astype(np.uint8)
+    scale = 1 / 13
+    read = averaged(image, 1 / (MARGIN * factor))
+    assert read.shape[:2] == (-(-height // factor), -(-width // factor))
+    seen = scaled(read, scale, (width, height))
+    assert seen.shape[:2] == (round(height * scale), round(width * scale))
+    for axis, length in ((0, width), (1, height)):
+        values = seen[..., axis].mean(axis=axis)
+        places = (np.arange(len(values)) + 0.5) * length / len(values) - 0.5
+        assert np.abs(values - places)[1:-1].max() < 1.6  # pixels, an eighth of the network's: each half is rounded
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
-@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1080, 1920), (4000, 3000)])
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1080, 1920), (4000, 3000), (3839, 2159), (4001, 2251)])
 def test_the_network_sees_the_same(kind: str, width: int, height: int) -> None:
     """A frame that was read small, read whole, and cut for training: alike to a gray or two."""
     body = encoded(scene(width, height), kind)
     detector = Detector(CARD, engine := Looking())
     frame = read_frame(opened(body), None, detector.factor)
-    assert (frame.width, frame.height) == (width, height)
-    assert frame.pixels.shape == (height // frame.factor, width // frame.factor, 3)
-    assert frame.factor > 1
-    small = detector.predict(frame.pixels, factor=frame.factor)
+    assert frame.size == (width, height)
+    factor = detector.factor(width, height)
+    assert frame.pixels.shape == (-(-height // factor), -(-width // factor), 3)
+    assert factor > 1
+    small = detector.predict(frame.pixels, size=frame.size)
     whole = detector.predict(decode(body, None))
     assert small.detections == whole.detections
     one, other = (255 * images for images in engine.seen)
     assert np.abs(one - other).mean() < 1
     whole_pixels = decode(body, None)
-    ours = image_statistics(frame.pixels, detector.plan, 320, frame.factor)
+    ours = image_statistics(frame.pixels, detector.plan, 320, frame.size)
     theirs = image_statistics(whole_pixels, detector.plan, 320)
     for name, value in ours.items():  # within what the drift's tables call measurement and not image
         coarse = name.endswith(("sharpness", "entropy"))
         assert value == pytest.approx(theirs[name], abs=0.02 if coarse else 0.005), name
+
+
+def test_slices_are_the_same_whether_the_size_is_told_or_not() -> None:
+    """A sliced picture is read whole; its size is told all the same."""
+    detector = Detector(CARD | {"slicing": {"side": 300, "overlap": 0.2}}, engine := Looking())
+    image = scene(1501, 1203)
+    told = detector.predict(image, size=(1501, 1203))
+    shown, engine.seen = engine.seen, []
+    assert told == detector.predict(image)
+    assert all(np.array_equal(one, other) for one, other in zip(shown, engine.seen, strict=True))
 
 
 def test_answers_are_in_pixels_of_the_picture(tmp_path: Path) -> None:
@@ -139,6 +183,16 @@ def test_counts_are_seen_through_the_window_first() -> None:
     assert np.unique(frame.pixels).tolist() == [128]
 
 
-def test_a_factor_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="101 x 100 pixels cannot be divided by 2"):
-        read_frame(opened(encoded(scene(101, 100), "PNG")), None, lambda *_: 2)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_pictures_of_odd_sides_keep_their_places(orientation: int, kind: str) -> None:
+    """What is left of a side is at the end of the upright picture, whichever end of the stored one that is."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    body = encoded(scene(1001, 803), kind, exif=exif.tobytes())
+    whole, fewer = decode(body, None), read_frame(opened(body), None, lambda *_: 8)
+    assert fewer.size == whole.shape[1::-1]
+    expected = averaged(whole, 1 / (MARGIN * 8))
+    assert fewer.pixels.shape == expected.shape
+    differ = np.abs(fewer.pixels.astype(int) - expected)
+    assert differ[:-1, :-1].mean() < 1

@@ -175,9 +175,20 @@ def test_small_pictures_have_the_slices_they_need_beside_large_ones_that_may_not
     assert 1 < len([view for view in plan.slices(*FRAME, 640) if not view.larger_than]) <= 12
 
 
+def test_large_boxes_ask_for_no_slices_however_long_the_frame_is() -> None:
+    """Longer than slices may be, too."""
+    assert plan_for(alike(1500, (4000, 3000)), 640, 12) == SlicingPlan()
+    assert plan_for(alike(1500, (4000, 3000)), 320, 12) == SlicingPlan()
+    assert plan_for(alike(180, (4000, 3000)), 320, 12).side == 1280  # 14 of the network's pixels
+
+
 def uniform_before(found: np.ndarray, size: tuple[int, int], imgsz: int, max_slices: int) -> SlicingPlan:
     """The rule for pictures of one size: a tenth of the boxes is smaller, and so many slices are allowed."""
-    small = float(np.quantile(np.sqrt(found[:, 0] * found[:, 1]), SMALL))
+    sides = np.sqrt(found[:, 0] * found[:, 1])
+    small = float(np.quantile(sides, SMALL))
+    shown = OBJECT_PIXELS / imgsz * max(size)  # the least that is large enough on the whole picture
+    if small >= shown and (sides < shown).mean() <= SMALL:
+        return SlicingPlan()
     side = round(min(max(small / OBJECT_PIXELS, 0.5), COARSEST) * imgsz)
     while (count := plan_of(found, side, max_slices).count(*size)) > max_slices:
         side = -(-side * 105 // 100)

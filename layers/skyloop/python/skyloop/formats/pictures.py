@@ -112,6 +112,8 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNED = {5, 6, 7, 8}
+_FLIPPED = {2, 3, 4, 6, 7, 8}  # a side's end is displayed at its beginning
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ class Picture:
     _body: bytes
 
     @property
+    def displayed(self) -> tuple[int, int]:
+        """Width and height after the orientation is applied."""
+        return (self.height, self.width) if self.exif.orientation in _TURNED else (self.width, self.height)
+
+    @property
     def memory(self) -> int:
         """Bytes that decoding takes at most."""
         return self.width * self.height * BYTES_PER_PIXEL[self.format]
@@ -142,7 +149,8 @@ class Picture:
         """Every pixel, upright, as mode RGB. To be called once.
 
         window: for a picture that has counts; others are the same whatever it is. factor: 2, 4 or 8 make a picture of
-        that part of both sides, each pixel the mean of so many; of a JPEG fewer are decoded, which takes less time.
+        that part of both sides, rounded up, each pixel the mean of so many from the upper left on, the last ones of
+        what is left; of a JPEG fewer are decoded, which takes less time.
 
         Other samples of sixteen bits, and all where there is no window: cameras write 10, 12 or 14 bits into them and
         do not say so. The smallest of these depths that holds the samples, but one in a thousand, is taken, and its
@@ -150,11 +158,11 @@ class Picture:
         as Pillow does, without a color profile. Of several frames, the first is taken; of bands beyond RGB, none.
 
         Raises ImageRefused with code `truncated`, `broken`, or `unsupported-format` for dark colors of sixteen bits
-        that Pillow cannot read whole; ValueError where the factor does not divide both sides.
+        that Pillow cannot read whole.
         """
-        if self.width % factor or self.height % factor:
-            raise ValueError(f"{self.width} x {self.height} pixels cannot be divided by {factor}")
-        if factor > 1 and self.format == "JPEG":
+        whole = self.width % factor == self.height % factor == 0
+        # What is left at an end of the stored sides must be at the end of the displayed ones.
+        if factor > 1 and self.format == "JPEG" and (whole or self.exif.orientation not in _FLIPPED):
             self._opened.draft(None, (self.width // factor, self.height // factor))
             factor = 1
         image = self._upright(lambda: read_rgb(self._opened, self._body, self._again, window))
