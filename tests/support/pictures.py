@@ -5,10 +5,13 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
+from itertools import product
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+BLACK, WHITE = "black", "white"
 
 
 def picture(width: int = 64, height: int = 48, *, seed: int = 0, mode: str = "RGB") -> Image.Image:
@@ -28,16 +31,15 @@ def sixteen_bit_files(samples: np.ndarray) -> dict[str, bytes]:
     """One picture of (height, width) uint16 in every way in which files hold gray of sixteen bits, by what it is."""
     height, width = samples.shape
     files = {"PNG": encoded(Image.fromarray(samples), "PNG")}
-    for order, name in (("<", "little"), (">", "big")):
-        for packed in (False, True):
-            how = f"TIFF, {name} endian, {'packed' if packed else 'plain'}"
-            files[f"{how}, one strip"] = _gray_tiff(samples, order, packed, (height, width))
-            files[f"{how}, strips"] = _gray_tiff(samples, order, packed, (7, width))
-            files[f"{how}, tiles"] = _gray_tiff(samples, order, packed, (16, 32))
+    for order, packed, zero in product("<>", (False, True), (BLACK, WHITE)):
+        how = f"TIFF, {'little' if order == '<' else 'big'} endian, {'packed' if packed else 'plain'}, zero is {zero}"
+        stored = ~samples if zero == WHITE else samples
+        for part, size in {"one strip": (height, width), "strips": (7, width), "tiles": (16, 32)}.items():
+            files[f"{how}, {part}"] = _gray_tiff(stored, order, packed, size, zero)
     return files
 
 
-def _gray_tiff(samples: np.ndarray, order: str, packed: bool, part: tuple[int, int]) -> bytes:
+def _gray_tiff(samples: np.ndarray, order: str, packed: bool, part: tuple[int, int], zero: str) -> bytes:
     """A TIFF of sixteen bits (TIFF 6.0), in parts of so many rows and columns: tiles where these are fewer than all."""
     height, width = samples.shape
     tiled = part[1] < width
@@ -49,7 +51,7 @@ def _gray_tiff(samples: np.ndarray, order: str, packed: bool, part: tuple[int, i
                 piece = np.pad(piece, [(0, part[0] - piece.shape[0]), (0, part[1] - piece.shape[1])])
             data = piece.astype(np.dtype(np.uint16).newbyteorder(order)).tobytes()
             parts.append(zlib.compress(data) if packed else data)
-    fields: dict[int, list[int]] = {256: [width], 257: [height], 258: [16], 259: [8 if packed else 1], 262: [1]}
+    fields: dict[int, list[int]] = {256: [width], 257: [height], 258: [16], 259: [8 if packed else 1], 262: [int(zero == BLACK)]}
     places, sizes = (324, 325) if tiled else (273, 279)
     fields |= {322: [part[1]], 323: [part[0]]} if tiled else {278: [part[0]]}
     fields |= {277: [1], places: [0] * len(parts), sizes: [len(data) for data in parts]}

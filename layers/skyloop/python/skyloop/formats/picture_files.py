@@ -56,11 +56,13 @@ class Stripped:
     """A file with only what decides about its pixels, and what its metadata says.
 
     lacks: why it is refused, where the size that its header claims is one that may be.
+    inverted: its samples are of sixteen bits and stand for 65535 less what they are; the header of `body` denies it.
     """
 
     body: bytes
     exif: Exif = field(default_factory=Exif)
     lacks: ImageRefused | None = None
+    inverted: bool = False
 
 
 def strip(kind: Format, body: bytes) -> Stripped:
@@ -233,6 +235,8 @@ _IMAGE_WIDTH, _IMAGE_LENGTH, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 322, 323
 _COMPRESSION, _SAMPLES_PER_PIXEL, _ROWS_PER_STRIP = 259, 277, 278
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)  # of strips, or of tiles: Pillow looks at each
 _COLOR_MAP, _MAX_COLORS = 320, 2**16
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
 # What decides about pixels: shape, compression and its options, orientation, strips, tiles, samples, JPEG tables and
 # YCbCr. The rest can only fail a picture: Pillow and libtiff want some of it in one form.
 _PIXEL_TAGS = {*range(256, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 317, *range(320, 326)}
@@ -250,6 +254,8 @@ def _check_tiff(body: bytes) -> Stripped:
     """The file without the directories beside its first, of which nothing claims more than there is.
 
     A decoder has each tile whole in memory, also what of it lies outside of the picture. Pillow turns TIFFs upright.
+    Where zero is white, it inverts samples of up to eight bits; of sixteen it takes some as they are, and none of the
+    other order of bytes.
     """
     directory = _TiffDirectory(body)
     width, length = directory.number(_IMAGE_WIDTH, 0), directory.number(_IMAGE_LENGTH, 0)
@@ -267,7 +273,8 @@ def _check_tiff(body: bytes) -> Stripped:
     pixels = across * down or width * min(directory.number(_ROWS_PER_STRIP, length), length)
     if compression == _JPEG and directory.scans() * pixels > _MAX_SCANNED:
         raise _too_complex("many scans in its JPEG data")
-    return Stripped(directory.alone())
+    inverted = directory.number(_PHOTOMETRIC, _BLACK_IS_ZERO) == _WHITE_IS_ZERO and directory.is_wide_gray()
+    return Stripped(directory.alone({_PHOTOMETRIC: _BLACK_IS_ZERO} if inverted else {}), inverted=inverted)
 
 
 def tiff_bands(body: bytes) -> int:
@@ -321,6 +328,10 @@ class _TiffDirectory:
             raise ImageRefused("broken", f"its header has {len(found)} numbers for tag {tag}")
         return found[0]
 
+    def is_wide_gray(self) -> bool:
+        """Whether a pixel is one sample of sixteen bits."""
+        return self.number(_SAMPLES_PER_PIXEL, 1) == 1 and self.numbers(_BITS_PER_SAMPLE) == (16,)
+
     def scans(self) -> int:
         """Scans of the JPEG data in all strips or tiles. Raises ImageRefused where these overlap or are not told.
 
@@ -334,13 +345,19 @@ class _TiffDirectory:
             raise _too_complex("strips or tiles that overlap")
         return sum(self._body.count(_SCAN_MARKER, at, at + size) for at, size in zip(places, sizes, strict=True))
 
-    def alone(self) -> bytes:
-        """The file, of which no reader finds other directories, or metadata that could fail it: each is a zero byte."""
-        if not self._others:
+    def alone(self, changed: dict[int, int]) -> bytes:
+        """The file, of which no reader finds other directories, or metadata that could fail it: each is a zero byte.
+
+        changed: a new value of tags that have one whole number.
+        """
+        if not self._others and not changed:
             return self._body
         kept = bytearray(self._body)
         for number, entry in enumerate(self._others):
             struct.pack_into(f"{self._order}HHII", kept, entry, _UNKNOWN_TAG + number, 1, 1, 0)
+        for tag, value in changed.items():
+            kind, _, place = self._entries[tag]
+            struct.pack_into(f"{self._order}{_INTEGERS[kind]}", kept, place, value)
         return bytes(kept)
 
 

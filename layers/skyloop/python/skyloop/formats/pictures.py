@@ -129,6 +129,7 @@ class Picture:
     exif: Exif
     _opened: ImageFile.ImageFile
     _body: bytes
+    _inverted: bool
 
     @property
     def displayed(self) -> tuple[int, int]:
@@ -165,12 +166,13 @@ class Picture:
         if factor > 1 and self.format == "JPEG" and (whole or self.exif.orientation not in _FLIPPED):
             self._opened.draft(None, (self.width // factor, self.height // factor))
             factor = 1
-        image = self._upright(lambda: read_rgb(self._opened, self._body, self._again, window))
+        image = self._upright(lambda: read_rgb(self._opened, self._body, self._again, window, self._inverted))
         return image if factor == 1 else image.reduce(factor)
 
     def samples(self) -> NDArray[np.uint16]:
         """What a picture that has counts holds, (height, width), upright. Raises ImageRefused as `decode` does."""
-        return np.asarray(self._upright(lambda: read_samples(self._again(), self._body)), np.uint16)
+        stored = np.asarray(self._upright(lambda: read_samples(self._again(), self._body)), np.uint16)
+        return ~stored if self._inverted else stored
 
     def show(self) -> Image.Image:
         """As `decode`, for people's eyes: what has counts is stretched between its own darkest and brightest ones."""
@@ -227,7 +229,7 @@ def open_picture(body: bytes, formats: frozenset[Format] = LABELABLE) -> Picture
         )
     if stripped.lacks is not None:
         raise stripped.lacks
-    return Picture(kind, *opened.size, stripped.exif, opened, stripped.body)
+    return Picture(kind, *opened.size, stripped.exif, opened, stripped.body, stripped.inverted)
 
 
 def may_have_counts(head: bytes) -> bool:

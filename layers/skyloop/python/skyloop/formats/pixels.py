@@ -103,11 +103,13 @@ def read_rgb(
     body: bytes,
     again: Callable[[], ImageFile.ImageFile],
     window: RadiometricWindow | None,
+    inverted: bool = False,
 ) -> Image.Image:
     """Every pixel of a file that was opened and not loaded, as mode RGB.
 
     body: the file, a PNG's with its data in one chunk before the last. again: opens the same file once more. window: of
-    gray of sixteen bits; without one, the picture's own depth is what counts.
+    gray of sixteen bits; without one, the picture's own depth is what counts. inverted: gray of sixteen bits stands for
+    65535 less what it is.
 
     Raises ImageRefused, and whatever Pillow raises.
     """
@@ -119,7 +121,7 @@ def read_rgb(
         if largest >= entries:
             raise ImageRefused("broken", f"a pixel has color {largest} of a palette of {entries}")
     if is_gray_of_sixteen_bits(opened):  # Pillow's own conversion would clip at 255
-        return _narrowed(opened, window)
+        return _narrowed(opened, window, inverted)
     if wide is not None:
         _widen(opened, wide, again)
     return opened if opened.mode == "RGB" else opened.convert("RGB")
@@ -141,18 +143,22 @@ def _load(opened: ImageFile.ImageFile, body: bytes) -> None:
 # ── Samples of sixteen bits ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _narrowed(opened: Image.Image, window: RadiometricWindow | None) -> Image.Image:
+def _narrowed(opened: Image.Image, window: RadiometricWindow | None, inverted: bool) -> Image.Image:
+    def samples(box: tuple[int, int, int, int]) -> NDArray[np.uint16]:
+        stored = np.asarray(opened.crop(box))
+        return ~stored if inverted else stored
+
     gray_of: Callable[[NDArray[np.uint16]], NDArray[np.uint8]]
     if window is None:
         counts = np.zeros(_VALUES, np.int64)
         for box in _strips(opened):
-            counts += count_samples(np.asarray(opened.crop(box)))
+            counts += count_samples(samples(box))
         gray_of = partial(_high, depth=_depth(counts))
     else:
         gray_of = window.table().take
     narrow = Image.new("RGB", opened.size)
     for box in _strips(opened):
-        narrow.paste(Image.fromarray(gray_of(np.asarray(opened.crop(box)))), box[:2])
+        narrow.paste(Image.fromarray(gray_of(samples(box))), box[:2])
     return narrow
 
 
