@@ -51,7 +51,13 @@ def _gray_tiff(samples: np.ndarray, order: str, packed: bool, part: tuple[int, i
                 piece = np.pad(piece, [(0, part[0] - piece.shape[0]), (0, part[1] - piece.shape[1])])
             data = piece.astype(np.dtype(np.uint16).newbyteorder(order)).tobytes()
             parts.append(zlib.compress(data) if packed else data)
-    fields: dict[int, list[int]] = {256: [width], 257: [height], 258: [16], 259: [8 if packed else 1], 262: [int(zero == BLACK)]}
+    fields: dict[int, list[int]] = {
+        256: [width],
+        257: [height],
+        258: [16],
+        259: [8 if packed else 1],
+        262: [int(zero == BLACK)],
+    }
     places, sizes = (324, 325) if tiled else (273, 279)
     fields |= {322: [part[1]], 323: [part[0]]} if tiled else {278: [part[0]]}
     fields |= {277: [1], places: [0] * len(parts), sizes: [len(data) for data in parts]}

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from skyloop_container.card import Card
 from skyloop_container.dataset import Sample, decode, opened, read_frame
 from skyloop_container.engine_choice import choose
 from skyloop_container.engines import ENGINES, REFERENCE
@@ -110,7 +111,7 @@ class _Watched:
 class WatchedDetector(Detector):
     """A detector that says where its time goes."""
 
-    def __init__(self, card: dict[str, Any], engine: Engine) -> None:
+    def __init__(self, card: Card | dict[str, Any], engine: Engine) -> None:
         """See `Detector`."""
         self.watch = Stopwatch()
         super().__init__(card, _Watched(engine, self.watch))

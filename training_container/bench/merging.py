@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from skyloop_container.card import Card
 from skyloop_container.dataset import Sample, read_channel, read_image
 from skyloop_container.detections import Detections, ScoredImage
 from skyloop_container.engines.base import Engine
@@ -55,7 +56,7 @@ class Way:
 class Recorder(Detector):
     """A detector that keeps what the network said of each view."""
 
-    def __init__(self, card: dict[str, Any], engine: Engine) -> None:
+    def __init__(self, card: Card | dict[str, Any], engine: Engine) -> None:
         """See `Detector`."""
         super().__init__(card, engine)
         self.raw: list[Raw] = []

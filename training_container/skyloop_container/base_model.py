@@ -113,5 +113,5 @@ def _describe(folder: Path) -> str:
     try:
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         return f"{card['training_job']} (dataset {card['dataset_id']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "a champion without model.json"

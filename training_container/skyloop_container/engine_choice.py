@@ -162,7 +162,7 @@ def probe(detector: Detector) -> dict[str, list[float]]:
     Returns:
         detections: the mean of each row of the head's output, (4 + categories,); pooled: (2 * channels,).
     """
-    side = min(PROBE_SIDE, detector.size)
+    side = detector.size if detector.card.from_before_slicing else min(PROBE_SIDE, detector.size)
     noise = np.random.default_rng(0).random((1, 3, side, side), dtype=np.float32)
     output, pooled = detector.engine.run(noise)
     return {"detections": output[0].mean(axis=1).tolist(), "pooled": pooled[0].tolist()}
@@ -172,19 +172,25 @@ def verify(detector: Detector, engine: str) -> None:
     """Compare what a detector's engine, one of `ENGINES`, computes with what model.json says.
 
     Raises:
-        EngineDiffers: it is something else, or it fails.
+        EngineDiffers: it is something else, or it fails, or model.json is of a network of another shape.
     """
-    known, most = detector.card.get("probe"), MOST_APART
-    if engine == INT8:
-        known, most = detector.card["int8"]["probe"], MOST_APART_INT8
-    if known is None:
-        return  # a model from before there were engines
+    card = detector.card
     try:
         found = probe(detector)
     except RuntimeError as error:
         raise EngineDiffers(f"it fails: {error}") from error
-    for name in ("detections", "pooled"):
-        ours, theirs = np.asarray(known[name]), np.asarray(found[name])
+    categories, features = len(found["detections"]) - 4, len(found["pooled"])
+    if categories != len(card.categories):
+        raise EngineDiffers(f"it tells {categories} categories apart, and model.json names {len(card.categories)}")
+    if card.features.components and features != len(card.features.mean):
+        raise EngineDiffers(f"it gives {features} features, and model.json projects {len(card.features.mean)}")
+    known, most = card.probe, MOST_APART
+    if engine == INT8:
+        known, most = card.int8.probe if card.int8 else None, MOST_APART_INT8
+    if known is None:
+        return  # a model from before there were engines
+    for name, before in (("detections", known.detections), ("pooled", known.pooled)):
+        ours, theirs = np.asarray(before), np.asarray(found[name])
         apart = np.linalg.norm(ours - theirs) / np.linalg.norm(ours) if ours.shape == theirs.shape else np.inf
         if not apart <= most:
             raise EngineDiffers(f"its {name} differ by {apart:.2g} of their size from what was exported")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .average_precision import EVALUATOR
+from .card import read
 from .dataset import Sample, opened, read_channel, read_frame, report_dropped, spread, with_pictures
 from .detections import ScoredImage
 from .engine_choice import ALIKE_CONFIDENCE, Choice, EngineDiffers, choose, verify
@@ -21,7 +22,7 @@ from .labels_check import compare_by_labels
 from .metrics import compare, score
 from .predictions import MAX_BODY, predict_image, score_image
 from .profile import PROFILE_VERSION, STATISTICS, image_statistics
-from .radiometry import may_matter, of_model
+from .radiometry import may_matter
 from .report import write_report
 from .slicing import SlicingPlan
 
@@ -138,7 +139,7 @@ def run(environment: Environment) -> str:
         "notes": notes
         + _on_windows(candidate, champion)
         + [f"{item.name} was left out for both models: {item.reason}" for item in dropped],
-        "versions": candidate.card["versions"],
+        "versions": candidate.card.versions,
         "evaluator": EVALUATOR,
     }
     theirs = None
@@ -182,7 +183,7 @@ def _choose(model_dir: Path, reference: list[Sample], settings: Settings) -> Cho
     """The engine that is asked for, or what is fastest on a few pictures of the validation flights."""
     if settings.engine not in ("", "measured"):
         return Choice(settings.engine, {})
-    window = of_model(model_dir)
+    window = read(model_dir).window
     try:
         looked, _ = with_pictures("reference", spread(reference, ENGINE_IMAGES), window, lambda _, image: image)
     except JobError:
@@ -215,7 +216,7 @@ def _sha256(path: Path) -> str:
 
 def _scores(detector: Detector, images: list[ScoredImage], categories: list[str]) -> dict[str, Any]:
     scores = score(images, categories, detector.confidence)
-    return scores | {"training_job": detector.card["training_job"]}
+    return scores | {"training_job": detector.card.training_job}
 
 
 def _slicing(

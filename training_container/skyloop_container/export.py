@@ -1,6 +1,5 @@
 """From trained weights to what is served: model.onnx (detections and early-layer features), model.json, model.pt."""
 
-import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .card import write
 from .dataset import Sample, spread, with_pictures
 from .engine_choice import probe
 from .environment import JobError, available_cores
@@ -71,7 +71,7 @@ def export(
         The content of model.json.
 
     Raises:
-        JobError: the outputs of the exported network differ from those of the trained one.
+        JobError: the outputs of the exported network differ from those of the trained one, or are no numbers.
     """
     from ultralytics.nn.tasks import load_checkpoint
 
@@ -105,7 +105,7 @@ def export(
         "features": {"layer": FEATURE_LAYER, "mean": [], "components": []},
         "license": "AGPL-3.0",
     }
-    _write_card(card, model_dir)
+    write(model_dir, card)
     detector = Detector.load(model_dir, threads=1, pictures=available_cores())  # on each core one, as it is served
     _verify(detector, example.numpy(), expected)
     card["probe"] = probe(detector)
@@ -116,7 +116,7 @@ def export(
     fitted_on = spread(train, FIT_IMAGES)
     pooled = with_pictures("train", fitted_on, detector.window, lambda _, image: detector.pooled(image, plan))[0]
     card["features"] |= fit_features(np.stack([one for _, one in pooled]))
-    _write_card(card, model_dir)
+    write(model_dir, card)
     shutil.copyfile(weights, model_dir / "model.pt")
     return card
 
@@ -145,7 +145,3 @@ def _verify(detector: Detector, example: np.ndarray, expected: list[np.ndarray])
         if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
             worst = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else float("nan")
             raise JobError(f"The exported model's {name} differ from the trained model's by up to {worst:.4g}.")
-
-
-def _write_card(card: dict[str, Any], model_dir: Path) -> None:
-    (model_dir / "model.json").write_text(json.dumps(card, ensure_ascii=False), encoding="utf-8")

@@ -3,7 +3,6 @@
 Used by the endpoint, by the evaluation and by the exporter, so that the gate judges exactly what is served.
 """
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from . import coarse, engines
+from .card import Card, read
 from .engines.base import Engine
 from .environment import JobError
-from .radiometry import from_card
 from .scaling import read_by, scaled
 from .seams import SAME_IOU, UNSURE, Found, merge, suppress
 from .slicing import SLACK, SlicingPlan, View, cost
@@ -162,26 +161,26 @@ def select_in_parts(
 class Detector:
     """A model that is ready to predict. Safe to use from several threads."""
 
-    def __init__(self, card: dict[str, Any], engine: Engine) -> None:
+    def __init__(self, card: Card | dict[str, Any], engine: Engine) -> None:
         """Put a model together.
 
         Args:
-            card: the content of model.json.
-            engine: runs the network.
+            card: the content of model.json, checked or not.
+            engine: runs the network. Whether it fits the card is for `engine_choice.verify` to say.
 
         Raises:
-            KeyError, TypeError, ValueError: the card lacks something.
+            ValueError: the card is damaged.
         """
-        self.card = card
+        self.card = card = Card.model_validate(card)
         self.engine = engine
-        self.categories: list[str] = card["categories"]
-        self.size: int = card["imgsz"]
-        self.confidence: float = card["confidence_default"]
-        self.plan = SlicingPlan.from_card(card)
-        self.window = from_card(card)
-        self._square = "slicing" not in card  # the network of a model from before slicing takes nothing else
-        self._mean = np.asarray(card["features"]["mean"], dtype=np.float32)
-        self._components = np.asarray(card["features"]["components"], dtype=np.float32)
+        self.categories = card.categories
+        self.size = card.imgsz
+        self.confidence = card.confidence_default
+        self.plan = card.plan
+        self.window = card.window
+        self._square = card.from_before_slicing
+        self._mean = np.asarray(card.features.mean, dtype=np.float32)
+        self._components = np.asarray(card.features.components, dtype=np.float32)
         self._pictures = 0  # that are worked on
         self._lock = threading.Lock()
 
@@ -199,10 +198,10 @@ class Detector:
             JobError: a file is missing or damaged.
             EngineMissing: this machine cannot run the engine.
         """
+        card = read(model_dir)
         try:
-            card = json.loads((model_dir / "model.json").read_text(encoding="utf-8"))
             return cls(card, engines.load(engine, model_dir, threads, pictures))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise JobError(f"The model in {model_dir} cannot be loaded: {error}.") from error
 
     @contextmanager

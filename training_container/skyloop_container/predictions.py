@@ -57,7 +57,7 @@ def predict_image(
         "image": {"width": width, "height": height},
         "detections": [detection.as_dict() for detection in prediction.detections],
         "profile": {"version": PROFILE_VERSION, **rounded, "features": features},
-        "model": {"training_job": detector.card["training_job"], "dataset_id": detector.card["dataset_id"]},
+        "model": {"training_job": detector.card.training_job, "dataset_id": detector.card.dataset_id},
     }
 
 

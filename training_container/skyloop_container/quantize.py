@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from .card import read, write
 from .coarse import coarse
 from .dataset import Sample, spread, with_pictures
 from .engine_choice import probe
@@ -81,7 +82,7 @@ def add_int8(
         for name in (XML, BIN):
             shutil.move(scratch / "int8" / name, model_dir / name)
         card = card | {"int8": made | {"inputs": len(inputs), "sha256": digests(model_dir)}}
-        write_whole(model_dir / "model.json", json.dumps(card, ensure_ascii=False).encode())
+        write(model_dir, card)
     except Exception as error:  # whatever it is, the model is there
         return f"int8: none, for {error}"
     size = sum((model_dir / name).stat().st_size for name in (XML, BIN)) / 1e6
@@ -169,8 +170,7 @@ def main(model_dir: Path, folder: Path) -> None:
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
     )
     openvino.save_model(quantized, folder / XML, compress_to_fp16=False)
-    card = json.loads((model_dir / "model.json").read_text(encoding="utf-8"))
-    known = probe(Detector(card, OpenVinoEngine(folder / XML, 1, 1, 1, "f32")))
+    known = probe(Detector(read(model_dir), OpenVinoEngine(folder / XML, 1, 1, 1, "f32")))
     if not all(np.isfinite(values).all() for values in known.values()):
         raise ValueError("the quantized network computes no numbers")
     answer = {"probe": known, "versions": {name: version(name) for name in ("nncf", "openvino")}}

@@ -6,14 +6,11 @@ everything after reads it there. One is for all pictures of a model: a stretch o
 differently in every frame, and no drift.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 from skyloop.formats.pictures import (
@@ -28,7 +25,7 @@ from skyloop.formats.pictures import (
 )
 
 from .dataset import Box, Sample, spread
-from .environment import JobError, available_cores
+from .environment import available_cores
 
 OUTLIERS = 0.001
 """Of all counts, this share may be darker than the window, and as many brighter: the sun's reflections, a hot pixel."""
@@ -44,28 +41,6 @@ LEAST = 255
 
 PICTURES = 1000
 """Pictures that decide, at most, evenly spaced over the training set."""
-
-
-def from_card(card: dict[str, Any]) -> RadiometricWindow | None:
-    """The window in a model.json; None where its training had no such pictures, or was before there were windows.
-
-    Raises:
-        TypeError, ValueError: it is no window.
-    """
-    value = card.get("radiometric_window")
-    return None if value is None else RadiometricWindow(**value)
-
-
-def of_model(model_dir: Path) -> RadiometricWindow | None:
-    """The window of the model in a folder, which need not run here.
-
-    Raises:
-        JobError: its card is missing or damaged.
-    """
-    try:
-        return from_card(json.loads((model_dir / "model.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise JobError(f"The model in {model_dir} cannot be loaded: {error}.") from error
 
 
 def as_card(window: RadiometricWindow | None) -> dict[str, int] | None:

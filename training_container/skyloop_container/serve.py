@@ -174,7 +174,7 @@ def run(environment: Environment) -> None:
     workers = _setting("SKYLOOP_INFERENCE_WORKERS", max(available_cores() // threads, 1))
     cv2.setNumThreads(1)  # the workers already use all cores
     detector, engine = _load(environment.model_dir, threads, workers)
-    serving = {"serving": detector.card["training_job"], "engine": engine, "threads": threads, "workers": workers}
+    serving = {"serving": detector.card.training_job, "engine": engine, "threads": threads, "workers": workers}
     print(json.dumps(serving), flush=True)
     slow_seconds = _milliseconds("SKYLOOP_SLOW_MS", SLOW_MILLISECONDS) / 1000
     uvicorn.run(

@@ -97,19 +97,6 @@ class SlicingPlan:
     most: int = 100
     coarse: float | None = None
 
-    @classmethod
-    def from_card(cls, card: dict[str, Any]) -> "SlicingPlan":
-        """The plan in a model.json; without one, pictures are looked at whole, as models before it were trained.
-
-        Raises:
-            TypeError, ValueError: it is no plan.
-        """
-        plan = cls(**card.get("slicing", {}))
-        good = plan.side is None or (plan.side > 0 and 0 <= plan.overlap < 1 and plan.most > 0)
-        if not good or (plan.coarse is not None and not 0 < plan.coarse < 1):
-            raise ValueError(f"no slicing plan: {plan}")
-        return plan
-
     def as_card(self) -> dict[str, Any]:
         """As model.json holds it."""
         return asdict(self)

@@ -78,7 +78,7 @@ def detector() -> Detector:
     def factor(width: int, height: int) -> int:
         return plan.factor(width, height, 640)
 
-    card = {"training_job": "job", "dataset_id": "ds"}
+    card = SimpleNamespace(training_job="job", dataset_id="ds")
     parts = {"views": views, "factor": factor, "predict": predict, "picture": nullcontext}
     window = RadiometricWindow(9_000, 9_400)
     return cast(Detector, SimpleNamespace(card=card, plan=plan, size=64, window=window, **parts))

@@ -50,7 +50,7 @@ class Bright:
 def detector(plan: SlicingPlan, engine: Bright | None = None, imgsz: int = IMGSZ) -> Detector:
     features = {"mean": [0.0, 0.0], "components": [[1.0, 0.0]]}
     card = {"categories": ["a"], "imgsz": imgsz, "confidence_default": 0.5, "features": features}
-    return Detector(card | {"slicing": plan.as_card()}, engine or Bright())
+    return Detector(card | {"training_job": "t", "dataset_id": "d", "slicing": plan.as_card()}, engine or Bright())
 
 
 def frame(*places: tuple[int, int]) -> np.ndarray:
@@ -192,4 +192,3 @@ def test_a_plan_gets_a_coarse_look_where_that_tells_something(
     if plan.coarse is not None:
         assert plan.coarse == pytest.approx(planning.SURE * 0.8 * engine.farsighted, abs=0.01)
         assert len(scored) == 6
-        assert SlicingPlan.from_card({"slicing": plan.as_card()}) == plan

@@ -6,6 +6,7 @@ import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -41,7 +42,7 @@ class Stub:
     def __init__(self, categories: list[str], says: str, confidence: float = 0.5) -> None:
         self.categories, self.says, self.confidence = categories, says, confidence
         self.plan, self.size, self.window = SlicingPlan(), 64, None
-        self.card = {"training_job": f"job of {says}", "dataset_id": "ds", "versions": {"torch": "1"}}
+        self.card = SimpleNamespace(training_job=f"job of {says}", dataset_id="ds", versions={"torch": "1"})
 
     picture = nullcontext
 
@@ -106,7 +107,7 @@ def run(base: Path, monkeypatch: pytest.MonkeyPatch, **models: Stub) -> dict[str
         lambda name, images, sizes, labels: Choice("fastest", {"fastest": {"milliseconds": 1.0, "alike": len(images)}}),
     )
     monkeypatch.setattr(evaluate, "_load", lambda name, engine: loaded(models[name], engine))
-    monkeypatch.setattr(evaluate, "of_model", lambda name: models[name].window)
+    monkeypatch.setattr(evaluate, "read", lambda name: models[name])
     evaluate.run(Environment(base))
     return json.loads((base / "processing" / "output" / "evaluation.json").read_text())
 

@@ -153,7 +153,7 @@ def test_the_detector_runs_with_any_engine() -> None:
     features = {"mean": [1.0, 1.0], "components": [[0.0, 1.0]]}
     card = {"categories": ["tree", "car"], "imgsz": 64, "confidence_default": 0.5, "features": features}
     engine = FixedEngine()
-    detector = Detector(card, engine)
+    detector = Detector(card | {"training_job": "t", "dataset_id": "d"}, engine)
     prediction = detector.predict(np.full((64, 128, 3), 255, dtype=np.uint8))  # fitted at half size, 16 px of border
     (blob,) = engine.seen
     assert blob.shape == (1, 3, 64, 64)

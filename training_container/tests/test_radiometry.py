@@ -3,6 +3,7 @@
 import tracemalloc
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,10 +14,10 @@ from skyloop_container import radiometry
 from skyloop_container.dataset import Box, Sample, decode, opened, with_pictures
 from skyloop_container.environment import JobError
 from skyloop_container.hyperparameters import parse_hyperparameters
-from skyloop_container.inference import Detector, Prediction
+from skyloop_container.inference import Prediction
 from skyloop_container.predictions import predict_image
 from skyloop_container.profile import image_statistics
-from skyloop_container.radiometry import LEAST, MARGIN, as_card, from_card, window_for
+from skyloop_container.radiometry import LEAST, MARGIN, window_for
 from skyloop_container.slicing import SlicingPlan, View
 from skyloop_container.training_set import lay_out
 
@@ -104,22 +105,6 @@ def test_what_is_held_does_not_depend_on_how_many_pictures_there_are(
         tracemalloc.stop()
 
 
-def test_a_card_has_a_window_or_none() -> None:
-    assert from_card({}) is None
-    assert from_card({"radiometric_window": None}) is None
-    assert from_card({"radiometric_window": as_card(WINDOW)}) == WINDOW
-    assert as_card(None) is None
-    for bad in ({"low": 5, "high": 5}, {"low": 1.5, "high": 9}, {"low": 5}, [1, 2], "1-2"):
-        with pytest.raises((TypeError, ValueError)):
-            from_card({"radiometric_window": bad})
-
-
-def test_a_model_with_a_damaged_window_is_not_served() -> None:
-    card = {"categories": ["a"], "imgsz": 64, "confidence_default": 0.5, "radiometric_window": {"low": 9, "high": 1}}
-    with pytest.raises(ValueError, match="no radiometric window"):  # which `load` makes a sentence of
-        Detector(card, engine=None)
-
-
 def test_a_window_can_be_given() -> None:
     given = {"categories": '["a"]'}
     assert parse_hyperparameters(given).radiometric_window == ""
@@ -139,7 +124,7 @@ class Served:
 
     def __init__(self, window: RadiometricWindow | None) -> None:
         self.window, self.plan, self.size, self.confidence = window, SlicingPlan(), 80, 0.5
-        self.card = {"training_job": "", "dataset_id": ""}
+        self.card = SimpleNamespace(training_job="", dataset_id="")
         self.shown = np.zeros(0)
 
     def picture(self) -> AbstractContextManager[None]:

@@ -32,7 +32,7 @@ class Crowd:
 def detector(engine: Crowd, plan: SlicingPlan) -> Detector:
     features = {"mean": [0.0, 0.0], "components": []}
     card = {"categories": ["a", "b"], "imgsz": 64, "confidence_default": 0.5, "features": features}
-    return Detector(card | {"slicing": plan.as_card()}, engine)
+    return Detector(card | {"training_job": "t", "dataset_id": "d", "slicing": plan.as_card()}, engine)
 
 
 def picture(width: int, height: int) -> np.ndarray:

@@ -115,7 +115,7 @@ def judged(base: Path, monkeypatch: pytest.MonkeyPatch, **models: Detector) -> d
     monkeypatch.setattr(evaluate, "_model", lambda _, name: name)
     monkeypatch.setattr(evaluate, "choose", lambda *_: Choice("onnxruntime", {}))
     monkeypatch.setattr(evaluate, "_load", lambda name, _: models[name])
-    monkeypatch.setattr(evaluate, "of_model", lambda _: None)
+    monkeypatch.setattr(evaluate, "read", lambda name: models[name])
     evaluate.run(Environment(base))
     document: dict[str, Any] = json.loads((base / "processing" / "output" / "evaluation.json").read_text())
     return document

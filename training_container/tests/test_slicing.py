@@ -85,17 +85,6 @@ def test_small_pictures_are_one_view() -> None:
     assert SlicingPlan().views(9000, 4500, 900) == [View(0, 0, 9000, 4500, 0.1)]
 
 
-def test_a_plan_is_written_and_read() -> None:
-    plan = SlicingPlan(1000, 0.25, whole=False)
-    assert SlicingPlan.from_card({"slicing": plan.as_card()}) == plan
-    assert SlicingPlan.from_card({}) == SlicingPlan()
-    for bad in ({"side": -1}, {"side": 100, "overlap": 1.0}):
-        with pytest.raises(ValueError, match="no slicing plan"):
-            SlicingPlan.from_card({"slicing": bad})
-    with pytest.raises(TypeError):
-        SlicingPlan.from_card({"slicing": {"sides": 5}})
-
-
 def boxes(side: float, count: int = 100) -> np.ndarray:
     return np.full((count, 2), side)
 
@@ -120,7 +109,7 @@ def test_large_objects_are_not_crowded_out_by_small_ones() -> None:
 
     features = {"mean": [0.0, 0.0], "components": []}
     card = {"categories": ["a"], "imgsz": 640, "confidence_default": 0.1, "features": features, "slicing": {}}
-    detector = Detector(card, Engine())
+    detector = Detector(card | {"training_job": "t", "dataset_id": "d"}, Engine())
     (view,) = [one for one in SlicingPlan(640, 0.1).views(1280, 1280, 640) if one.larger_than]
     ((_, boxes, scores, _),), _ = detector.look(np.zeros((1280, 1280, 3), dtype=np.uint8), [view])
     assert boxes.tolist() == [[400, 450, 800, 750]]

@@ -1,9 +1,9 @@
 """The files of a model's INT8 network: what `quantize` wrote, and nothing else, is read."""
 
 import hashlib
-import json
 from pathlib import Path
 
+from ..card import read
 from .base import EngineMissing
 
 XML, BIN = "model-int8.xml", "model-int8.bin"
@@ -20,13 +20,13 @@ def intact(model_dir: Path) -> Path:
 
     Raises:
         EngineMissing: the model has none, or a file is not the one that model.json knows.
+        JobError: model.json is damaged.
         OSError: a file is missing.
     """
-    card = json.loads((model_dir / "model.json").read_text(encoding="utf-8"))
-    if "int8" not in card:
+    card = read(model_dir)
+    if card.int8 is None:
         raise EngineMissing("this model has no INT8 network: the log of its training says why")
-    found = digests(model_dir)
-    for name, known in card["int8"]["sha256"].items():
-        if found.get(name) != known:
+    for name, found in digests(model_dir).items():
+        if card.int8.sha256.get(name) != found:
             raise EngineMissing(f"{name} is not the file that the training wrote")
     return model_dir / XML
