@@ -82,7 +82,7 @@ class Card(_Part):
     """
 
     categories: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
-    imgsz: int = Field(ge=32, le=4096, multiple_of=32)
+    imgsz: int = Field(ge=32, le=4096)
     training_job: str
     dataset_id: str
     confidence_default: float = Field(ge=0, le=1)
