@@ -1,5 +1,6 @@
 """From trained weights to what is served: model.onnx (detections and early-layer features), model.json, model.pt."""
 
+import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path

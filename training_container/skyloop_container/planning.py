@@ -204,8 +204,8 @@ def _too_small(longest: int, train: list[Sample]) -> str | None:
     if larger <= SMALL * boxes:
         return None
     return (
-        f"{larger} of {boxes} boxes that were trained on are on larger pictures than plans can be compared by: those of "
-        f"validation have at most {longest} pixels"
+        f"{larger} of {boxes} boxes that were trained on are on larger pictures than plans can be compared by: those of"
+        f" validation have at most {longest} pixels"
     )
 
 
