@@ -24,7 +24,10 @@ class Hyperparameters(BaseModel):
     epochs: int = Field(100, ge=1, le=10_000, description="the largest number of passes over the training images")
     imgsz: int = Field(640, ge=32, le=4096, multiple_of=32, description="side of the network's square input, pixels")
     slice_size: int = Field(
-        0, ge=0, le=16384, description="side of the slices of large pictures, pixels; 0: from the sizes of the boxes"
+        0,
+        ge=0,
+        le=16384,
+        description="side of the slices of large pictures, 64 to 16384 pixels (no slices); 0: from the sizes of the boxes",
     )
     max_slices: int = Field(
         12, ge=1, le=1000, description="slices that a picture of the median size may have, at most, if chosen so"
