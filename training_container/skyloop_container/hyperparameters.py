@@ -27,7 +27,7 @@ class Hyperparameters(BaseModel):
         0,
         ge=0,
         le=16384,
-        description="side of the slices of large pictures, 64 to 16384 pixels (no slices); 0: from the sizes of the boxes",
+        description="side of slices of large pictures, 64 to 16384 pixels (no slices); 0: from the sizes of boxes",
     )
     max_slices: int = Field(
         12, ge=1, le=1000, description="slices that a picture of the median size may have, at most, if chosen so"
