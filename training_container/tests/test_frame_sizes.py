@@ -99,7 +99,7 @@ def test_features_are_of_one_scale_without_a_border(sides: float, most: int) -> 
             seen.append(images.shape)
             return super().run(images)
 
-    card = detector({"side": 556, "most": most, "whole": False}).card | {"imgsz": 320}
+    card = detector({"side": 556, "most": most, "whole": False}).card.model_copy(update={"imgsz": 320})
     model = Detector(card, Keeping())
     across, down = round(556 * sides), round(445 * sides)
     frame = np.full((down, across, 3), 200, dtype=np.uint8)
