@@ -111,8 +111,8 @@ def inputs_of(card: dict[str, Any], train: list[Sample]) -> list[np.ndarray]:
         if model.plan.coarse is not None and len(views) > 1:
             views = [*views, *map(coarse, views)]
         picked = np.random.default_rng(chosen.index(sample)).permutation(len(views))[:of_each]
-        recorder = _Recorder()
-        for _ in Detector(card, recorder).run(image, [views[one] for one in picked], (sample.width, sample.height)):
+        size, recorder = (sample.width, sample.height), _Recorder()
+        for _ in Detector(model.card, recorder).run(image, [views[one] for one in picked], size):
             pass
         return recorder.seen
 
